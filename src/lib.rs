@@ -1,0 +1,3 @@
+//! client-certificate-operator: the map follows.
+
+pub mod gateway;
