@@ -1,0 +1,325 @@
+//! The custom resource `ClientCertificateRef`: its spec, its columns, the rules it is admitted by. Data only.
+//!
+//! What the API server refuses, it refuses with a message that names the field and says what the field takes.
+
+mod schema;
+mod status;
+
+pub use schema::crd;
+pub use status::{CertificateStatus, ClientCertificateRefStatus, TargetRef};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// API group of the resource, and the prefix of every label and annotation that the operator uses.
+pub const GROUP: &str = "apigateway.clientcert.dev";
+/// Label on every target: `true`. The watch on targets selects by it.
+pub const MANAGED_LABEL: &str = "apigateway.clientcert.dev/managed";
+/// Annotation on every target: the name of the ClientCertificateRef that it belongs to.
+pub const OWNER_ANNOTATION: &str = "apigateway.clientcert.dev/owner";
+/// Annotation on a target: which of its labels and annotations come from `spec.target`, so that they can be taken back.
+pub const APPLIED_ANNOTATION: &str = "apigateway.clientcert.dev/applied";
+/// Annotation on a ClientCertificateRef: any new value asks for a read of API Gateway now.
+pub const REFRESH_ANNOTATION: &str = "apigateway.clientcert.dev/refresh";
+
+/// `spec.refreshInterval` where a resource has none.
+pub const DEFAULT_REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
+const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(30);
+const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a user asks for: one client certificate of API Gateway, mirrored into one object of the cluster.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[kube(
+    group = "apigateway.clientcert.dev",
+    version = "v1alpha1",
+    kind = "ClientCertificateRef",
+    plural = "clientcertificaterefs",
+    singular = "clientcertificateref",
+    shortname = "ccr",
+    namespaced,
+    status = "ClientCertificateRefStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "ClientCertificateRef mirrors an Amazon API Gateway client certificate into a Secret of its own namespace, keeps it right, and can own the certificate's description in API Gateway.",
+    printcolumn(
+        name = "ID",
+        type_ = "string",
+        json_path = ".spec.clientCertificateId",
+        description = "API Gateway's identifier of the client certificate"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the target holds the certificate"
+    ),
+    printcolumn(
+        name = "Expires",
+        type_ = "string",
+        json_path = ".status.certificates[0].expirationDate",
+        description = "When the certificate expires, UTC"
+    ),
+    printcolumn(
+        name = "Target",
+        type_ = "string",
+        json_path = ".status.target.name",
+        description = "The object that holds the certificate"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1,
+        description = "Why the resource is ready or not"
+    ),
+    printcolumn(
+        name = "Fingerprint",
+        type_ = "string",
+        json_path = ".status.certificates[0].sha256Fingerprint",
+        priority = 1,
+        description = "SHA-256 of the certificate's DER"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificateRefSpec {
+    /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{1,64}$')").message("clientCertificateId takes the id of a client certificate: 1 to 64 letters, digits, '-' and '_', for example 9ao60f"))]
+    pub client_certificate_id: String,
+
+    /// AWS region of the certificate, for example us-east-1. Default: the operator's own region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}$')").message("region takes the name of an AWS region, for example us-east-1; leave it out for the operator's own region"))]
+    pub region: Option<String>,
+
+    /// The certificate's description in API Gateway. Absent: the operator never changes it. Present, this resource owns the description: it is written to API Gateway and put back when somebody changes it there; "" clears it. At most 1024 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
+
+    /// How old an answer of API Gateway may become before it is asked again, from 30s to 24h, for example 90s, 5m or 1h30m.
+    #[serde(default = "default_refresh_interval")]
+    #[schemars(length(max = 24))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) >= duration('30s') && duration(self) <= duration('24h')").message("refreshInterval takes a duration from 30s to 24h in s, m and h, for example 90s, 5m or 1h30m"))]
+    pub refresh_interval: String,
+
+    /// True stops everything for this resource: no call to API Gateway, no write and no repair of the target. The target stays as it is. Lifting it reads API Gateway afresh.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// The object that the certificate is mirrored into, always in the resource's own namespace.
+    #[serde(default)]
+    pub target: Target,
+}
+
+/// The object that the certificate is mirrored into.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[x_kube(
+    validation = Rule::new("!(has(self.preset) && has(self.keys))").message("target takes preset or keys, not both: preset names a ready-made set of keys, keys is a map from key to content"),
+    validation = Rule::new("!has(self.type) || has(self.keys)").message("target.type goes with target.keys only: a preset brings its own type"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Kind of the object: Secret.
+    #[serde(default)]
+    pub kind: TargetKind,
+
+    /// Name of the object. Default: the name of this resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("target.name takes the name of a Secret: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; leave it out for the name of this resource"))]
+    pub name: Option<String>,
+
+    /// A ready-made set of keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+
+    /// The keys of the object and what each holds. Bundle: the certificate's PEM and, in a renewal, the additional ones after it; expired ones are left out. Active: the main certificate's PEM alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::keys")]
+    pub keys: Option<BTreeMap<String, Content>>,
+
+    /// Type of the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    pub type_: Option<SecretType>,
+
+    /// Labels to set on the object, at most 32. Other labels on it are left alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::labels")]
+    pub labels: BTreeMap<String, String>,
+
+    /// Annotations to set on the object, at most 32. Other annotations on it are left alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::annotations")]
+    pub annotations: BTreeMap<String, String>,
+
+    /// True takes over an object that is already there, if nothing in it can be lost: it has no other keys than ours, the same type, is not immutable, and no other controller or tool manages it.
+    #[serde(default)]
+    pub adopt: bool,
+
+    /// What becomes of the object when this resource is deleted, or names another target. Delete: it goes too. Retain: it stays and loses its tie to this resource.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// Kind of the target.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum TargetKind {
+    /// A v1 Secret.
+    #[default]
+    Secret,
+}
+
+/// A ready-made set of keys. CaCrt: ca.crt, what most servers read. TlsCrt: tls.crt, for haproxytech kubernetes-ingress and Emissary. Default: CaCrt, unless keys is given.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// `ca.crt`: Bundle
+    CaCrt,
+    /// `tls.crt`: Bundle
+    TlsCrt,
+}
+
+/// What a key of the target holds.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The main certificate first, then the additional ones; expired ones left out.
+    Bundle,
+    /// The main certificate alone.
+    Active,
+}
+
+/// Type of the Secret, with keys only. Default: Opaque. A Secret's type cannot be changed: another type needs another name.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretType {
+    /// The default of Kubernetes.
+    Opaque,
+    /// What the F5 NGINX Ingress Controller asks for.
+    #[serde(rename = "nginx.org/ca")]
+    NginxOrgCa,
+}
+
+impl SecretType {
+    /// The type as Kubernetes writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SecretType::Opaque => "Opaque",
+            SecretType::NginxOrgCa => "nginx.org/ca",
+        }
+    }
+}
+
+/// What becomes of the target without its resource.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DeletionPolicy {
+    /// Garbage collection deletes it.
+    #[default]
+    Delete,
+    /// It stays.
+    Retain,
+}
+
+fn default_refresh_interval() -> String {
+    "5m".to_owned()
+}
+
+impl ClientCertificateRef {
+    /// The name of the target: `spec.target.name`, or the resource's own.
+    pub fn target_name(&self) -> &str {
+        self.spec.target.name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
+    }
+
+    /// The target that the spec asks for.
+    pub fn target_ref(&self) -> TargetRef {
+        TargetRef { kind: self.spec.target.kind, name: self.target_name().to_owned() }
+    }
+
+    /// `metadata.namespace`, which every stored resource has.
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.name`, which every stored resource has.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.uid`, which every stored resource has.
+    pub fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// `metadata.generation`: counts changes of the spec.
+    pub fn generation(&self) -> Option<i64> {
+        self.metadata.generation
+    }
+
+    /// Whether deletion has begun.
+    pub fn is_being_deleted(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The value of the refresh annotation, cut to what `status.lastHandledRefresh` can hold.
+    pub fn refresh_requested(&self) -> Option<&str> {
+        let value = self.metadata.annotations.as_ref()?.get(REFRESH_ANNOTATION)?;
+        let end = value.char_indices().nth(1024).map_or(value.len(), |(at, _)| at);
+        Some(&value[..end])
+    }
+
+    /// `spec.refreshInterval`, held within the bounds of the schema whatever was stored before there was one.
+    pub fn refresh_interval(&self) -> Duration {
+        parse_duration(&self.spec.refresh_interval)
+            .unwrap_or(DEFAULT_REFRESH_INTERVAL)
+            .clamp(REFRESH_INTERVAL_MIN, REFRESH_INTERVAL_MAX)
+    }
+}
+
+/// Reads a duration of the form `1h30m`, `90s` or `1.5m`, the grammar of `spec.refreshInterval`.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit_at = rest.find(['s', 'm', 'h'])?;
+        let number: f64 = rest[..unit_at].parse().ok()?;
+        let seconds = match rest.as_bytes()[unit_at] {
+            b'h' => number * 3600.0,
+            b'm' => number * 60.0,
+            _ => number,
+        };
+        total = total.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
+        rest = &rest[unit_at + 1..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_the_api_server_reads_them() {
+        for (text, seconds) in [("30s", 30.0), ("5m", 300.0), ("1h30m", 5400.0), ("1.5h", 5400.0), ("2m0.5s", 120.5)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "5", "-1m", "5 minutes", "m", "1d", "1e9999h"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_interval_from_before_the_schema_is_held_within_its_bounds() {
+        let with = |text: &str| {
+            let mut resource = ClientCertificateRef::default();
+            resource.spec.refresh_interval = text.to_owned();
+            resource.refresh_interval()
+        };
+        assert_eq!(with("0s"), Duration::from_secs(30));
+        assert_eq!(with("87600h"), Duration::from_secs(86_400));
+        assert_eq!(with("soon"), DEFAULT_REFRESH_INTERVAL);
+    }
+}

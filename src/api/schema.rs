@@ -1,0 +1,128 @@
+//! The parts of the CRD's schema that no attribute expresses: bounded maps, and how the whole is put together.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use kube::CustomResourceExt;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+use super::ClientCertificateRef;
+
+/// Labels and annotations under these domains belong to Kubernetes or to a tool that acts on what it finds there.
+const RESERVED_DOMAINS: [&str; 5] =
+    ["kubernetes.io", "k8s.io", "argocd.argoproj.io", "meta.helm.sh", "apigateway.clientcert.dev"];
+
+/// The CustomResourceDefinition, as `client-certificate-operator crd` prints it.
+pub fn crd() -> CustomResourceDefinition {
+    let mut crd = ClientCertificateRef::crd();
+    for version in &mut crd.spec.versions {
+        if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
+            tidy(schema);
+            if let Some(target) = property(schema, "spec").and_then(|spec| property(spec, "target")) {
+                // Empty, so that the defaults stand in one place: at the fields.
+                target.default = Some(JSON(json!({})));
+            }
+        }
+    }
+    crd
+}
+
+fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
+    schema.properties.as_mut()?.get_mut(name)
+}
+
+/// Takes out what is true of the Rust types but says nothing to a user: `null` is not a value of any field here, and
+/// with `nullable` the API server would keep a null instead of putting the default in its place.
+fn tidy(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        tidy(items);
+    }
+    for child in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+        tidy(child);
+    }
+}
+
+pub(super) fn timestamp(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
+}
+
+pub(super) fn tags(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "maxProperties": 64, "additionalProperties": { "type": "string", "maxLength": 1024 } })
+}
+
+pub(super) fn keys(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 16,
+        "additionalProperties": { "type": "string", "enum": ["Bundle", "Active"] },
+        "x-kubernetes-validations": [{
+            "rule": "self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$') && key != '.' && !key.startsWith('..'))",
+            "message": "target.keys takes the names of files: letters, digits, '-', '_' and '.', not beginning with '..', for example ca.crt"
+        }]
+    })
+}
+
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": 63 },
+        "x-kubernetes-validations": [
+            metadata_key("labels"),
+            reserved("labels"),
+            {
+                "rule": "self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",
+                "message": "target.labels takes values of letters, digits, '-', '_' and '.' that begin and end with a letter or digit"
+            }
+        ]
+    })
+}
+
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": 4096 },
+        "x-kubernetes-validations": [metadata_key("annotations"), reserved("annotations")]
+    })
+}
+
+fn metadata_key(field: &str) -> serde_json::Value {
+    json!({
+        "rule": "self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+        "message": format!("target.{field} takes keys of the form name or domain/name, the name at most 63 letters, digits, '-', '_' and '.'")
+    })
+}
+
+fn reserved(field: &str) -> serde_json::Value {
+    let domains = RESERVED_DOMAINS.map(|domain| domain.replace('.', "[.]")).join("|");
+    json!({
+        "rule": format!("!self.exists(key, key.matches('^(.*[.])?({domains})/'))"),
+        "message": format!("target.{field} takes no keys under {}: they belong to Kubernetes or to tools that act on them", RESERVED_DOMAINS.join(", "))
+    })
+}
+
+pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "description": "One aspect of the resource's state.",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": { "type": "string", "maxLength": 316, "description": "Name of the condition, for example Ready." },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds." },
+                "reason": { "type": "string", "maxLength": 1024, "description": "Why, in one word; the README lists each." },
+                "message": { "type": "string", "maxLength": 32768, "description": "Why, and what to do about it." },
+                "observedGeneration": { "type": "integer", "format": "int64", "description": "The generation of the spec that it speaks of." },
+                "lastTransitionTime": { "type": "string", "format": "date-time", "description": "Since when the status is what it is." }
+            }
+        }
+    })
+}

@@ -1,0 +1,252 @@
+//! PEM in, checked X.509 facts out: line ends, expiry, serial number, fingerprint.
+//!
+//! API Gateway hands out CRLF line ends and no newline after the last line. Put together as they are, two such PEMs
+//! make `-----END CERTIFICATE----------BEGIN…`, which OpenSSL, nginx, Envoy and Java refuse and Go reads as nothing.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+const BEGIN: &str = "-----BEGIN ";
+const DASHES: &str = "-----";
+const CERTIFICATE: &str = "CERTIFICATE";
+
+/// SHA-256 of a certificate's DER; prints as lower-case hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    fn of(der: &[u8]) -> Self {
+        Fingerprint(Sha256::digest(der).into())
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+/// One CERTIFICATE block that parses as X.509.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The PEM with LF line ends and one newline at its end.
+    pub pem: String,
+    /// Upper-case hexadecimal, as `openssl x509 -serial` prints it.
+    pub serial_number: String,
+    /// SHA-256 of the DER.
+    pub fingerprint: Fingerprint,
+    /// In the order of the certificate, for example `C=US, L=Seattle, CN=ApiGateway`.
+    pub subject: String,
+    /// The last moment at which it is valid.
+    pub not_after: Timestamp,
+}
+
+/// What API Gateway calls a client certificate: one or more CERTIFICATE blocks, the client's own first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    first: Block,
+    rest: Vec<Block>,
+}
+
+/// Why a text is not a certificate that a backend may be told to trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CertificateError {
+    /// Nothing, or white space.
+    #[error("the PEM is empty")]
+    Empty,
+    /// A private key, which must not be spread; not a word of it is kept.
+    #[error("the PEM holds a private key where a certificate belongs")]
+    PrivateKey,
+    /// A PEM block of another kind.
+    #[error("the PEM holds a block that is not a CERTIFICATE")]
+    OtherBlock,
+    /// Text outside of PEM blocks.
+    #[error("the text is not PEM")]
+    NotPem,
+    /// A block that begins and does not end.
+    #[error("the PEM is truncated: a block has no END line")]
+    Truncated,
+    /// A body that is not base64.
+    #[error("the body of the PEM is not base64")]
+    NotBase64,
+    /// Bytes that are not exactly one X.509 certificate.
+    #[error("the PEM does not hold an X.509 certificate")]
+    NotX509,
+}
+
+impl Certificate {
+    /// Reads one or more CERTIFICATE blocks and nothing else.
+    pub fn parse(pem: &str) -> Result<Self, CertificateError> {
+        let mut lines = pem.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = next_block(&mut lines)?.ok_or(CertificateError::Empty)?;
+        let mut rest = Vec::new();
+        while let Some(block) = next_block(&mut lines)? {
+            rest.push(block);
+        }
+        Ok(Certificate { first, rest })
+    }
+
+    /// The client certificate itself.
+    pub fn main(&self) -> &Block {
+        &self.first
+    }
+
+    /// All blocks, the client certificate first.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// Whether the client certificate is past its end.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.first.is_expired(now)
+    }
+}
+
+impl Block {
+    /// Whether the certificate is past its end.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.not_after <= now
+    }
+}
+
+/// The fingerprint of the first certificate in a PEM file, if there is one. For files that others may have changed.
+pub fn first_fingerprint(pem: &[u8]) -> Option<Fingerprint> {
+    let text = std::str::from_utf8(pem).ok()?;
+    Certificate::parse(text).ok().map(|certificate| certificate.first.fingerprint)
+}
+
+fn next_block<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Result<Option<Block>, CertificateError> {
+    let Some(begin) = lines.next() else { return Ok(None) };
+    let label = begin.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(DASHES)).ok_or(CertificateError::NotPem)?;
+    if label.ends_with("PRIVATE KEY") {
+        return Err(CertificateError::PrivateKey);
+    }
+    if label != CERTIFICATE {
+        return Err(CertificateError::OtherBlock);
+    }
+    let mut pem = format!("{begin}\n");
+    let mut body = String::new();
+    for line in lines.by_ref() {
+        pem.push_str(line);
+        pem.push('\n');
+        if line == "-----END CERTIFICATE-----" {
+            return block(pem, &body).map(Some);
+        }
+        if line.starts_with(DASHES) {
+            return Err(CertificateError::Truncated);
+        }
+        body.push_str(line);
+    }
+    Err(CertificateError::Truncated)
+}
+
+fn block(pem: String, body: &str) -> Result<Block, CertificateError> {
+    let der = STANDARD.decode(body).map_err(|_| CertificateError::NotBase64)?;
+    let (rest, certificate) = X509Certificate::from_der(&der).map_err(|_| CertificateError::NotX509)?;
+    if !rest.is_empty() {
+        return Err(CertificateError::NotX509);
+    }
+    let not_after =
+        Timestamp::from_second(certificate.validity().not_after.timestamp()).map_err(|_| CertificateError::NotX509)?;
+    let serial: String =
+        certificate.raw_serial().iter().skip_while(|byte| **byte == 0).map(|b| format!("{b:02X}")).collect();
+    Ok(Block {
+        pem,
+        serial_number: if serial.is_empty() { "00".to_owned() } else { serial },
+        fingerprint: Fingerprint::of(&der),
+        subject: certificate.subject().to_string(),
+        not_after,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, PEM_SERIAL};
+
+    fn crlf(pem: &str) -> String {
+        pem.trim_end().replace('\n', "\r\n")
+    }
+
+    #[test]
+    fn crlf_and_a_missing_final_newline_are_put_right() {
+        let certificate = Certificate::parse(&crlf(PEM)).unwrap();
+        assert_eq!(certificate.main().pem, PEM);
+        assert!(PEM.ends_with("-----END CERTIFICATE-----\n") && !PEM.contains('\r'));
+    }
+
+    #[test]
+    fn the_facts_are_those_that_openssl_prints() {
+        let certificate = Certificate::parse(PEM).unwrap();
+        let main = certificate.main();
+        assert_eq!(main.serial_number, PEM_SERIAL);
+        assert_eq!(main.fingerprint.to_string(), PEM_FINGERPRINT);
+        assert_eq!(main.subject, "C=US, L=Seattle, CN=ApiGateway");
+        assert_eq!(main.not_after, PEM_NOT_AFTER.parse().unwrap());
+    }
+
+    #[test]
+    fn several_blocks_keep_their_order_each_with_a_newline() {
+        let certificate = Certificate::parse(&format!("{}\r\n{}", crlf(PEM), crlf(OTHER_PEM))).unwrap();
+        let pems: Vec<_> = certificate.blocks().map(|block| block.pem.as_str()).collect();
+        assert_eq!(pems, [PEM, OTHER_PEM]);
+    }
+
+    #[test]
+    fn a_certificate_is_expired_from_its_last_moment_on() {
+        let certificate = Certificate::parse(PEM).unwrap();
+        let end = certificate.main().not_after;
+        assert!(certificate.is_expired(end));
+        assert!(!certificate.is_expired(end - jiff::SignedDuration::from_secs(1)));
+    }
+
+    #[test]
+    fn anything_else_is_refused_for_its_own_reason() {
+        let der_cut = {
+            let der = STANDARD.decode(PEM.lines().filter(|l| !l.starts_with('-')).collect::<String>()).unwrap();
+            format!(
+                "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+                STANDARD.encode(&der[..der.len() - 9])
+            )
+        };
+        let der_long = {
+            let mut der = STANDARD.decode(PEM.lines().filter(|l| !l.starts_with('-')).collect::<String>()).unwrap();
+            der.extend_from_slice(b"more");
+            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&der))
+        };
+        for (text, error) in [
+            ("", CertificateError::Empty),
+            (" \r\n\t\n", CertificateError::Empty),
+            ("testcert-123", CertificateError::NotPem),
+            ("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", CertificateError::PrivateKey),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", CertificateError::PrivateKey),
+            ("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", CertificateError::OtherBlock),
+            (&PEM[..PEM.len() / 2], CertificateError::Truncated),
+            ("-----BEGIN CERTIFICATE-----\n?!?\n-----END CERTIFICATE-----\n", CertificateError::NotBase64),
+            ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", CertificateError::NotX509),
+            (&der_cut, CertificateError::NotX509),
+            (&der_long, CertificateError::NotX509),
+            (&format!("{PEM}trailing words"), CertificateError::NotPem),
+            (
+                &format!("{PEM}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+                CertificateError::PrivateKey,
+            ),
+            // What the naive concatenation makes of two of API Gateway's PEMs.
+            (&format!("{}{}", PEM.trim_end(), OTHER_PEM), CertificateError::Truncated),
+        ] {
+            assert_eq!(Certificate::parse(text), Err(error), "{text}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The conditions of a resource: their types, their reasons, and how a pass changes them.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Type of a condition; the name of the variant is the name in the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionType {
+    /// The target holds an unexpired certificate of the spec's id.
+    Ready,
+    /// API Gateway was read.
+    CertificateRead,
+    /// The target is as it should be.
+    TargetWritten,
+    /// API Gateway holds the description of the spec. Absent without `spec.description`.
+    DescriptionSynced,
+    /// The certificate ends soon.
+    Expiring,
+    /// Waiting does not help. Absent otherwise, so that kstatus does not take a transient failure for the end.
+    Stalled,
+    /// The resource is suspended. Absent otherwise.
+    Suspended,
+}
+
+/// Reason of a condition; the name of the variant is the name in the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the README lists each, with what to do about it
+pub enum Reason {
+    Mirrored,
+    Read,
+    NotRead,
+    NotFound,
+    AccessDenied,
+    BadRequest,
+    Throttled,
+    Unavailable,
+    InvalidCertificate,
+    Expired,
+    Written,
+    NoCertificate,
+    TargetExists,
+    NotAdoptable,
+    OwnedByAnother,
+    TypeImmutable,
+    Forbidden,
+    NamespaceTerminating,
+    QuotaExceeded,
+    TooLarge,
+    Refused,
+    Conflict,
+    Contested,
+    Synced,
+    SameAsOwner,
+    DescriptionNotAllowed,
+    NotApplied,
+    EndsSoon,
+    EndsLater,
+    Suspended,
+    InvalidSpec,
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Reason {
+    /// Whether waiting does not help: somebody has to change the spec, AWS or the cluster.
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            Reason::BadRequest
+                | Reason::InvalidCertificate
+                | Reason::Expired
+                | Reason::TargetExists
+                | Reason::OwnedByAnother
+                | Reason::NotAdoptable
+                | Reason::TypeImmutable
+                | Reason::InvalidSpec
+        )
+    }
+}
+
+/// What a condition can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Is {
+    /// `True`
+    True,
+    /// `False`
+    False,
+    /// `Unknown`
+    Unknown,
+}
+
+impl Is {
+    fn as_str(self) -> &'static str {
+        match self {
+            Is::True => "True",
+            Is::False => "False",
+            Is::Unknown => "Unknown",
+        }
+    }
+}
+
+/// What a pass found of one condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it holds.
+    pub is: Is,
+    /// Why, in a word.
+    pub reason: Reason,
+    /// Why, and what to do about it.
+    pub message: String,
+}
+
+impl Finding {
+    /// It holds.
+    pub fn yes(reason: Reason, message: impl Into<String>) -> Self {
+        Finding { is: Is::True, reason, message: message.into() }
+    }
+
+    /// It does not hold.
+    pub fn no(reason: Reason, message: impl Into<String>) -> Self {
+        Finding { is: Is::False, reason, message: message.into() }
+    }
+
+    /// Nobody knows.
+    pub fn unknown(reason: Reason, message: impl Into<String>) -> Self {
+        Finding { is: Is::Unknown, reason, message: message.into() }
+    }
+}
+
+/// The condition of a type among many.
+pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    let name = type_.to_string();
+    conditions.iter().find(|condition| condition.type_ == name)
+}
+
+/// Whether a condition is there and True.
+pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.status == Is::True.as_str())
+}
+
+/// Whether a condition is there with this reason.
+pub fn has_reason(conditions: &[Condition], type_: ConditionType, reason: Reason) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.reason == reason.to_string())
+}
+
+/// Puts a finding in its place. The transition time stays while the status does.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    type_: ConditionType,
+    finding: Finding,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let status = finding.is.as_str();
+    let since = find(conditions, type_).filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+    let condition = Condition {
+        type_: type_.to_string(),
+        status: status.to_owned(),
+        reason: finding.reason.to_string(),
+        message: finding.message,
+        observed_generation: generation,
+        last_transition_time: since.unwrap_or(Time(whole_seconds(now))),
+    };
+    match conditions.iter_mut().find(|old| old.type_ == condition.type_) {
+        Some(old) => *old = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// Takes a condition away.
+pub fn clear(conditions: &mut Vec<Condition>, type_: ConditionType) {
+    let name = type_.to_string();
+    conditions.retain(|condition| condition.type_ != name);
+}
+
+/// Kubernetes writes times in whole seconds; comparing what was written with what was read needs the same.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_transition_time_stays_while_the_status_does() {
+        let mut conditions = Vec::new();
+        let (first, later) = (at("2026-11-24T07:16:00.5Z"), at("2026-11-24T08:00:00Z"));
+        set(&mut conditions, ConditionType::Ready, Finding::no(Reason::NotFound, "gone"), Some(1), first);
+        set(&mut conditions, ConditionType::Ready, Finding::no(Reason::Throttled, "slow"), Some(2), later);
+        assert_eq!(conditions.len(), 1);
+        assert_eq!(conditions[0].last_transition_time.0, at("2026-11-24T07:16:00Z"));
+        assert_eq!((conditions[0].reason.as_str(), conditions[0].observed_generation), ("Throttled", Some(2)));
+        set(&mut conditions, ConditionType::Ready, Finding::yes(Reason::Mirrored, "there"), Some(2), later);
+        assert_eq!(conditions[0].last_transition_time.0, later);
+        clear(&mut conditions, ConditionType::Ready);
+        assert_eq!(conditions, []);
+    }
+
+    #[test]
+    fn a_missing_certificate_is_not_final_because_it_may_still_be_made() {
+        assert!(!Reason::NotFound.is_final());
+        assert!(Reason::Expired.is_final());
+    }
+}

@@ -1,0 +1,85 @@
+//! Two certificates of the shape that API Gateway makes, for unit tests: X.509 v3 without extensions, one name for all.
+//!
+//! Their keys were thrown away. They end in 2099, so that no test depends on the date it runs at.
+
+/// A certificate.
+pub const PEM: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIC5jCCAc6gAwIBAgIEDA/+4DANBgkqhkiG9w0BAQsFADA0MQswCQYDVQQGEwJV
+UzEQMA4GA1UEBwwHU2VhdHRsZTETMBEGA1UEAwwKQXBpR2F0ZXdheTAgFw0yNjAx
+MDEwMDAwMDBaGA8yMDk5MDEwMTAwMDAwMFowNDELMAkGA1UEBhMCVVMxEDAOBgNV
+BAcMB1NlYXR0bGUxEzARBgNVBAMMCkFwaUdhdGV3YXkwggEiMA0GCSqGSIb3DQEB
+AQUAA4IBDwAwggEKAoIBAQC26z00zYG41//y6nwckKERsMXAH2PtTQrtqgYRi3Ys
+X4gUS4X+t6hpUvtZDhNGsJ52NXsxFy09QQUct/+1HkDm6Jeq1dN8w2lzxzRtf5GO
+S/2KbGX6HTtK6MLSvxPxWoyIc4BrUECVVmCmm7kCcKTmnfCOGj8I7WLpoZGYbBzo
+TpadKgRK/mo1UNdiCV7zz04SuQemi9BzcLLw/L9FRlOnmUKo4tFovAJ9f+KMkIQV
+O2fpXg+ZGC8hpYX5ECcgNQFxIitHrnBjeROtSfitxBla+tXYfcirkSZILk18ReMC
+rjEk2YifwNzGNA5LtCb9jv60eJRY81v6JYyYwcGl/ofPAgMBAAEwDQYJKoZIhvcN
+AQELBQADggEBAAUzZcjxV4vXW6wMw5aMj5JuV4k5vfCmzYjoGB4zO16ZXhcMg04o
+hOIvVLSkUV+HrK+Oc2Vi5fhK/JilAnihp6qkuKmohsKYfbsGbB+8886DrsTf0BD+
+inOOu4STlae227eWkniZ9IdYmhFylQeTfIGI/Kj7h6BU2Q0J0J9fVw4jzaAbFvuk
+hKS+iJWuXg2wUHK+DxsxDnaBBy+JX579JMmZ7r08kZhnwf5gYt3KbvVgJ8x4x2Ln
+7SoyxUMtjBdvSAWhoMrbksFBq/V9q/ZOQDt5iiJrNJNJVhmJ0g8b7bH0p3CqlNbi
+WowVoxsT1yD7BQYryMluc60o+XAahz0tYlw=
+-----END CERTIFICATE-----
+";
+/// Its serial number.
+pub const PEM_SERIAL: &str = "0C0FFEE0";
+/// SHA-256 of its DER.
+pub const PEM_FINGERPRINT: &str = "32f001778fc148b45c460c23fac4a6d3ad5e172a54091b91d8acbb85c0ab396c";
+/// Its end.
+pub const PEM_NOT_AFTER: &str = "2099-01-01T00:00:00Z";
+/// A certificate.
+pub const OTHER_PEM: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIC5jCCAc6gAwIBAgIEDA/+4TANBgkqhkiG9w0BAQsFADA0MQswCQYDVQQGEwJV
+UzEQMA4GA1UEBwwHU2VhdHRsZTETMBEGA1UEAwwKQXBpR2F0ZXdheTAgFw0yNjAx
+MDEwMDAwMDBaGA8yMDk5MDEwMTAwMDAwMFowNDELMAkGA1UEBhMCVVMxEDAOBgNV
+BAcMB1NlYXR0bGUxEzARBgNVBAMMCkFwaUdhdGV3YXkwggEiMA0GCSqGSIb3DQEB
+AQUAA4IBDwAwggEKAoIBAQCdNt54uSPJEPYZa1ErFjaXo16thAAAb+fDMocn2D7v
+cxPV+KKAJg/Xy89O1P7tItYQZkvBjEk8IGTlUhKmdo5BUsVVTzPrf8EYy84Wcekg
+NWcVa3mavmtoOQKjk4bX9dfPgWXPo2Px1v6HmvFH57Vz3ewsGpTsRnmHyGMdH3yH
+bzdUb2Uw7S0GNbww5E4Gzh+IjV9rXe9uJ3A1+x4my3LXte3aDldQ7ohIGbPk3Cru
+F942M90eRnAbneMWIvvsCTKyAlUoGXiOU09+s5r6r4Mf+SwaNFWeIIt72083y4a1
+ooOQ4Xz/nXetohc5qtTYZ/152wpUb+omrY8UsvaQ/JdHAgMBAAEwDQYJKoZIhvcN
+AQELBQADggEBAE/RWxANAhZLaatayTT3x5U5zKJiT1qWAZlc98XJKKGrmYvuLf4o
+BjdTdeAjeqF0PG5yOybpLI74O9NH1tWEfcKTYGuNRN9f2BO5+ldkj9r4eRxSUHf2
+kIvShdH504CVJxz886laYWlrnatQtoqM1AYGBTusmtrPYYs8Fn8xynRbjFZ3rqwI
+crI61x7r/9uM1l+FR/C8jJTmY1J89zCI+oUHjMbteavBu9gzGpZVYxCrrcHl69dv
+/S3TNg/Jo21DonM0AtfbquNXROHE/9TZrQ8zCbYc8Ie+ho3r6HOF0qMtnM0IWEoK
+xu7+tcgd6bBmEPLwqA4KFblynC4b4AOgYoo=
+-----END CERTIFICATE-----
+";
+
+/// A resource as the API server hands it out.
+pub fn resource(name: &str) -> crate::api::ClientCertificateRef {
+    let mut resource = crate::api::ClientCertificateRef::default();
+    resource.metadata.name = Some(name.to_owned());
+    resource.metadata.namespace = Some("backends".to_owned());
+    resource.metadata.uid = Some(format!("uid-{name}"));
+    resource.metadata.generation = Some(1);
+    resource.metadata.resource_version = Some("10".to_owned());
+    resource.spec.client_certificate_id = "9ao60f".to_owned();
+    resource.spec.refresh_interval = "5m".to_owned();
+    resource
+}
+
+/// The Secret that a write of `desired` makes.
+pub fn secret_of(desired: &crate::target::Desired) -> k8s_openapi::api::core::v1::Secret {
+    let marks = desired.merge(None);
+    k8s_openapi::api::core::v1::Secret {
+        metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+            name: Some(desired.target.name.clone()),
+            namespace: Some(desired.namespace.clone()),
+            uid: Some("uid-target".to_owned()),
+            resource_version: Some("20".to_owned()),
+            labels: Some(marks.labels),
+            annotations: Some(marks.annotations),
+            owner_references: Some(marks.owner_references),
+            ..Default::default()
+        },
+        data: Some(desired.data.iter().map(|(k, v)| (k.clone(), k8s_openapi::ByteString(v.clone()))).collect()),
+        type_: Some(desired.type_.to_owned()),
+        ..Default::default()
+    }
+}

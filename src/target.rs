@@ -1,0 +1,187 @@
+//! The target: what it should be, what it is, and whether the two are the same. Pure; the writes are in
+//! [`crate::reconcile`].
+
+mod ownership;
+mod render;
+
+pub use ownership::{Ownership, obstacle_to_adoption, ownership};
+pub use render::{Desired, render};
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use sha2::{Digest, Sha256};
+
+use crate::api::{APPLIED_ANNOTATION, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, TargetKind, TargetRef};
+use crate::certificate::{Fingerprint, first_fingerprint};
+
+/// What a watch that reads metadata alone tells of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetMeta {
+    /// Kind and name.
+    pub target: TargetRef,
+    /// Namespace.
+    pub namespace: String,
+    /// `metadata.uid`
+    pub uid: String,
+    /// `metadata.resourceVersion`
+    pub resource_version: String,
+    /// `metadata.labels`
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`
+    pub annotations: BTreeMap<String, String>,
+    /// `metadata.ownerReferences`
+    pub owner_references: Vec<OwnerReference>,
+    /// `metadata.finalizers`, which a replacement must carry along.
+    pub finalizers: Vec<String>,
+    /// Whether deletion has begun.
+    pub is_being_deleted: bool,
+}
+
+impl TargetMeta {
+    /// Takes over the metadata of an object.
+    pub fn from_meta(kind: TargetKind, meta: ObjectMeta) -> Self {
+        TargetMeta {
+            target: TargetRef { kind, name: meta.name.unwrap_or_default() },
+            namespace: meta.namespace.unwrap_or_default(),
+            uid: meta.uid.unwrap_or_default(),
+            resource_version: meta.resource_version.unwrap_or_default(),
+            labels: meta.labels.unwrap_or_default(),
+            annotations: meta.annotations.unwrap_or_default(),
+            owner_references: meta.owner_references.unwrap_or_default(),
+            finalizers: meta.finalizers.unwrap_or_default(),
+            is_being_deleted: meta.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// The resource that the object says it belongs to.
+    pub fn owner_name(&self) -> Option<&str> {
+        self.annotations.get(OWNER_ANNOTATION).map(String::as_str)
+    }
+
+    /// Whether it carries the label that the watch selects by.
+    pub fn is_labelled(&self) -> bool {
+        self.labels.get(MANAGED_LABEL).is_some_and(|value| value == "true")
+    }
+
+    /// The same object without our marks: label, annotations, owner reference, and what the spec had set.
+    pub fn released(&self) -> Marks {
+        let applied = Applied::of(&self.annotations);
+        let mut marks = Marks {
+            labels: self.labels.clone(),
+            annotations: self.annotations.clone(),
+            owner_references: self.owner_references.iter().filter(|r| !is_our_kind(r)).cloned().collect(),
+        };
+        marks.labels.remove(MANAGED_LABEL);
+        marks.annotations.remove(OWNER_ANNOTATION);
+        marks.annotations.remove(APPLIED_ANNOTATION);
+        applied.labels.iter().for_each(|key| drop(marks.labels.remove(key)));
+        applied.annotations.iter().for_each(|key| drop(marks.annotations.remove(key)));
+        marks
+    }
+}
+
+/// The metadata of a target that the operator has a say in, merged with what others put there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Marks {
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
+    /// All annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// All owner references.
+    pub owner_references: Vec<OwnerReference>,
+}
+
+impl Marks {
+    /// Whether the object carries exactly these.
+    pub fn match_meta(&self, meta: &TargetMeta) -> bool {
+        self.labels == meta.labels
+            && self.annotations == meta.annotations
+            && self.owner_references == meta.owner_references
+    }
+}
+
+/// The content of an object, as much of it as comparing needs: the data itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetContent {
+    /// Type of the Secret.
+    pub type_: String,
+    /// Whether the object says that it cannot be changed.
+    pub immutable: bool,
+    /// Keys of the data.
+    pub keys: Vec<String>,
+    /// The first certificate found in it.
+    pub fingerprint: Option<Fingerprint>,
+    digest: [u8; 32],
+}
+
+impl TargetContent {
+    /// What a Secret holds.
+    pub fn of_secret(secret: &Secret) -> Self {
+        let data = secret.data.iter().flatten().map(|(key, value)| (key.as_str(), value.0.as_slice()));
+        TargetContent {
+            type_: secret.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
+            immutable: secret.immutable.unwrap_or_default(),
+            keys: secret.data.iter().flatten().map(|(key, _)| key.clone()).collect(),
+            fingerprint: secret.data.iter().flatten().find_map(|(_, value)| first_fingerprint(&value.0)),
+            digest: digest(data),
+        }
+    }
+
+    /// Whether the data is to the letter what is desired.
+    pub fn holds(&self, desired: &Desired) -> bool {
+        self.digest == digest(desired.data.iter().map(|(key, value)| (key.as_str(), value.as_slice())))
+    }
+}
+
+fn digest<'a>(data: impl Iterator<Item = (&'a str, &'a [u8])>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for (key, value) in data {
+        // Lengths first, so that no two sets of data look alike.
+        hash.update((key.len() as u64).to_be_bytes());
+        hash.update(key);
+        hash.update((value.len() as u64).to_be_bytes());
+        hash.update(value);
+    }
+    hash.finalize().into()
+}
+
+/// An object as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Its metadata.
+    pub meta: TargetMeta,
+    /// Its content.
+    pub content: TargetContent,
+}
+
+impl Target {
+    /// A Secret as it is.
+    pub fn of_secret(secret: Secret) -> Self {
+        let content = TargetContent::of_secret(&secret);
+        Target { meta: TargetMeta::from_meta(TargetKind::Secret, secret.metadata), content }
+    }
+}
+
+/// Which labels and annotations of an object come from `spec.target`, so that they can be taken back one day.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Applied {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    annotations: Vec<String>,
+}
+
+impl Applied {
+    /// What the object says; an annotation that somebody broke says nothing.
+    fn of(annotations: &BTreeMap<String, String>) -> Self {
+        annotations.get(APPLIED_ANNOTATION).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+}
+
+/// Whether an owner reference points at a ClientCertificateRef, whichever version of the API it names.
+fn is_our_kind(reference: &OwnerReference) -> bool {
+    reference.kind == "ClientCertificateRef"
+        && reference.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
+}

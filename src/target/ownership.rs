@@ -1,0 +1,190 @@
+//! Whose an object is, and whether one that is nobody's of ours may be taken over.
+
+use super::{Desired, Target, TargetMeta, is_our_kind};
+use crate::api::ClientCertificateRef;
+
+/// Whose an object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// This resource's.
+    Ours,
+    /// It was a resource's that is gone: free to take, its data was rendered by us.
+    Free,
+    /// Another resource's.
+    OwnedBy(String),
+    /// Somebody else's.
+    Foreign,
+}
+
+/// Whose an object is. `owner_exists` tells whether the resource that its annotation names is there.
+///
+/// Label and annotation together are the mark. Either can be lost by hand; then our own controller reference, or our
+/// status that says where we wrote, stands in for it.
+pub fn ownership(meta: &TargetMeta, resource: &ClientCertificateRef, owner_exists: bool) -> Ownership {
+    let ours_by_reference =
+        meta.owner_references.iter().any(|r| r.controller == Some(true) && is_our_kind(r) && r.uid == resource.uid());
+    if ours_by_reference {
+        return Ownership::Ours;
+    }
+    let written_by_us = resource.status.as_ref().and_then(|status| status.target.as_ref()) == Some(&meta.target);
+    match meta.owner_name() {
+        Some(owner) if owner == resource.name() && (meta.is_labelled() || written_by_us) => Ownership::Ours,
+        Some(owner) if meta.is_labelled() && owner != resource.name() => {
+            if owner_exists {
+                Ownership::OwnedBy(owner.to_owned())
+            } else {
+                Ownership::Free
+            }
+        }
+        None if meta.is_labelled() && written_by_us => Ownership::Ours,
+        _ => Ownership::Foreign,
+    }
+}
+
+/// Marks by which tools say that an object is theirs: label or annotation key, the value where one matters, the tool.
+const MANAGERS: [(&str, Option<&str>, &str); 9] = [
+    ("app.kubernetes.io/managed-by", Some("Helm"), "Helm"),
+    ("meta.helm.sh/release-name", None, "Helm"),
+    ("cert-manager.io/certificate-name", None, "cert-manager"),
+    ("cert-manager.io/issuer-name", None, "cert-manager"),
+    ("controller.cert-manager.io/fao", None, "cert-manager"),
+    ("trust.cert-manager.io/bundle", None, "trust-manager"),
+    ("argocd.argoproj.io/tracking-id", None, "Argo CD"),
+    ("kustomize.toolkit.fluxcd.io/name", None, "Flux"),
+    ("reconcile.external-secrets.io/managed", None, "External Secrets"),
+];
+
+/// What keeps a foreign object from being taken over without losing anything, in words that name it.
+pub fn obstacle_to_adoption(target: &Target, desired: &Desired) -> Option<String> {
+    let Target { meta, content } = target;
+    let foreign_keys: Vec<&str> =
+        content.keys.iter().filter(|key| !desired.data.contains_key(*key)).map(String::as_str).collect();
+    if !foreign_keys.is_empty() {
+        return Some(format!("it holds keys that would be lost: {}", foreign_keys.join(", ")));
+    }
+    if content.type_ != desired.type_ {
+        return Some(format!("its type is {}, not {}", content.type_, desired.type_));
+    }
+    if content.immutable {
+        return Some("it is immutable".to_owned());
+    }
+    if let Some(controller) = foreign_controller(meta) {
+        return Some(format!("it is controlled by {controller}"));
+    }
+    MANAGERS.iter().find_map(|(key, wanted, tool)| {
+        let value = meta.labels.get(*key).or_else(|| meta.annotations.get(*key))?;
+        wanted.is_none_or(|wanted| wanted == value).then(|| format!("it is managed by {tool} ({key})"))
+    })
+}
+
+/// The controller of an object, where it is not a ClientCertificateRef: an object can have only one.
+pub fn foreign_controller(meta: &TargetMeta) -> Option<String> {
+    meta.owner_references
+        .iter()
+        .find(|r| r.controller == Some(true) && !is_our_kind(r))
+        .map(|r| format!("{} {}", r.kind, r.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::api::{ClientCertificateRefStatus, MANAGED_LABEL, OWNER_ANNOTATION};
+    use crate::certificate::Certificate;
+    use crate::fixtures::{PEM, resource, secret_of};
+    use crate::target::render;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+    fn desired(resource: &ClientCertificateRef) -> Desired {
+        render(resource, &[&Certificate::parse(PEM).unwrap()], "2026-11-24T00:00:00Z".parse().unwrap()).unwrap()
+    }
+
+    fn target(resource: &ClientCertificateRef) -> Target {
+        Target::of_secret(secret_of(&desired(resource)))
+    }
+
+    #[test]
+    fn label_and_annotation_together_are_the_mark() {
+        let ours = resource("payments");
+        let mut meta = target(&ours).meta;
+        meta.owner_references.clear();
+        assert_eq!(ownership(&meta, &ours, true), Ownership::Ours);
+        meta.labels.remove(MANAGED_LABEL);
+        assert_eq!(ownership(&meta, &ours, true), Ownership::Foreign, "an annotation alone is no proof");
+    }
+
+    #[test]
+    fn a_mark_that_was_taken_off_by_hand_is_known_by_the_owner_reference_or_the_status() {
+        let mut ours = resource("payments");
+        let mut meta = target(&ours).meta;
+        meta.labels.clear();
+        meta.annotations.clear();
+        assert_eq!(ownership(&meta, &ours, false), Ownership::Ours, "by owner reference");
+
+        let mut meta = target(&ours).meta;
+        meta.owner_references.clear();
+        ours.status = Some(ClientCertificateRefStatus { target: Some(ours.target_ref()), ..Default::default() });
+        meta.labels.clear();
+        assert_eq!(ownership(&meta, &ours, true), Ownership::Ours, "by annotation and status");
+        meta.annotations.clear();
+        assert_eq!(ownership(&meta, &ours, true), Ownership::Foreign, "nothing on it says so any more");
+    }
+
+    #[test]
+    fn a_mark_of_another_resource_counts_while_that_is_there() {
+        let ours = resource("payments");
+        let mut meta = target(&resource("orders")).meta;
+        assert_eq!(ownership(&meta, &ours, true), Ownership::OwnedBy("orders".into()));
+        assert_eq!(ownership(&meta, &ours, false), Ownership::Free);
+        meta.labels.remove(MANAGED_LABEL);
+        assert_eq!(ownership(&meta, &ours, false), Ownership::Foreign);
+    }
+
+    #[test]
+    fn adoption_needs_that_nothing_can_be_lost() {
+        let ours = resource("payments");
+        let desired = desired(&ours);
+        let plain = || {
+            let mut target = target(&ours);
+            target.meta.labels = BTreeMap::new();
+            target.meta.annotations = BTreeMap::new();
+            target.meta.owner_references = vec![];
+            target
+        };
+        assert_eq!(obstacle_to_adoption(&plain(), &desired), None);
+
+        type Change = Box<dyn Fn(&mut Target)>;
+        let annotate = |key: &'static str, value: &'static str| -> Change {
+            Box::new(move |t| drop(t.meta.annotations.insert(key.into(), value.into())))
+        };
+        let cases: [(Change, &str); 7] = [
+            (Box::new(|t| t.content.keys.push("tls.key".into())), "tls.key"),
+            (Box::new(|t| t.content.type_ = "kubernetes.io/tls".into()), "kubernetes.io/tls"),
+            (Box::new(|t| t.content.immutable = true), "immutable"),
+            (
+                Box::new(|t| {
+                    t.meta.owner_references = vec![OwnerReference {
+                        kind: "Certificate".into(),
+                        name: "web".into(),
+                        controller: Some(true),
+                        ..OwnerReference::default()
+                    }];
+                }),
+                "Certificate web",
+            ),
+            (Box::new(|t| drop(t.meta.labels.insert("app.kubernetes.io/managed-by".into(), "Helm".into()))), "Helm"),
+            (annotate("meta.helm.sh/release-name", "web"), "Helm"),
+            (annotate("cert-manager.io/certificate-name", "web"), "cert-manager"),
+        ];
+        for (change, named) in cases {
+            let mut target = plain();
+            change(&mut target);
+            let obstacle = obstacle_to_adoption(&target, &desired).unwrap();
+            assert!(obstacle.contains(named), "{obstacle}");
+        }
+        let mut target = plain();
+        target.meta.annotations.insert(OWNER_ANNOTATION.into(), "payments".into());
+        assert_eq!(obstacle_to_adoption(&target, &desired), None);
+    }
+}

@@ -1,0 +1,267 @@
+//! From a resource and its certificates to the object that should be there.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::{Applied, Marks, TargetMeta, is_our_kind};
+use crate::api::{
+    APPLIED_ANNOTATION, ClientCertificateRef, Content, DeletionPolicy, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, Preset,
+    TargetRef,
+};
+use crate::certificate::{Block, Certificate};
+
+/// The target as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Kind and name.
+    pub target: TargetRef,
+    /// Namespace: always the resource's own.
+    pub namespace: String,
+    /// Type of the Secret.
+    pub type_: &'static str,
+    /// All of the data.
+    pub data: BTreeMap<String, Vec<u8>>,
+    /// Labels that have to be there.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that have to be there.
+    pub annotations: BTreeMap<String, String>,
+    /// The owner reference, absent with Retain.
+    pub owner: Option<OwnerReference>,
+}
+
+/// What the target of a resource should hold, the main certificate first; nothing where no certificate is valid now,
+/// because an empty file makes some servers drop their check.
+pub fn render(resource: &ClientCertificateRef, certificates: &[&Certificate], now: Timestamp) -> Option<Desired> {
+    let bundle = bundle(certificates, now)?;
+    let active = certificates.first().map(|certificate| certificate.main()).filter(|main| !main.is_expired(now));
+    let mut data = BTreeMap::new();
+    for (key, content) in keys(resource) {
+        let value = match content {
+            Content::Bundle => bundle.clone(),
+            Content::Active => active?.pem.clone(),
+        };
+        data.insert(key, value.into_bytes());
+    }
+    let spec = &resource.spec.target;
+    let mut labels = spec.labels.clone();
+    labels.insert(MANAGED_LABEL.to_owned(), "true".to_owned());
+    let mut annotations = spec.annotations.clone();
+    annotations.insert(OWNER_ANNOTATION.to_owned(), resource.name().to_owned());
+    let applied = Applied {
+        labels: spec.labels.keys().cloned().collect(),
+        annotations: spec.annotations.keys().cloned().collect(),
+    };
+    if !(applied.labels.is_empty() && applied.annotations.is_empty()) {
+        annotations.insert(APPLIED_ANNOTATION.to_owned(), serde_json::to_string(&applied).unwrap_or_default());
+    }
+    Some(Desired {
+        target: resource.target_ref(),
+        namespace: resource.namespace().to_owned(),
+        type_: spec.type_.map_or("Opaque", |type_| type_.as_str()),
+        data,
+        labels,
+        annotations,
+        owner: (spec.deletion_policy == DeletionPolicy::Delete).then(|| owner_reference(resource)),
+    })
+}
+
+/// Every certificate once, in order, without the expired ones; each ends with one newline.
+fn bundle(certificates: &[&Certificate], now: Timestamp) -> Option<String> {
+    let mut seen = HashSet::new();
+    let blocks: Vec<&Block> = certificates
+        .iter()
+        .flat_map(|certificate| certificate.blocks())
+        .filter(|block| !block.is_expired(now) && seen.insert(block.fingerprint))
+        .collect();
+    (!blocks.is_empty()).then(|| blocks.iter().map(|block| block.pem.as_str()).collect())
+}
+
+fn keys(resource: &ClientCertificateRef) -> Vec<(String, Content)> {
+    let spec = &resource.spec.target;
+    if let Some(keys) = &spec.keys {
+        return keys.iter().map(|(key, content)| (key.clone(), *content)).collect();
+    }
+    let key = match spec.preset.unwrap_or(Preset::CaCrt) {
+        Preset::CaCrt => "ca.crt",
+        Preset::TlsCrt => "tls.crt",
+    };
+    vec![(key.to_owned(), Content::Bundle)]
+}
+
+fn owner_reference(resource: &ClientCertificateRef) -> OwnerReference {
+    OwnerReference {
+        api_version: format!("{GROUP}/v1alpha1"),
+        kind: "ClientCertificateRef".to_owned(),
+        name: resource.name().to_owned(),
+        uid: resource.uid().to_owned(),
+        controller: Some(true),
+        // Not blocking: it would need a right on finalizers, and nobody waits for the target to go first.
+        block_owner_deletion: None,
+    }
+}
+
+impl Desired {
+    /// The metadata that the object should carry, given what it carries now: what we set is set, what we had set and
+    /// no longer want goes, what others set stays.
+    pub fn merge(&self, current: Option<&TargetMeta>) -> Marks {
+        let Some(current) = current else {
+            return Marks {
+                labels: self.labels.clone(),
+                annotations: self.annotations.clone(),
+                owner_references: self.owner.iter().cloned().collect(),
+            };
+        };
+        let mut marks = Marks { owner_references: self.merge_owners(&current.owner_references), ..current.released() };
+        marks.labels.extend(self.labels.clone());
+        marks.annotations.extend(self.annotations.clone());
+        marks
+    }
+
+    /// A reference to any ClientCertificateRef is ours to replace: to this resource's former life (a restore gives a
+    /// new uid), or to the former owner of an object that became free.
+    fn merge_owners(&self, current: &[OwnerReference]) -> Vec<OwnerReference> {
+        let mut owners: Vec<OwnerReference> = Vec::with_capacity(current.len() + 1);
+        let mut placed = false;
+        for reference in current {
+            match &self.owner {
+                _ if !is_our_kind(reference) => owners.push(reference.clone()),
+                Some(owner) if !placed => {
+                    // Fields that somebody else may have set on our own reference, such as blockOwnerDeletion, stay.
+                    let same = reference.uid == owner.uid && reference.controller == owner.controller;
+                    owners.push(if same { reference.clone() } else { owner.clone() });
+                    placed = true;
+                }
+                _ => {}
+            }
+        }
+        if let Some(owner) = self.owner.as_ref().filter(|_| !placed) {
+            owners.push(owner.clone());
+        }
+        owners
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Target as TargetSpec;
+    use crate::fixtures::{OTHER_PEM, PEM, PEM_NOT_AFTER, resource};
+    use crate::target::TargetContent;
+    use k8s_openapi::ByteString;
+    use k8s_openapi::api::core::v1::Secret;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    fn now() -> Timestamp {
+        "2026-11-24T07:16:00Z".parse().unwrap()
+    }
+
+    fn rendered(resource: &ClientCertificateRef) -> Desired {
+        render(resource, &[&Certificate::parse(PEM).unwrap()], now()).unwrap()
+    }
+
+    fn meta(desired: &Desired) -> TargetMeta {
+        let marks = desired.merge(None);
+        TargetMeta {
+            target: desired.target.clone(),
+            namespace: "backends".into(),
+            uid: "t".into(),
+            resource_version: "1".into(),
+            labels: marks.labels,
+            annotations: marks.annotations,
+            owner_references: marks.owner_references,
+            finalizers: vec![],
+            is_being_deleted: false,
+        }
+    }
+
+    #[test]
+    fn the_default_is_a_bundle_in_ca_crt_of_a_secret_named_like_the_resource() {
+        let desired = rendered(&resource("payments"));
+        assert_eq!((desired.target.name.as_str(), desired.type_), ("payments", "Opaque"));
+        assert_eq!(desired.data, BTreeMap::from([("ca.crt".to_owned(), PEM.as_bytes().to_vec())]));
+        assert_eq!(desired.labels, BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
+        assert_eq!(desired.annotations, BTreeMap::from([(OWNER_ANNOTATION.to_owned(), "payments".to_owned())]));
+        let owner = desired.owner.unwrap();
+        assert_eq!((owner.uid.as_str(), owner.controller), ("uid-payments", Some(true)));
+    }
+
+    #[test]
+    fn a_preset_and_a_map_of_keys_name_the_keys() {
+        let mut resource = resource("payments");
+        resource.spec.target.preset = Some(Preset::TlsCrt);
+        assert!(rendered(&resource).data.contains_key("tls.crt"));
+        resource.spec.target = TargetSpec {
+            keys: Some(BTreeMap::from([("all.pem".into(), Content::Bundle), ("one.pem".into(), Content::Active)])),
+            ..TargetSpec::default()
+        };
+        let two = Certificate::parse(&format!("{PEM}{OTHER_PEM}")).unwrap();
+        let desired = render(&resource, &[&two, &Certificate::parse(PEM).unwrap()], now()).unwrap();
+        assert_eq!(desired.data["all.pem"], format!("{PEM}{OTHER_PEM}").into_bytes(), "each once");
+        assert_eq!(desired.data["one.pem"], PEM.as_bytes());
+    }
+
+    #[test]
+    fn nothing_is_rendered_when_no_certificate_is_valid() {
+        let certificate = Certificate::parse(PEM).unwrap();
+        assert_eq!(render(&resource("payments"), &[&certificate], PEM_NOT_AFTER.parse().unwrap()), None);
+        assert_eq!(render(&resource("payments"), &[], now()), None);
+    }
+
+    #[test]
+    fn retain_has_no_owner_reference_and_takes_an_earlier_one_away() {
+        let mut resource = resource("payments");
+        let before = meta(&rendered(&resource));
+        resource.spec.target.deletion_policy = DeletionPolicy::Retain;
+        let desired = rendered(&resource);
+        assert_eq!(desired.owner, None);
+        assert_eq!(desired.merge(Some(&before)).owner_references, []);
+    }
+
+    #[test]
+    fn what_others_set_survives_and_what_we_had_set_goes_with_the_spec() {
+        let mut resource = resource("payments");
+        resource.spec.target.labels = BTreeMap::from([("team".into(), "a".into())]);
+        resource.spec.target.annotations = BTreeMap::from([("note".into(), "b".into())]);
+        let mut current = meta(&rendered(&resource));
+        current.labels.insert("foreign".into(), "stays".into());
+        current.annotations.insert("foreign".into(), "stays".into());
+        assert!(rendered(&resource).merge(Some(&current)).match_meta(&current), "nothing to do");
+
+        resource.spec.target.labels = BTreeMap::from([("stage".into(), "prod".into())]);
+        resource.spec.target.annotations.clear();
+        let marks = rendered(&resource).merge(Some(&current));
+        assert_eq!(marks.labels.keys().collect::<Vec<_>>(), [MANAGED_LABEL, "foreign", "stage"]);
+        assert!(!marks.annotations.contains_key("note") && marks.annotations["foreign"] == "stays");
+    }
+
+    #[test]
+    fn a_restored_resource_renews_its_owner_reference_and_leaves_others() {
+        let mut resource = resource("payments");
+        let mut current = meta(&rendered(&resource));
+        let foreign =
+            OwnerReference { kind: "Deployment".into(), api_version: "apps/v1".into(), ..OwnerReference::default() };
+        current.owner_references.insert(0, foreign.clone());
+        resource.metadata.uid = Some("new-uid".into());
+        let owners = rendered(&resource).merge(Some(&current)).owner_references;
+        assert_eq!(owners.len(), 2);
+        assert_eq!((&owners[0], owners[1].uid.as_str()), (&foreign, "new-uid"));
+    }
+
+    #[test]
+    fn content_is_compared_to_the_letter() {
+        let desired = rendered(&resource("payments"));
+        let secret = |data: &[(&str, &str)]| Secret {
+            metadata: ObjectMeta::default(),
+            data: Some(data.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect()),
+            ..Secret::default()
+        };
+        assert!(TargetContent::of_secret(&secret(&[("ca.crt", PEM)])).holds(&desired));
+        for data in [&[("ca.crt", OTHER_PEM)][..], &[("ca.crt", PEM), ("more", "")], &[("ca.cr", PEM)], &[]] {
+            assert!(!TargetContent::of_secret(&secret(data)).holds(&desired), "{data:?}");
+        }
+        let fingerprint = TargetContent::of_secret(&secret(&[("a", "x"), ("ca.crt", PEM)])).fingerprint;
+        assert_eq!(fingerprint, Some(Certificate::parse(PEM).unwrap().main().fingerprint));
+    }
+}
