@@ -101,6 +101,12 @@ pub enum Is {
     Unknown,
 }
 
+impl fmt::Display for Is {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Is {
     fn as_str(self) -> &'static str {
         match self {
@@ -148,6 +154,11 @@ pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition
 /// Whether a condition is there and True.
 pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == Is::True.as_str())
+}
+
+/// Whether a condition is there and False.
+pub fn is_false(conditions: &[Condition], type_: ConditionType) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.status == Is::False.as_str())
 }
 
 /// Whether a condition is there with this reason.

@@ -83,3 +83,15 @@ pub fn secret_of(desired: &crate::target::Desired) -> k8s_openapi::api::core::v1
         ..Default::default()
     }
 }
+
+/// What API Gateway says of a certificate.
+pub fn certificate(id: &str, pem: &str) -> crate::gateway::ClientCertificate {
+    crate::gateway::ClientCertificate {
+        id: id.to_owned(),
+        description: String::new(),
+        created: None,
+        expires: None,
+        pem: pem.to_owned(),
+        tags: Default::default(),
+    }
+}

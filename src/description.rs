@@ -1,0 +1,242 @@
+//! The certificate's description in API Gateway: when to send it, when to give in.
+
+use std::time::Duration;
+
+use crate::error::{FailureClass, Streak};
+use crate::gateway::GatewayError;
+use crate::settings::Tick;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Being undone this often in an hour means that somebody else owns the description too.
+const UNDONE_MOST: usize = 3;
+
+/// Whose the description is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// This resource's.
+    Mine,
+    /// An older resource's.
+    Theirs {
+        /// `namespace/name` of it.
+        owner: String,
+        /// Whether it asks for the same text, so that nobody is at odds.
+        same_text: bool,
+    },
+}
+
+/// What to do about the description now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// API Gateway holds it.
+    Synced,
+    /// Send it.
+    Send,
+    /// API Gateway made something else of it; sending it again would change nothing.
+    NotApplied,
+    /// Somebody keeps undoing it.
+    Contested {
+        /// The next try.
+        until: Tick,
+    },
+    /// The last try failed.
+    Waiting {
+        /// How.
+        failure: GatewayError,
+        /// The next try.
+        until: Tick,
+    },
+}
+
+/// What is remembered of a resource's attempts.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    wanted: Option<String>,
+    in_place: bool,
+    undone: Vec<Tick>,
+    contested: bool,
+    sent_at: Option<Tick>,
+    not_applied: Option<String>,
+    streak: Streak,
+    waiting: Option<(GatewayError, Tick)>,
+}
+
+impl Description {
+    /// Takes note of what the spec asks for. Another text is a new start.
+    pub fn want(&mut self, wanted: Option<&str>) {
+        if self.wanted.as_deref() != wanted {
+            *self = Description { wanted: wanted.map(str::to_owned), ..Description::default() };
+        }
+    }
+
+    /// Remembers that the text was in place before the operator started, as the status says.
+    pub fn was_in_place(&mut self) {
+        self.in_place = true;
+    }
+
+    /// Forgets earlier failures, because somebody asked for another try.
+    pub fn reset_failures(&mut self) {
+        self.streak.reset();
+        self.waiting = None;
+        self.not_applied = None;
+    }
+
+    /// Takes note of what a read found. True where somebody has undone our text.
+    pub fn found(&mut self, found: &str, now: Tick) -> bool {
+        let Some(wanted) = self.wanted.as_deref() else { return false };
+        self.undone.retain(|at| now.saturating_sub(*at) < HOUR);
+        if wanted == found {
+            // Held for as long as a try lasts: whoever undid it has stopped.
+            if self.contested && self.sent_at.is_none_or(|at| now.saturating_sub(at) >= HOUR) {
+                self.contested = false;
+                self.undone.clear();
+            }
+            self.in_place = true;
+            self.not_applied = None;
+            self.waiting = None;
+            return false;
+        }
+        let undone = std::mem::take(&mut self.in_place);
+        if undone {
+            self.undone.push(now);
+            self.contested |= self.undone.len() >= UNDONE_MOST;
+        }
+        undone
+    }
+
+    /// What to do, given what API Gateway holds. `None` where the spec asks for nothing.
+    pub fn verdict(&self, found: &str, now: Tick) -> Option<Verdict> {
+        let wanted = self.wanted.as_deref()?;
+        if wanted == found {
+            return Some(Verdict::Synced);
+        }
+        if self.not_applied.as_deref() == Some(found) {
+            return Some(Verdict::NotApplied);
+        }
+        if let Some(until) = self.sent_at.map(|at| at + HOUR).filter(|until| self.contested && now < *until) {
+            return Some(Verdict::Contested { until });
+        }
+        match &self.waiting {
+            Some((failure, until)) if now < *until => {
+                Some(Verdict::Waiting { failure: failure.clone(), until: *until })
+            }
+            _ => Some(Verdict::Send),
+        }
+    }
+
+    /// Takes note of a try: what API Gateway answered that it holds, or how it failed.
+    pub fn sent(&mut self, result: Result<&str, &GatewayError>, refresh: Duration, now: Tick, jitter: f64) {
+        self.sent_at = Some(now);
+        match result {
+            Ok(holds) => {
+                self.in_place = self.wanted.as_deref() == Some(holds);
+                self.not_applied = (!self.in_place).then(|| holds.to_owned());
+                self.waiting = None;
+                self.streak.reset();
+            }
+            Err(failure) => {
+                let wait = self.streak.fail(failure.class(), refresh, jitter);
+                self.waiting = Some((failure.clone(), now + wait));
+            }
+        }
+    }
+
+    /// When to try again after a failure.
+    pub fn retry_at(&self) -> Option<Tick> {
+        self.waiting.as_ref().map(|(_, at)| *at)
+    }
+
+    /// When to read again because of the last failure: what API Gateway holds is unknown then.
+    pub fn read_again_at(&self) -> Option<Tick> {
+        let (failure, at) = self.waiting.as_ref()?;
+        matches!(failure.class(), FailureClass::Conflict | FailureClass::Unavailable { .. }).then_some(*at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFRESH: Duration = Duration::from_secs(300);
+
+    fn minutes(n: u64) -> Tick {
+        Tick::from_secs(n * 60)
+    }
+
+    fn wanting(text: &str) -> Description {
+        let mut description = Description::default();
+        description.want(Some(text));
+        description
+    }
+
+    #[test]
+    fn without_a_description_in_the_spec_there_is_nothing_to_do() {
+        let mut description = Description::default();
+        description.want(None);
+        assert_eq!(description.verdict("anything", Tick::ZERO), None);
+        assert!(!description.found("anything", Tick::ZERO));
+    }
+
+    #[test]
+    fn an_empty_description_and_none_in_api_gateway_are_equal() {
+        assert_eq!(wanting("").verdict("", Tick::ZERO), Some(Verdict::Synced));
+        assert_eq!(wanting("").verdict("text", Tick::ZERO), Some(Verdict::Send));
+    }
+
+    #[test]
+    fn an_answer_that_differs_is_not_sent_again_until_either_side_changes() {
+        let mut description = wanting("a  b");
+        description.sent(Ok("a b"), REFRESH, Tick::ZERO, 0.5);
+        assert_eq!(description.verdict("a b", minutes(60)), Some(Verdict::NotApplied));
+        assert_eq!(description.verdict("c", minutes(60)), Some(Verdict::Send), "API Gateway changed");
+        description.want(Some("d"));
+        assert_eq!(description.verdict("a b", minutes(60)), Some(Verdict::Send), "the spec changed");
+    }
+
+    #[test]
+    fn being_undone_three_times_in_an_hour_leaves_one_try_an_hour() {
+        let mut description = wanting("ours");
+        for minute in [0, 10] {
+            description.sent(Ok("ours"), REFRESH, minutes(minute), 0.5);
+            assert!(description.found("theirs", minutes(minute + 5)));
+            assert_eq!(description.verdict("theirs", minutes(minute + 5)), Some(Verdict::Send));
+        }
+        description.sent(Ok("ours"), REFRESH, minutes(15), 0.5);
+        assert!(description.found("theirs", minutes(20)));
+        let contested = Some(Verdict::Contested { until: minutes(75) });
+        assert_eq!(description.verdict("theirs", minutes(20)), contested);
+        assert!(!description.found("theirs", minutes(70)), "undone once, not at every look");
+        assert_eq!(description.verdict("theirs", minutes(75)), Some(Verdict::Send));
+        description.sent(Ok("ours"), REFRESH, minutes(75), 0.5);
+        assert!(description.found("theirs", minutes(80)));
+        assert_eq!(description.verdict("theirs", minutes(80)), Some(Verdict::Contested { until: minutes(135) }));
+        description.sent(Ok("ours"), REFRESH, minutes(135), 0.5);
+        assert!(!description.found("ours", minutes(200)), "it held");
+        assert!(description.found("theirs", minutes(201)));
+        assert_eq!(description.verdict("theirs", minutes(201)), Some(Verdict::Send));
+    }
+
+    #[test]
+    fn a_failed_try_waits_and_a_conflict_reads_again_first() {
+        let mut description = wanting("ours");
+        description.sent(Err(&GatewayError::Conflict), REFRESH, minutes(1), 0.5);
+        let until = minutes(1) + Duration::from_secs(1);
+        assert_eq!(
+            description.verdict("theirs", minutes(1)),
+            Some(Verdict::Waiting { failure: GatewayError::Conflict, until })
+        );
+        assert_eq!(description.read_again_at(), Some(until));
+        assert_eq!(description.verdict("theirs", until), Some(Verdict::Send));
+        description.sent(Err(&GatewayError::Throttled { retry_after: None }), REFRESH, until, 0.5);
+        assert_eq!(description.read_again_at(), None);
+        description.reset_failures();
+        assert_eq!(description.verdict("theirs", until), Some(Verdict::Send));
+    }
+
+    #[test]
+    fn a_text_that_was_in_place_before_a_restart_counts_as_undone() {
+        let mut description = wanting("ours");
+        assert!(!description.found("theirs", Tick::ZERO), "never seen in place");
+        description.was_in_place();
+        assert!(description.found("theirs", Tick::ZERO));
+    }
+}

@@ -1,0 +1,105 @@
+//! What the watches tell, arranged for the questions that a pass asks. Plain and synchronous: events in, names of the
+//! resources to wake out.
+
+mod claims;
+mod targets;
+
+pub use claims::Claims;
+pub use targets::{Known, Targets};
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use kube::runtime::reflector::{ObjectRef, Store};
+
+use crate::reconcile::Watched;
+
+/// A resource by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ResourceName {
+    /// Names a resource.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        ResourceName { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+/// The part of the cluster that one watch covers: a namespace, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Every namespace.
+    All,
+    /// One namespace.
+    Namespace(String),
+}
+
+impl Scope {
+    /// Whether the scope covers a namespace.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Namespace(own) => own == namespace,
+        }
+    }
+}
+
+/// Everything that the watches told.
+pub struct Index {
+    targets: Mutex<Targets>,
+    claims: Mutex<Claims>,
+    resources: Vec<(Scope, Store<Watched>)>,
+    wakes: HashMap<Scope, UnboundedSender<ObjectRef<Watched>>>,
+}
+
+/// The resources of one scope that an index wants to be looked at again.
+pub type Wakes = UnboundedReceiver<ObjectRef<Watched>>;
+
+impl Index {
+    /// An empty index over the caches of the scopes, and for each scope the stream of what it wakes.
+    pub fn new(resources: Vec<(Scope, Store<Watched>)>) -> (Self, Vec<Wakes>) {
+        let mut wakes = HashMap::new();
+        let mut streams = Vec::new();
+        for (scope, _) in &resources {
+            let (sender, receiver) = unbounded();
+            wakes.insert(scope.clone(), sender);
+            streams.push(receiver);
+        }
+        (Index { targets: Mutex::default(), claims: Mutex::default(), resources, wakes }, streams)
+    }
+
+    /// The targets.
+    pub fn targets(&self) -> MutexGuard<'_, Targets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The claims to descriptions.
+    pub fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a resource is there, as far as the caches know.
+    pub fn has_resource(&self, namespace: &str, name: &str) -> bool {
+        let reference = ObjectRef::new(name).within(namespace);
+        self.resources.iter().any(|(scope, store)| scope.covers(namespace) && store.get(&reference).is_some())
+    }
+
+    /// Asks for another look at resources.
+    pub fn wake(&self, resources: impl IntoIterator<Item = ResourceName>) {
+        for resource in resources {
+            let reference = ObjectRef::new(&resource.name).within(&resource.namespace);
+            for (scope, sender) in &self.wakes {
+                if scope.covers(&resource.namespace) {
+                    // A closed channel means that the controller is stopping.
+                    let _ = sender.unbounded_send(reference.clone());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the operator remembers of each resource between passes. Nothing of it has to survive a restart: what must is in
+//! the resource's status.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
+use crate::description::Description;
+use crate::error::Streak;
+use crate::reading::Reading;
+use crate::settings::Tick;
+
+/// A target undone this often in a row is put back more slowly.
+const REPAIRS_AT_ONCE: usize = 3;
+/// Repairs further apart than this are not a fight.
+const QUIET: Duration = Duration::from_secs(5 * 60);
+
+/// What is remembered of one resource.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The resource's uid: another life has another memory.
+    pub uid: String,
+    /// The generation that was last acted on.
+    pub generation: Option<i64>,
+    /// The value of the refresh annotation that was last acted on.
+    pub handled_refresh: Option<String>,
+    /// API Gateway's answers.
+    pub reading: Reading,
+    /// Attempts at the description.
+    pub description: Description,
+    /// The target as it was last written by us: a digest of what was desired then.
+    pub written: Option<u64>,
+    /// Repairs of the target.
+    pub repairs: Repairs,
+    /// Failures of writes to the target.
+    pub target_streak: Streak,
+    /// Failures to publish.
+    pub publish_streak: Streak,
+    /// The status that was last written, until the cache has caught up with it.
+    pub published: Option<Published>,
+}
+
+/// A status that was written.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The resource's version after the write.
+    pub resource_version: String,
+    /// What was written.
+    pub status: ClientCertificateRefStatus,
+}
+
+impl Memory {
+    /// A memory for a resource that was not seen before.
+    pub fn new(resource: &ClientCertificateRef) -> Self {
+        Memory { uid: resource.uid().to_owned(), ..Memory::default() }
+    }
+
+    /// The resource with the status that was last written, where the cache still holds an older one: judged by an old
+    /// status, an event would be told twice and a write repeated.
+    pub fn with_published_status(&mut self, resource: &ClientCertificateRef) -> ClientCertificateRef {
+        let mut resource = resource.clone();
+        let cached = resource.metadata.resource_version.as_deref();
+        match &self.published {
+            Some(published) if is_older(cached, &published.resource_version) => {
+                resource.status = Some(published.status.clone());
+            }
+            _ => self.published = None,
+        }
+        resource
+    }
+}
+
+/// Whether a version was made before another. Versions of one object are numbers that grow; should they ever not be, a
+/// cache counts as caught up.
+pub fn is_older(version: Option<&str>, than: &str) -> bool {
+    match (version.map(str::parse::<u64>), than.parse::<u64>()) {
+        (Some(Ok(version)), Ok(than)) => version < than,
+        _ => false,
+    }
+}
+
+/// When the target was put back after somebody had changed or deleted it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Repairs {
+    in_a_row: usize,
+    last: Tick,
+}
+
+impl Repairs {
+    /// When the next repair may happen, where somebody undoes us again and again: at once three times, then after 1 s
+    /// doubling to 60 s.
+    pub fn held_until(&self, now: Tick) -> Option<Tick> {
+        let excess = self.in_a_row.checked_sub(REPAIRS_AT_ONCE)?;
+        let seconds = 1_u64.checked_shl(u32::try_from(excess).unwrap_or(u32::MAX)).unwrap_or(60).min(60);
+        let until = self.last + Duration::from_secs(seconds);
+        (now < until && !self.is_over(now)).then_some(until)
+    }
+
+    /// Counts a repair.
+    pub fn record(&mut self, now: Tick) {
+        self.in_a_row = if self.is_over(now) { 1 } else { self.in_a_row + 1 };
+        self.last = now;
+    }
+
+    fn is_over(&self, now: Tick) -> bool {
+        now.saturating_sub(self.last) >= QUIET
+    }
+}
+
+/// The memories of all resources.
+#[derive(Debug, Default)]
+pub struct Memories {
+    by_resource: Mutex<HashMap<(String, String), Memory>>,
+}
+
+impl Memories {
+    /// Takes out the memory of a resource, for a pass; a new one where there is none of this life.
+    pub fn take(&self, resource: &ClientCertificateRef) -> Memory {
+        let key = key(resource.namespace(), resource.name());
+        let memory = self.lock().remove(&key).filter(|memory| memory.uid == resource.uid());
+        memory.unwrap_or_else(|| Memory::new(resource))
+    }
+
+    /// Puts it back.
+    pub fn put(&self, resource: &ClientCertificateRef, memory: Memory) {
+        self.lock().insert(key(resource.namespace(), resource.name()), memory);
+    }
+
+    /// Forgets a resource that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.lock().remove(&key(namespace, name));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Memory>> {
+        // A panic elsewhere leaves the map whole: every change of it is a single call.
+        self.by_resource.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(namespace: &str, name: &str) -> (String, String) {
+    (namespace.to_owned(), name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::resource;
+
+    fn seconds(n: u64) -> Tick {
+        Tick::from_secs(n)
+    }
+
+    #[test]
+    fn three_repairs_are_at_once_and_then_ever_slower() {
+        let mut repairs = Repairs::default();
+        let mut now = seconds(1000);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let until = repairs.held_until(now).unwrap_or(now);
+            waits.push((until - now).as_secs());
+            now = until;
+            repairs.record(now);
+        }
+        assert_eq!(waits, [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(repairs.held_until(now + QUIET), None, "forgotten after a quiet time");
+    }
+
+    #[test]
+    fn repairs_that_are_far_apart_are_no_fight() {
+        let mut repairs = Repairs::default();
+        for n in 1..20 {
+            let now = QUIET * n;
+            assert_eq!(repairs.held_until(now), None);
+            repairs.record(now);
+        }
+    }
+
+    #[test]
+    fn another_life_of_a_resource_remembers_nothing() {
+        let memories = Memories::default();
+        let mut first = resource("payments");
+        let mut memory = memories.take(&first);
+        memory.generation = Some(7);
+        memories.put(&first, memory);
+        assert_eq!(memories.take(&first).generation, Some(7));
+        memories.put(&first, Memory { generation: Some(7), ..Memory::new(&first) });
+        first.metadata.uid = Some("another".into());
+        assert_eq!(memories.take(&first).generation, None);
+    }
+
+    #[test]
+    fn a_status_that_the_cache_has_not_seen_yet_stands_in_for_the_old_one() {
+        let mut cached = resource("payments");
+        let status = ClientCertificateRefStatus { observed_generation: Some(1), ..Default::default() };
+        let mut memory = Memory::new(&cached);
+        memory.published = Some(Published { resource_version: "11".into(), status: status.clone() });
+        assert_eq!(memory.with_published_status(&cached).status, Some(status));
+        cached.metadata.resource_version = Some("11".into());
+        assert_eq!(memory.with_published_status(&cached).status, None);
+        assert!(memory.published.is_none());
+    }
+}

@@ -1,0 +1,225 @@
+//! Fourth step: what to say of it, and when to look again. Pure.
+
+mod events;
+mod findings;
+
+pub use events::{Event, Events};
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Action, Done, Observation, Outcome, Plan, TargetVerdict};
+use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus};
+use crate::conditions::{ConditionType, Finding, Reason, clear, set};
+use crate::description::Verdict;
+use crate::error::{ClusterFailure, FailureClass};
+use crate::memory::Memory;
+use crate::settings::{Now, Settings, Tick};
+
+use super::DescriptionVerdict;
+
+/// A target that something is in the way of is looked at again after this long, without a call to API Gateway.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// The result of a pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conclusion {
+    /// The status as it should be.
+    pub status: ClientCertificateRefStatus,
+    /// What to tell.
+    pub events: Events,
+    /// When to look again, if nothing happens before.
+    pub next_look: Option<Duration>,
+}
+
+/// What a pass over the target came to.
+pub(super) struct TargetResult {
+    pub finding: Finding,
+    pub holds: bool,
+    pub look_again: Option<Tick>,
+}
+
+/// Concludes. `jitter` is a random number from 0 to 1.
+#[allow(clippy::too_many_arguments)] // everything that a pass knows, and nothing hidden
+pub fn conclude(
+    resource: &ClientCertificateRef,
+    observation: &Observation,
+    plan: &Plan,
+    outcomes: &[Outcome],
+    memory: &mut Memory,
+    settings: &Settings,
+    now: Now,
+    jitter: f64,
+) -> Conclusion {
+    note_outcomes(resource, plan, outcomes, memory, now, jitter);
+    let mut status = resource.status.clone().unwrap_or_default();
+    let target = findings::target(resource, plan, outcomes, memory, now, jitter);
+    if target.holds {
+        status.target = Some(resource.target_ref());
+        if let Some(held) = held_certificates(plan, memory) {
+            status.certificates = held;
+        }
+    } else if observation.target == Ok(None) && plan.target == TargetVerdict::Nothing {
+        status.certificates.clear();
+    }
+    status.observed_generation = resource.generation();
+    if let Some(value) = &memory.handled_refresh {
+        status.last_handled_refresh = Some(value.clone());
+    }
+
+    let outcome = memory.reading.outcome(&observation.source, now.wall).map(|outcome| outcome.map(|_| ()));
+    let held = status.certificates.first().cloned();
+    let read = findings::certificate_read(outcome.as_ref(), observation.source.as_ref().ok());
+    let ready =
+        findings::ready(outcome.as_ref(), &read, &target, held.as_ref(), observation.source.as_ref().ok(), now.wall);
+    let description = findings::description(plan, outcomes, memory, resource);
+    let stalled = findings::stalled([&read, &target.finding, &ready]);
+    let expiring = findings::expiring(held.as_ref(), settings.expiring_within, now.wall);
+    let next_look = next_look(resource, observation, plan, &target, memory, held.as_ref(), settings, now);
+
+    let mut apply = |type_, finding: Option<Finding>| match finding {
+        Some(finding) => set(&mut status.conditions, type_, finding, resource.generation(), now.wall),
+        None => clear(&mut status.conditions, type_),
+    };
+    apply(ConditionType::Ready, Some(ready));
+    apply(ConditionType::CertificateRead, Some(read));
+    apply(ConditionType::TargetWritten, Some(target.finding));
+    apply(ConditionType::DescriptionSynced, description);
+    apply(ConditionType::Expiring, expiring);
+    apply(ConditionType::Stalled, stalled);
+    apply(ConditionType::Suspended, None);
+
+    let before = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let events = events::tell(outcomes, before, &status.conditions);
+    Conclusion { status, events, next_look }
+}
+
+/// The conclusion about a suspended resource: nothing was looked at, and what was said before still stands.
+pub fn suspended(resource: &ClientCertificateRef, now: Timestamp) -> Conclusion {
+    let mut status = resource.status.clone().unwrap_or_default();
+    status.observed_generation = resource.generation();
+    let finding =
+        Finding::yes(Reason::Suspended, "spec.suspend is true: API Gateway is not asked and the target is left alone");
+    set(&mut status.conditions, ConditionType::Suspended, finding, resource.generation(), now);
+    Conclusion { status, events: Events::default(), next_look: None }
+}
+
+/// Takes over what the actions came to into memory.
+fn note_outcomes(
+    resource: &ClientCertificateRef,
+    plan: &Plan,
+    outcomes: &[Outcome],
+    memory: &mut Memory,
+    now: Now,
+    jitter: f64,
+) {
+    let refresh = resource.refresh_interval();
+    for outcome in outcomes {
+        match (&outcome.action, &outcome.done) {
+            (Action::CreateTarget { cause, .. } | Action::ReplaceTarget { cause, .. }, Done::Written) => {
+                if cause.is_repair() {
+                    memory.repairs.record(now.tick);
+                }
+            }
+            (Action::SetDescription { .. }, Done::Described(holds)) => {
+                memory.description.sent(Ok(holds), refresh, now.tick, jitter);
+                memory.reading.record_description(holds.clone());
+            }
+            (Action::SetDescription { .. }, Done::NotDescribed(error)) => {
+                memory.description.sent(Err(error), refresh, now.tick, jitter);
+                if let Some(at) = memory.description.read_again_at() {
+                    memory.reading.hasten(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    if let TargetVerdict::Desired { digest } = plan.target
+        && failure_of_target(outcomes).is_none()
+    {
+        memory.written = Some(digest);
+        memory.target_streak.reset();
+    }
+}
+
+/// How the write of the target itself failed.
+pub(super) fn failure_of_target(outcomes: &[Outcome]) -> Option<&ClusterFailure> {
+    outcomes.iter().find_map(|outcome| match (&outcome.action, &outcome.done) {
+        (Action::CreateTarget { .. } | Action::ReplaceTarget { .. }, Done::NotWritten(failure)) => Some(failure),
+        _ => None,
+    })
+}
+
+/// How the write of an earlier target failed.
+fn failure_of_leftover(outcomes: &[Outcome]) -> Option<&ClusterFailure> {
+    outcomes.iter().find_map(|outcome| match (&outcome.action, &outcome.done) {
+        (Action::DeleteTarget { .. } | Action::ReleaseTarget { .. }, Done::NotWritten(failure)) => Some(failure),
+        _ => None,
+    })
+}
+
+/// What the target holds after this pass; `None` where it holds what the status tells already.
+fn held_certificates(plan: &Plan, memory: &Memory) -> Option<Vec<CertificateStatus>> {
+    match plan.target {
+        TargetVerdict::Desired { .. } => memory.reading.last_good().map(|answer| vec![answer.to_status()]),
+        _ => None,
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn next_look(
+    resource: &ClientCertificateRef,
+    observation: &Observation,
+    plan: &Plan,
+    target: &TargetResult,
+    memory: &mut Memory,
+    held: Option<&CertificateStatus>,
+    settings: &Settings,
+    now: Now,
+) -> Option<Duration> {
+    let until_wall = |at: Timestamp| Duration::try_from(at.duration_since(now.wall)).ok().map(|wait| now.tick + wait);
+    let expires = held.and_then(|held| held.expiration_date);
+    let description = match &plan.description {
+        Some(DescriptionVerdict::Mine(Verdict::Contested { until } | Verdict::Waiting { until, .. })) => Some(*until),
+        _ => memory.description.retry_at().filter(|at| *at > now.tick),
+    };
+    let ticks = [
+        Some(memory.next_read(resource, &observation.source)),
+        target.look_again,
+        description,
+        // A second late, so that the certificate is past its end by then.
+        expires.and_then(until_wall).map(|at| at + Duration::from_secs(1)),
+        expires.and_then(|at| at.checked_sub(settings.expiring_within).ok()).and_then(until_wall),
+    ];
+    ticks.into_iter().flatten().min().map(|at| at.saturating_sub(now.tick))
+}
+
+/// When to look at the target again.
+pub(super) fn look_again_at(
+    plan: &Plan,
+    outcomes: &[Outcome],
+    memory: &mut Memory,
+    refresh: Duration,
+    now: Tick,
+    jitter: f64,
+) -> Option<Tick> {
+    let failure = failure_of_target(outcomes).or_else(|| failure_of_leftover(outcomes)).or(match &plan.target {
+        TargetVerdict::Unseen(failure) => Some(failure),
+        _ => None,
+    });
+    let retry = failure.map(|failure| {
+        let class: FailureClass = failure.class();
+        now + memory.target_streak.fail(class, refresh, jitter)
+    });
+    match &plan.target {
+        TargetVerdict::Blocked { .. } => Some(now + LOOK_AGAIN.mul_f64(0.9 + 0.1 * jitter)),
+        TargetVerdict::Held { until } => Some(*until),
+        TargetVerdict::Desired { .. } | TargetVerdict::Kept | TargetVerdict::Nothing | TargetVerdict::Unseen(_) => {
+            retry
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,366 @@
+//! What to do: a pure function of the resource, what was observed, and the time.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::Timestamp;
+
+use super::Observation;
+use crate::api::ClientCertificateRef;
+use crate::certificate::Certificate;
+use crate::conditions::Reason;
+use crate::description::{Claim, Verdict};
+use crate::error::{ClusterFailure, ReadFailure};
+use crate::gateway::Source;
+use crate::memory::Memory;
+use crate::reading::Answer;
+use crate::settings::{Now, Settings, Tick};
+use crate::target::{Desired, Marks, Ownership, Target, TargetMeta, obstacle_to_adoption, ownership, render};
+
+/// One effect on the outside, as a plain value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Create the target; somebody else's comes first.
+    CreateTarget {
+        /// What to create.
+        desired: Desired,
+        /// Whether it was there before.
+        cause: Cause,
+    },
+    /// Replace the target, if it is still the one that was looked at.
+    ReplaceTarget {
+        /// The object that was looked at.
+        current: TargetMeta,
+        /// Its content from now on.
+        desired: Desired,
+        /// Its metadata from now on.
+        marks: Marks,
+        /// Whether it is immutable, which a change of its metadata has to repeat.
+        immutable: bool,
+        /// Why.
+        cause: Cause,
+    },
+    /// Delete an earlier target, if it is still the one that was looked at. Only once the target itself is right.
+    DeleteTarget {
+        /// The object that was looked at.
+        current: TargetMeta,
+    },
+    /// Take our marks off an earlier target, if it is still the one that was looked at. Only once the target itself is right.
+    ReleaseTarget {
+        /// The object that was looked at.
+        current: TargetMeta,
+    },
+    /// Write the description in API Gateway.
+    SetDescription {
+        /// Which certificate.
+        source: Source,
+        /// What API Gateway holds.
+        from: String,
+        /// What it should hold.
+        to: String,
+        /// Whether somebody had undone ours.
+        restores: bool,
+    },
+}
+
+/// Why a target is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was never there.
+    New,
+    /// It was there, and somebody deleted it.
+    Deleted,
+    /// Somebody changed it.
+    Changed,
+    /// Something else is wanted now.
+    Wanted,
+    /// It was somebody else's, or nobody's any more.
+    Adopted,
+}
+
+impl Cause {
+    /// Whether the write undoes what somebody did.
+    pub fn is_repair(self) -> bool {
+        matches!(self, Cause::Deleted | Cause::Changed)
+    }
+}
+
+/// What to do, and what to say where nothing can be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The effects, in order.
+    pub actions: Vec<Action>,
+    /// How the target stands.
+    pub target: TargetVerdict,
+    /// How the description stands; `None` without one in the spec.
+    pub description: Option<DescriptionVerdict>,
+}
+
+/// How the target stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TargetVerdict {
+    /// As it should be, once the actions are done.
+    Desired {
+        /// What should be there.
+        digest: u64,
+    },
+    /// Something is in the way that only somebody else can remove.
+    Blocked {
+        /// In a word.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+    },
+    /// Somebody undoes every repair; the next one waits.
+    Held {
+        /// The next repair.
+        until: Tick,
+    },
+    /// There is no certificate to write, and the target still holds the one that the status tells of.
+    Kept,
+    /// There is no certificate to write, and the target does not hold one that we know.
+    Nothing,
+    /// It could not be looked at.
+    Unseen(ClusterFailure),
+}
+
+/// How the description stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DescriptionVerdict {
+    /// It is this resource's to write.
+    Mine(Verdict),
+    /// It is an older resource's.
+    Theirs {
+        /// `namespace/name` of it.
+        owner: String,
+        /// Whether it asks for the same text.
+        same_text: bool,
+    },
+    /// The operator may not write descriptions, and API Gateway holds another one.
+    NotAllowed,
+    /// What API Gateway holds is not known.
+    Unread(ReadFailure),
+}
+
+/// Decides.
+pub fn decide(
+    resource: &ClientCertificateRef,
+    observation: &Observation,
+    memory: &Memory,
+    settings: &Settings,
+    now: Now,
+) -> Plan {
+    let mut actions = Vec::new();
+    let target = decide_target(resource, observation, memory, now, &mut actions);
+    let description = decide_description(resource, observation, memory, settings, now, &mut actions);
+    Plan { actions, target, description }
+}
+
+fn decide_target(
+    resource: &ClientCertificateRef,
+    observation: &Observation,
+    memory: &Memory,
+    now: Now,
+    actions: &mut Vec<Action>,
+) -> TargetVerdict {
+    let current = match &observation.target {
+        Ok(current) => current.as_ref(),
+        Err(failure) => return TargetVerdict::Unseen(failure.clone()),
+    };
+    let answer = certificate_to_mirror(resource, observation, memory, current.is_some(), now.wall);
+    let certificates: Vec<&Certificate> = answer.iter().map(|answer| &answer.certificate).collect();
+    let Some(desired) = render(resource, &certificates, now.wall) else {
+        let owner_exists = observation.owner_exists;
+        return match current {
+            Some(target) if still_holds(target, resource, owner_exists) => TargetVerdict::Kept,
+            _ => TargetVerdict::Nothing,
+        };
+    };
+    let verdict = TargetVerdict::Desired { digest: digest(&desired) };
+    let action = match current {
+        None => Some(Action::CreateTarget { cause: cause_of_absence(resource), desired }),
+        Some(target) if target.meta.is_being_deleted => {
+            return TargetVerdict::Blocked {
+                reason: Reason::Conflict,
+                message: format!("{} is being deleted; it is made anew once it is gone", describe(&desired)),
+            };
+        }
+        Some(target) => match replacement(resource, target, desired, observation.owner_exists, memory) {
+            Ok(action) => action,
+            Err((reason, message)) => return TargetVerdict::Blocked { reason, message },
+        },
+    };
+    let is_repair = match &action {
+        Some(Action::CreateTarget { cause, .. } | Action::ReplaceTarget { cause, .. }) => cause.is_repair(),
+        _ => false,
+    };
+    if let Some(until) = memory.repairs.held_until(now.tick).filter(|_| is_repair) {
+        return TargetVerdict::Held { until };
+    }
+    actions.extend(action);
+    actions.extend(observation.leftovers.iter().cloned().map(|leftover| leave(resource, leftover)));
+    verdict
+}
+
+/// The answer whose certificate belongs into the target now.
+///
+/// The last good one stands in for a failed read, so that a changed target is put back. A missing one is not made again
+/// where the certificate is known to be gone or over. One of an earlier id, region or role may be put back where it was,
+/// but not into a target that was never meant for it.
+fn certificate_to_mirror<'a>(
+    resource: &ClientCertificateRef,
+    observation: &Observation,
+    memory: &'a Memory,
+    is_there: bool,
+    now: Timestamp,
+) -> Option<&'a Answer> {
+    match memory.reading.outcome(&observation.source, now) {
+        Some(Ok(answer)) => Some(answer),
+        Some(Err(failure)) if failure.ends_trust() && !is_there => None,
+        Some(Err(_)) | None => {
+            let last_good = memory.reading.last_good()?;
+            let same_source = observation.source.as_ref() == Ok(&last_good.source);
+            let same_target = resource.status.as_ref()?.target.as_ref() == Some(&resource.target_ref());
+            (same_source || same_target).then_some(last_good)
+        }
+    }
+}
+
+/// Whether an object still holds the certificate that the status tells of.
+fn still_holds(target: &Target, resource: &ClientCertificateRef, owner_exists: bool) -> bool {
+    let recorded =
+        resource.status.as_ref().and_then(|status| status.certificates.first()?.sha256_fingerprint.as_deref());
+    let held = target.content.fingerprint.map(|fingerprint| fingerprint.to_string());
+    ownership(&target.meta, resource, owner_exists) == Ownership::Ours && held.is_some() && held.as_deref() == recorded
+}
+
+fn cause_of_absence(resource: &ClientCertificateRef) -> Cause {
+    let written_before = resource.status.as_ref().and_then(|status| status.target.as_ref());
+    if written_before == Some(&resource.target_ref()) { Cause::Deleted } else { Cause::New }
+}
+
+/// The write that an object needs to become what is desired, none where it is, or what stands in the way.
+fn replacement(
+    resource: &ClientCertificateRef,
+    target: &Target,
+    desired: Desired,
+    owner_exists: bool,
+    memory: &Memory,
+) -> Result<Option<Action>, (Reason, String)> {
+    let name = describe(&desired);
+    let cause = match ownership(&target.meta, resource, owner_exists) {
+        Ownership::Ours if was_as_written(resource, &desired, memory) => Cause::Changed,
+        Ownership::Ours => Cause::Wanted,
+        Ownership::Free => Cause::Adopted,
+        Ownership::OwnedBy(other) => {
+            return Err((
+                Reason::OwnedByAnother,
+                format!("{name} belongs to the ClientCertificateRef {other}; give target.name another value"),
+            ));
+        }
+        Ownership::Foreign if resource.spec.target.adopt => match obstacle_to_adoption(target, &desired) {
+            Some(obstacle) => {
+                return Err((
+                    Reason::NotAdoptable,
+                    format!(
+                        "{name} is there already and cannot be adopted: {obstacle}; give target.name another value"
+                    ),
+                ));
+            }
+            None => Cause::Adopted,
+        },
+        Ownership::Foreign => {
+            return Err((
+                Reason::TargetExists,
+                format!(
+                    "{name} is there already and is not this resource's; give target.name another value, delete it, or set target.adopt"
+                ),
+            ));
+        }
+    };
+    let marks = desired.merge(Some(&target.meta));
+    let same_content = target.content.type_ == desired.type_ && target.content.holds(&desired);
+    if same_content && marks.match_meta(&target.meta) {
+        return Ok(None);
+    }
+    if target.content.type_ != desired.type_ {
+        return Err((
+            Reason::TypeImmutable,
+            format!(
+                "{name} has type {}, {} is needed, and a Secret's type cannot be changed: give target.name a new value",
+                target.content.type_, desired.type_
+            ),
+        ));
+    }
+    if target.content.immutable && !same_content {
+        return Err((
+            Reason::NotAdoptable,
+            format!("{name} is immutable and its content has to change: delete it, or give target.name a new value"),
+        ));
+    }
+    let immutable = target.content.immutable;
+    Ok(Some(Action::ReplaceTarget { current: target.meta.clone(), desired, marks, immutable, cause }))
+}
+
+/// Whether the target was last written with just what is desired, so that a difference is somebody else's doing. After
+/// a restart the status has to tell.
+fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, memory: &Memory) -> bool {
+    if let Some(written) = memory.written {
+        return written == digest(desired);
+    }
+    let Some(status) = &resource.status else { return false };
+    status.observed_generation == resource.generation() && status.target.as_ref() == Some(&desired.target)
+}
+
+/// An earlier target goes with Delete, if it is known to be of this resource's own life, and loses its marks otherwise.
+fn leave(resource: &ClientCertificateRef, leftover: TargetMeta) -> Action {
+    let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref()) == Some(&leftover.target);
+    let referenced = leftover.owner_references.iter().any(|reference| reference.uid == resource.uid());
+    let delete = resource.spec.target.deletion_policy == crate::api::DeletionPolicy::Delete;
+    if delete && (recorded || referenced) {
+        Action::DeleteTarget { current: leftover }
+    } else {
+        Action::ReleaseTarget { current: leftover }
+    }
+}
+
+fn decide_description(
+    resource: &ClientCertificateRef,
+    observation: &Observation,
+    memory: &Memory,
+    settings: &Settings,
+    now: Now,
+    actions: &mut Vec<Action>,
+) -> Option<DescriptionVerdict> {
+    let wanted = resource.spec.description.as_ref()?;
+    let answer = match memory.reading.outcome(&observation.source, now.wall)? {
+        Ok(answer) => answer,
+        Err(failure) => return Some(DescriptionVerdict::Unread(failure)),
+    };
+    if let Claim::Theirs { owner, same_text } = &observation.claim {
+        return Some(DescriptionVerdict::Theirs { owner: owner.clone(), same_text: *same_text });
+    }
+    let verdict = memory.description.verdict(&answer.description, now.tick)?;
+    if verdict != Verdict::Synced && !settings.manage_descriptions {
+        return Some(DescriptionVerdict::NotAllowed);
+    }
+    if verdict == Verdict::Send {
+        actions.push(Action::SetDescription {
+            source: answer.source.clone(),
+            from: answer.description.clone(),
+            to: wanted.clone(),
+            restores: observation.description_undone,
+        });
+    }
+    Some(DescriptionVerdict::Mine(verdict))
+}
+
+fn describe(desired: &Desired) -> String {
+    format!("the Secret {}", desired.target.name)
+}
+
+fn digest(desired: &Desired) -> u64 {
+    let mut hash = DefaultHasher::new();
+    (&desired.target, desired.type_, &desired.data, &desired.labels, &desired.annotations).hash(&mut hash);
+    desired.owner.as_ref().map(|owner| &owner.uid).hash(&mut hash);
+    hash.finish()
+}
