@@ -1,1 +1,4 @@
 //! What the tests stand on.
+mod http;
+pub mod program;
+pub mod wait;
