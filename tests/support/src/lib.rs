@@ -1,4 +1,6 @@
 //! What the tests stand on.
+pub mod control_plane;
 mod http;
 pub mod program;
+pub mod proxy;
 pub mod wait;
