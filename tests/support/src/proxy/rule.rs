@@ -57,7 +57,7 @@ impl Fault {
         Self::status(500, "InternalError")
     }
 
-    /// 503 `ServiceUnavailable`.
+    /// 503 `ServiceUnavailable`. kube's client tries again, up to 15 times, after 429, 503 and 504: its caller sees only what lasts.
     pub fn unavailable() -> Self {
         Self::status(503, "ServiceUnavailable")
     }
