@@ -1,0 +1,100 @@
+//! What tests put into a control plane: namespaces, manifests, credentials of ServiceAccounts.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{Api, ObjectMeta, PostParams};
+use tokio::io::AsyncWriteExt;
+
+use super::{ControlPlane, kubeconfig};
+use crate::proxy::FaultProxy;
+
+const TOKEN_SECONDS: i64 = 24 * 60 * 60;
+
+impl ControlPlane {
+    /// Creates a namespace, `prefix-` and a few letters of the server's choice, and returns its name.
+    /// It is left behind: the control plane does not outlive the test binary.
+    pub async fn namespace(&self, prefix: &str) -> Result<String> {
+        let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
+        let namespaces: Api<Namespace> = Api::all(self.client().await?);
+        let created =
+            namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await?;
+        created.metadata.name.context("a namespace without a name")
+    }
+
+    /// Applies YAML of one or more documents as administrator, server-side and by force, and waits until
+    /// CustomResourceDefinitions among them are served.
+    ///
+    /// Garbage collection is later: kube-controller-manager looks for new kinds every 30 s, and until then nothing follows
+    /// an owner of a new kind into deletion. Apply definitions first, and wait for a minute where a test deletes an owner.
+    pub async fn apply_yaml(&self, yaml: &str) -> Result<()> {
+        let mut apply = self.kubectl();
+        apply.args(["apply", "--server-side", "--force-conflicts", "--field-manager=tests", "--filename=-"]);
+        run(apply, yaml).await?;
+        if yaml.contains("kind: CustomResourceDefinition") {
+            let mut wait = self.kubectl();
+            wait.args(["wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=30s"]);
+            run(wait, "").await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a kubeconfig with a token of the ServiceAccount, good for a day, and returns its path.
+    /// The ServiceAccount is created when it is missing; its rights are the test's business.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let file = format!("{namespace}.{name}.kubeconfig");
+        self.write_service_account_kubeconfig(namespace, name, &file, &self.url()).await
+    }
+
+    /// [`Self::service_account_kubeconfig`], whose requests go through a proxy.
+    pub async fn service_account_kubeconfig_through(
+        &self,
+        proxy: &FaultProxy,
+        namespace: &str,
+        name: &str,
+    ) -> Result<PathBuf> {
+        let file = format!("{namespace}.{name}.{}.kubeconfig", proxy.address().port());
+        self.write_service_account_kubeconfig(namespace, name, &file, &proxy.url()).await
+    }
+
+    async fn write_service_account_kubeconfig(
+        &self,
+        namespace: &str,
+        name: &str,
+        file: &str,
+        url: &str,
+    ) -> Result<PathBuf> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        match accounts.create(&PostParams::default(), &ServiceAccount { metadata, ..ServiceAccount::default() }).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            result => drop(result?),
+        }
+        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        let token = answer.status.and_then(|status| status.token).context("a TokenRequest without a token")?;
+        kubeconfig::write_token(&self.files, file, url, &token)?;
+        Ok(self.files.path(file))
+    }
+}
+
+/// The user name under which the audit log and RBAC know a ServiceAccount.
+pub fn service_account_user(namespace: &str, name: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{name}")
+}
+
+async fn run(mut command: Command, input: &str) -> Result<()> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().context("cannot run kubectl")?;
+    let mut stdin = child.stdin.take().context("kubectl has no input")?;
+    // A write that fails means that kubectl has ended; its own words tell why.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await?;
+    ensure!(output.status.success(), "kubectl failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

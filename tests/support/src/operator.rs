@@ -1,0 +1,214 @@
+//! The operator as a child process: started, watched, signalled and measured from outside, as a kubelet would.
+
+mod builder;
+mod metrics;
+mod process;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::Value;
+
+pub use self::builder::Builder;
+use crate::program::{Program, Scratch};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(10);
+/// Lines shown at the end; a test that logs thousands is not read to its beginning.
+const SHOWN: usize = 300;
+
+/// How an operator ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// From the signal to the end.
+    pub took: Duration,
+}
+
+/// A running operator; killed when dropped and when this process ends.
+///
+/// When dropped it prints its log. The test harness shows that of a failed test, whether it panicked or returned an error, and discards
+/// that of a passed one.
+#[derive(Debug)]
+pub struct Operator {
+    program: Program,
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: [JoinHandle<()>; 2],
+    address: Option<String>,
+    quiet: bool,
+    _home: Scratch,
+}
+
+impl Operator {
+    /// Waits until `/readyz` answers 200, for at most 30 s.
+    pub async fn wait_ready(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let answer = match self.find_address() {
+                Some(address) => match crate::http::get(&address, "/readyz").await {
+                    Ok((200, _)) => return Ok(()),
+                    Ok((code, text)) => format!("/readyz answers {code}: {text}"),
+                    Err(error) => format!("{error:#}"),
+                },
+                None => "no log line tells the address".to_owned(),
+            };
+            self.check_alive(start, "readiness", &answer)?;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Where the operator serves its probes and metrics: `127.0.0.1:PORT`, from the first log line that tells.
+    pub fn address(&mut self) -> Result<String> {
+        self.find_address().context("no log line of the operator tells its address")
+    }
+
+    /// GETs a path of the operator's own server: status and text.
+    pub async fn get(&mut self, path: &str) -> Result<(u16, String)> {
+        crate::http::get(&self.address()?, path).await
+    }
+
+    /// The text of `/metrics`.
+    pub async fn metrics(&mut self) -> Result<String> {
+        match self.get("/metrics").await? {
+            (200, text) => Ok(text),
+            (code, text) => bail!("/metrics answers {code}: {text}"),
+        }
+    }
+
+    /// The sum over the samples of this exact name that carry these labels (and maybe others); `None` when there is none.
+    pub async fn metric(&mut self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>> {
+        Ok(metrics::sum(&self.metrics().await?, name, labels))
+    }
+
+    /// The log lines so far, of both outputs.
+    pub fn logs(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits, for at most 30 s, for a log line that contains the text, and returns the first.
+    pub async fn wait_for_log(&mut self, text: &str) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            // Looked at before the log: what an operator wrote last is read only after it has ended.
+            let complete = self.log_is_complete();
+            if let Some(line) = self.logs().into_iter().find(|line| line.contains(text)) {
+                return Ok(line);
+            }
+            if complete || start.elapsed() > LIMIT {
+                self.check_alive(start, "a log line", text)?;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Asks the operator to end (SIGTERM) and waits for it, for at most `limit`.
+    pub async fn terminate(&mut self, limit: Duration) -> Result<Exit> {
+        let start = Instant::now();
+        self.program.signal(Signal::TERM)?;
+        match self.program.wait(limit).await? {
+            Some(status) => Ok(Exit { code: status.code(), took: start.elapsed() }),
+            None => bail!("the operator has not ended {limit:?} after SIGTERM"),
+        }
+    }
+
+    /// Waits for the operator to end by itself, for at most `limit`.
+    pub async fn wait(&mut self, limit: Duration) -> Result<Exit> {
+        let start = Instant::now();
+        match self.program.wait(limit).await? {
+            Some(status) => Ok(Exit { code: status.code(), took: start.elapsed() }),
+            None => bail!("the operator has not ended within {limit:?}"),
+        }
+    }
+
+    /// Kills the operator (SIGKILL), as a node that loses power would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.program.kill()
+    }
+
+    /// Stops the operator in its tracks (SIGSTOP): it misses leases and deadlines without knowing.
+    pub fn pause(&self) -> Result<()> {
+        self.program.signal(Signal::STOP)
+    }
+
+    /// Lets a paused operator go on (SIGCONT).
+    pub fn resume(&self) -> Result<()> {
+        self.program.signal(Signal::CONT)
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_memory(&self) -> Result<u64> {
+        process::resident_memory(self.program.id())
+    }
+
+    /// Processor time used so far, in user and kernel mode.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        process::cpu_time(self.program.id())
+    }
+
+    fn find_address(&mut self) -> Option<String> {
+        if self.address.is_none() {
+            self.address = self.logs().iter().find_map(|line| address_in(line));
+        }
+        self.address.clone()
+    }
+
+    /// Whether both outputs have been read to their end.
+    fn log_is_complete(&self) -> bool {
+        self.readers.iter().all(JoinHandle::is_finished)
+    }
+
+    fn check_alive(&mut self, start: Instant, awaited: &str, detail: &str) -> Result<()> {
+        if let Some(status) = self.program.try_wait()? {
+            bail!("the operator ended with {status} while {awaited} was awaited ({detail})");
+        }
+        if start.elapsed() > LIMIT {
+            bail!("{awaited} was awaited for {LIMIT:?} in vain ({detail})");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        if self.quiet {
+            return;
+        }
+        // Bounded, because a child of the operator's own could hold its outputs open.
+        let start = Instant::now();
+        while !self.log_is_complete() && start.elapsed() < Duration::from_secs(1) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let lines = self.logs();
+        let hidden = lines.len().saturating_sub(SHOWN);
+        println!("the operator's log ({hidden} earlier lines left out):\n{}", lines[hidden..].join("\n"));
+    }
+}
+
+/// The address in a JSON log line, in `fields.address` or `address`.
+fn address_in(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let address = line.pointer("/fields/address").or_else(|| line.get("address"))?.as_str()?;
+    address.starts_with("127.0.0.1:").then(|| address.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_a_json_log_line_only() {
+        for (line, address) in [
+            (r#"{"fields":{"message":"listening","address":"127.0.0.1:80"}}"#, Some("127.0.0.1:80")),
+            (r#"{"message":"listening","address":"127.0.0.1:80"}"#, Some("127.0.0.1:80")),
+            (r#"{"address":"0.0.0.0:80"}"#, None),
+            (r#"listening address=127.0.0.1:80"#, None),
+        ] {
+            assert_eq!(address_in(line).as_deref(), address, "{line}");
+        }
+    }
+}

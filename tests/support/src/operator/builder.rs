@@ -1,0 +1,102 @@
+//! How an operator is started: arguments, and an environment that holds nothing of the developer's own.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+
+use super::Operator;
+use crate::program::{Program, Scratch};
+
+/// An operator that is not started yet.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    binary: PathBuf,
+    args: Vec<OsString>,
+    env: BTreeMap<OsString, OsString>,
+    quiet: bool,
+}
+
+impl Operator {
+    /// Prepares `BINARY run`, with made-up AWS credentials and an AWS endpoint where nobody listens: never the real one by mistake.
+    pub fn builder(binary: impl Into<PathBuf>) -> Builder {
+        let env = [
+            ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            ("CCR_LISTEN", "127.0.0.1:0"),
+        ];
+        let env = env.map(|(name, value)| (name.into(), value.into())).into();
+        Builder { binary: binary.into(), args: vec!["run".into()], env, quiet: false }
+    }
+}
+
+impl Builder {
+    /// Whose rights the operator has, and at which address.
+    pub fn kubeconfig(self, path: impl AsRef<Path>) -> Self {
+        self.env("KUBECONFIG", path.as_ref())
+    }
+
+    /// Where the operator believes AWS to be.
+    pub fn aws_endpoint(self, url: &str) -> Self {
+        self.env("AWS_ENDPOINT_URL", url)
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.insert(name.as_ref().into(), value.as_ref().into());
+        self
+    }
+
+    /// Removes an environment variable that is set by default.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.env.remove(name.as_ref());
+        self
+    }
+
+    /// Adds an argument after `run`.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().into());
+        self
+    }
+
+    /// Does not print the log in the end; for programs that are no tests.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Starts the operator. It may be reused: two operators are two calls.
+    pub fn spawn(&self) -> Result<Operator> {
+        let home = Scratch::new("operator-home-")?;
+        let mut command = Program::command(&self.binary);
+        command.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(&self.env).args(&self.args).current_dir(home.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut program = Program::spawn(command).with_context(|| format!("cannot start {}", self.binary.display()))?;
+        let lines = Arc::default();
+        let (stdout, stderr) = program.take_outputs();
+        let readers = [
+            collect(stdout.context("no standard output")?, &lines),
+            collect(stderr.context("no standard error")?, &lines),
+        ];
+        Ok(Operator { program, lines, readers, address: None, quiet: self.quiet, _home: home })
+    }
+}
+
+/// Reads on a thread: a full pipe would stop the operator while a test does something else.
+fn collect(output: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    let lines = Arc::clone(lines);
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(String::from_utf8_lossy(&line).into_owned());
+        }
+    })
+}

@@ -1,0 +1,43 @@
+//! What Linux tells about a process in /proc.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Resident memory in bytes.
+pub(super) fn resident_memory(pid: u32) -> Result<u64> {
+    let status = read(pid, "status")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS: the process has ended")?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim_end().parse().context("VmRSS is not a number")?;
+    Ok(kibibytes * 1024)
+}
+
+/// Processor time in user and kernel mode.
+pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
+    let stat = read(pid, "stat")?;
+    // The program's name comes first, in parentheses, and may hold spaces; utime and stime are the 12th and 13th fields after it.
+    let fields = stat.rsplit_once(") ").context("no name in /proc/PID/stat")?.1;
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+fn read(pid: u32, file: &str) -> Result<String> {
+    let path = format!("/proc/{pid}/{file}");
+    std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}: has the process ended?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_uses_memory_and_time() {
+        let id = std::process::id();
+        assert!(resident_memory(id).unwrap() > 500_000);
+        let start = cpu_time(id).unwrap();
+        while cpu_time(id).unwrap() == start {
+            std::hint::black_box(0);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A proxy between an operator and kube-apiserver that answers, cuts or delays the requests that a test names.
+//!
+//! Plain HTTP comes in and TLS goes out, headers and bodies pass as they are, and a watch is streamed. Credentials must be a token:
+//! a client certificate ends at the proxy. Connections that are upgraded (`kubectl exec`) do not pass.
+
+mod forward;
+mod request;
+mod rule;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use self::forward::Upstream;
+pub use self::request::ApiRequest;
+pub use self::rule::{Fault, Injected, Rule};
+use crate::control_plane::ControlPlane;
+
+/// A request that the proxy has dealt with. A watch appears when it begins.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What was asked for.
+    pub request: ApiRequest,
+    /// When it arrived.
+    pub time: Timestamp,
+    /// The HTTP status that the client was given; `None` when the connection was cut.
+    pub code: Option<u16>,
+    /// Whether a rule was applied.
+    pub injected: bool,
+}
+
+/// A running proxy; it ends, and cuts its connections, when dropped or with the runtime that it was started in.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    upstream: Upstream,
+    rules: Mutex<Vec<Rule>>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl FaultProxy {
+    /// Starts a proxy without rules.
+    pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let upstream = Upstream::new(&control_plane.url(), control_plane.ca_pem())?;
+        let state = Arc::new(State { upstream, rules: Mutex::default(), seen: Mutex::default() });
+        let server = tokio::spawn(serve(listener, Arc::clone(&state)));
+        Ok(Self { address, state, server })
+    }
+
+    /// Where the proxy listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Adds a rule. The first rule that matches a request and is not used up decides.
+    pub fn inject(&self, rule: Rule) -> Injected {
+        let handle = rule.handle();
+        lock(&self.state.rules).push(rule);
+        handle
+    }
+
+    /// Ends all faults. Requests that are being delayed stay delayed.
+    pub fn clear(&self) {
+        lock(&self.state.rules).clear();
+    }
+
+    /// All requests so far, in the order in which they were answered or cut.
+    pub fn seen(&self) -> Vec<Seen> {
+        lock(&self.state.seen).clone()
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                let state = Arc::clone(&state);
+                connections.spawn(async move {
+                    let service = service_fn(|request| state.answer(request));
+                    // An error here is a client that has gone, or a cut that a test asked for.
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+
+impl State {
+    /// Deals with one request. An error cuts the client's connection.
+    async fn answer(&self, request: Request<Incoming>) -> Result<Answer> {
+        let time = Timestamp::now();
+        let api = ApiRequest::new(request.method(), request.uri());
+        let fault = lock(&self.rules).iter_mut().find_map(|rule| rule.apply(&api));
+        let injected = fault.is_some();
+        let result = self.perform(request, fault).await;
+        let code = result.as_ref().ok().map(|answer| answer.status().as_u16());
+        lock(&self.seen).push(Seen { request: api, time, code, injected });
+        result
+    }
+
+    async fn perform(&self, request: Request<Incoming>, fault: Option<Fault>) -> Result<Answer> {
+        match fault {
+            None => {}
+            Some(Fault::Delay(duration)) => tokio::time::sleep(duration).await,
+            Some(Fault::Status { code, reason, retry_after }) => return status(code, reason, retry_after),
+            Some(Fault::CutBefore) => bail!("cut before the request was forwarded"),
+            Some(Fault::CutAfter) => {
+                self.upstream.send(request).await?.into_body().collect().await?;
+                bail!("cut after the request was forwarded");
+            }
+        }
+        Ok(self.upstream.send(request).await?.map(BodyExt::boxed))
+    }
+}
+
+/// An answer as kube-apiserver would give it.
+fn status(code: u16, reason: &str, retry_after: Option<Duration>) -> Result<Answer> {
+    let mut response = Response::builder().status(code).header("content-type", "application/json");
+    let mut body = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": format!("injected by a test: {reason}"), "reason": reason, "code": code,
+    });
+    if let Some(delay) = retry_after {
+        response = response.header("retry-after", delay.as_secs());
+        body["details"] = serde_json::json!({ "retryAfterSeconds": delay.as_secs() });
+    }
+    Ok(response.body(Full::from(body.to_string()).map_err(|never| match never {}).boxed())?)
+}
