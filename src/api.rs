@@ -280,7 +280,7 @@ impl ClientCertificateRef {
 }
 
 /// Reads a duration of the form `1h30m`, `90s` or `1.5m`, the grammar of `spec.refreshInterval`.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {

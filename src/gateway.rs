@@ -82,6 +82,16 @@ pub trait Gateway: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ClientCertificate, GatewayError>> + Send;
 }
 
+impl<G: Gateway> Gateway for std::sync::Arc<G> {
+    async fn get_client_certificate(&self, source: &Source) -> Result<ClientCertificate, GatewayError> {
+        G::get_client_certificate(self, source).await
+    }
+
+    async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {
+        G::set_description(self, source, description).await
+    }
+}
+
 /// How a call to API Gateway can fail, by what the caller can do about it.
 ///
 /// The texts end up in the status of resources, so they hold nothing that differs from one failure to the next of its

@@ -1,4 +1,108 @@
-//! Command line.
-fn main() {
-    println!("{}", serde_saphyr::to_string(&client_certificate_operator::api::crd()).unwrap_or_default());
+//! The program: command line, composition, exit codes.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser;
+use client_certificate_operator::config::{Cli, Command, RunArgs};
+use client_certificate_operator::controller::{self, Parts};
+use client_certificate_operator::gateway::aws::AwsGateway;
+use client_certificate_operator::metrics::Metrics;
+use client_certificate_operator::settings::Settings;
+use client_certificate_operator::{api, server, telemetry};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Crd => print_crd(),
+        Command::Run(args) => {
+            telemetry::init(args.log_format);
+            run(args)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if tracing::dispatcher::has_been_set() {
+                error!("{failure:#}");
+            } else {
+                eprintln!("client-certificate-operator: {failure:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crd() -> anyhow::Result<()> {
+    print!("{}", serde_saphyr::to_string(&api::crd())?);
+    Ok(())
+}
+
+#[tokio::main]
+async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let (stop, stopping) = watch::channel(false);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = stop.send(true);
+    });
+
+    let metrics = Arc::new(Metrics::default());
+    let (synced, is_synced) = watch::channel(false);
+    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+        format!("cannot listen on {}: choose another --listen, port 0 takes a free one", args.listen)
+    })?;
+    info!(version = env!("CARGO_PKG_VERSION"), address = %listener.local_addr()?, "serving metrics and probes");
+    tokio::spawn(server::serve(listener, Arc::clone(&metrics), is_synced, stopping.clone()));
+
+    let config = kube::Config::infer().await.context(
+        "no Kubernetes cluster is configured: set KUBECONFIG to a kubeconfig file, or run inside of a pod with a ServiceAccount",
+    )?;
+    let client = kube::Client::try_from(config).context("the Kubernetes configuration cannot be used")?;
+
+    let counted = Arc::clone(&metrics);
+    let gateway = AwsGateway::from_environment()
+        .await
+        .with_observer(Arc::new(move |operation, code, took| counted.gateway_called(operation, code, took)));
+    let default_region = gateway.default_region();
+    if default_region.is_none() {
+        warn!("no AWS region: set AWS_REGION, or spec.region in every resource");
+    }
+    let gateway = Arc::new(gateway);
+    tokio::spawn(tell_of_missing_credentials(Arc::clone(&gateway)));
+
+    let settings = Settings {
+        default_region,
+        expiring_within: args.expiring_within,
+        manage_descriptions: args.manage_descriptions,
+    };
+    controller::run(Parts {
+        client,
+        gateway,
+        metrics,
+        settings,
+        namespaces: args.namespaces,
+        concurrency: args.concurrency,
+        synced,
+        stopping,
+    })
+    .await?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Nothing waits for this: credentials that are not there yet may come, and every read looks for them again.
+async fn tell_of_missing_credentials(gateway: Arc<AwsGateway>) {
+    if let Err(trouble) = gateway.check_credentials().await {
+        warn!(
+            "{trouble}; give the operator an IAM role (IRSA, EKS Pod Identity), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; trying again"
+        );
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
 use crate::description::Description;
 use crate::error::Streak;
+use crate::index::ResourceName;
 use crate::reading::Reading;
 use crate::settings::Tick;
 
@@ -111,35 +112,36 @@ impl Repairs {
 /// The memories of all resources.
 #[derive(Debug, Default)]
 pub struct Memories {
-    by_resource: Mutex<HashMap<(String, String), Memory>>,
+    by_resource: Mutex<HashMap<ResourceName, Memory>>,
 }
 
 impl Memories {
     /// Takes out the memory of a resource, for a pass; a new one where there is none of this life.
     pub fn take(&self, resource: &ClientCertificateRef) -> Memory {
-        let key = key(resource.namespace(), resource.name());
+        let key = ResourceName::new(resource.namespace(), resource.name());
         let memory = self.lock().remove(&key).filter(|memory| memory.uid == resource.uid());
         memory.unwrap_or_else(|| Memory::new(resource))
     }
 
     /// Puts it back.
     pub fn put(&self, resource: &ClientCertificateRef, memory: Memory) {
-        self.lock().insert(key(resource.namespace(), resource.name()), memory);
+        self.lock().insert(ResourceName::new(resource.namespace(), resource.name()), memory);
     }
 
     /// Forgets a resource that is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        self.lock().remove(&key(namespace, name));
+    pub fn forget(&self, resource: &ResourceName) {
+        self.lock().remove(resource);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Memory>> {
+    /// Keeps only resources that are still there, after a list.
+    pub fn retain(&self, is_there: impl Fn(&ResourceName) -> bool) {
+        self.lock().retain(|name, _| is_there(name));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ResourceName, Memory>> {
         // A panic elsewhere leaves the map whole: every change of it is a single call.
         self.by_resource.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn key(namespace: &str, name: &str) -> (String, String) {
-    (namespace.to_owned(), name.to_owned())
 }
 
 #[cfg(test)]

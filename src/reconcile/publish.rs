@@ -34,10 +34,9 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher; `instance` names the process in events.
-    pub fn new(client: Client, instance: Option<String>) -> Self {
-        let reporter = Reporter { controller: COMPONENT.to_owned(), instance };
-        Publisher { recorder: Recorder::new(client.clone(), reporter), client }
+    /// A publisher; events name the host, which in a pod is the pod.
+    pub fn new(client: Client) -> Self {
+        Publisher { recorder: Recorder::new(client.clone(), Reporter::from(COMPONENT)), client }
     }
 
     /// Writes the status if it differs from the one that the resource has, and tells the events.

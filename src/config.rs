@@ -1,0 +1,120 @@
+//! Command line and environment, read into one typed configuration. Nothing else reads either, but for the AWS SDK and
+//! the Kubernetes client with their own standard variables.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::api::parse_duration;
+
+/// Mirrors Amazon API Gateway client certificates into Kubernetes Secrets and keeps them right.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "\
+AWS is found by its standard environment: AWS_REGION, AWS_PROFILE, web identity (IRSA), EKS Pod Identity, AWS_ENDPOINT_URL, HTTPS_PROXY and NO_PROXY.
+The cluster is found by KUBECONFIG, or from inside of a pod.
+Exit codes: 0 stopped when asked to, 1 failure, 2 wrong usage."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until SIGTERM or SIGINT.
+    Run(RunArgs),
+    /// Print the CustomResourceDefinition as YAML, for `kubectl apply --server-side -f -`.
+    Crd,
+}
+
+/// Configuration of the operator. Every flag can be given as a variable of the environment too.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Address of /metrics, /healthz and /readyz; port 0 takes a free one, which the log tells.
+    #[arg(long, env = "CCR_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+
+    /// Namespaces to watch, separated by commas. Default: all.
+    #[arg(long, env = "CCR_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+
+    /// Resources that are reconciled at the same time.
+    #[arg(long, env = "CCR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "COUNT")]
+    pub concurrency: u16,
+
+    /// How long before its end a certificate counts as expiring, for example 720h (30 days).
+    #[arg(long, env = "CCR_EXPIRING_WITHIN", default_value = "720h", value_parser = duration, value_name = "DURATION")]
+    pub expiring_within: Duration,
+
+    /// Write the descriptions that resources ask for to API Gateway. With false, no PATCH is ever sent.
+    #[arg(long, env = "CCR_MANAGE_DESCRIPTIONS", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub manage_descriptions: bool,
+
+    /// Form of the log, which goes to standard error; RUST_LOG filters it.
+    #[arg(long, env = "CCR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "a duration in s, m and h is needed, for example 720h or 1h30m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<RunArgs, clap::Error> {
+        let cli = Cli::try_parse_from([&["client-certificate-operator", "run"], args].concat())?;
+        match cli.command {
+            Command::Run(args) => Ok(args),
+            Command::Crd => unreachable!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_readme() {
+        let args = parse(&[]).unwrap();
+        assert_eq!(args.listen, "0.0.0.0:8080".parse().unwrap());
+        assert_eq!((args.concurrency, args.manage_descriptions), (32, true));
+        assert_eq!(args.expiring_within, Duration::from_secs(30 * 24 * 3600));
+        assert!(args.namespaces.is_empty());
+    }
+
+    #[test]
+    fn flags_are_read() {
+        let args =
+            parse(&["--namespaces", "a,b", "--manage-descriptions=false", "--expiring-within", "1h30m"]).unwrap();
+        assert_eq!(args.namespaces, ["a", "b"]);
+        assert!(!args.manage_descriptions);
+        assert_eq!(args.expiring_within, Duration::from_secs(5400));
+    }
+
+    #[test]
+    fn wrong_values_say_what_is_needed() {
+        for args in [
+            &["--concurrency", "0"][..],
+            &["--expiring-within", "soon"],
+            &["--listen", "8080"],
+            &["--log-format", "xml"],
+        ] {
+            assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Which events wake which resource, how many passes run at once, and how it all ends.
+//!
+//! ```text
+//! resources ──► changed spec, annotation, deletion ──►┐
+//!           └─► claims: another owner of a description ──►├─► one queue a scope ──► reconcile
+//! targets   ──► a version that we did not write ──►───┘        (one pass a resource, 32 in all)
+//! ```
+
+mod watches;
+
+use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, StreamExt, future, stream};
+use kube::runtime::controller::{self, Config as ControllerConfig, ReconcileRequest, trigger_self};
+use kube::runtime::reflector::{Store, store::Writer};
+use kube::runtime::{PredicateConfig, WatchStreamExt, applier, reflector};
+use kube::{Client, Resource};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tracing::{debug, error, info};
+
+use crate::api::REFRESH_ANNOTATION;
+use crate::gateway::Gateway;
+use crate::index::{Index, Scope, Wakes};
+use crate::memory::Memories;
+use crate::metrics::Metrics;
+use crate::reconcile::{Context, Publisher, Watched, reconcile};
+use crate::settings::Settings;
+
+pub use watches::Unreachable;
+
+/// What is under way when the process is asked to stop has this long to end.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// What the controller is made of.
+pub struct Parts<G> {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// API Gateway.
+    pub gateway: G,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Configuration that decisions depend on.
+    pub settings: Settings,
+    /// Namespaces to watch; all, where empty.
+    pub namespaces: Vec<String>,
+    /// Passes that run at the same time.
+    pub concurrency: u16,
+    /// Told when the caches have synced.
+    pub synced: watch::Sender<bool>,
+    /// Turns true when the process is asked to stop.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Why the controller could not run.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The cluster could not be reached at the start.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// Passes were still under way when the time to end them was over.
+    #[error("some passes did not end within {} s", DRAIN.as_secs())]
+    NotDrained,
+}
+
+/// Runs until asked to stop, and until what is under way then has ended.
+pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
+    let Parts { client, gateway, metrics, settings, namespaces, concurrency, synced, mut stopping } = parts;
+    let scopes: Vec<Scope> = match namespaces.is_empty() {
+        true => vec![Scope::All],
+        false => namespaces.into_iter().map(Scope::Namespace).collect(),
+    };
+    tokio::select! {
+        reachable = watches::wait_for_crd(&client, &scopes) => reachable?,
+        _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+    }
+
+    let (readers, writers): (Vec<Store<Watched>>, Vec<Writer<Watched>>) =
+        scopes.iter().map(|_| reflector::store()).unzip();
+    let (index, wakes) = Index::new(scopes.iter().cloned().zip(readers.iter().cloned()).collect());
+    let context = Arc::new(Context {
+        publisher: Publisher::new(client.clone()),
+        client,
+        gateway,
+        index,
+        memories: Memories::default(),
+        settings,
+        metrics,
+        synced: synced.subscribe(),
+        stopping: stopping.clone(),
+        started: Instant::now(),
+    });
+
+    let targets_synced: Vec<_> =
+        scopes.iter().map(|scope| watches::watch_targets(scope.clone(), Arc::clone(&context))).collect();
+    let controllers = scopes.into_iter().zip(readers.iter().cloned()).zip(writers).zip(wakes).map(
+        |(((scope, reader), writer), wakes)| {
+            tokio::spawn(control(scope, reader, writer, wakes, concurrency, Arc::clone(&context)))
+        },
+    );
+    let controllers = future::join_all(controllers);
+
+    let all_synced = async {
+        for reader in &readers {
+            let _ = reader.wait_until_ready().await;
+        }
+        future::join_all(targets_synced).await;
+        info!("the caches have synced");
+        let _ = synced.send(true);
+    };
+    tokio::select! {
+        () = all_synced => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+    info!("asked to stop: ending what is under way");
+    match tokio::time::timeout(DRAIN, controllers).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::NotDrained),
+    }
+}
+
+/// Runs one scope's queue.
+async fn control<G: Gateway>(
+    scope: Scope,
+    reader: Store<Watched>,
+    writer: Writer<Watched>,
+    wakes: Wakes,
+    concurrency: u16,
+    context: Arc<Context<G>>,
+) {
+    let resources = watches::resources(scope, reader.clone(), writer, Arc::clone(&context))
+        .touched_objects()
+        .predicate_filter(changes_that_matter, PredicateConfig::default());
+    let mut stopping = context.stopping.clone();
+    let stop = async move {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let changed = trigger_self(resources, ());
+    let woken = wakes.map(|resource| Ok(ReconcileRequest::from(resource)));
+    let queue = stream::select(changed, woken).take_until(stop);
+    let config = ControllerConfig::default().concurrency(concurrency);
+    // A task for each pass, so that they share the processors.
+    let pass =
+        |resource, context| tokio::spawn(reconcile(resource, context)).map(|ended| ended.unwrap_or_else(retry)).boxed();
+    applier(pass, |_, never: &Infallible, _| match *never {}, context, reader, queue, config)
+        .for_each(|result| {
+            match result {
+                Ok(_) => {}
+                // Deleted between the event and its turn.
+                Err(controller::Error::ObjectNotFound(object)) => debug!(%object, "it is gone"),
+                Err(error) => error!("the controller's queue failed: {error}"),
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+/// A pass that panicked has told so on standard error; the others go on, and it gets another chance.
+fn retry(_: JoinError) -> Result<controller::Action, Infallible> {
+    Ok(controller::Action::requeue(Duration::from_secs(60)))
+}
+
+/// What of a resource wakes it. Its status does not: that is our own writing.
+fn changes_that_matter(resource: &Watched) -> Option<u64> {
+    let meta = resource.meta();
+    let refresh = meta.annotations.as_ref().and_then(|annotations| annotations.get(REFRESH_ANNOTATION));
+    let mut hash = DefaultHasher::new();
+    (meta.generation, refresh, meta.deletion_timestamp.is_some()).hash(&mut hash);
+    Some(hash.finish())
+}

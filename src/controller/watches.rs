@@ -1,0 +1,270 @@
+//! The watches: on resources and on targets. What they tell goes into the index; what goes wrong is told once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt, future};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::api::{ClientCertificateRef, MANAGED_LABEL, TargetKind};
+use crate::gateway::Gateway;
+use crate::index::{ResourceName, Scope};
+use crate::reading::source_of;
+use crate::reconcile::{Context, Watched};
+use crate::target::{Target, TargetMeta};
+
+/// How long an API server that does not answer is waited for at the start, before the process gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(2);
+/// Targets that are read whole at the start, at a time.
+const PAGE: u32 = 100;
+
+/// The API server did not answer at the start.
+#[derive(Debug, Error)]
+#[error("the Kubernetes API server cannot be reached: {0}; check KUBECONFIG, the network, and that the server runs")]
+pub struct Unreachable(String);
+
+/// Tells a trouble once, until it changes or passes.
+#[derive(Default)]
+struct Trouble(Mutex<Option<String>>);
+
+impl Trouble {
+    fn tell(&self, trouble: String) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref() != Some(&trouble) {
+            warn!("{trouble}");
+            *last = Some(trouble);
+        }
+    }
+
+    fn is_over(&self) {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            info!("the trouble is over: the watch goes on");
+        }
+    }
+}
+
+impl Scope {
+    fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self {
+            Scope::All => Api::all(client.clone()),
+            Scope::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Scope::All => "in the whole cluster".to_owned(),
+            Scope::Namespace(namespace) => format!("in the namespace {namespace}"),
+        }
+    }
+}
+
+/// Waits until resources can be listed: a CRD or a right that is not there yet may still come. An API server that is
+/// not there is waited for only so long.
+pub async fn wait_for_crd(client: &Client, scopes: &[Scope]) -> Result<(), Unreachable> {
+    let trouble = Trouble::default();
+    let started = Instant::now();
+    for scope in scopes {
+        let resources: Api<PartialObjectMeta<ClientCertificateRef>> = scope.api(client);
+        loop {
+            let Err(error) = resources.list(&ListParams::default().limit(1)).await else { break };
+            if !matches!(error, kube::Error::Api(_)) && started.elapsed() > PATIENCE {
+                return Err(Unreachable(innermost(&error)));
+            }
+            trouble.tell(explain(&error, "clientcertificaterefs", scope));
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+    Ok(())
+}
+
+/// The stream of the resources of a scope, whose events have gone into the index by the time they come out.
+pub fn resources<G: Gateway>(
+    scope: Scope,
+    reader: Store<Watched>,
+    writer: Writer<Watched>,
+    context: Arc<Context<G>>,
+) -> impl Stream<Item = watcher::Result<Event<Watched>>> + Send {
+    let api: Api<Watched> = scope.api(&context.client);
+    let trouble = Trouble::default();
+    watcher(api, watcher::Config::default())
+        .modify(|resource| strip(resource.meta_mut()))
+        .default_backoff()
+        .reflect(writer)
+        .filter(move |event| {
+            match event {
+                Ok(event) => {
+                    trouble.is_over();
+                    note_resource(event, &scope, &reader, &context);
+                }
+                Err(error) => trouble.tell(explain_watch(error, "clientcertificaterefs", &scope)),
+            }
+            // The controller would hold back everything else for an error; it has been told and is tried again.
+            future::ready(event.is_ok())
+        })
+}
+
+fn note_resource<G>(event: &Event<Watched>, scope: &Scope, reader: &Store<Watched>, context: &Context<G>) {
+    let woken = match event {
+        Event::Init => Vec::new(),
+        Event::InitApply(resource) | Event::Apply(resource) => match &resource.0 {
+            Ok(resource) => {
+                let source = source_of(resource, &context.settings).ok();
+                context.index.claims().apply(resource, source.as_ref())
+            }
+            Err(_) => context.index.claims().remove(&name_of(resource)),
+        },
+        Event::Delete(resource) => {
+            let name = name_of(resource);
+            context.memories.forget(&name);
+            context.index.claims().remove(&name)
+        }
+        Event::InitDone => {
+            let is_there = |name: &ResourceName| {
+                !scope.covers(&name.namespace)
+                    || reader.get(&ObjectRef::new(&name.name).within(&name.namespace)).is_some()
+            };
+            context.memories.retain(is_there);
+            context.index.claims().retain(is_there)
+        }
+    };
+    context.index.wake(woken);
+}
+
+fn name_of(resource: &impl ResourceExt) -> ResourceName {
+    ResourceName::new(&resource.namespace().unwrap_or_default(), &resource.name_any())
+}
+
+/// Watches the targets of a scope in a task of its own. The future ends when they are all known for the first time.
+pub fn watch_targets<G: Gateway>(scope: Scope, context: Arc<Context<G>>) -> impl Future<Output = ()> {
+    let (known, is_known) = oneshot::channel();
+    tokio::spawn(async move {
+        let trouble = Trouble::default();
+        while let Err(error) = read_targets(&scope, &context).await {
+            trouble.tell(explain(&error, "secrets", &scope));
+            tokio::time::sleep(RETRY).await;
+        }
+        let mut known = Some(known);
+        let api: Api<PartialObjectMeta<Secret>> = scope.api(&context.client);
+        let selected = watcher::Config::default().labels(&selector());
+        let mut events = watcher(api, selected).default_backoff().boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    trouble.is_over();
+                    let done = matches!(event, Event::InitDone);
+                    note_target(event, &scope, &context);
+                    if let Some(known) = known.take_if(|_| done) {
+                        let _ = known.send(());
+                    }
+                }
+                Err(error) => trouble.tell(explain_watch(&error, "secrets", &scope)),
+            }
+        }
+    });
+    async {
+        let _ = is_known.await;
+    }
+}
+
+/// Reads every target whole, once: what was changed while nobody looked is found by that.
+async fn read_targets<G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
+    let secrets: Api<Secret> = scope.api(&context.client);
+    let mut page = ListParams::default().labels(&selector()).limit(PAGE);
+    loop {
+        let list = secrets.list(&page).await?;
+        let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
+        for secret in list {
+            context.index.targets().learn(Target::of_secret(secret));
+        }
+        match next {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn note_target<G>(event: Event<PartialObjectMeta<Secret>>, scope: &Scope, context: &Context<G>) {
+    let meta = |object: PartialObjectMeta<Secret>| TargetMeta::from_meta(TargetKind::Secret, object.metadata);
+    let woken = {
+        let mut targets = context.index.targets();
+        match event {
+            Event::Init => {
+                targets.begin_list(scope);
+                Vec::new()
+            }
+            Event::InitApply(object) | Event::Apply(object) => targets.apply(meta(object)),
+            Event::Delete(object) => targets.remove(&meta(object)),
+            Event::InitDone => targets.end_list(scope),
+        }
+    };
+    context.index.wake(woken);
+}
+
+fn selector() -> String {
+    format!("{MANAGED_LABEL}=true")
+}
+
+/// Drops what is large and never looked at.
+fn strip(meta: &mut kube::core::ObjectMeta) {
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => explain(error, resource, scope),
+        watcher::Error::WatchError(status) => {
+            format!("the watch on {resource} {} ended: {}; it begins anew", scope.describe(), status.message)
+        }
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
+}
+
+/// One clear line that says what to do.
+fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
+    let place = scope.describe();
+    match error {
+        kube::Error::Api(status) if status.code == 404 => format!(
+            "the CustomResourceDefinition of ClientCertificateRef is not installed: apply deploy/crd.yaml, or the output of `client-certificate-operator crd`; waiting for it"
+        ),
+        kube::Error::Api(status) if status.code == 403 => format!(
+            "the operator may not list and watch {resource} {place}: give its ServiceAccount that right (see deploy/install.yaml); waiting for it"
+        ),
+        kube::Error::Api(status) if status.code == 401 => {
+            "the API server does not accept the operator's credentials: check its ServiceAccount token or KUBECONFIG; trying again".to_owned()
+        }
+        kube::Error::Api(status) => {
+            format!("could not list {resource} {place}: {}; trying again", status.message)
+        }
+        error => format!("the Kubernetes API server cannot be reached: {}; trying again", innermost(error)),
+    }
+}
+
+/// The cause that says most: what is around it repeats it in other words.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
