@@ -137,7 +137,9 @@ pub enum Denial {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Outage {
     /// No credentials could be found, so nothing was sent.
-    #[error("no AWS credentials were found; give the operator an IAM role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")]
+    #[error(
+        "no AWS credentials were found; give the operator an IAM role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )]
     NoCredentials,
     /// The answer did not come in time.
     #[error("it did not answer in time")]
