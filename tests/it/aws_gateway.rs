@@ -178,6 +178,28 @@ async fn a_proxy_for_https_is_asked_for_a_tunnel_to_aws() {
 }
 
 #[tokio::test]
+async fn a_proxy_never_sees_the_credentials_of_the_node() {
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let environment = vec![
+        ("HTTP_PROXY", format!("http://{}", proxy.local_addr().unwrap())),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("AWS_REGION", REGION.to_owned()),
+    ];
+    tokio::select! {
+        () = in_a_process("in_a_process_it_looks_for_credentials", environment) => {}
+        _ = proxy.accept() => panic!("the proxy was asked"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by the tests above, in processes of their own"]
+async fn in_a_process_it_looks_for_credentials() {
+    let gateway = AwsGateway::from_environment().await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), gateway.check_credentials()).await;
+}
+
+#[tokio::test]
 #[ignore = "run by the tests above, in processes of their own"]
 async fn in_a_process_it_reads_the_certificate() {
     let gateway = AwsGateway::from_environment().await;
