@@ -1,4 +1,7 @@
-//! Integration tests.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // how a test fails
+//! Integration tests: one binary, so that they share one control plane.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // here a broken assumption is a failed test
 
+mod aws_gateway;
+mod contract;
+mod emulator;
 mod harness;

@@ -1,7 +1,15 @@
-//! What the tests stand on.
+//! What the tests, the demo and the benchmark stand on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // here a broken assumption is a failed test
+
+pub mod certificates;
+pub mod contract;
 pub mod control_plane;
-mod http;
+pub mod emulator;
+pub mod http;
+pub mod memory_gateway;
+mod one_request;
 pub mod operator;
 pub mod program;
 pub mod proxy;
+pub mod script;
 pub mod wait;

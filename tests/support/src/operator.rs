@@ -49,7 +49,7 @@ impl Operator {
         let start = Instant::now();
         loop {
             let answer = match self.find_address() {
-                Some(address) => match crate::http::get(&address, "/readyz").await {
+                Some(address) => match crate::one_request::get(&address, "/readyz").await {
                     Ok((200, _)) => return Ok(()),
                     Ok((code, text)) => format!("/readyz answers {code}: {text}"),
                     Err(error) => format!("{error:#}"),
@@ -68,7 +68,7 @@ impl Operator {
 
     /// GETs a path of the operator's own server: status and text.
     pub async fn get(&mut self, path: &str) -> Result<(u16, String)> {
-        crate::http::get(&self.address()?, path).await
+        crate::one_request::get(&self.address()?, path).await
     }
 
     /// The text of `/metrics`.

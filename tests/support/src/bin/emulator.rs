@@ -1,1 +1,70 @@
-fn main() {}
+//! The emulator as a program, for the demo and for people who try things by hand.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use clap::Parser;
+use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options};
+
+/// Emulates the client certificate operations of Amazon API Gateway.
+///
+/// Prints its URL, which is what AWS_ENDPOINT_URL has to be, and then the id of each certificate. Administration is
+/// unsigned HTTP below /_emulator, for example:
+///
+///   curl $URL/_emulator/certificates
+///   curl -X POST $URL/_emulator/certificates -d '{"id":"abc123","expiresInSeconds":3600}'
+///   curl -X POST $URL/_emulator/certificates/abc123/renew
+///   curl -X POST $URL/_emulator/certificates/abc123/expire
+///   curl -X DELETE $URL/_emulator/certificates/abc123
+///   curl -X POST $URL/_emulator/certificates/abc123/restore
+///   curl -X PUT $URL/_emulator/certificates/abc123/description -d 'set by hand'
+///   curl -X PUT $URL/_emulator/certificates/abc123/pem -d 'garbage'
+///   curl -X PUT $URL/_emulator/latency -d '{"milliseconds":20}'
+///   curl -X POST $URL/_emulator/faults -d '{"kind":"error","status":429,"retryAfter":"2","times":3}'
+///   curl -X DELETE $URL/_emulator/faults
+///   curl $URL/_emulator/calls
+#[derive(Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Arguments {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Access key id to accept
+    #[arg(long, default_value = "AKIDEXAMPLE")]
+    access_key_id: String,
+    /// Secret of the access key
+    #[arg(long, default_value = "example-secret")]
+    secret_access_key: String,
+    /// Session token that has to come with the access key
+    #[arg(long)]
+    session_token: Option<String>,
+    /// Region in which certificates are made at the start
+    #[arg(long, default_value = DEFAULT_REGION)]
+    region: String,
+    /// How many certificates to make at the start; more than 20 share one key
+    #[arg(long, default_value_t = 1)]
+    certificates: usize,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let emulator = Emulator::start_with(Options {
+        listen: arguments.listen,
+        access_keys: vec![AccessKey {
+            id: arguments.access_key_id,
+            secret: arguments.secret_access_key,
+            session_token: arguments.session_token,
+        }],
+    })
+    .await?;
+    println!("{}", emulator.url());
+    for _ in 0..arguments.certificates {
+        let new = NewCertificate { shared_key: arguments.certificates > 20, ..NewCertificate::default() };
+        println!("{}", emulator.generate(&arguments.region, new).id);
+    }
+    tokio::signal::ctrl_c().await?;
+    emulator.stop().await;
+    Ok(())
+}

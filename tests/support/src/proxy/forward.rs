@@ -45,6 +45,6 @@ impl Upstream {
         request.headers_mut().insert(HOST, HeaderValue::from_str(&self.authority)?);
         // About the client's connection, not about this one.
         request.headers_mut().remove(CONNECTION);
-        crate::http::send(connection, request).await
+        crate::one_request::send(connection, request).await
     }
 }

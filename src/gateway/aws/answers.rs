@@ -1,0 +1,63 @@
+//! From the SDK's answers to [`ClientCertificate`].
+
+use std::collections::HashMap;
+
+use aws_sdk_apigateway::operation::get_client_certificate::GetClientCertificateOutput;
+use aws_sdk_apigateway::operation::update_client_certificate::UpdateClientCertificateOutput;
+use aws_sdk_apigateway::primitives::DateTime;
+use jiff::Timestamp;
+
+use super::errors::Failure;
+use crate::gateway::{ClientCertificate, Source};
+
+/// An answer without a certificate is no answer: it is far likelier to come from something between the operator and
+/// API Gateway than to be one. An empty or wrong certificate passes, for those who judge certificates to refuse.
+pub(super) fn of_get(source: &Source, answer: GetClientCertificateOutput) -> Result<ClientCertificate, Failure> {
+    let pem = answer.pem_encoded_certificate.ok_or_else(Failure::not_understood)?;
+    certificate(
+        source,
+        answer.client_certificate_id,
+        answer.description,
+        [answer.created_date, answer.expiration_date],
+        pem,
+        answer.tags,
+    )
+}
+
+/// What the caller wants from this answer is the description, so nothing else is insisted on.
+pub(super) fn of_update(source: &Source, answer: UpdateClientCertificateOutput) -> Result<ClientCertificate, Failure> {
+    certificate(
+        source,
+        answer.client_certificate_id,
+        answer.description,
+        [answer.created_date, answer.expiration_date],
+        answer.pem_encoded_certificate.unwrap_or_default(),
+        answer.tags,
+    )
+}
+
+fn certificate(
+    source: &Source,
+    id: Option<String>,
+    description: Option<String>,
+    [created, expires]: [Option<DateTime>; 2],
+    pem: String,
+    tags: Option<HashMap<String, String>>,
+) -> Result<ClientCertificate, Failure> {
+    // A shared cache or a proxy gone wrong must not put one certificate in the place of another.
+    if id.as_ref() != Some(&source.id) {
+        return Err(Failure::not_understood());
+    }
+    Ok(ClientCertificate {
+        id: source.id.clone(),
+        description: description.unwrap_or_default(),
+        created: created.and_then(timestamp),
+        expires: expires.and_then(timestamp),
+        pem,
+        tags: tags.unwrap_or_default().into_iter().collect(),
+    })
+}
+
+fn timestamp(date: DateTime) -> Option<Timestamp> {
+    Timestamp::new(date.secs(), i32::try_from(date.subsec_nanos()).ok()?).ok()
+}

@@ -1,0 +1,216 @@
+//! What the AWS client owes beyond the contract: the standard environment, its timeouts, and its checks.
+
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use client_certificate_operator::gateway::aws::AwsGateway;
+use client_certificate_operator::gateway::{Gateway, GatewayError, Outage, Source};
+use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::{DEFAULT_REGION as REGION, Emulator, Fault};
+use operator_testing::script::Operation;
+
+fn source(id: &str) -> Source {
+    Source { region: REGION.into(), id: id.into() }
+}
+
+fn outage(outage: Outage) -> GatewayError {
+    GatewayError::Unavailable { outage, retry_after: None }
+}
+
+async fn with_one_certificate() -> Emulator {
+    let emulator = Emulator::start().await.unwrap();
+    emulator.generate(REGION, NewCertificate::new().id("abc123").shared_key());
+    emulator
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_a_connection_failure_until_it_is_accepted_again() {
+    let mut emulator = with_one_certificate().await;
+    let gateway = emulator.gateway_builder().build();
+    assert!(gateway.get_client_certificate(&source("abc123")).await.is_ok());
+    emulator.suspend().await;
+    assert_eq!(gateway.get_client_certificate(&source("abc123")).await, Err(outage(Outage::Connection)));
+    emulator.resume().await.unwrap();
+    assert!(gateway.get_client_certificate(&source("abc123")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_call_is_made_once_and_given_up_in_time() {
+    let emulator = with_one_certificate().await;
+    let gateway = emulator.gateway_builder().attempt_timeout(Duration::from_millis(300)).build();
+    emulator.inject_all([Fault::error(500, "InternalFailure", "boom").once(), Fault::stall(Duration::from_secs(60))]);
+    let start = Instant::now();
+    assert_eq!(gateway.get_client_certificate(&source("abc123")).await, Err(outage(Outage::Status(500))));
+    assert_eq!(gateway.get_client_certificate(&source("abc123")).await, Err(outage(Outage::TimedOut)));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(emulator.count(Operation::Get), 2);
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_sent() {
+    let emulator = with_one_certificate().await;
+    let gateway = AwsGateway::builder().endpoint_url(emulator.url()).region(REGION).build();
+    assert_eq!(gateway.get_client_certificate(&source("abc123")).await, Err(outage(Outage::NoCredentials)));
+    assert!(gateway.check_credentials().await.unwrap_err().contains("no AWS credentials"));
+    assert!(emulator.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_region_or_an_id_that_cannot_be_is_refused_before_anything_is_sent() {
+    let emulator = with_one_certificate().await;
+    let gateway = emulator.gateway_builder().build();
+    for (region, id) in [("evil.example/us-east-1", "abc123"), (REGION, "../restapis"), (REGION, "")] {
+        let source = Source { region: region.into(), id: id.into() };
+        let error = gateway.get_client_certificate(&source).await.unwrap_err();
+        assert!(matches!(error, GatewayError::BadRequest { .. }), "{source:?}: {error}");
+        assert_eq!(gateway.set_description(&source, "x").await, Err(error));
+    }
+    assert!(emulator.calls().is_empty());
+}
+
+#[tokio::test]
+async fn another_certificate_than_the_one_asked_for_is_refused() {
+    let emulator = with_one_certificate().await;
+    let body = r#"{"clientCertificateId":"xyz789","pemEncodedCertificate":"x"}"#;
+    emulator.inject(Fault::page(200, "application/json", body).once());
+    let gateway = emulator.gateway_builder().build();
+    assert_eq!(gateway.get_client_certificate(&source("abc123")).await, Err(outage(Outage::NotUnderstood)));
+}
+
+#[tokio::test]
+async fn a_wrong_certificate_passes_to_those_who_judge_certificates() {
+    let emulator = with_one_certificate().await;
+    let gateway = emulator.gateway_builder().build();
+    for pem in ["", "garbage", "-----BEGIN PRIVATE KEY-----\r\n"] {
+        emulator.set_pem(&source("abc123"), pem);
+        assert_eq!(gateway.get_client_certificate(&source("abc123")).await.unwrap().pem, pem);
+    }
+}
+
+#[tokio::test]
+async fn every_call_is_reported_once() {
+    let mut emulator = with_one_certificate().await;
+    let seen: Arc<Mutex<Vec<(&str, String)>>> = Arc::default();
+    let observer = {
+        let seen = seen.clone();
+        Arc::new(move |operation: &'static str, code: &str, _: Duration| {
+            seen.lock().unwrap().push((operation, code.to_owned()));
+        })
+    };
+    let gateway =
+        emulator.gateway_builder().attempt_timeout(Duration::from_millis(300)).build().with_observer(observer);
+    emulator.inject_all([
+        Fault::pass().once(),
+        Fault::page(403, "text/html", "<html>").once(),
+        Fault::page(200, "text/html", "<html>").once(),
+        Fault::large(false).once(),
+        Fault::stall(Duration::from_secs(60)).once(),
+    ]);
+    for _ in 0..5 {
+        let _ = gateway.get_client_certificate(&source("abc123")).await;
+    }
+    let _ = gateway.set_description(&source("nosuch"), "x").await;
+    let _ = gateway.get_client_certificate(&source("not/an/id")).await;
+    emulator.suspend().await;
+    let _ = gateway.get_client_certificate(&source("abc123")).await;
+    let seen = seen.lock().unwrap();
+    let codes: Vec<_> = seen.iter().map(|(_, code)| code.as_str()).collect();
+    assert_eq!(codes, ["200", "403", "not-understood", "too-large", "timeout", "404", "connection"]);
+    assert_eq!((seen[0].0, seen[5].0), ("GetClientCertificate", "UpdateClientCertificate"));
+}
+
+/// Environment variables belong to a whole process, so each of these environments gets a process of its own.
+async fn in_a_process(test: &str, environment: Vec<(&'static str, String)>) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "--ignored", "--nocapture", &format!("aws_gateway::{test}")]);
+    for (name, _) in std::env::vars() {
+        if name.starts_with("AWS_") || name.to_ascii_lowercase().ends_with("_proxy") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(environment).env("HOME", "/nonexistent");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[tokio::test]
+async fn the_standard_environment_is_enough() {
+    let emulator = with_one_certificate().await;
+    let mut environment = emulator.environment();
+    in_a_process("in_a_process_it_reads_the_certificate", environment.clone()).await;
+    environment.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
+    environment.push(("AWS_ENDPOINT_URL_API_GATEWAY", emulator.url()));
+    in_a_process("in_a_process_it_reads_the_certificate", environment).await;
+    assert_eq!(emulator.count(Operation::Get), 2);
+}
+
+#[tokio::test]
+async fn the_proxy_of_the_environment_is_used_except_where_it_says_no() {
+    let proxy = with_one_certificate().await;
+    let mut environment = proxy.environment();
+    environment[0].1 = "http://apigateway.invalid".into();
+    environment.push(("HTTP_PROXY", proxy.url()));
+    in_a_process("in_a_process_it_reads_the_certificate", environment.clone()).await;
+    assert_eq!(proxy.count(Operation::Get), 1);
+    environment.push(("NO_PROXY", "apigateway.invalid".into()));
+    in_a_process("in_a_process_it_does_not_connect", environment).await;
+    assert_eq!(proxy.count(Operation::Get), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_for_https_is_asked_for_a_tunnel_to_aws() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let emulator = with_one_certificate().await;
+    let mut environment = emulator.environment();
+    environment.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
+    environment.push(("HTTPS_PROXY", format!("http://{}", listener.local_addr().unwrap())));
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut start = [0; 64];
+        let read = tokio::io::AsyncReadExt::read(&mut stream, &mut start).await.unwrap();
+        String::from_utf8_lossy(&start[..read]).into_owned()
+    });
+    in_a_process("in_a_process_it_does_not_connect", environment).await;
+    let asked = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("the proxy was not asked").unwrap();
+    assert!(asked.starts_with("CONNECT apigateway.us-east-1.amazonaws.com:443 "), "{asked}");
+}
+
+#[tokio::test]
+async fn a_proxy_never_sees_the_credentials_of_the_node() {
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let environment = vec![
+        ("HTTP_PROXY", format!("http://{}", proxy.local_addr().unwrap())),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("AWS_REGION", REGION.to_owned()),
+    ];
+    tokio::select! {
+        () = in_a_process("in_a_process_it_looks_for_credentials", environment) => {}
+        _ = proxy.accept() => panic!("the proxy was asked"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by the tests above, in processes of their own"]
+async fn in_a_process_it_looks_for_credentials() {
+    let gateway = AwsGateway::from_environment().await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), gateway.check_credentials()).await;
+}
+
+#[tokio::test]
+#[ignore = "run by the tests above, in processes of their own"]
+async fn in_a_process_it_reads_the_certificate() {
+    let gateway = AwsGateway::from_environment().await;
+    assert_eq!(gateway.default_region().as_deref(), Some(REGION));
+    gateway.check_credentials().await.unwrap();
+    assert_eq!(gateway.get_client_certificate(&source("abc123")).await.unwrap().id, "abc123");
+}
+
+#[tokio::test]
+#[ignore = "run by the tests above, in processes of their own"]
+async fn in_a_process_it_does_not_connect() {
+    let gateway = AwsGateway::from_environment().await;
+    assert_eq!(gateway.get_client_certificate(&source("abc123")).await, Err(outage(Outage::Connection)));
+}

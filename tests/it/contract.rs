@@ -1,0 +1,35 @@
+//! The contract of the seam to API Gateway, run against every implementation of it.
+
+macro_rules! contract {
+    ($($case:ident)*) => {
+        mod memory {
+            use operator_testing::contract::{self, MemoryWorld};
+            $(#[tokio::test]
+            async fn $case() {
+                contract::$case(&MemoryWorld::default()).await;
+            })*
+        }
+
+        mod aws {
+            use operator_testing::contract::{self, EmulatorWorld};
+            $(#[tokio::test]
+            async fn $case() {
+                contract::$case(&EmulatorWorld::start().await).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    a_certificate_comes_with_all_six_elements
+    the_pem_is_untouched
+    a_missing_description_reads_as_empty
+    an_unknown_certificate_is_not_found
+    regions_are_apart
+    a_description_is_set_and_echoed
+    a_description_is_cleared
+    descriptions_of_every_kind_survive
+    every_trouble_has_its_error
+    the_same_trouble_reads_the_same_every_time
+    trouble_of_one_kind_does_not_colour_the_next
+}

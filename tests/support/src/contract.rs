@@ -1,0 +1,155 @@
+//! What every [`Gateway`] owes its callers. Each function is one test, for any gateway in a [`World`].
+
+mod trouble;
+mod worlds;
+
+use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, Source};
+
+pub use self::trouble::Trouble;
+pub use self::worlds::{EmulatorWorld, MemoryWorld};
+use crate::certificates::NewCertificate;
+use crate::script::Operation;
+
+/// A gateway together with the power over what it talks to.
+pub trait World {
+    /// The gateway under test.
+    type Gateway: Gateway;
+
+    /// The gateway.
+    fn gateway(&self) -> &Self::Gateway;
+
+    /// Makes a certificate.
+    fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate;
+
+    /// Deletes one.
+    fn delete(&self, source: &Source);
+
+    /// Has the next calls of an operation meet this trouble.
+    fn trouble(&self, operation: Operation, trouble: Trouble, times: u32);
+}
+
+const REGION: &str = "us-east-1";
+
+fn generate(world: &impl World, new: NewCertificate) -> (Source, ClientCertificate) {
+    let certificate = world.generate(REGION, new.shared_key());
+    (Source { region: REGION.into(), id: certificate.id.clone() }, certificate)
+}
+
+async fn get(world: &impl World, source: &Source) -> Result<ClientCertificate, GatewayError> {
+    world.gateway().get_client_certificate(source).await
+}
+
+async fn set(world: &impl World, source: &Source, text: &str) -> Result<ClientCertificate, GatewayError> {
+    world.gateway().set_description(source, text).await
+}
+
+/// Nothing is lost or added on the way, dates included.
+pub async fn a_certificate_comes_with_all_six_elements(world: &impl World) {
+    let new = NewCertificate::new().id("9ao60f").description("orders").tag("team", "shop").tag("empty", "");
+    let (source, made) = generate(world, new);
+    let got = get(world, &source).await.unwrap();
+    assert_eq!(got, made);
+    assert_eq!((got.id.as_str(), got.description.as_str(), got.tags.len()), ("9ao60f", "orders", 2));
+    let (created, expires) = (got.created.unwrap(), got.expires.unwrap());
+    assert_eq!(expires.duration_since(created).as_hours(), 365 * 24);
+}
+
+/// Judging and mending the PEM is for others.
+pub async fn the_pem_is_untouched(world: &impl World) {
+    let (source, _) = generate(world, NewCertificate::new());
+    let pem = get(world, &source).await.unwrap().pem;
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\r\n"), "{pem:?}");
+    assert!(pem.ends_with("\r\n-----END CERTIFICATE-----"), "{pem:?}");
+    assert_eq!(pem.matches('\n').count(), pem.matches("\r\n").count());
+}
+
+/// API Gateway leaves an empty description out.
+pub async fn a_missing_description_reads_as_empty(world: &impl World) {
+    let (source, _) = generate(world, NewCertificate::new());
+    assert_eq!(get(world, &source).await.unwrap().description, "");
+}
+
+/// Neither call makes up a certificate.
+pub async fn an_unknown_certificate_is_not_found(world: &impl World) {
+    let source = Source { region: REGION.into(), id: "nosuch".into() };
+    assert_eq!(get(world, &source).await, Err(GatewayError::NotFound));
+    assert_eq!(set(world, &source, "x").await, Err(GatewayError::NotFound));
+    let (source, _) = generate(world, NewCertificate::new());
+    world.delete(&source);
+    assert_eq!(get(world, &source).await, Err(GatewayError::NotFound));
+}
+
+/// An id means something in its region only.
+pub async fn regions_are_apart(world: &impl World) {
+    let (here, made) = generate(world, NewCertificate::new().id("twice1"));
+    let there = Source { region: "eu-central-1".into(), id: here.id.clone() };
+    assert_eq!(get(world, &there).await, Err(GatewayError::NotFound));
+    let other = world.generate(&there.region, NewCertificate::new().id("twice1").shared_key());
+    assert_eq!(get(world, &there).await.unwrap().pem, other.pem);
+    assert_eq!(get(world, &here).await.unwrap().pem, made.pem);
+}
+
+/// The answer to an update is what API Gateway then holds.
+pub async fn a_description_is_set_and_echoed(world: &impl World) {
+    let (source, made) = generate(world, NewCertificate::new().description("before").tag("a", "b"));
+    let answer = set(world, &source, "after").await.unwrap();
+    assert_eq!(answer, ClientCertificate { description: "after".into(), ..made });
+    assert_eq!(get(world, &source).await.unwrap(), answer);
+}
+
+/// Setting the empty text clears.
+pub async fn a_description_is_cleared(world: &impl World) {
+    let (source, _) = generate(world, NewCertificate::new().description("before"));
+    assert_eq!(set(world, &source, "").await.unwrap().description, "");
+    assert_eq!(get(world, &source).await.unwrap().description, "");
+}
+
+/// No text is special.
+pub async fn descriptions_of_every_kind_survive(world: &impl World) {
+    let (source, _) = generate(world, NewCertificate::new());
+    let long = "x".repeat(300);
+    for text in ["🔐 clé naïve", "two\nlines\ttab", r#"{"op":"replace","value":"\"\\"}"#, " spaces ", long.as_str()]
+    {
+        assert_eq!(set(world, &source, text).await.unwrap().description, text);
+        assert_eq!(get(world, &source).await.unwrap().description, text);
+    }
+}
+
+/// One error class for each way to fail, on reads and on updates.
+pub async fn every_trouble_has_its_error(world: &impl World) {
+    let (source, _) = generate(world, NewCertificate::new().description("kept"));
+    for trouble in Trouble::ALL {
+        world.trouble(Operation::Get, trouble, 1);
+        assert_eq!(get(world, &source).await, Err(trouble.error()), "get, {trouble:?}");
+        world.trouble(Operation::Update, trouble, 1);
+        assert_eq!(set(world, &source, "new").await, Err(trouble.error()), "set, {trouble:?}");
+    }
+    assert_eq!(get(world, &source).await.unwrap().description, "kept");
+}
+
+/// Equal errors are what keeps an unchanged status from being written again.
+pub async fn the_same_trouble_reads_the_same_every_time(world: &impl World) {
+    let (source, _) = generate(world, NewCertificate::new());
+    for trouble in Trouble::ALL.into_iter().filter(|trouble| *trouble != Trouble::Stall) {
+        world.trouble(Operation::Get, trouble, 3);
+        let mut texts = Vec::new();
+        for _ in 0..3 {
+            texts.push(get(world, &source).await.unwrap_err().to_string());
+        }
+        texts.dedup();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+    }
+}
+
+/// No trouble leaves anything behind that spoils the calls after it.
+pub async fn trouble_of_one_kind_does_not_colour_the_next(world: &impl World) {
+    let (source, made) = generate(world, NewCertificate::new());
+    let others = Trouble::ALL.into_iter().rev();
+    for (first, second) in Trouble::ALL.into_iter().zip(others).filter(|(first, _)| *first != Trouble::Stall) {
+        world.trouble(Operation::Get, first, 1);
+        world.trouble(Operation::Get, second, 1);
+        assert_eq!(get(world, &source).await, Err(first.error()));
+        assert_eq!(get(world, &source).await, Err(second.error()), "after {first:?}");
+        assert_eq!(get(world, &source).await.unwrap(), made, "after {first:?} and {second:?}");
+    }
+}

@@ -1,0 +1,98 @@
+//! The two worlds of the contract: memory alone, and the AWS client over HTTP to the emulator.
+
+use std::time::Duration;
+
+use client_certificate_operator::gateway::aws::AwsGateway;
+use client_certificate_operator::gateway::{ClientCertificate, Source};
+
+use super::{Trouble, World};
+use crate::certificates::NewCertificate;
+use crate::emulator::{Emulator, Fault};
+use crate::memory_gateway::{Failure, MemoryGateway};
+use crate::script::{self, Operation};
+
+/// [`MemoryGateway`].
+#[derive(Default)]
+pub struct MemoryWorld(MemoryGateway);
+
+impl World for MemoryWorld {
+    type Gateway = MemoryGateway;
+
+    fn gateway(&self) -> &MemoryGateway {
+        &self.0
+    }
+
+    fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
+        self.0.generate(region, new)
+    }
+
+    fn delete(&self, source: &Source) {
+        self.0.delete(source);
+    }
+
+    fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
+        self.0.inject(script::Fault::new(Failure::Error(trouble.error())).on(operation).times(times));
+    }
+}
+
+/// [`AwsGateway`] and an [`Emulator`].
+pub struct EmulatorWorld {
+    emulator: Emulator,
+    gateway: AwsGateway,
+}
+
+impl EmulatorWorld {
+    /// With a shorter patience than in production, for the troubles in which nothing comes.
+    pub async fn start() -> Self {
+        let emulator = Emulator::start().await.unwrap();
+        let gateway = emulator.gateway_builder().attempt_timeout(Duration::from_millis(1500)).build();
+        Self { emulator, gateway }
+    }
+}
+
+impl World for EmulatorWorld {
+    type Gateway = AwsGateway;
+
+    fn gateway(&self) -> &AwsGateway {
+        &self.gateway
+    }
+
+    fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
+        self.emulator.generate(region, new)
+    }
+
+    fn delete(&self, source: &Source) {
+        self.emulator.delete(source);
+    }
+
+    fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
+        const HTML: &str = "<html><body>Blocked</body></html>";
+        let limit = || Fault::error(429, "LimitExceededException", "Limit exceeded").retry_after(Some("2"));
+        let fault = match trouble {
+            Trouble::BadRequest => Fault::error(400, "BadRequestException", "Invalid certificate"),
+            Trouble::Unauthorized => Fault::error(401, "UnauthorizedException", "Unauthorized"),
+            Trouble::Forbidden => Fault::error(403, "AccessDeniedException", "User is not authorized"),
+            Trouble::ForbiddenPage => Fault::page(403, "text/html", HTML),
+            Trouble::ExpiredKey => Fault::error(403, "ExpiredTokenException", "The security token is expired"),
+            Trouble::NotFound => Fault::error(404, "NotFoundException", "Invalid identifier"),
+            Trouble::Conflict => Fault::error(409, "ConflictException", "Unable to complete operation"),
+            Trouble::TooManyRequests => Fault::throttled(Some("7")),
+            Trouble::TooManyRequestsSilent => Fault::throttled(None),
+            Trouble::TooManyRequestsOdd => Fault::throttled(Some("Wed, 21 Oct 2026 07:28:00 GMT")),
+            Trouble::LimitExceeded => limit(),
+            Trouble::Throttling400 => Fault::error(400, "ThrottlingException", "Rate exceeded"),
+            Trouble::Redirect => Fault::page(302, "text/html", HTML),
+            Trouble::Internal => Fault::error(500, "InternalFailure", "Internal server error"),
+            Trouble::ServiceUnavailable => {
+                Fault::error(503, "ServiceUnavailableException", "Unavailable").retry_after(Some("3"))
+            }
+            Trouble::NotJson => Fault::page(200, "text/html", HTML),
+            Trouble::OtherJson => Fault::page(200, "application/json", r#"{"status":"ok"}"#),
+            Trouble::Stall => Fault::stall(Duration::from_secs(600)),
+            Trouble::Drop => Fault::drop_connection(),
+            Trouble::Large => Fault::large(false),
+            Trouble::LargeChunked => Fault::large(true),
+        };
+        self.emulator.inject(fault.on(operation).times(times));
+    }
+}

@@ -1,0 +1,261 @@
+//! An emulator of API Gateway's client certificate operations: a real HTTP server, real signatures, real certificates.
+
+mod admin;
+mod api;
+mod faults;
+mod server;
+mod sigv4;
+mod state;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use client_certificate_operator::gateway::aws::{AwsGateway, Builder};
+use client_certificate_operator::gateway::{ClientCertificate, Source};
+use jiff::Timestamp;
+
+pub use self::admin::DEFAULT_REGION;
+pub use self::faults::{Fault, FaultKind};
+use self::server::Server;
+pub use self::sigv4::AccessKey;
+use self::sigv4::Signed;
+pub use self::state::Call;
+use self::state::State;
+use crate::certificates::NewCertificate;
+use crate::http::{self, Answer};
+use crate::script::Operation;
+
+/// How an emulator starts.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The access keys that it accepts.
+    pub access_keys: Vec<AccessKey>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let key = AccessKey { id: "AKIDEXAMPLE".into(), secret: "example-secret".into(), session_token: None };
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), access_keys: vec![key] }
+    }
+}
+
+/// A running emulator, and the means to administer it. It stops when dropped.
+pub struct Emulator {
+    state: Arc<State>,
+    address: SocketAddr,
+    server: Option<Server>,
+}
+
+impl Emulator {
+    /// Starts one with the default options.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts one.
+    pub async fn start_with(options: Options) -> Result<Self> {
+        anyhow::ensure!(!options.access_keys.is_empty(), "an emulator needs an access key to accept");
+        let state = State::new(options.access_keys);
+        let server = Server::start(options.listen, router(&state))
+            .await
+            .with_context(|| format!("cannot listen on {}", options.listen))?;
+        Ok(Self { state, address: server.address, server: Some(server) })
+    }
+
+    /// Stops listening and closes every connection. What the emulator knows stays.
+    pub async fn suspend(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+
+    /// Listens again, on the same port.
+    pub async fn resume(&mut self) -> Result<()> {
+        if self.server.is_none() {
+            self.server = Some(Server::start(self.address, router(&self.state)).await?);
+        }
+        Ok(())
+    }
+
+    /// Ends the emulator.
+    pub async fn stop(mut self) {
+        self.suspend().await;
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What `AWS_ENDPOINT_URL` has to be.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The first access key that it accepts.
+    pub fn access_key(&self) -> &AccessKey {
+        &self.state.keys[0]
+    }
+
+    /// The environment in which the AWS SDKs and tools talk to this emulator.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let key = self.access_key();
+        let mut environment = vec![
+            ("AWS_ENDPOINT_URL", self.url()),
+            ("AWS_REGION", DEFAULT_REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", key.id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ];
+        environment.extend(key.session_token.clone().map(|token| ("AWS_SESSION_TOKEN", token)));
+        environment
+    }
+
+    /// A builder of gateways to this emulator.
+    pub fn gateway_builder(&self) -> Builder {
+        let AccessKey { id, secret, session_token } = self.access_key().clone();
+        let builder = AwsGateway::builder().endpoint_url(self.url()).region(DEFAULT_REGION);
+        match session_token {
+            Some(token) => builder.session(id, secret, token),
+            None => builder.access_key(id, secret),
+        }
+    }
+
+    /// Makes a certificate in a region.
+    pub fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
+        self.state.generate(region, new).certificate
+    }
+
+    /// What the emulator holds.
+    pub fn certificate(&self, source: &Source) -> Option<ClientCertificate> {
+        self.state.lock().certificates.get(source).map(|issued| issued.certificate.clone())
+    }
+
+    /// The private key of a certificate, PEM, for handshakes in API Gateway's place.
+    pub fn private_key(&self, source: &Source) -> Option<String> {
+        self.state.lock().certificates.get(source).map(|issued| issued.private_key_pem.clone())
+    }
+
+    /// Puts a new certificate under the same id. Description and tags stay unless `new` has its own.
+    pub fn renew(&self, source: &Source, new: NewCertificate) -> Option<ClientCertificate> {
+        self.state.replace(source, new).map(|issued| issued.certificate)
+    }
+
+    /// Puts a certificate that ended a minute ago under the same id.
+    pub fn expire(&self, source: &Source) -> Option<ClientCertificate> {
+        self.renew(source, NewCertificate::new().expires_in_seconds(-60))
+    }
+
+    /// Deletes a certificate; answers whether it was there.
+    pub fn delete(&self, source: &Source) -> bool {
+        self.state.delete(source)
+    }
+
+    /// Brings a deleted certificate back; answers whether there was one.
+    pub fn restore(&self, source: &Source) -> bool {
+        self.state.restore(source)
+    }
+
+    /// Changes a description as somebody else would; answers whether the certificate is there.
+    pub fn set_description(&self, source: &Source, description: &str) -> bool {
+        self.state.change(source, |issued| issued.certificate.description = description.to_owned())
+    }
+
+    /// Has any text answered in the place of the certificate; answers whether it is there.
+    pub fn set_pem(&self, source: &Source, pem: &str) -> bool {
+        self.state.change(source, |issued| issued.certificate.pem = pem.to_owned())
+    }
+
+    /// Makes every answer so late.
+    pub fn set_latency(&self, latency: Duration) {
+        self.state.lock().latency = latency;
+    }
+
+    /// Adds a fault at the end of the script.
+    pub fn inject(&self, fault: Fault) {
+        self.state.lock().script.push(fault);
+    }
+
+    /// Adds faults at the end of the script, in their order.
+    pub fn inject_all(&self, faults: impl IntoIterator<Item = Fault>) {
+        let mut inner = self.state.lock();
+        faults.into_iter().for_each(|fault| inner.script.push(fault));
+    }
+
+    /// Ends every fault.
+    pub fn clear_faults(&self) {
+        self.state.lock().script.clear();
+    }
+
+    /// The calls since the start or the last clearing, in the order in which they came.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state.lock().calls.clone()
+    }
+
+    /// How many calls of an operation came.
+    pub fn count(&self, operation: Operation) -> usize {
+        self.state.lock().calls.iter().filter(|call| call.operation == operation).count()
+    }
+
+    /// How many calls of an operation came for one certificate.
+    pub fn count_of(&self, operation: Operation, id: &str) -> usize {
+        let fits = |call: &&Call| call.operation == operation && call.id.as_deref() == Some(id);
+        self.state.lock().calls.iter().filter(fits).count()
+    }
+
+    /// The most calls that were under way at once.
+    pub fn peak_under_way(&self) -> usize {
+        self.state.lock().peak
+    }
+
+    /// Forgets the calls.
+    pub fn clear_calls(&self) {
+        let mut inner = self.state.lock();
+        inner.calls.clear();
+        inner.peak = 0;
+    }
+
+    /// Sends a well-signed request of the caller's own making.
+    pub async fn signed(&self, region: &str, method: &str, target: &str, body: &str) -> Result<Answer> {
+        let headers = self.sign(self.access_key(), Timestamp::now(), region, method, target, body)?;
+        http::send(self.address, method, target, &headers, body).await
+    }
+
+    /// The headers of a signed request, for tests that spoil them.
+    pub fn sign(
+        &self,
+        key: &AccessKey,
+        at: Timestamp,
+        region: &str,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Result<Vec<(String, String)>> {
+        let date = sigv4::format_date(at);
+        let mut headers = vec![("host", self.address.to_string()), ("x-amz-date", date.clone())];
+        headers.extend(key.session_token.clone().map(|token| ("x-amz-security-token", token)));
+        let mut map = HeaderMap::new();
+        for (name, value) in &headers {
+            map.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let signed = Signed { method, path, query, headers: &map, body: body.as_bytes() };
+        headers.push(("authorization", sigv4::authorization(&signed, &date, region, key)));
+        Ok(headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+}
+
+fn router(state: &Arc<State>) -> axum::Router {
+    admin::routes().fallback(api::handle).with_state(state.clone())
+}
+
+/// A random UUID, as AWS names every request.
+fn request_id() -> String {
+    let id = format!("{:032x}", fastrand::u128(..));
+    [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-")
+}

@@ -1,0 +1,162 @@
+//! What can go wrong on the way to API Gateway and in it, and how it looks on the wire.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use super::request_id;
+use crate::script;
+
+/// A line of the emulator's script.
+pub type Fault = script::Fault<FaultKind>;
+
+/// What happens to a call. In JSON, `"kind"` names the variant in camel case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum FaultKind {
+    /// An answer with this status.
+    Error {
+        /// The HTTP status.
+        status: u16,
+        /// `x-amzn-ErrorType`.
+        #[serde(default)]
+        error_type: Option<String>,
+        /// The message, to which every answer adds a fresh request id.
+        #[serde(default)]
+        message: String,
+        /// The header `Retry-After`, as it stands.
+        #[serde(default)]
+        retry_after: Option<String>,
+        /// A body in the place of the JSON one.
+        #[serde(default)]
+        body: Option<String>,
+        /// The body's type.
+        #[serde(default)]
+        content_type: Option<String>,
+    },
+    /// The usual answer, so late.
+    Stall {
+        /// How late.
+        milliseconds: u64,
+    },
+    /// The connection closes without an answer.
+    Drop,
+    /// A successful answer with a body of spaces.
+    Large {
+        /// How many.
+        bytes: usize,
+        /// Whether the length comes first (`Content-Length`) or stays unknown (chunks).
+        #[serde(default)]
+        chunked: bool,
+    },
+    /// The usual answer: for a script in which trouble comes later.
+    Pass,
+}
+
+impl Fault {
+    /// An error answer as API Gateway gives it.
+    pub fn error(status: u16, error_type: &str, message: &str) -> Self {
+        Self::new(FaultKind::Error {
+            status,
+            error_type: Some(error_type.into()),
+            message: message.into(),
+            retry_after: None,
+            body: None,
+            content_type: None,
+        })
+    }
+
+    /// An answer that API Gateway did not write, such as a proxy's page.
+    pub fn page(status: u16, content_type: &str, body: &str) -> Self {
+        Self::new(FaultKind::Error {
+            status,
+            error_type: None,
+            message: String::new(),
+            retry_after: None,
+            body: Some(body.into()),
+            content_type: Some(content_type.into()),
+        })
+    }
+
+    /// 429 as the account's rate limit gives it.
+    pub fn throttled(retry_after: Option<&str>) -> Self {
+        Self::error(429, "TooManyRequestsException", "Too Many Requests").retry_after(retry_after)
+    }
+
+    /// With this header `Retry-After`, on error answers.
+    pub fn retry_after(mut self, value: Option<&str>) -> Self {
+        if let FaultKind::Error { retry_after, .. } = &mut self.kind {
+            *retry_after = value.map(Into::into);
+        }
+        self
+    }
+
+    /// The usual answer, so late.
+    pub fn stall(delay: Duration) -> Self {
+        Self::new(FaultKind::Stall { milliseconds: delay.as_millis() as u64 })
+    }
+
+    /// The connection closes without an answer.
+    pub fn drop_connection() -> Self {
+        Self::new(FaultKind::Drop)
+    }
+
+    /// A 10 MiB answer.
+    pub fn large(chunked: bool) -> Self {
+        Self::new(FaultKind::Large { bytes: 10 << 20, chunked })
+    }
+
+    /// The usual answer.
+    pub fn pass() -> Self {
+        Self::new(FaultKind::Pass)
+    }
+}
+
+/// Marks an answer that must not be sent: the server closes the connection in its place.
+#[derive(Clone)]
+pub(super) struct DropConnection;
+
+/// The answer that a fault puts in the place of the usual one, if it does.
+pub(super) async fn apply(fault: FaultKind) -> Option<Response<Body>> {
+    match fault {
+        FaultKind::Pass => None,
+        FaultKind::Stall { milliseconds } => {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            None
+        }
+        FaultKind::Drop => {
+            let mut response = Response::new(Body::empty());
+            response.extensions_mut().insert(DropConnection);
+            Some(response)
+        }
+        FaultKind::Large { bytes, chunked } => Some(Response::new(spaces(bytes, chunked))),
+        FaultKind::Error { status, error_type, message, retry_after, body, content_type } => {
+            let json = || {
+                let message = format!("{message} (Request ID: {})", request_id());
+                serde_json::json!({ "message": message }).to_string()
+            };
+            let mut response = Response::builder()
+                .status(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+                .header(header::CONTENT_TYPE, content_type.as_deref().unwrap_or("application/json"));
+            if let Some(name) = error_type {
+                response = response.header("x-amzn-ErrorType", name).header("x-amzn-RequestId", request_id());
+            }
+            if let Some(value) = retry_after {
+                response = response.header(header::RETRY_AFTER, value);
+            }
+            response.body(Body::from(body.unwrap_or_else(json))).ok()
+        }
+    }
+}
+
+fn spaces(bytes: usize, chunked: bool) -> Body {
+    const CHUNK: usize = 64 << 10;
+    if !chunked {
+        return Body::from(vec![b' '; bytes]);
+    }
+    let chunks = std::iter::repeat_n(CHUNK, bytes / CHUNK).chain(std::iter::once(bytes % CHUNK));
+    let chunks = chunks.map(|size| Ok::<_, std::convert::Infallible>(vec![b' '; size]));
+    Body::from_stream(futures::stream::iter(chunks))
+}

@@ -1,0 +1,187 @@
+//! AWS Signature Version 4, written from its specification and not with the SDK's code: what checks the client must
+//! not share the client's mistakes.
+
+use aws_lc_rs::{digest, hmac};
+use axum::http::HeaderMap;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const SERVICE: &str = "apigateway";
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
+const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
+
+/// An access key that the emulator accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKey {
+    /// For example `AKIDEXAMPLE`.
+    pub id: String,
+    /// The secret.
+    pub secret: String,
+    /// The session token that must come with it, for temporary keys.
+    pub session_token: Option<String>,
+}
+
+/// The signed parts of a request.
+pub(super) struct Signed<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub query: &'a str,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+}
+
+/// Why a request is refused: AWS's name for it, and words.
+pub(super) type Refusal = (&'static str, String);
+
+const INVALID_TOKEN: &str = "The security token included in the request is invalid.";
+const MISMATCH: &str = "The request signature we calculated does not match the signature you provided.";
+
+/// Answers the region that the request was signed for.
+pub(super) fn verify(request: &Signed<'_>, keys: &[AccessKey], now: Timestamp) -> Result<String, Refusal> {
+    let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
+    let authorization = header("authorization")
+        .ok_or(("MissingAuthenticationTokenException", "Missing Authentication Token".into()))?;
+    let claim = Claim::parse(authorization)
+        .ok_or_else(|| ("IncompleteSignatureException", "Authorization header is malformed.".to_owned()))?;
+    let key = keys
+        .iter()
+        .find(|key| key.id == claim.key_id)
+        .ok_or_else(|| ("UnrecognizedClientException", INVALID_TOKEN.to_owned()))?;
+    if key.session_token.as_deref() != header("x-amz-security-token") {
+        return Err(("UnrecognizedClientException", INVALID_TOKEN.to_owned()));
+    }
+    let date = header("x-amz-date").unwrap_or_default();
+    let wrong = |why: &str| Err(("InvalidSignatureException", why.to_owned()));
+    let Some(signed_at) = parse_date(date) else { return wrong("Date must be in ISO-8601 'basic format'.") };
+    if now.duration_since(signed_at).abs() > SKEW {
+        return wrong(&format!("Signature expired: {date} is not within 5 min of now."));
+    }
+    if claim.service != SERVICE || claim.terminator != "aws4_request" || !date.starts_with(claim.date) {
+        return wrong("Credential should be scoped to a valid date, region and service.");
+    }
+    let must_be_signed = |name: &str| name == "host" || name == "content-type" || name.starts_with("x-amz-");
+    if !claim.signed_headers.contains(&"host")
+        || request
+            .headers
+            .keys()
+            .any(|name| must_be_signed(name.as_str()) && !claim.signed_headers.contains(&name.as_str()))
+    {
+        return wrong("A header that has to be signed is not.");
+    }
+    if header("x-amz-content-sha256").is_some_and(|hash| hash != sha256(request.body)) {
+        return wrong("The provided 'x-amz-content-sha256' header does not match what was computed.");
+    }
+    if claim.signature != signature(request, &claim.signed_headers, date, claim.region, &key.secret) {
+        return wrong(MISMATCH);
+    }
+    Ok(claim.region.to_owned())
+}
+
+/// The region that a request says it is signed for, whether or not that is true.
+pub(super) fn claimed_region(headers: &HeaderMap) -> Option<String> {
+    let authorization = headers.get("authorization")?.to_str().ok()?;
+    Claim::parse(authorization).map(|claim| claim.region.to_owned())
+}
+
+/// The header `authorization` for a request whose other headers, `host` and `x-amz-date` among them, all get signed.
+pub(super) fn authorization(request: &Signed<'_>, date: &str, region: &str, key: &AccessKey) -> String {
+    let mut names: Vec<&str> = request.headers.keys().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    let signature = signature(request, &names, date, region, &key.secret);
+    let (id, day, names) = (&key.id, &date[..8], names.join(";"));
+    format!(
+        "{ALGORITHM} Credential={id}/{day}/{region}/{SERVICE}/aws4_request, SignedHeaders={names}, Signature={signature}"
+    )
+}
+
+/// A time as `x-amz-date` has it.
+pub(super) fn format_date(time: Timestamp) -> String {
+    time.strftime(DATE_FORMAT).to_string()
+}
+
+fn parse_date(date: &str) -> Option<Timestamp> {
+    let date = DateTime::strptime(DATE_FORMAT, date).ok()?;
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// What the header `authorization` claims.
+struct Claim<'a> {
+    key_id: &'a str,
+    date: &'a str,
+    region: &'a str,
+    service: &'a str,
+    terminator: &'a str,
+    signed_headers: Vec<&'a str>,
+    signature: &'a str,
+}
+
+impl<'a> Claim<'a> {
+    fn parse(authorization: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = authorization.strip_prefix(ALGORITHM)?.split(',').map(str::trim).collect();
+        let part = |name: &str| parts.iter().find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+        let scope: Vec<&str> = part("Credential")?.split('/').collect();
+        let [key_id, date, region, service, terminator] = scope.try_into().ok()?;
+        let signed_headers = part("SignedHeaders")?.split(';').collect();
+        Some(Self { key_id, date, region, service, terminator, signed_headers, signature: part("Signature")? })
+    }
+}
+
+fn signature(request: &Signed<'_>, signed_headers: &[&str], date: &str, region: &str, secret: &str) -> String {
+    let day = &date[..8];
+    let canonical = canonical_request(request, signed_headers);
+    let scope = format!("{day}/{region}/{SERVICE}/aws4_request");
+    let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
+    let mut key = format!("AWS4{secret}").into_bytes();
+    for step in [day, region, SERVICE, "aws4_request"] {
+        key = hmac_sha256(&key, step);
+    }
+    hex(&hmac_sha256(&key, &to_sign))
+}
+
+fn canonical_request(request: &Signed<'_>, signed_headers: &[&str]) -> String {
+    let mut query: Vec<String> = request
+        .query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
+        .collect();
+    query.sort_unstable();
+    let headers: String = signed_headers
+        .iter()
+        .map(|name| {
+            let values: Vec<String> = request
+                .headers
+                .get_all(*name)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect();
+            format!("{name}:{}\n", values.join(","))
+        })
+        .collect();
+    let (method, path, query) = (request.method, encode_again(request.path), query.join("&"));
+    format!("{method}\n{path}\n{query}\n{headers}\n{}\n{}", signed_headers.join(";"), sha256(request.body))
+}
+
+/// Every service but S3 has paths encoded twice in the canonical request: once on the wire, once here.
+fn encode_again(path: &str) -> String {
+    path.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+fn hmac_sha256(key: &[u8], data: &str) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data.as_bytes()).as_ref().to_vec()
+}
+
+fn sha256(data: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, data).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

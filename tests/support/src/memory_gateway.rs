@@ -1,0 +1,192 @@
+//! [`Gateway`] in memory, with scripted faults and a log of the calls.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, Source};
+use tokio::time::Instant;
+
+use crate::certificates::{NewCertificate, issue};
+use crate::script::{Fault, Operation, Script};
+
+/// What happens to a call.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// It fails with this error, and changes nothing.
+    Error(GatewayError),
+    /// It is done, but the caller gets this error: the answer was lost.
+    AnswerLost(GatewayError),
+    /// It is done as usual, so late.
+    Stall(Duration),
+    /// It is done as usual: for a script in which trouble comes later.
+    Pass,
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// When it came, by tokio's clock, which tests can pause.
+    pub at: Instant,
+    /// The operation.
+    pub operation: Operation,
+    /// The certificate.
+    pub source: Source,
+    /// The description to set, of updates.
+    pub description: Option<String>,
+}
+
+/// A gateway that tests hold in their hands. Clones share everything.
+#[derive(Clone, Default)]
+pub struct MemoryGateway {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    certificates: BTreeMap<Source, ClientCertificate>,
+    script: Script<Failure>,
+    latency: Duration,
+    calls: Vec<Call>,
+    under_way: usize,
+    peak: usize,
+}
+
+impl MemoryGateway {
+    /// One without certificates.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a certificate in a region.
+    pub fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
+        let certificate = issue(new).certificate;
+        self.put(&Source { region: region.into(), id: certificate.id.clone() }, certificate.clone());
+        certificate
+    }
+
+    /// Puts a certificate of the caller's own making under an id, in the place of what was there.
+    pub fn put(&self, source: &Source, certificate: ClientCertificate) {
+        self.lock().certificates.insert(source.clone(), certificate);
+    }
+
+    /// What it holds.
+    pub fn certificate(&self, source: &Source) -> Option<ClientCertificate> {
+        self.lock().certificates.get(source).cloned()
+    }
+
+    /// Changes a certificate in place; answers whether it is there.
+    pub fn change(&self, source: &Source, change: impl FnOnce(&mut ClientCertificate)) -> bool {
+        self.lock().certificates.get_mut(source).map(change).is_some()
+    }
+
+    /// Deletes a certificate, which [`put`](Self::put) brings back.
+    pub fn delete(&self, source: &Source) -> Option<ClientCertificate> {
+        self.lock().certificates.remove(source)
+    }
+
+    /// Makes every answer so late.
+    pub fn set_latency(&self, latency: Duration) {
+        self.lock().latency = latency;
+    }
+
+    /// Adds a fault at the end of the script.
+    pub fn inject(&self, fault: Fault<Failure>) {
+        self.lock().script.push(fault);
+    }
+
+    /// Has the next call fail with this error.
+    pub fn fail_once(&self, error: GatewayError) {
+        self.inject(Fault::new(Failure::Error(error)).once());
+    }
+
+    /// Ends every fault.
+    pub fn clear_faults(&self) {
+        self.lock().script.clear();
+    }
+
+    /// The calls since the start or the last clearing.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().calls.clone()
+    }
+
+    /// How many calls of an operation came.
+    pub fn count(&self, operation: Operation) -> usize {
+        self.lock().calls.iter().filter(|call| call.operation == operation).count()
+    }
+
+    /// The most calls that were under way at once.
+    pub fn peak_under_way(&self) -> usize {
+        self.lock().peak
+    }
+
+    /// Forgets the calls.
+    pub fn clear_calls(&self) {
+        let mut inner = self.lock();
+        inner.calls.clear();
+        inner.peak = 0;
+    }
+
+    async fn call(
+        &self,
+        operation: Operation,
+        source: &Source,
+        description: Option<&str>,
+    ) -> Result<ClientCertificate, GatewayError> {
+        let (_under_way, latency, failure) = {
+            let mut inner = self.lock();
+            let call = Call {
+                at: Instant::now(),
+                operation,
+                source: source.clone(),
+                description: description.map(Into::into),
+            };
+            inner.calls.push(call);
+            inner.under_way += 1;
+            inner.peak = inner.peak.max(inner.under_way);
+            (UnderWay(self.clone()), inner.latency, inner.script.next(operation, Some(&source.id)))
+        };
+        let delay = match &failure {
+            Some(Failure::Stall(delay)) => latency + *delay,
+            _ => latency,
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if let Some(Failure::Error(error)) = failure {
+            return Err(error);
+        }
+        let mut inner = self.lock();
+        let certificate = inner.certificates.get_mut(source).ok_or(GatewayError::NotFound)?;
+        if let Some(description) = description {
+            certificate.description = description.to_owned();
+        }
+        match failure {
+            Some(Failure::AnswerLost(error)) => Err(error),
+            _ => Ok(certificate.clone()),
+        }
+    }
+}
+
+/// Counts down also when the caller gives up.
+struct UnderWay(MemoryGateway);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().under_way -= 1;
+    }
+}
+
+impl Gateway for MemoryGateway {
+    async fn get_client_certificate(&self, source: &Source) -> Result<ClientCertificate, GatewayError> {
+        self.call(Operation::Get, source, None).await
+    }
+
+    async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {
+        self.call(Operation::Update, source, Some(description)).await
+    }
+}

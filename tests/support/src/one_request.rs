@@ -1,0 +1,31 @@
+//! One HTTP request over a connection of its own: nothing pooled, so nothing happens on the wire that a test did not ask for.
+
+use anyhow::{Context, Result};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Sends a request over a fresh connection; the answer's body is streamed, and the connection ends with it.
+pub(crate) async fn send<S, B>(connection: S, request: Request<B>) -> Result<Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
+
+/// GETs a path of a plain HTTP server: status and text.
+pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
+    let connection = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+    let request = Request::get(path).header(hyper::header::HOST, address).body(Empty::<Bytes>::new())?;
+    let response = send(connection, request).await?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
