@@ -19,7 +19,7 @@ use kube::runtime::reflector::{Store, store::Writer};
 use kube::runtime::{PredicateConfig, WatchStreamExt, applier, reflector};
 use kube::{Client, Resource};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
 use tracing::{debug, error, info};
 
@@ -97,17 +97,18 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
 
     let targets_synced: Vec<_> =
         scopes.iter().map(|scope| watches::watch_targets(scope.clone(), Arc::clone(&context))).collect();
-    let controllers = scopes.into_iter().zip(readers.iter().cloned()).zip(writers).zip(wakes).map(
-        |(((scope, reader), writer), wakes)| {
-            tokio::spawn(control(scope, reader, writer, wakes, concurrency, Arc::clone(&context)))
+    // Not the caches' own `wait_until_ready`: of several who wait there, only the last is woken, and that is the queue.
+    let (known, resources_known): (Vec<_>, Vec<_>) = scopes.iter().map(|_| oneshot::channel()).unzip();
+    let controllers = scopes.into_iter().zip(readers).zip(writers).zip(wakes).zip(known).map(
+        |((((scope, reader), writer), wakes), known)| {
+            let queue = Queue { scope, reader, writer, wakes, known, concurrency };
+            tokio::spawn(control(queue, Arc::clone(&context)))
         },
     );
     let controllers = future::join_all(controllers);
 
     let all_synced = async {
-        for reader in &readers {
-            let _ = reader.wait_until_ready().await;
-        }
+        future::join_all(resources_known).await;
         future::join_all(targets_synced).await;
         info!("the caches have synced");
         let _ = synced.send(true);
@@ -124,16 +125,20 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     }
 }
 
-/// Runs one scope's queue.
-async fn control<G: Gateway>(
+/// What one scope's queue is made of.
+struct Queue {
     scope: Scope,
     reader: Store<Watched>,
     writer: Writer<Watched>,
     wakes: Wakes,
+    known: oneshot::Sender<()>,
     concurrency: u16,
-    context: Arc<Context<G>>,
-) {
-    let resources = watches::resources(scope, reader.clone(), writer, Arc::clone(&context))
+}
+
+/// Runs one scope's queue.
+async fn control<G: Gateway>(queue: Queue, context: Arc<Context<G>>) {
+    let Queue { scope, reader, writer, wakes, known, concurrency } = queue;
+    let resources = watches::resources(scope, reader.clone(), writer, known, Arc::clone(&context))
         .touched_objects()
         .predicate_filter(changes_that_matter, PredicateConfig::default());
     let mut stopping = context.stopping.clone();

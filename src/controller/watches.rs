@@ -93,15 +93,18 @@ pub async fn wait_for_crd(client: &Client, scopes: &[Scope]) -> Result<(), Unrea
     Ok(())
 }
 
-/// The stream of the resources of a scope, whose events have gone into the index by the time they come out.
+/// The stream of the resources of a scope, whose events have gone into the index by the time they come out. `known` is
+/// told when they are all known for the first time.
 pub fn resources<G: Gateway>(
     scope: Scope,
     reader: Store<Watched>,
     writer: Writer<Watched>,
+    known: oneshot::Sender<()>,
     context: Arc<Context<G>>,
 ) -> impl Stream<Item = watcher::Result<Event<Watched>>> + Send {
     let api: Api<Watched> = scope.api(&context.client);
     let trouble = Trouble::default();
+    let mut known = Some(known);
     watcher(api, watcher::Config::default())
         .modify(|resource| strip(resource.meta_mut()))
         .default_backoff()
@@ -111,6 +114,9 @@ pub fn resources<G: Gateway>(
                 Ok(event) => {
                     trouble.is_over();
                     note_resource(event, &scope, &reader, &context);
+                    if let Some(known) = known.take_if(|_| matches!(event, Event::InitDone)) {
+                        let _ = known.send(());
+                    }
                 }
                 Err(error) => trouble.tell(explain_watch(error, "clientcertificaterefs", &scope)),
             }

@@ -4,7 +4,6 @@ mod answers;
 mod bounded;
 mod builder;
 mod errors;
-mod message;
 mod request;
 
 use std::collections::HashMap;

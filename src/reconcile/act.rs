@@ -231,7 +231,7 @@ pub fn classify(error: &kube::Error, verb: &'static str) -> ClusterFailure {
         429 | 500..=599 if !message.contains("denied") => {
             ClusterFailure::Unavailable { cause: format!("HTTP status {}", status.code) }
         }
-        _ => ClusterFailure::Refused { message: text::stable(message, "without saying why") },
+        _ => ClusterFailure::Refused { message: text::stable(message) },
     }
 }
 

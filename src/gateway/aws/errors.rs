@@ -13,8 +13,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use http_body_util::LengthLimitError;
 use serde::Deserialize;
 
-use super::message;
 use crate::gateway::{Denial, GatewayError, Outage};
+use crate::text::stable;
 
 /// A failed call.
 pub(super) struct Failure {
@@ -132,7 +132,7 @@ fn from_status(status: u16, name: &str, message: &str, retry_after: Option<Durat
             GatewayError::AccessDenied(Denial::BadCredentials { code: name.to_owned() })
         }
         401 | 403 => GatewayError::AccessDenied(Denial::NotAuthorized),
-        400 => GatewayError::BadRequest { message: message::stable(message) },
+        400 => GatewayError::BadRequest { message: stable(message) },
         404 => GatewayError::NotFound,
         409 => GatewayError::Conflict,
         _ => GatewayError::Unavailable { outage: Outage::Status(status), retry_after },
