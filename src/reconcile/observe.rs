@@ -25,7 +25,8 @@ pub async fn observe<G: Gateway>(
 ) -> Option<Observation> {
     let source = source_of(resource, &context.settings);
     memory.description.want(resource.spec.description.as_deref());
-    let read = read_if_due(resource, &source, context, memory);
+    let taken_over = memory.description.claimed(&claim(resource, &source, context));
+    let read = read_if_due(resource, &source, taken_over, context, memory);
     let (read, target) = tokio::join!(read, look_at_target(resource, context));
     let Read::Done { description_undone } = read else { return None };
     if was_deleted(resource, &target) && is_on_its_way_out(resource, context).await {
@@ -33,12 +34,16 @@ pub async fn observe<G: Gateway>(
     }
     let name = ResourceName::new(resource.namespace(), resource.name());
     let leftovers = context.index.targets().others_of(&name, &resource.target_ref());
-    let claim = match &source {
-        Ok(source) => context.index.claims().decide(resource, source),
-        Err(_) => Claim::Mine,
-    };
+    let claim = claim(resource, &source, context);
     let owner_exists = owner_exists(resource, &target, context);
     Some(Observation { source, target, owner_exists, leftovers, claim, description_undone })
+}
+
+fn claim<G>(resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>, context: &Context<G>) -> Claim {
+    match source {
+        Ok(source) => context.index.claims().decide(resource, source),
+        Err(_) => Claim::Mine,
+    }
 }
 
 enum Read {
@@ -49,6 +54,7 @@ enum Read {
 async fn read_if_due<G: Gateway>(
     resource: &ClientCertificateRef,
     source: &Result<Source, ReadFailure>,
+    taken_over: bool,
     context: &Context<G>,
     memory: &mut Memory,
 ) -> Read {
@@ -60,7 +66,7 @@ async fn read_if_due<G: Gateway>(
         memory.description.reset_failures();
     }
     // Lifting a suspension changes the spec, so it needs no rule of its own here.
-    if !spec_changed && !forced && memory.reading.next(source) > now {
+    if !spec_changed && !forced && !taken_over && memory.reading.next(source) > now {
         return Read::Done { description_undone: false };
     }
     let first_of_process = memory.generation.is_none();
