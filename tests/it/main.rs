@@ -3,5 +3,10 @@
 
 mod aws_gateway;
 mod contract;
+mod description;
 mod emulator;
+mod faults;
+mod gateway_errors;
 mod harness;
+mod process;
+mod resilience;
