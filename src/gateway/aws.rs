@@ -93,7 +93,11 @@ impl AwsGateway {
         };
         match provider.provide_credentials().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(format!("no AWS credentials: {}", errors::chain(&error))),
+            // The SDK tells what it tried in lines of a list.
+            Err(error) => {
+                let tried: Vec<_> = errors::chain(&error).split_whitespace().map(str::to_owned).collect();
+                Err(format!("no AWS credentials: {}", tried.join(" ")))
+            }
         }
     }
 

@@ -161,11 +161,18 @@ subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
         changed.metadata.generation.unwrap()
     }
 
-    /// Changes nothing that matters in the spec, which makes the operator ask API Gateway at once; answers the generation.
-    pub async fn hasten(&self, name: &str) -> i64 {
+    /// Changes something in the spec that asks for nothing but another look; answers the generation.
+    pub async fn touch(&self, name: &str) -> i64 {
         let resource = self.refs().get(name).await.unwrap();
         let minutes = 60 + resource.metadata.generation.unwrap();
         self.change(name, json!({ "refreshInterval": format!("{minutes}m") })).await
+    }
+
+    /// Makes the operator ask API Gateway at once, whatever it waits for: by lifting a suspension. Answers the generation.
+    pub async fn hasten(&self, name: &str) -> i64 {
+        let generation = self.change(name, json!({ "suspend": true })).await;
+        self.wait_for(name, "Suspended", "True", generation).await;
+        self.change(name, json!({ "suspend": false })).await
     }
 
     /// Asks for a read by the annotation, without waiting for it.

@@ -110,6 +110,9 @@ async fn credentials_that_are_not_there_yet_are_told_of_and_found_when_they_come
     let text = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", key.id, key.secret);
     std::fs::write(&file, text).unwrap();
     world.wait_ready("one", 1).await;
+    let complaints = complaints(&operator);
+    assert_eq!(complaints.iter().filter(|line| line.contains("no AWS credentials: ")).count(), 1, "{complaints:?}");
+    assert!(complaints.iter().all(|line| line.contains("AWS_ACCESS_KEY_ID") && !line.contains('\n')), "{complaints:?}");
 }
 
 #[tokio::test]

@@ -30,12 +30,12 @@ async fn a_crash_between_any_two_writes_is_survived() {
             })
             .await;
         }
+        proxy.clear();
         if !crashed {
             assert!(written > 10, "a story of only {written} writes");
             makes_no_further_write(&world, &goal.id).await;
             return;
         }
-        proxy.clear();
     }
 }
 
