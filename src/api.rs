@@ -224,6 +224,22 @@ pub enum DeletionPolicy {
     Retain,
 }
 
+/// A resource by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ResourceName {
+    /// Names a resource.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        ResourceName { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
 fn default_refresh_interval() -> String {
     "5m".to_owned()
 }

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::api::ResourceName;
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
 use crate::description::Description;
-use crate::error::Streak;
-use crate::index::ResourceName;
+use crate::error::{ReadFailure, Streak};
+use crate::gateway::Source;
 use crate::reading::Reading;
 use crate::settings::Tick;
 
@@ -69,6 +70,19 @@ impl Memory {
             _ => self.published = None,
         }
         resource
+    }
+
+    /// Whether the refresh annotation has a value that was not acted on.
+    pub fn refresh_pending(&self, resource: &ClientCertificateRef) -> bool {
+        let recorded = resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref());
+        let handled = self.handled_refresh.as_deref().or(recorded);
+        resource.refresh_requested().is_some_and(|value| handled != Some(value))
+    }
+
+    /// When to read next: as the last answer or failure says, sooner where a forced read is pending.
+    pub fn next_read(&self, resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>) -> Tick {
+        let next = self.reading.next(source);
+        if self.refresh_pending(resource) { next.min(self.reading.next_forced()) } else { next }
     }
 }
 

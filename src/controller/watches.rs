@@ -17,9 +17,10 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::api::ResourceName;
 use crate::api::{ClientCertificateRef, MANAGED_LABEL, TargetKind};
 use crate::gateway::Gateway;
-use crate::index::{ResourceName, Scope};
+use crate::index::Scope;
 use crate::reading::source_of;
 use crate::reconcile::{Context, Watched};
 use crate::target::{Target, TargetMeta};

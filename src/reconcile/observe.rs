@@ -7,14 +7,14 @@ use tracing::{debug, warn};
 
 use super::{Context, Observation, act};
 use crate::api::ClientCertificateRef;
+use crate::api::ResourceName;
 use crate::conditions::{ConditionType, find, is_false, is_true};
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::{Gateway, Source};
-use crate::index::{Known, ResourceName};
+use crate::index::Known;
 use crate::memory::Memory;
 use crate::reading::{Answer, source_of};
-use crate::settings::Tick;
 use crate::target::Target;
 
 /// Gathers what is. `None` where the process was asked to stop, or the resource is on its way out.
@@ -179,20 +179,5 @@ pub fn owner_exists<G>(
             target.meta.owner_name().is_some_and(|owner| context.index.has_resource(resource.namespace(), owner))
         }
         Ok(None) | Err(_) => false,
-    }
-}
-
-impl Memory {
-    /// Whether the refresh annotation has a value that was not acted on.
-    pub fn refresh_pending(&self, resource: &ClientCertificateRef) -> bool {
-        let recorded = resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref());
-        let handled = self.handled_refresh.as_deref().or(recorded);
-        resource.refresh_requested().is_some_and(|value| handled != Some(value))
-    }
-
-    /// When to read next: as the last answer or failure says, sooner where a forced read is pending.
-    pub fn next_read(&self, resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>) -> Tick {
-        let next = self.reading.next(source);
-        if self.refresh_pending(resource) { next.min(self.reading.next_forced()) } else { next }
     }
 }
