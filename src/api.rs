@@ -1,6 +1,7 @@
 //! The custom resource `ClientCertificateRef`: its spec, its columns, the rules it is admitted by. Data only.
 //!
 //! What the API server refuses, it refuses with a message that names the field and says what the field takes.
+#![allow(clippy::duplicated_attributes)] // it takes the columns of the table for one
 
 mod schema;
 mod status;

@@ -251,7 +251,7 @@ fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> Strin
 fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
     let place = scope.describe();
     match error {
-        kube::Error::Api(status) if status.code == 404 => format!(
+        kube::Error::Api(status) if status.code == 404 => str::to_owned(
             "the CustomResourceDefinition of ClientCertificateRef is not installed: apply deploy/crd.yaml, or the output of `client-certificate-operator crd`; waiting for it"
         ),
         kube::Error::Api(status) if status.code == 403 => format!(
