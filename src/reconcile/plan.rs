@@ -26,6 +26,7 @@ pub struct Observation {
 
 /// One effect on the outside, as a plain value.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // a pass has one or two of them
 pub enum Action {
     /// Create the target; somebody else's comes first.
     CreateTarget {
