@@ -7,7 +7,7 @@ mod observe;
 mod plan;
 mod publish;
 
-pub use conclude::{Conclusion, Event, Events, conclude};
+pub use conclude::{Conclusion, Event, Events, conclude, suspended as conclude_suspended};
 pub use decide::decide;
 pub use plan::{Action, Cause, DescriptionVerdict, Done, Observation, Outcome, Plan, TargetVerdict};
 pub use publish::Publisher;
@@ -123,7 +123,7 @@ async fn conclude_from_four_steps<G: Gateway>(
     memory: &mut Memory,
 ) -> Option<Conclusion> {
     if resource.spec.suspend {
-        return Some(conclude::suspended(resource, context.now().wall));
+        return Some(conclude_suspended(resource, context.now().wall));
     }
     let mut observation = observe::observe(resource, context, memory).await?;
     let mut plan = decide(resource, &observation, memory, &context.settings, context.now());

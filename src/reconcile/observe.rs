@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use super::{Context, Observation, act};
 use crate::api::ClientCertificateRef;
 use crate::api::ResourceName;
-use crate::conditions::{ConditionType, find, is_false, is_true};
+use crate::conditions::{ConditionType, is_false};
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::{Gateway, Source};
@@ -24,7 +24,6 @@ pub async fn observe<G: Gateway>(
     memory: &mut Memory,
 ) -> Option<Observation> {
     let source = source_of(resource, &context.settings);
-    memory.description.want(resource.spec.description.as_deref());
     let read = read_if_due(resource, &source, context, memory);
     let (read, target) = tokio::join!(read, look_at_target(resource, context));
     let Read::Done { description_undone } = read else { return None };
@@ -52,21 +51,8 @@ async fn read_if_due<G: Gateway>(
     context: &Context<G>,
     memory: &mut Memory,
 ) -> Read {
-    let now = context.now().tick;
-    let spec_changed = memory.generation != resource.generation();
-    let forced = memory.refresh_pending(resource) && memory.reading.next_forced() <= now;
-    if spec_changed || forced {
-        memory.reading.reset_failures();
-        memory.description.reset_failures();
-    }
-    // Lifting a suspension changes the spec, so it needs no rule of its own here.
-    if !spec_changed && !forced && memory.reading.next(source) > now {
+    if !memory.begin_read(resource, source, context.now().tick) {
         return Read::Done { description_undone: false };
-    }
-    let first_of_process = memory.generation.is_none();
-    memory.generation = resource.generation();
-    if let Some(value) = resource.refresh_requested() {
-        memory.handled_refresh = Some(value.to_owned());
     }
     let came = match source {
         Err(failure) => Err(failure.clone()),
@@ -82,12 +68,7 @@ async fn read_if_due<G: Gateway>(
         }
     };
     log_read(resource, source, &came);
-    let now = context.now().tick;
-    if first_of_process && was_synced(resource) {
-        memory.description.was_in_place();
-    }
-    let description_undone = came.as_ref().is_ok_and(|answer| memory.description.found(&answer.description, now));
-    memory.reading.record(source.clone(), came, resource.refresh_interval(), now, fastrand::f64());
+    let description_undone = memory.end_read(resource, source, came, context.now().tick, fastrand::f64());
     Read::Done { description_undone }
 }
 
@@ -99,14 +80,6 @@ fn log_read(resource: &ClientCertificateRef, source: &Result<Source, ReadFailure
             warn!(namespace, name, "could not read the certificate: {}", failure.explain(source.as_ref().ok()));
         }
     }
-}
-
-/// Whether the status says that API Gateway held the description that the spec still asks for.
-fn was_synced(resource: &ClientCertificateRef) -> bool {
-    let Some(status) = &resource.status else { return false };
-    is_true(&status.conditions, ConditionType::DescriptionSynced)
-        && find(&status.conditions, ConditionType::DescriptionSynced)
-            .is_some_and(|condition| condition.observed_generation == resource.generation())
 }
 
 /// Looks at the target: in the index where its content is known, else in the cluster.

@@ -6,3 +6,4 @@ mod aws_gateway;
 mod contract;
 mod emulator;
 mod harness;
+mod small_world;
