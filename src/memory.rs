@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::api::ResourceName;
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, find, is_true};
-use crate::description::Description;
+use crate::description::{Claim, Description};
 use crate::error::{ReadFailure, Streak};
 use crate::gateway::Source;
 use crate::reading::{Answer, Reading};
@@ -76,23 +76,26 @@ impl Memory {
     /// Whether to ask API Gateway in this pass; takes note that the spec and the annotation are acted on by that.
     ///
     /// A changed spec and a new refresh annotation start over: earlier failures no longer hold anything back. Lifting a
-    /// suspension changes the spec, so it needs no rule of its own.
+    /// suspension changes the spec, so it needs no rule of its own. A description that was another resource's until now
+    /// was written by that one, so it is read before it is taken over.
     pub fn begin_read(
         &mut self,
         resource: &ClientCertificateRef,
         source: &Result<Source, ReadFailure>,
+        claim: &Claim,
         now: Tick,
     ) -> bool {
         self.description.want(resource.spec.description.as_deref());
         if self.generation.is_none() && was_synced(resource) {
             self.description.was_in_place();
         }
+        let taken_over = self.description.claimed(claim);
         let spec_changed = self.generation != resource.generation();
         let forced = self.refresh_pending(resource) && self.reading.next_forced() <= now;
         if spec_changed || forced {
             self.reading.reset_failures();
             self.description.reset_failures();
-        } else if self.reading.next(source) > now {
+        } else if !taken_over && self.reading.next(source) > now {
             return false;
         }
         self.generation = resource.generation();

@@ -12,7 +12,7 @@ use crate::description::{Claim, Verdict};
 use crate::memory::Memory;
 use crate::reading::Answer;
 use crate::settings::{Now, Settings};
-use crate::target::{Desired, Ownership, Target, TargetMeta, obstacle_to_adoption, ownership, render};
+use crate::target::{Desired, Ownership, Target, TargetMeta, is_made_of, obstacle_to_adoption, ownership, render};
 
 /// Decides.
 pub fn decide(
@@ -98,12 +98,12 @@ fn certificate_to_mirror<'a>(
     }
 }
 
-/// Whether an object still holds the certificate that the status tells of.
+/// Whether an object still holds the certificates that the status tells of, and nothing else.
 fn still_holds(target: &Target, resource: &ClientCertificateRef, owner_exists: bool) -> bool {
-    let recorded =
-        resource.status.as_ref().and_then(|status| status.certificates.first()?.sha256_fingerprint.as_deref());
-    let held = target.content.fingerprint.map(|fingerprint| fingerprint.to_string());
-    ownership(&target.meta, resource, owner_exists) == Ownership::Ours && held.is_some() && held.as_deref() == recorded
+    let recorded = resource.status.as_ref().map(|status| status.certificates.as_slice()).unwrap_or_default();
+    let recorded: Option<Vec<&str>> = recorded.iter().map(|held| held.sha256_fingerprint.as_deref()).collect();
+    ownership(&target.meta, resource, owner_exists) == Ownership::Ours
+        && recorded.is_some_and(|recorded| is_made_of(&target.content, resource, &recorded))
 }
 
 fn cause_of_absence(resource: &ClientCertificateRef) -> Cause {

@@ -24,7 +24,8 @@ pub async fn observe<G: Gateway>(
     memory: &mut Memory,
 ) -> Option<Observation> {
     let source = source_of(resource, &context.settings);
-    let read = read_if_due(resource, &source, context, memory);
+    let claim_before = claim(resource, &source, context);
+    let read = read_if_due(resource, &source, &claim_before, context, memory);
     let (read, target) = tokio::join!(read, look_at_target(resource, context));
     let Read::Done { description_undone } = read else { return None };
     if was_deleted(resource, &target) && is_on_its_way_out(resource, context).await {
@@ -32,12 +33,16 @@ pub async fn observe<G: Gateway>(
     }
     let name = ResourceName::new(resource.namespace(), resource.name());
     let leftovers = context.index.targets().others_of(&name, &resource.target_ref());
-    let claim = match &source {
-        Ok(source) => context.index.claims().decide(resource, source),
-        Err(_) => Claim::Mine,
-    };
+    let claim = claim(resource, &source, context);
     let owner_exists = owner_exists(resource, &target, context);
     Some(Observation { source, target, owner_exists, leftovers, claim, description_undone })
+}
+
+fn claim<G>(resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>, context: &Context<G>) -> Claim {
+    match source {
+        Ok(source) => context.index.claims().decide(resource, source),
+        Err(_) => Claim::Mine,
+    }
 }
 
 enum Read {
@@ -48,10 +53,11 @@ enum Read {
 async fn read_if_due<G: Gateway>(
     resource: &ClientCertificateRef,
     source: &Result<Source, ReadFailure>,
+    claim: &Claim,
     context: &Context<G>,
     memory: &mut Memory,
 ) -> Read {
-    if !memory.begin_read(resource, source, context.now().tick) {
+    if !memory.begin_read(resource, source, claim, context.now().tick) {
         return Read::Done { description_undone: false };
     }
     let came = match source {

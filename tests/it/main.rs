@@ -4,6 +4,11 @@
 mod architecture;
 mod aws_gateway;
 mod contract;
+mod description;
 mod emulator;
+mod faults;
+mod gateway_errors;
 mod harness;
+mod process;
+mod resilience;
 mod small_world;

@@ -209,7 +209,7 @@ impl World {
         }
         let source = source_of(&self.resource, &settings());
         let mut description_undone = false;
-        if self.memory.begin_read(&self.resource, &source, self.now.tick) {
+        if self.memory.begin_read(&self.resource, &source, &Claim::Mine, self.now.tick) {
             let came = match &source {
                 Ok(source) => self.runtime.block_on(self.gateway.get_client_certificate(source)),
                 Err(_) => unreachable!("there is a default region"),
