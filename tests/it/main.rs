@@ -1,6 +1,7 @@
 //! Integration tests: one binary, so that they share one control plane.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // here a broken assumption is a failed test
 
+mod architecture;
 mod aws_gateway;
 mod contract;
 mod description;
@@ -10,3 +11,4 @@ mod gateway_errors;
 mod harness;
 mod process;
 mod resilience;
+mod small_world;
