@@ -4,4 +4,8 @@
 mod aws_gateway;
 mod contract;
 mod emulator;
+mod generated;
 mod harness;
+mod install;
+mod licences;
+mod samples;
