@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{ResourceName, Scope};
+use super::Scope;
+use crate::api::ResourceName;
 use crate::api::TargetRef;
 use crate::memory::is_older;
 use crate::target::{Target, TargetContent, TargetMeta};

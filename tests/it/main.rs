@@ -1,11 +1,18 @@
 //! Integration tests: one binary, so that they share one control plane.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // here a broken assumption is a failed test
 
+mod architecture;
 mod aws_gateway;
 mod contract;
+mod description;
 mod emulator;
+mod faults;
+mod gateway_errors;
 mod generated;
 mod harness;
 mod install;
 mod licences;
+mod process;
+mod resilience;
 mod samples;
+mod small_world;
