@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench generate
+.PHONY: help build image demo test check bench generate
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
@@ -16,6 +16,10 @@ build: ## Build the operator, optimised, into target/release
 	@tests/prerequisites rust
 	$(call say,"building the operator with optimisation: about 4 minutes on 2 cores the first time")
 	cargo build --locked --release
+
+image: ## Build the image as an archive, target/image/client-certificate-operator.tar, without a container engine
+	@tests/prerequisites rust
+	@deploy/build-image
 
 demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everything running to play with
 	@tests/prerequisites rust go openssl
