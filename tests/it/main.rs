@@ -4,4 +4,9 @@
 mod aws_gateway;
 mod contract;
 mod emulator;
+mod fixture;
+mod generated;
 mod harness;
+mod schema;
+mod status;
+mod targets;
