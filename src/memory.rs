@@ -75,8 +75,8 @@ impl Memory {
 
     /// Whether to ask API Gateway in this pass; takes note that the spec and the annotation are acted on by that.
     ///
-    /// A changed spec and a new refresh annotation start over: earlier failures no longer hold anything back. Lifting a
-    /// suspension changes the spec, so it needs no rule of its own. A description that was another resource's until now
+    /// A changed spec and a new refresh annotation start over, once in some seconds: earlier failures no longer hold
+    /// anything back. Another source is read at once. A description that was another resource's until now
     /// was written by that one, so it is read before it is taken over.
     pub fn begin_read(
         &mut self,
@@ -90,13 +90,14 @@ impl Memory {
             self.description.was_in_place();
         }
         let taken_over = self.description.claimed(claim);
-        let spec_changed = self.generation != resource.generation();
-        let forced = self.refresh_pending(resource) && self.reading.next_forced() <= now;
-        if spec_changed || forced {
+        let asked = self.read_asked_for(resource);
+        let forced = asked && self.reading.next_forced() <= now;
+        if !forced && !taken_over && self.reading.next(source) > now {
+            return false;
+        }
+        if asked {
             self.reading.reset_failures();
             self.description.reset_failures();
-        } else if !taken_over && self.reading.next(source) > now {
-            return false;
         }
         self.generation = resource.generation();
         if let Some(value) = resource.refresh_requested() {
@@ -119,6 +120,11 @@ impl Memory {
         undone
     }
 
+    /// Whether somebody asks for a read before its time: by another spec, or by the refresh annotation.
+    fn read_asked_for(&self, resource: &ClientCertificateRef) -> bool {
+        self.generation != resource.generation() || self.refresh_pending(resource)
+    }
+
     /// Whether the refresh annotation has a value that was not acted on.
     pub fn refresh_pending(&self, resource: &ClientCertificateRef) -> bool {
         let recorded = resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref());
@@ -129,7 +135,7 @@ impl Memory {
     /// When to read next: as the last answer or failure says, sooner where a forced read is pending.
     pub fn next_read(&self, resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>) -> Tick {
         let next = self.reading.next(source);
-        if self.refresh_pending(resource) { next.min(self.reading.next_forced()) } else { next }
+        if self.read_asked_for(resource) { next.min(self.reading.next_forced()) } else { next }
     }
 }
 

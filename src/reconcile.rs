@@ -123,7 +123,7 @@ async fn conclude_from_four_steps<G: Gateway>(
     memory: &mut Memory,
 ) -> Option<Conclusion> {
     if resource.spec.suspend {
-        return Some(conclude_suspended(resource, context.now().wall));
+        return Some(conclude_suspended(resource, memory, context.now().wall));
     }
     let mut observation = observe::observe(resource, context, memory).await?;
     let mut plan = decide(resource, &observation, memory, &context.settings, context.now());

@@ -4,7 +4,7 @@
 mod ownership;
 mod render;
 
-pub use ownership::{Ownership, obstacle_to_adoption, ownership};
+pub use ownership::{Ownership, is_controlled_by_another, obstacle_to_adoption, ownership};
 pub use render::{Desired, is_made_of, render};
 
 use std::collections::BTreeMap;

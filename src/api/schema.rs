@@ -92,8 +92,8 @@ pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
 
 fn metadata_key(field: &str) -> serde_json::Value {
     json!({
-        "rule": "self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
-        "message": format!("target.{field} takes keys of the form name or domain/name, the name at most 63 letters, digits, '-', '_' and '.'")
+        "rule": "self.all(key, !key.matches('^[^/]{254}') && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+        "message": format!("target.{field} takes keys of the form name or domain/name, the domain at most 253 characters, the name at most 63 letters, digits, '-', '_' and '.'")
     })
 }
 

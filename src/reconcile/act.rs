@@ -131,7 +131,11 @@ async fn release<G>(current: &TargetMeta, context: &Context<G>) -> Result<(), Cl
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &current.namespace);
     let name = &current.target.name;
     let found = secrets.get_opt(name).await.map_err(|error| classify(&error, "get"))?;
-    let Some(mut secret) = found.filter(|secret| secret.metadata.uid.as_deref() == Some(&current.uid)) else {
+    let is_it = |secret: &Secret| {
+        let found = TargetMeta::from_meta(current.target.kind, secret.metadata.clone());
+        found.uid == current.uid && found.owner_name() == current.owner_name()
+    };
+    let Some(mut secret) = found.filter(is_it) else {
         context.index.targets().forget(&current.namespace, &current.target);
         return Ok(());
     };

@@ -15,7 +15,7 @@ use crate::gateway::{Gateway, Source};
 use crate::index::Known;
 use crate::memory::Memory;
 use crate::reading::{Answer, source_of};
-use crate::target::Target;
+use crate::target::{Target, is_controlled_by_another};
 
 /// Gathers what is. `None` where the process was asked to stop, or the resource is on its way out.
 pub async fn observe<G: Gateway>(
@@ -32,7 +32,8 @@ pub async fn observe<G: Gateway>(
         return None;
     }
     let name = ResourceName::new(resource.namespace(), resource.name());
-    let leftovers = context.index.targets().others_of(&name, &resource.target_ref());
+    let mut leftovers = context.index.targets().others_of(&name, &resource.target_ref());
+    leftovers.retain(|leftover| !is_controlled_by_another(leftover, resource));
     let claim = claim(resource, &source, context);
     let owner_exists = owner_exists(resource, &target, context);
     Some(Observation { source, target, owner_exists, leftovers, claim, description_undone })

@@ -41,6 +41,15 @@ pub fn ownership(meta: &TargetMeta, resource: &ClientCertificateRef, owner_exist
     }
 }
 
+/// Whether an object is another resource's by its controller reference, whatever its annotation says: somebody who
+/// edits the annotation does not give the object away.
+pub fn is_controlled_by_another(meta: &TargetMeta, resource: &ClientCertificateRef) -> bool {
+    // The same name with another uid is an earlier life of this resource.
+    meta.owner_references
+        .iter()
+        .any(|r| r.controller == Some(true) && is_our_kind(r) && r.uid != resource.uid() && r.name != resource.name())
+}
+
 /// Marks by which tools say that an object is theirs: label or annotation key, the value where one matters, the tool.
 const MANAGERS: [(&str, Option<&str>, &str); 9] = [
     ("app.kubernetes.io/managed-by", Some("Helm"), "Helm"),
@@ -139,6 +148,18 @@ mod tests {
         assert_eq!(ownership(&meta, &ours, false), Ownership::Free);
         meta.labels.remove(MANAGED_LABEL);
         assert_eq!(ownership(&meta, &ours, false), Ownership::Foreign);
+    }
+
+    #[test]
+    fn an_edited_annotation_does_not_give_an_object_away() {
+        let (payments, orders) = (resource("payments"), resource("orders"));
+        let mut meta = target(&payments).meta;
+        meta.annotations.insert(OWNER_ANNOTATION.into(), "orders".into());
+        assert!(is_controlled_by_another(&meta, &orders));
+        assert!(!is_controlled_by_another(&meta, &payments));
+        let mut restored = payments.clone();
+        restored.metadata.uid = Some("another".into());
+        assert!(!is_controlled_by_another(&meta, &restored), "an earlier life");
     }
 
     #[test]

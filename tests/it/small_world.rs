@@ -203,7 +203,7 @@ impl World {
 
     fn pass(&mut self) -> Pass {
         if self.resource.spec.suspend {
-            let conclusion = conclude_suspended(&self.resource, self.now.wall);
+            let conclusion = conclude_suspended(&self.resource, &mut self.memory, self.now.wall);
             let wrote_status = self.publish(conclusion.status);
             return Pass { actions: vec![], wrote_status, next_look: None };
         }

@@ -279,7 +279,7 @@ fn suspending_keeps_what_was_said() {
     world.read(Ok(PEM)).pass();
     world.resource.spec.suspend = true;
     world.resource.metadata.generation = Some(4);
-    let conclusion = suspended(&world.resource, world.now.wall);
+    let conclusion = suspended(&world.resource, &mut world.memory, world.now.wall);
     assert_eq!((conclusion.status.observed_generation, conclusion.next_look), (Some(4), None));
     world.resource.status = Some(conclusion.status);
     assert_eq!(world.condition(ConditionType::Suspended), "True Suspended");

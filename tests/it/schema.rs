@@ -1,0 +1,253 @@
+//! What the API server makes of a spec: every bad one is refused with a message that names the field and says what it
+//! takes, and has a good twin that is accepted.
+
+mod document;
+
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use serde_json::{Map, Value, json};
+
+use client_certificate_operator::api::ClientCertificateRef;
+
+use crate::fixture::{ID, World};
+
+/// Asks the API server whether it would take specs. Nothing is stored.
+struct Door(Api<DynamicObject>);
+
+impl Door {
+    async fn open() -> Self {
+        let world = World::without_operator("schema").await;
+        let kind = ApiResource::erase::<ClientCertificateRef>(&());
+        Door(Api::namespaced_with(world.client, &world.namespace, &kind))
+    }
+
+    /// The object as it would be stored, or why it is refused.
+    async fn knock(&self, spec: &Value) -> Result<DynamicObject, String> {
+        let object: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "apigateway.clientcert.dev/v1alpha1",
+            "kind": "ClientCertificateRef",
+            "metadata": { "name": "tried" },
+            "spec": spec,
+        }))
+        .unwrap();
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        match self.0.create(&params, &object).await {
+            Ok(stored) => Ok(stored),
+            Err(kube::Error::Api(status)) if status.code == 422 => Err(status.message.clone()),
+            Err(error) => panic!("{spec}: {error}"),
+        }
+    }
+
+    /// Every one of these fields, put into a spec that is good otherwise, is refused in words that hold all of these.
+    async fn refuses(&self, words: &[&str], fields: impl IntoIterator<Item = Value>) {
+        for fields in fields {
+            let spec = spec(&fields);
+            match self.knock(&spec).await {
+                Ok(_) => panic!("it should be refused: {spec}"),
+                Err(message) => words.iter().for_each(|word| {
+                    assert!(message.contains(word), "{spec}: {word:?} is not in: {message}");
+                }),
+            }
+        }
+    }
+
+    /// Every one of these is taken.
+    async fn takes(&self, fields: impl IntoIterator<Item = Value>) {
+        for fields in fields {
+            let spec = spec(&fields);
+            if let Err(message) = self.knock(&spec).await {
+                panic!("it should be taken: {spec}: {message}");
+            }
+        }
+    }
+}
+
+fn spec(fields: &Value) -> Value {
+    let mut spec = json!({ "clientCertificateId": ID });
+    spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    spec
+}
+
+/// One field, in each of its values.
+fn field<const N: usize>(name: &str, values: [&str; N]) -> Vec<Value> {
+    values.iter().map(|value| json!({ name: value })).collect()
+}
+
+/// One field of the target, in each of its values.
+fn target<const N: usize>(name: &str, values: [Value; N]) -> Vec<Value> {
+    values.iter().map(|value| json!({ "target": { name: value } })).collect()
+}
+
+fn many(count: usize) -> Value {
+    (0..count).map(|n| (format!("key{n}"), json!("value"))).collect::<Map<_, _>>().into()
+}
+
+#[tokio::test]
+async fn a_region_is_the_name_of_a_region_and_no_way_to_another_host() {
+    let door = Door::open().await;
+    let bad = ["x.evil.com/#", "us-east-1@h", "", "us-east-1.evil.com", "US-EAST-1", "us-east-1\n", "us-east"];
+    door.refuses(&["spec.region", "takes the name of an AWS region, for example us-east-1"], field("region", bad))
+        .await;
+    door.refuses(&["spec.region", "32"], field("region", [&format!("{}-1", "us-east".repeat(5))])).await;
+    door.takes(field("region", ["us-gov-west-1", "us-east-1", "ap-southeast-4", "us-iso-east-1"])).await;
+    door.takes([json!({})]).await;
+}
+
+#[tokio::test]
+async fn an_id_is_letters_and_digits() {
+    let door = Door::open().await;
+    let bad = ["", "a/b", "../9ao60f", "9ao 60f", " 9ao60f", "9ao60f\n", "9ao60f?x=y", "9ao%2f60f", "ä"];
+    let words = ["spec.clientCertificateId", "takes the id of a client certificate: 1 to 64 letters, digits"];
+    door.refuses(&words, field("clientCertificateId", bad)).await;
+    door.refuses(&["spec.clientCertificateId", "64"], field("clientCertificateId", [&"a".repeat(65)])).await;
+    door.refuses(&["spec.clientCertificateId", "Required"], [json!({ "clientCertificateId": null })]).await;
+    door.takes(field("clientCertificateId", ["9ao60f", &"a".repeat(64), "A-b_9"])).await;
+}
+
+#[tokio::test]
+async fn a_refresh_interval_is_a_duration_from_thirty_seconds_to_a_day() {
+    let door = Door::open().await;
+    let words = ["spec.refreshInterval", "takes a duration from 30s to 24h in s, m and h, for example 90s"];
+    let bad = ["0", "0s", "-1m", "5 minutes", "5", "", "1d", "30s\n", "m", "1e2s", "29s", "29.9s", "24h1s", "87600h"];
+    door.refuses(&words, field("refreshInterval", bad)).await;
+    let huge = ["99999999999999999999999h", "9223372037s", "2562048h", "1.99999999999999999999s"];
+    door.refuses(&words, field("refreshInterval", huge)).await;
+    door.refuses(&["spec.refreshInterval", "24"], field("refreshInterval", ["9999999999999999999999999h"])).await;
+    door.takes(field("refreshInterval", ["30s", "24h", "1h30m", "1.5m", "1440m", "29.9s0.1s"])).await;
+}
+
+#[tokio::test]
+async fn a_target_takes_a_preset_or_keys() {
+    let door = Door::open().await;
+    let both = json!({ "target": { "preset": "CaCrt", "keys": { "ca.crt": "Bundle" } } });
+    door.refuses(&["spec.target", "takes preset or keys, not both"], [both]).await;
+    door.refuses(
+        &["spec.target.preset", r#"supported values: "CaCrt", "TlsCrt""#],
+        target("preset", [json!("Nginx"), json!("")]),
+    )
+    .await;
+    door.takes(target("preset", [json!("CaCrt"), json!("TlsCrt")])).await;
+    door.takes(target("keys", [json!({ "ca.crt": "Bundle", "client.pem": "Active" })])).await;
+    door.takes([json!({ "target": {} })]).await;
+}
+
+#[tokio::test]
+async fn keys_name_files_and_known_contents() {
+    let door = Door::open().await;
+    let words = ["spec.target.keys", r#"supported values: "Bundle", "Active""#];
+    door.refuses(&words, target("keys", [json!({ "ca.crt": "Chain" }), json!({ "ca.crt": "" })])).await;
+    door.refuses(&["spec.target.keys", "at least 1"], target("keys", [json!({})])).await;
+    let bad = ["..x", "a/b", "", ".", "..", "a b", "ca.crt\n", &"k".repeat(254)].map(|key| json!({ key: "Bundle" }));
+    door.refuses(&["spec.target.keys", "takes the names of files"], target("keys", bad)).await;
+    let most = |count: usize| (0..count).map(|n| (n.to_string(), json!("Bundle"))).collect::<Map<_, _>>().into();
+    door.refuses(&["spec.target.keys", "at most 16"], target("keys", [most(17)])).await;
+    let good = ["ca.crt", ".hidden", "a..b", "A_1-x", &"k".repeat(253)].map(|key| json!({ key: "Bundle" }));
+    door.takes(target("keys", good)).await;
+    door.takes(target("keys", [most(16)])).await;
+}
+
+#[tokio::test]
+async fn a_type_goes_with_keys_and_is_none_that_kubernetes_acts_on() {
+    let door = Door::open().await;
+    let with_keys = |type_: &str| json!({ "target": { "type": type_, "keys": { "ca.crt": "Bundle" } } });
+    let bad =
+        ["kubernetes.io/service-account-token", "kubernetes.io/tls", "bootstrap.kubernetes.io/token", "opaque", ""];
+    door.refuses(&["spec.target.type", r#"supported values: "Opaque", "nginx.org/ca""#], bad.map(with_keys)).await;
+    door.refuses(
+        &["spec.target", "target.type goes with target.keys only"],
+        [json!({ "target": { "type": "Opaque" } }), json!({ "target": { "type": "nginx.org/ca", "preset": "CaCrt" } })],
+    )
+    .await;
+    door.takes(["Opaque", "nginx.org/ca"].map(with_keys)).await;
+}
+
+#[tokio::test]
+async fn a_target_has_the_name_of_a_secret_and_a_known_kind_and_policy() {
+    let door = Door::open().await;
+    let bad = ["Payments", "pay_ments", "", "-a", "a-", "a..b", "a/b", ".a", "a\n", "b/../c"].map(|name| json!(name));
+    door.refuses(&["spec.target.name", "takes the name of a Secret: lower-case letters"], target("name", bad)).await;
+    door.refuses(&["spec.target.name", "253"], target("name", [json!("a".repeat(254))])).await;
+    door.takes(target("name", [json!("payments"), json!("a"), json!("a.b-c.9"), json!("a".repeat(253))])).await;
+    door.refuses(&["spec.target.kind", r#"supported values: "Secret""#], target("kind", [json!("Pod")])).await;
+    let policies = r#"supported values: "Delete", "Retain""#;
+    door.refuses(&["spec.target.deletionPolicy", policies], target("deletionPolicy", [json!("Orphan")])).await;
+    door.takes(target("deletionPolicy", [json!("Delete"), json!("Retain")])).await;
+}
+
+#[tokio::test]
+async fn labels_and_annotations_of_other_controllers_are_refused() {
+    let door = Door::open().await;
+    for map in ["labels", "annotations"] {
+        let path = format!("spec.target.{map}");
+        let reserved = [
+            "kubernetes.io/metadata.name",
+            "k8s.io/x",
+            "sub.kubernetes.io/x",
+            "kubernetes.io/service-account.name",
+            "app.kubernetes.io/managed-by",
+            "argocd.argoproj.io/secret-type",
+            "meta.helm.sh/release-name",
+            "apigateway.clientcert.dev/managed",
+            "apigateway.clientcert.dev/owner",
+            "sub.apigateway.clientcert.dev/x",
+        ];
+        door.refuses(
+            &[&path, "takes no keys under kubernetes.io, k8s.io"],
+            target(map, reserved.map(|k| json!({ k: "x" }))),
+        )
+        .await;
+        let malformed = ["", "/", "a/", "/a", "a b", "a/b/c", "-a", "a-", "Domain/x", &"k".repeat(64), "a\n"];
+        let form = "takes keys of the form name or domain/name";
+        door.refuses(&[&path, form], target(map, malformed.map(|key| json!({ key: "x" })))).await;
+        door.refuses(&[&path, form], target(map, [json!({ format!("{}/x", "d".repeat(254)): "x" })])).await;
+        door.refuses(&[&path, "at most 32"], target(map, [many(33)])).await;
+        let good = ["team", "example.com/team", "notkubernetes.io/x", "kubernetes.io.example.com/x", &"k".repeat(63)];
+        door.takes(target(map, good.map(|key| json!({ key: "x" })))).await;
+        door.takes(target(map, [many(32), json!({}), json!({ "team": "" })])).await;
+    }
+}
+
+#[tokio::test]
+async fn a_label_has_a_value_that_kubernetes_takes() {
+    let door = Door::open().await;
+    let bad = ["a b", "-a", "a-", "ä", "a/b", "a\n"].map(|value| json!({ "team": value }));
+    door.refuses(&["spec.target.labels", "takes values of letters, digits"], target("labels", bad.clone())).await;
+    door.refuses(&["spec.target.labels", "63"], target("labels", [json!({ "team": "v".repeat(64) })])).await;
+    door.takes(target("labels", [json!({ "team": "v".repeat(63) }), json!({ "team": "a.B_c-9" })])).await;
+    door.takes(target("annotations", bad)).await;
+    door.refuses(&["spec.target.annotations", "4096"], target("annotations", [json!({ "note": "v".repeat(4097) })]))
+        .await;
+    door.takes(target("annotations", [json!({ "note": "v".repeat(4096) })])).await;
+}
+
+#[tokio::test]
+async fn a_description_is_any_text_of_at_most_1024_characters() {
+    let door = Door::open().await;
+    door.refuses(&["spec.description", "1024"], field("description", [&"d".repeat(1025), &"🦀".repeat(1025)])).await;
+    let (long, most, most_emoji) = ("d".repeat(300), "d".repeat(1024), "🦀".repeat(1024));
+    let good = [
+        long.as_str(),
+        &most,
+        &most_emoji,
+        "pay 🦀 ments 👩‍👩‍👧",
+        "it's \"quoted\" and `ticked`",
+        "two\nlines\r\n\tand a tab",
+        r#"{"op": "replace", "path": "/description"}"#,
+        "",
+        " ",
+    ];
+    door.takes(field("description", good)).await;
+}
+
+#[tokio::test]
+async fn defaults_are_filled_in() {
+    let door = Door::open().await;
+    let stored = door.knock(&json!({ "clientCertificateId": ID })).await.unwrap();
+    let target = json!({ "kind": "Secret", "adopt": false, "deletionPolicy": "Delete" });
+    let defaults = json!({ "clientCertificateId": ID, "refreshInterval": "5m", "suspend": false, "target": target });
+    assert_eq!(stored.data["spec"], defaults);
+    // Those of the target also where only a part of it is given, and where a client sends nulls.
+    let stored = door.knock(&json!({ "clientCertificateId": ID, "target": { "name": "a" } })).await.unwrap();
+    assert_eq!(stored.data["spec"]["target"]["deletionPolicy"], "Delete");
+    let nulls = json!({ "clientCertificateId": ID, "refreshInterval": null, "region": null, "target": null });
+    assert_eq!(door.knock(&nulls).await.unwrap().data["spec"], defaults);
+}

@@ -1,0 +1,101 @@
+//! Where nothing changed, nothing is written and API Gateway is hardly asked.
+
+use std::time::Duration;
+
+use client_certificate_operator::api::REFRESH_ANNOTATION;
+use kube::api::{Patch, PatchParams};
+use operator_testing::wait::{eventually, never};
+use serde_json::json;
+
+use crate::fixture::{A_WHILE, ID, SOON, World};
+
+/// More than `spec.refreshInterval` at its least, 30 s.
+const ONE_REFRESH: Duration = Duration::from_secs(60);
+
+async fn until_reads(world: &World<'_>, limit: Duration, count: usize) {
+    eventually(limit, &format!("API Gateway was asked {count} times"), async || world.reads(ID) == count).await;
+}
+
+#[tokio::test]
+async fn a_resync_with_nothing_changed_makes_no_write_and_one_read() {
+    let world = World::start("quiet").await;
+    world.create_ready("payments", json!({ "refreshInterval": "30s", "description": "mine" })).await;
+    world.until("payments", "DescriptionSynced", "True", "Synced").await;
+    world.until_events("payments", &[("Normal DescriptionUpdated", 1), ("Normal TargetCreated", 1)]).await;
+    let (resource, secret) = (world.resource("payments").await, world.secret("payments").await);
+    let (writes, calls) = (world.writes(), world.emulator.calls().len());
+    until_reads(&world, ONE_REFRESH, 2).await;
+    never(A_WHILE, "the resync writes", async || {
+        let now = world.writes();
+        Some(now[writes.len()..].to_vec()).filter(|new| !new.is_empty())
+    })
+    .await;
+    assert_eq!(world.emulator.calls().len(), calls + 1, "one read and nothing else");
+    assert_eq!(world.resource("payments").await, resource);
+    assert_eq!(world.secret("payments").await, secret);
+}
+
+#[tokio::test]
+async fn a_status_that_somebody_writes_wakes_nobody() {
+    let world = World::start("woken").await;
+    world.create_ready("payments", json!({})).await;
+    world.until_events("payments", &[("Normal TargetCreated", 1)]).await;
+    let writes = world.writes().len();
+    let patch = Patch::Merge(json!({ "status": { "lastHandledRefresh": "somebody's" } }));
+    world.resources().patch_status("payments", &PatchParams::default(), &patch).await.unwrap();
+    never(A_WHILE, "the operator does something", async || {
+        let now = (world.reads(ID), world.writes().len());
+        Some(now).filter(|now| *now != (1, writes))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_refresh_annotation_asks_for_a_read_and_many_of_them_for_one_in_ten_seconds() {
+    let world = World::start("refresh").await;
+    world.create_ready("payments", json!({})).await;
+    let handled = async |value: &str| {
+        eventually(SOON, &format!("the refresh {value} was handled"), async || {
+            world.resource("payments").await.status.unwrap().last_handled_refresh.as_deref() == Some(value)
+        })
+        .await;
+    };
+    let ask = async |value: &str| {
+        world.patch("payments", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+    };
+    ask("1").await;
+    handled("1").await;
+    assert_eq!(world.reads(ID), 2);
+    let calls = world.emulator.calls();
+    assert!(calls[1].at.duration_since(calls[0].at).as_millis() >= 9_900, "{calls:?}");
+    // Many in a row are one more read, and the last is the one that is answered.
+    for n in 2..30 {
+        ask(&n.to_string()).await;
+    }
+    handled("29").await;
+    assert_eq!(world.reads(ID), 3);
+    // The same value again asks for nothing.
+    ask("29").await;
+    never(A_WHILE, "API Gateway is asked", async || Some(world.reads(ID)).filter(|reads| *reads != 3)).await;
+    world.until_events("payments", &[("Normal TargetCreated", 1)]).await;
+}
+
+#[tokio::test]
+async fn fifty_edits_that_come_at_once_are_a_few_passes_and_one_read() {
+    let world = World::start("rapid").await;
+    world.create_ready("payments", json!({})).await;
+    world.until_events("payments", &[("Normal TargetCreated", 1)]).await;
+    let operator = world.operator.as_ref().unwrap();
+    operator.pause().unwrap();
+    for n in 1..=50 {
+        world.patch("payments", json!({ "spec": { "target": { "labels": { "edit": n.to_string() } } } })).await;
+    }
+    operator.resume().unwrap();
+    let resource = world.until_ready("payments").await;
+    let label = world.secret("payments").await.metadata.labels.unwrap()["edit"].clone();
+    assert_eq!((resource.metadata.generation, label.as_str()), (Some(51), "50"));
+    let writes = world.writes_of("secrets");
+    assert!(writes.len() <= 10, "fifty edits that came at once are many passes: {writes:?}");
+    until_reads(&world, SOON, 2).await;
+    never(A_WHILE, "API Gateway is asked again", async || Some(world.reads(ID)).filter(|reads| *reads != 2)).await;
+}

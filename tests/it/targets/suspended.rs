@@ -1,0 +1,51 @@
+//! A suspended resource is left alone.
+
+use client_certificate_operator::api::REFRESH_ANNOTATION;
+use operator_testing::certificates::NewCertificate;
+use operator_testing::wait::never;
+use serde_json::json;
+
+use crate::fixture::{A_WHILE, ID, SOON, World, condition, conditions, data};
+
+#[tokio::test]
+async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted() {
+    let world = World::start("suspended").await;
+    let before = world.create_ready("payments", json!({})).await;
+    world.patch("payments", json!({ "spec": { "suspend": true } })).await;
+    let suspended = world.until("payments", "Suspended", "True", "Suspended").await;
+    let others = |all: Vec<String>| all.into_iter().filter(|c| !c.starts_with("Suspended")).collect::<Vec<_>>();
+    assert_eq!(others(conditions(&suspended)), conditions(&before));
+    assert_eq!(suspended.status.unwrap().certificates, before.status.unwrap().certificates);
+
+    let (reads, writes) = (world.reads(ID), world.writes().len());
+    world.emulator.renew(&world.source(ID), NewCertificate::new().shared_key()).unwrap();
+    world.patch("payments", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: "1" } } })).await;
+    world.patch("payments", json!({ "spec": { "refreshInterval": "30s" } })).await;
+    let edited = world.patch_secret("payments", json!({ "stringData": { "ca.crt": "changed" } })).await;
+    never(A_WHILE, "the target is repaired", async || {
+        Some(world.secret("payments").await).filter(|secret| *secret != edited)
+    })
+    .await;
+    assert_eq!(world.reads(ID), reads);
+    // The one write says that the changed spec was seen.
+    let written: Vec<_> = world.writes().drain(writes..).map(|entry| (entry.resource, entry.subresource)).collect();
+    assert_eq!(written, [("clientcertificaterefs".to_owned(), "status".to_owned())]);
+
+    world.patch("payments", json!({ "spec": { "suspend": false } })).await;
+    let pem = world.pem(ID);
+    let is_new = |secret: &_| data(secret, "ca.crt") == Some(&pem);
+    world.until_secret(SOON, "payments", "holds what was read afresh", is_new).await;
+    let lifted = world.until_ready("payments").await;
+    assert!(condition(&lifted, "Suspended").is_none());
+    assert_eq!(world.reads(ID), reads + 1);
+}
+
+#[tokio::test]
+async fn a_resource_that_is_suspended_from_its_first_moment_makes_no_target_until_that_is_lifted() {
+    let world = World::start("asleep").await;
+    world.create("payments", json!({ "suspend": true })).await;
+    world.until("payments", "Suspended", "True", "Suspended").await;
+    assert_eq!((world.reads(ID), world.writes_of("secrets")), (0, vec![]));
+    world.patch("payments", json!({ "spec": { "suspend": false } })).await;
+    world.until_ready("payments").await;
+}
