@@ -144,6 +144,11 @@ impl Operator {
         process::resident_memory(self.program.id())
     }
 
+    /// The most memory that was ever resident, in bytes.
+    pub fn peak_memory(&self) -> Result<u64> {
+        process::peak_memory(self.program.id())
+    }
+
     /// Processor time used so far, in user and kernel mode.
     pub fn cpu_time(&self) -> Result<Duration> {
         process::cpu_time(self.program.id())

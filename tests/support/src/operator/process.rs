@@ -6,10 +6,20 @@ use anyhow::{Context, Result};
 
 /// Resident memory in bytes.
 pub(super) fn resident_memory(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most memory that was ever resident, in bytes.
+pub(super) fn peak_memory(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, field: &str) -> Result<u64> {
     let status = read(pid, "status")?;
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS: the process has ended")?;
-    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim_end().parse().context("VmRSS is not a number")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = line.with_context(|| format!("no {field} the process has ended"))?;
+    let kibibytes: u64 =
+        line.trim().trim_end_matches("kB").trim_end().parse().with_context(|| format!("{field} is not a number"))?;
     Ok(kibibytes * 1024)
 }
 
@@ -35,6 +45,7 @@ mod tests {
     fn this_process_uses_memory_and_time() {
         let id = std::process::id();
         assert!(resident_memory(id).unwrap() > 500_000);
+        assert!(peak_memory(id).unwrap() > 500_000);
         let start = cpu_time(id).unwrap();
         while cpu_time(id).unwrap() == start {
             std::hint::black_box(0);

@@ -1,0 +1,128 @@
+//! The benchmark: how fast and how small the operator is, against floors that are measured in the same run.
+
+mod bare;
+mod burst;
+mod latency;
+mod report;
+mod steady;
+mod watching;
+mod world;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+
+use crate::report::Report;
+use crate::world::World;
+
+/// Measures the operator on a real control plane, against an emulated API Gateway.
+///
+/// Prints a table. A machine that does other things meanwhile makes every figure worse, so the ones to look at are the
+/// ratios: each is taken against a floor that was measured right before or after, in the same run.
+#[derive(Parser)]
+#[command(after_help = "\
+Parts:
+  latency     from the answer to the create of one resource, until its Secret is there
+  throughput  many resources at once, until all are mirrored and Ready, against a bare client's time for the same writes
+  memory      resident memory with many resources, and what many large unrelated Secrets add to it
+  resync      processor time and writes of refreshes that find nothing changed
+
+The operator has to be a release build, as this program itself:
+  cargo build --release && cargo run --release -p operator-testing --bin bench")]
+pub struct Options {
+    /// The operator's binary [default: client-certificate-operator beside this program]
+    #[arg(long, value_name = "PATH")]
+    operator: Option<PathBuf>,
+    /// A variable of the operator's environment, to compare settings; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    environment: Vec<String>,
+    /// Parts to run, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "latency,throughput,memory,resync")]
+    parts: Vec<Part>,
+    /// How late API Gateway answers, in milliseconds
+    #[arg(long, default_value_t = 20, value_name = "MILLISECONDS")]
+    gateway_latency: u64,
+    /// Resources whose latency is measured, one after the other
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    samples: usize,
+    /// Resources that are created at once
+    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
+    resources: usize,
+    /// How often floor and operator take turns
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
+    pairs: usize,
+    /// Resources that are reconciled, or written by the bare client, at the same time
+    #[arg(long, default_value_t = 32, value_name = "COUNT")]
+    concurrency: usize,
+    /// Unrelated Secrets beside the resources
+    #[arg(long, default_value_t = 2000, value_name = "COUNT")]
+    secrets: usize,
+    /// Size of each of them, in bytes
+    #[arg(long, default_value_t = 100_000, value_name = "BYTES")]
+    secret_size: usize,
+    /// How long refreshes are watched, in seconds
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    window: u64,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Latency,
+    Throughput,
+    Memory,
+    Resync,
+}
+
+impl Options {
+    fn runs(&self, part: Part) -> bool {
+        self.parts.contains(&part)
+    }
+
+    fn gateway_latency(&self) -> Duration {
+        Duration::from_millis(self.gateway_latency)
+    }
+
+    fn environment(&self) -> Result<Vec<(String, String)>> {
+        let split =
+            |text: &String| Some(text.split_once('=')?).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.environment.iter().map(|text| split(text).with_context(|| format!("{text} is not NAME=VALUE"))).collect()
+    }
+
+    fn operator(&self) -> Result<PathBuf> {
+        let path = match &self.operator {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("client-certificate-operator"),
+        };
+        path.canonicalize().with_context(|| format!("there is no operator at {}: build it first", path.display()))
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    ensure!(options.samples > 0 && options.resources > 0 && options.pairs > 0, "there has to be something to measure");
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build: its figures mean nothing");
+    }
+    let start = Instant::now();
+    eprintln!("starting the control plane and the emulator");
+    let world = World::start(&options).await?;
+    let mut report = Report::default();
+    if options.runs(Part::Latency) {
+        eprintln!("latency: {} resources, one after the other", options.samples);
+        latency::measure(&world, &options, &mut report).await?;
+    }
+    if options.runs(Part::Throughput) {
+        eprintln!("throughput: {} resources at once, {} times each way", options.resources, options.pairs);
+        burst::measure(&world, &options, &mut report).await?;
+    }
+    if options.runs(Part::Memory) || options.runs(Part::Resync) {
+        steady::measure(&world, &options, &mut report).await?;
+    }
+    println!("{report}");
+    eprintln!("took {:.0?}", start.elapsed());
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Many resources that are there: the memory they take, and what it costs to refresh them when nothing changed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use client_certificate_operator::api::ClientCertificateRef;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use operator_testing::operator::Operator;
+use operator_testing::script::Operation;
+use operator_testing::wait::eventually;
+use serde_json::json;
+
+use crate::burst::Done;
+use crate::report::{Report, mebibytes, milliseconds};
+use crate::world::World;
+use crate::{Options, Part};
+
+const MEMORY_ALLOWED: u64 = 40 << 20;
+/// What may come and go without anybody having kept a Secret: 1 % of the size of all of them is far more.
+const GROWTH_ALLOWED: f64 = 1_048_576.0;
+const CPU_ALLOWED: Duration = Duration::from_millis(1);
+/// Buffers are given back, and caches catch up.
+const SETTLING: Duration = Duration::from_secs(10);
+/// How long an idle operator is looked at.
+const IDLE: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
+
+pub async fn measure(world: &World, options: &Options, report: &mut Report) -> Result<()> {
+    eprintln!("memory and resync: {} resources", options.resources);
+    let namespace = world.control_plane.namespace("steady").await?;
+    let operator = world.operator(Some(&namespace), options.concurrency).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let empty = operator.resident_memory()?;
+    let resources: Vec<_> =
+        (0..options.resources).map(|number| world.resource(&namespace, number, "24h")).collect::<Result<_>>()?;
+    let mut done = Done::watch(world, &namespace, &resources).await?;
+    world.create_all(resources, options.concurrency).await?;
+    done.at().await?;
+    drop(done);
+    tokio::time::sleep(SETTLING).await;
+
+    if options.runs(Part::Memory) {
+        report.figure("memory: no resources", mebibytes(empty as f64));
+        let full = operator.resident_memory()?;
+        let what = format!("memory: {} resources", options.resources);
+        report.limited(&what, mebibytes(full as f64), mebibytes(MEMORY_ALLOWED as f64), full <= MEMORY_ALLOWED);
+        report.figure("memory: highest until then", mebibytes(operator.peak_memory()? as f64));
+    }
+    if options.runs(Part::Resync) {
+        resync(world, options, &namespace, &operator, report).await?;
+    }
+    if options.runs(Part::Memory) {
+        unrelated(world, options, &namespace, operator, report).await?;
+    }
+    Ok(())
+}
+
+/// What large Secrets that are none of the operator's business do to its memory.
+async fn unrelated(
+    world: &World,
+    options: &Options,
+    namespace: &str,
+    mut operator: Operator,
+    report: &mut Report,
+) -> Result<()> {
+    eprintln!("memory: {} unrelated Secrets of {} bytes", options.secrets, options.secret_size);
+    let before = operator.resident_memory()?;
+    create_secrets(world, options, namespace).await?;
+    tokio::time::sleep(SETTLING).await;
+    let after = operator.resident_memory()?;
+    let growth = after as f64 - before as f64;
+    let what = format!("memory: growth with {} Secrets of {} bytes", options.secrets, options.secret_size);
+    report.limited(&what, mebibytes(growth), mebibytes(GROWTH_ALLOWED), growth <= GROWTH_ALLOWED);
+
+    operator.terminate(Duration::from_secs(20)).await?;
+    let operator = world.operator(Some(namespace), options.concurrency).await?;
+    tokio::time::sleep(SETTLING).await;
+    let anew = operator.resident_memory()?;
+    let what = "memory: a new process beside all of these";
+    report.limited(what, mebibytes(anew as f64), mebibytes(MEMORY_ALLOWED as f64), anew <= MEMORY_ALLOWED);
+    report.figure("memory: highest of the new process", mebibytes(operator.peak_memory()? as f64));
+    Ok(())
+}
+
+async fn create_secrets(world: &World, options: &Options, namespace: &str) -> Result<()> {
+    let content = ByteString(vec![b'x'; options.secret_size]);
+    stream::iter(0..options.secrets)
+        .map(|number| {
+            let secret = Secret {
+                metadata: ObjectMeta { name: Some(format!("unrelated-{number}")), ..ObjectMeta::default() },
+                data: Some(BTreeMap::from([("content".to_owned(), content.clone())])),
+                ..Secret::default()
+            };
+            let secrets: Api<Secret> = Api::namespaced(world.author.clone(), namespace);
+            async move { secrets.create(&PostParams::default(), &secret).await }
+        })
+        .buffer_unordered(8)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    Ok(())
+}
+
+/// Processor time and writes of refreshes.
+async fn resync(
+    world: &World,
+    options: &Options,
+    namespace: &str,
+    operator: &Operator,
+    report: &mut Report,
+) -> Result<()> {
+    eprintln!("resync: {} s idle, then {} s of refreshes every 30 s", IDLE.as_secs(), options.window);
+    let before = operator.cpu_time()?;
+    tokio::time::sleep(IDLE).await;
+    let idle = (operator.cpu_time()? - before).div_f64(IDLE.as_secs_f64());
+
+    refresh_often(world, options, namespace).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.emulator.clear_calls();
+    let (before, since) = (operator.cpu_time()?, Timestamp::now());
+    tokio::time::sleep(Duration::from_secs(options.window)).await;
+    let busy = operator.cpu_time()? - before;
+    let resyncs = world.emulator.count(Operation::Get);
+    let writes = world.control_plane.writes_by(&World::operator_user(), Some(namespace))?;
+    let writes = writes.iter().filter(|entry| entry.time >= since).count();
+
+    let own = busy.saturating_sub(idle.mul_f64(options.window as f64));
+    let each = own.div_f64(resyncs.max(1) as f64);
+    report.figure("resync: idle, processor time a second", milliseconds(idle));
+    report.figure("resync: refreshes in the window", resyncs);
+    report.limited(
+        "resync: processor time of a refresh",
+        format!("{:.3} ms", each.as_secs_f64() * 1e3),
+        milliseconds(CPU_ALLOWED),
+        resyncs > 0 && each < CPU_ALLOWED,
+    );
+    report.limited("resync: Kubernetes writes", writes, 0, writes == 0);
+    Ok(())
+}
+
+/// Makes every resource refresh every 30 s, and waits until the operator has taken note.
+async fn refresh_often(world: &World, options: &Options, namespace: &str) -> Result<()> {
+    let resources: Api<ClientCertificateRef> = Api::namespaced(world.author.clone(), namespace);
+    let patch = Patch::Merge(json!({ "spec": { "refreshInterval": "30s" } }));
+    let names: Vec<_> = (0..options.resources)
+        .map(|number| Ok(world.resource(namespace, number, "24h")?.name().to_owned()))
+        .collect::<Result<_>>()?;
+    stream::iter(&names)
+        .map(|name| async { resources.patch(name, &PatchParams::default(), &patch).await })
+        .buffer_unordered(options.concurrency)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    eventually(LIMIT, "every resource's new interval is noted", async || {
+        let list = resources.list(&ListParams::default()).await.ok()?;
+        let noted = |resource: &ClientCertificateRef| {
+            resource.status.as_ref().is_some_and(|status| status.observed_generation == resource.generation())
+        };
+        list.iter().all(noted).then_some(())
+    })
+    .await;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What everything is measured in: a control plane, an emulator, and the operator as a process with its own rights.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use client_certificate_operator::api::{self, ClientCertificateRef};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use operator_testing::certificates::NewCertificate;
+use operator_testing::control_plane::{ControlPlane, client_from, service_account_user};
+use operator_testing::emulator::{DEFAULT_REGION, Emulator};
+use operator_testing::operator::Operator;
+use serde_json::json;
+
+use crate::Options;
+
+const RIGHTS: &str = include_str!("../../../../../deploy/rbac.yaml");
+/// Namespace and name of the ServiceAccount in that file.
+const ACCOUNT: &str = "client-certificate-operator";
+/// Resources take turns with these; how many there are is of no matter to the operator.
+const CERTIFICATES: usize = 100;
+
+/// The control plane, the emulator and the operator's credentials.
+pub struct World {
+    pub control_plane: ControlPlane,
+    pub emulator: Emulator,
+    /// Who creates resources: an administrator.
+    pub author: Client,
+    /// The operator's own rights, for a bare client in its place.
+    pub account: Client,
+    certificates: Vec<String>,
+    operator: PathBuf,
+    environment: Vec<(String, String)>,
+    kubeconfig: PathBuf,
+}
+
+impl World {
+    pub async fn start(options: &Options) -> Result<Self> {
+        let operator = options.operator()?;
+        let environment = options.environment()?;
+        let control_plane = ControlPlane::start().await?;
+        let emulator = Emulator::start().await?;
+        emulator.set_latency(options.gateway_latency());
+        let certificates = (0..CERTIFICATES)
+            .map(|_| emulator.generate(DEFAULT_REGION, NewCertificate::new().shared_key()).id)
+            .collect();
+        control_plane.apply_yaml(&serde_json::to_string(&api::crd())?).await?;
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": ACCOUNT } });
+        control_plane.apply_yaml(&namespace.to_string()).await?;
+        control_plane.apply_yaml(RIGHTS).await?;
+        let kubeconfig = control_plane.service_account_kubeconfig(ACCOUNT, ACCOUNT).await?;
+        let (author, account) = (control_plane.client().await?, client_from(&kubeconfig).await?);
+        Ok(Self { control_plane, emulator, author, account, certificates, operator, environment, kubeconfig })
+    }
+
+    /// Starts the operator for one namespace, or for all, and waits until it is ready.
+    pub async fn operator(&self, namespace: Option<&str>, concurrency: usize) -> Result<Operator> {
+        let mut builder = Operator::builder(&self.operator).kubeconfig(&self.kubeconfig).quiet();
+        for (name, value) in self.emulator.environment() {
+            builder = builder.env(name, value);
+        }
+        for (name, value) in &self.environment {
+            builder = builder.env(name, value);
+        }
+        // As in a cluster, where the log goes to a file and nobody asks for more than the default.
+        builder = builder.arg("--log-format=json").arg(format!("--concurrency={concurrency}"));
+        if let Some(namespace) = namespace {
+            builder = builder.arg(format!("--namespaces={namespace}"));
+        }
+        let mut operator = builder.spawn()?;
+        operator.wait_ready().await?;
+        Ok(operator)
+    }
+
+    /// The number-th resource of a namespace.
+    pub fn resource(&self, namespace: &str, number: usize, refresh_interval: &str) -> Result<ClientCertificateRef> {
+        let resource = json!({
+            "apiVersion": "apigateway.clientcert.dev/v1alpha1",
+            "kind": "ClientCertificateRef",
+            "metadata": { "name": format!("payments-{number:04}"), "namespace": namespace },
+            "spec": {
+                "clientCertificateId": self.certificates[number % self.certificates.len()],
+                "refreshInterval": refresh_interval,
+            },
+        });
+        serde_json::from_value(resource).context("the benchmark's resource does not parse")
+    }
+
+    /// Creates resources, several at a time.
+    pub async fn create_all(&self, resources: Vec<ClientCertificateRef>, concurrency: usize) -> Result<()> {
+        stream::iter(resources)
+            .map(|resource| async move {
+                let namespace = resource.namespace().to_owned();
+                let resources: Api<ClientCertificateRef> = Api::namespaced(self.author.clone(), &namespace);
+                resources.create(&PostParams::default(), &resource).await
+            })
+            .buffer_unordered(concurrency)
+            .try_for_each(|_| async { Ok(()) })
+            .await?;
+        Ok(())
+    }
+
+    /// The name under which the audit log knows the operator.
+    pub fn operator_user() -> String {
+        service_account_user(ACCOUNT, ACCOUNT)
+    }
+}
