@@ -45,6 +45,14 @@ check: ## Check format, lints, generated files and the licences of dependencies
 	$(call say,"generated files and licences of dependencies")
 	cargo test --locked --test it -- generated:: licences::
 
+image: ## Build an image archive without a container engine, into target/image
+	@tests/prerequisites rust
+	deploy/build-image
+
+e2e: ## Act the README on a real node; CLUSTER names the command that makes one
+	@tests/prerequisites rust go openssl
+	tests/e2e/run "$${CLUSTER:?give CLUSTER, a command that makes a single-node cluster: see tests/e2e/run}"
+
 bench: ## Measure speed and size against the machine's own floor
 	@tests/prerequisites rust go
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
