@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test check bench generate
+.PHONY: help build image demo test check e2e bench generate
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
@@ -10,7 +10,7 @@ say = @printf '\n==> %s\n' $(1)
 help: ## List the targets
 	@echo "client-certificate-operator: API Gateway client certificates as Kubernetes Secrets"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 build: ## Build the operator, optimised, into target/release
 	@tests/prerequisites rust
@@ -45,13 +45,9 @@ check: ## Check format, lints, generated files and the licences of dependencies
 	$(call say,"generated files and licences of dependencies")
 	cargo test --locked --test it -- generated:: licences::
 
-image: ## Build an image archive without a container engine, into target/image
-	@tests/prerequisites rust
-	deploy/build-image
-
 e2e: ## Act the README on a real node; CLUSTER names the command that makes one
 	@tests/prerequisites rust go openssl
-	tests/e2e/run "$${CLUSTER:?give CLUSTER, a command that makes a single-node cluster: see tests/e2e/run}"
+	@tests/e2e/run "$${CLUSTER:?give CLUSTER, a command that makes a single-node cluster: see tests/e2e/run}"
 
 bench: ## Measure speed and size against the machine's own floor
 	@tests/prerequisites rust go
