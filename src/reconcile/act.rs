@@ -16,8 +16,9 @@ use crate::gateway::{ClientCertificate, Gateway, GatewayError, Outage, Source};
 use crate::target::{Desired, Marks, Target, TargetMeta};
 use crate::text;
 
-/// How long an update of a description may go on after the process was asked to stop.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long an update of a description may go on after the process was asked to stop. What follows it, the status and
+/// the events, has to fit into the same eight seconds.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Runs the actions. Those on earlier targets wait for the target itself, and are left out when it fails.
 pub async fn act<G: Gateway>(actions: &[Action], context: &Context<G>) -> Vec<Outcome> {
