@@ -1,6 +1,7 @@
 //! The custom resource `ClientCertificateRef`: its spec, its columns, the rules it is admitted by. Data only.
 //!
 //! What the API server refuses, it refuses with a message that names the field and says what the field takes.
+#![allow(clippy::duplicated_attributes)] // it takes the columns of the table for one
 
 mod schema;
 mod status;
@@ -222,6 +223,22 @@ pub enum DeletionPolicy {
     Delete,
     /// It stays.
     Retain,
+}
+
+/// A resource by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ResourceName {
+    /// Names a resource.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        ResourceName { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
 }
 
 fn default_refresh_interval() -> String {

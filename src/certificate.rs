@@ -121,10 +121,11 @@ impl Block {
     }
 }
 
-/// The fingerprint of the first certificate in a PEM file, if there is one. For files that others may have changed.
-pub fn first_fingerprint(pem: &[u8]) -> Option<Fingerprint> {
-    let text = std::str::from_utf8(pem).ok()?;
-    Certificate::parse(text).ok().map(|certificate| certificate.first.fingerprint)
+/// The fingerprints of the certificates that a PEM file is made of; none where it is anything else. For files that others
+/// may have changed.
+pub fn fingerprints(pem: &[u8]) -> Vec<Fingerprint> {
+    let certificate = std::str::from_utf8(pem).ok().and_then(|text| Certificate::parse(text).ok());
+    certificate.iter().flat_map(Certificate::blocks).map(|block| block.fingerprint).collect()
 }
 
 fn next_block<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Result<Option<Block>, CertificateError> {

@@ -6,24 +6,23 @@
 //! targets   ──► a version that we did not write ──►───┘        (one pass a resource, 32 in all)
 //! ```
 
+mod changes;
 mod watches;
 
 use std::convert::Infallible;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, future, stream};
-use kube::runtime::controller::{self, Config as ControllerConfig, ReconcileRequest, trigger_self};
+use kube::Client;
+use kube::runtime::controller::{self, Config as ControllerConfig, ReconcileRequest};
 use kube::runtime::reflector::{Store, store::Writer};
-use kube::runtime::{PredicateConfig, WatchStreamExt, applier, reflector};
-use kube::{Client, Resource};
+use kube::runtime::{applier, reflector};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
 use tracing::{debug, error, info};
 
-use crate::api::REFRESH_ANNOTATION;
 use crate::gateway::Gateway;
 use crate::index::{Index, Scope, Wakes};
 use crate::memory::Memories;
@@ -138,16 +137,13 @@ struct Queue {
 /// Runs one scope's queue.
 async fn control<G: Gateway>(queue: Queue, context: Arc<Context<G>>) {
     let Queue { scope, reader, writer, wakes, known, concurrency } = queue;
-    let resources = watches::resources(scope, reader.clone(), writer, known, Arc::clone(&context))
-        .touched_objects()
-        .predicate_filter(changes_that_matter, PredicateConfig::default());
+    let changed = watches::resources(scope, reader.clone(), writer, known, Arc::clone(&context));
     let mut stopping = context.stopping.clone();
     let stop = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    let changed = trigger_self(resources, ());
-    let woken = wakes.map(|resource| Ok(ReconcileRequest::from(resource)));
-    let queue = stream::select(changed, woken).take_until(stop);
+    let queue = stream::select(changed, wakes).map(|resource| Ok::<_, Infallible>(ReconcileRequest::from(resource)));
+    let queue = queue.take_until(stop);
     let config = ControllerConfig::default().concurrency(concurrency);
     // A task for each pass, so that they share the processors.
     let pass =
@@ -168,13 +164,4 @@ async fn control<G: Gateway>(queue: Queue, context: Arc<Context<G>>) {
 /// A pass that panicked has told so on standard error; the others go on, and it gets another chance.
 fn retry(_: JoinError) -> Result<controller::Action, Infallible> {
     Ok(controller::Action::requeue(Duration::from_secs(60)))
-}
-
-/// What of a resource wakes it. Its status does not: that is our own writing.
-fn changes_that_matter(resource: &Watched) -> Option<u64> {
-    let meta = resource.meta();
-    let refresh = meta.annotations.as_ref().and_then(|annotations| annotations.get(REFRESH_ANNOTATION));
-    let mut hash = DefaultHasher::new();
-    (meta.generation, refresh, meta.deletion_timestamp.is_some()).hash(&mut hash);
-    Some(hash.finish())
 }

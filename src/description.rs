@@ -51,6 +51,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Description {
     wanted: Option<String>,
+    theirs: bool,
     in_place: bool,
     undone: Vec<Tick>,
     contested: bool,
@@ -68,16 +69,26 @@ impl Description {
         }
     }
 
+    /// Takes note of whose the description is. True where it was another resource's a moment ago and is this one's now:
+    /// what API Gateway holds has to be read afresh, because the other one wrote it.
+    pub fn claimed(&mut self, claim: &Claim) -> bool {
+        let was_theirs = std::mem::replace(&mut self.theirs, *claim != Claim::Mine);
+        if self.theirs {
+            self.in_place = false;
+        }
+        was_theirs && !self.theirs
+    }
+
     /// Remembers that the text was in place before the operator started, as the status says.
     pub fn was_in_place(&mut self) {
         self.in_place = true;
     }
 
-    /// Forgets earlier failures, because somebody asked for another try.
+    /// Forgets earlier failures, because somebody asked for another try. A text that API Gateway made another of is no
+    /// failure: what it made of it then it would make of it now.
     pub fn reset_failures(&mut self) {
         self.streak.reset();
         self.waiting = None;
-        self.not_applied = None;
     }
 
     /// Takes note of what a read found. True where somebody has undone our text.
@@ -230,6 +241,18 @@ mod tests {
         assert_eq!(description.read_again_at(), None);
         description.reset_failures();
         assert_eq!(description.verdict("theirs", until), Some(Verdict::Send));
+    }
+
+    #[test]
+    fn a_description_taken_over_is_read_afresh_and_the_others_text_is_no_undoing() {
+        let mut description = wanting("ours");
+        let theirs = Claim::Theirs { owner: "a/b".into(), same_text: false };
+        assert!(!description.claimed(&Claim::Mine));
+        description.sent(Ok("ours"), REFRESH, Tick::ZERO, 0.5);
+        assert!(!description.claimed(&theirs));
+        assert!(description.claimed(&Claim::Mine));
+        assert!(!description.found("theirs", minutes(1)));
+        assert!(!description.claimed(&Claim::Mine), "once");
     }
 
     #[test]

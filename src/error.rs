@@ -162,6 +162,8 @@ impl ReadFailure {
     pub fn reason(&self) -> Reason {
         match self {
             ReadFailure::NoRegion => Reason::BadRequest,
+            // Documented for updates alone: of a read it says no more than a 5xx would.
+            ReadFailure::Gateway(GatewayError::Conflict) => Reason::Unavailable,
             ReadFailure::Gateway(error) => error.reason(),
             ReadFailure::Invalid(_) => Reason::InvalidCertificate,
             ReadFailure::Expired => Reason::Expired,
@@ -171,12 +173,11 @@ impl ReadFailure {
     /// Whether it passes by itself, so that what was known before still counts.
     pub fn is_transient(&self) -> bool {
         match self {
-            ReadFailure::Gateway(GatewayError::Throttled { .. } | GatewayError::Unavailable { .. }) => true,
             ReadFailure::Gateway(
-                GatewayError::BadRequest { .. }
-                | GatewayError::NotFound
-                | GatewayError::AccessDenied(_)
-                | GatewayError::Conflict,
+                GatewayError::Throttled { .. } | GatewayError::Unavailable { .. } | GatewayError::Conflict,
+            ) => true,
+            ReadFailure::Gateway(
+                GatewayError::BadRequest { .. } | GatewayError::NotFound | GatewayError::AccessDenied(_),
             )
             | ReadFailure::NoRegion
             | ReadFailure::Invalid(_)

@@ -13,23 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::runtime::reflector::{ObjectRef, Store};
 
+use crate::api::ResourceName;
 use crate::reconcile::Watched;
-
-/// A resource by namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ResourceName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl ResourceName {
-    /// Names a resource.
-    pub fn new(namespace: &str, name: &str) -> Self {
-        ResourceName { namespace: namespace.to_owned(), name: name.to_owned() }
-    }
-}
 
 /// The part of the cluster that one watch covers: a namespace, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

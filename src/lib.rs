@@ -1,4 +1,53 @@
-//! client-certificate-operator: the map follows.
+//! client-certificate-operator mirrors Amazon API Gateway client certificates into Kubernetes.
+//!
+//! A [`ClientCertificateRef`](api::ClientCertificateRef) names a certificate. The operator reads it from API Gateway,
+//! keeps its PEM in a Secret beside the resource, and, where the resource asks for it, keeps the certificate's
+//! description in API Gateway.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!  events                 I/O            pure           I/O          pure             I/O
+//!  watch ──► controller ─► observe ────► decide ──────► act ───────► conclude ──────► publish
+//!  resources, targets,     certificate   Plan:          one Outcome  status, events,  status if it
+//!  timers                  and target    Vec<Action>    per Action   next look        differs; events
+//! ```
+//!
+//! [`reconcile`] holds the five steps and reads as a sentence. A failure to look is data in the
+//! [`Observation`](reconcile::Observation), a failure to act is data in the [`Outcome`](reconcile::Outcome), so every
+//! pass ends in [`reconcile::Publisher`], the only writer of status.
+//!
+//! The two pure steps decide everything. They, and all that they use, know no Kubernetes client, no AWS SDK, no tokio and
+//! no clock: the time is an argument ([`settings::Now`]). `tests/it/architecture.rs` checks that.
+//!
+//! # The modules, in the order of the data
+//!
+//! | module | its one job |
+//! |---|---|
+//! | [`config`] | flags and environment into one typed configuration |
+//! | [`api`] | the custom resource: spec, status, columns, the rules it is admitted by |
+//! | [`controller`] | which events wake which resource; concurrency; the end |
+//! | [`index`] | what the watches tell: targets by owner, claims to descriptions |
+//! | [`reconcile`] | the five steps, and the plain values between them |
+//! | [`gateway`] | the seam to API Gateway; behind it, [`gateway::aws`] alone names the SDK |
+//! | [`reading`] | an answer of API Gateway, checked; how old it is; when to ask again |
+//! | [`certificate`] | PEM in, X.509 facts out |
+//! | [`target`] | the object that should be there, whose an object is, what differs |
+//! | [`description`] | whether to send the description, and when to give in |
+//! | [`memory`] | what is remembered of a resource between passes |
+//! | [`error`] | classes of failure, and how long each means to wait |
+//! | [`conditions`] | types and reasons; setting one keeps its transition time |
+//! | [`server`], [`metrics`], [`telemetry`] | the open port, the counters, the log |
+//!
+//! # Why it is as it is
+//!
+//! - No finalizer: nothing in AWS is ours to delete, and owner references do the rest.
+//! - Targets are watched by metadata, selected by label, so memory does not grow with other Secrets. Their content is
+//!   known by version: read whole once at the start, then after each of our own writes; any other version is looked at.
+//! - A replacement carries uid and resourceVersion, a creation is a `create`: what somebody else did in between is
+//!   never overwritten, it is looked at.
+//! - What must survive a restart is in the status; [`memory`] may be lost at any time.
+//! - Text in a status is the same when the same thing happens again, so a repeated failure is written once.
 
 pub mod api;
 pub mod certificate;

@@ -44,7 +44,7 @@ fn print_crd() -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let (stop, stopping) = watch::channel(false);
+    let (stop, mut stopping) = watch::channel(false);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         tokio::select! {
@@ -68,9 +68,13 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let client = kube::Client::try_from(config).context("the Kubernetes configuration cannot be used")?;
 
     let counted = Arc::clone(&metrics);
-    let gateway = AwsGateway::from_environment()
-        .await
-        .with_observer(Arc::new(move |operation, code, took| counted.gateway_called(operation, code, took)));
+    // Looking for the region may ask the instance's metadata, which can take seconds where there is none.
+    let gateway = tokio::select! {
+        gateway = AwsGateway::from_environment() => gateway,
+        _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+    };
+    let gateway =
+        gateway.with_observer(Arc::new(move |operation, code, took| counted.gateway_called(operation, code, took)));
     let default_region = gateway.default_region();
     if default_region.is_none() {
         warn!("no AWS region: set AWS_REGION, or spec.region in every resource");

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::api::ResourceName;
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
-use crate::description::Description;
-use crate::error::Streak;
-use crate::index::ResourceName;
-use crate::reading::Reading;
+use crate::conditions::{ConditionType, find, is_true};
+use crate::description::{Claim, Description};
+use crate::error::{ReadFailure, Streak};
+use crate::gateway::Source;
+use crate::reading::{Answer, Reading};
 use crate::settings::Tick;
 
 /// A target undone this often in a row is put back more slowly.
@@ -70,6 +72,73 @@ impl Memory {
         }
         resource
     }
+
+    /// Whether to ask API Gateway in this pass; takes note that the spec and the annotation are acted on by that.
+    ///
+    /// A changed spec and a new refresh annotation start over: earlier failures no longer hold anything back. Lifting a
+    /// suspension changes the spec, so it needs no rule of its own. A description that was another resource's until now
+    /// was written by that one, so it is read before it is taken over.
+    pub fn begin_read(
+        &mut self,
+        resource: &ClientCertificateRef,
+        source: &Result<Source, ReadFailure>,
+        claim: &Claim,
+        now: Tick,
+    ) -> bool {
+        self.description.want(resource.spec.description.as_deref());
+        if self.generation.is_none() && was_synced(resource) {
+            self.description.was_in_place();
+        }
+        let taken_over = self.description.claimed(claim);
+        let spec_changed = self.generation != resource.generation();
+        let forced = self.refresh_pending(resource) && self.reading.next_forced() <= now;
+        if spec_changed || forced {
+            self.reading.reset_failures();
+            self.description.reset_failures();
+        } else if !taken_over && self.reading.next(source) > now {
+            return false;
+        }
+        self.generation = resource.generation();
+        if let Some(value) = resource.refresh_requested() {
+            self.handled_refresh = Some(value.to_owned());
+        }
+        true
+    }
+
+    /// Takes note of what came. True where it shows that somebody has undone our description.
+    pub fn end_read(
+        &mut self,
+        resource: &ClientCertificateRef,
+        source: &Result<Source, ReadFailure>,
+        came: Result<Answer, ReadFailure>,
+        now: Tick,
+        jitter: f64,
+    ) -> bool {
+        let undone = came.as_ref().is_ok_and(|answer| self.description.found(&answer.description, now));
+        self.reading.record(source.clone(), came, resource.refresh_interval(), now, jitter);
+        undone
+    }
+
+    /// Whether the refresh annotation has a value that was not acted on.
+    pub fn refresh_pending(&self, resource: &ClientCertificateRef) -> bool {
+        let recorded = resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref());
+        let handled = self.handled_refresh.as_deref().or(recorded);
+        resource.refresh_requested().is_some_and(|value| handled != Some(value))
+    }
+
+    /// When to read next: as the last answer or failure says, sooner where a forced read is pending.
+    pub fn next_read(&self, resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>) -> Tick {
+        let next = self.reading.next(source);
+        if self.refresh_pending(resource) { next.min(self.reading.next_forced()) } else { next }
+    }
+}
+
+/// Whether the status says that API Gateway held the description that the spec still asks for.
+fn was_synced(resource: &ClientCertificateRef) -> bool {
+    let Some(status) = &resource.status else { return false };
+    is_true(&status.conditions, ConditionType::DescriptionSynced)
+        && find(&status.conditions, ConditionType::DescriptionSynced)
+            .is_some_and(|condition| condition.observed_generation == resource.generation())
 }
 
 /// Whether a version was made before another. Versions of one object are numbers that grow; should they ever not be, a

@@ -4,11 +4,12 @@ mod act;
 mod conclude;
 mod decide;
 mod observe;
+mod plan;
 mod publish;
 
-pub use act::{Done, Outcome};
-pub use conclude::{Conclusion, Event, Events, conclude};
-pub use decide::{Action, Cause, DescriptionVerdict, Plan, TargetVerdict, decide};
+pub use conclude::{Conclusion, Event, Events, conclude, suspended as conclude_suspended};
+pub use decide::decide;
+pub use plan::{Action, Cause, DescriptionVerdict, Done, Observation, Outcome, Plan, TargetVerdict};
 pub use publish::Publisher;
 
 use std::convert::Infallible;
@@ -23,14 +24,14 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::api::ClientCertificateRef;
-use crate::description::Claim;
-use crate::error::{ClusterFailure, ReadFailure};
-use crate::gateway::{Gateway, Source};
+use crate::gateway::Gateway;
 use crate::index::Index;
 use crate::memory::{Memories, Memory};
 use crate::metrics::{Metrics, ReconcileResult};
 use crate::settings::{Now, Settings};
-use crate::target::{Target, TargetMeta};
+
+/// Who writes, as `managedFields` and events name it.
+pub const FIELD_MANAGER: &str = "client-certificate-operator";
 
 /// The resource as it is watched: one that does not parse must not stop the others.
 pub type Watched = DeserializeGuard<ClientCertificateRef>;
@@ -63,23 +64,6 @@ impl<G> Context<G> {
     fn now(&self) -> Now {
         Now { wall: Timestamp::now(), tick: self.started.elapsed() }
     }
-}
-
-/// What was found: the input of [`decide`]. A failure to look is data here.
-#[derive(Clone, Debug)]
-pub struct Observation {
-    /// The source that the resource names.
-    pub source: Result<Source, ReadFailure>,
-    /// The target as it is.
-    pub target: Result<Option<Target>, ClusterFailure>,
-    /// Whether the resource that the target's annotation names is there.
-    pub owner_exists: bool,
-    /// Other objects that say they belong to this resource.
-    pub leftovers: Vec<TargetMeta>,
-    /// Whose the description is.
-    pub claim: Claim,
-    /// Whether the read of this pass found our description undone.
-    pub description_undone: bool,
 }
 
 /// Brings one resource to where it should be, as far as that is possible now, and says when to look again.
@@ -139,7 +123,7 @@ async fn conclude_from_four_steps<G: Gateway>(
     memory: &mut Memory,
 ) -> Option<Conclusion> {
     if resource.spec.suspend {
-        return Some(conclude::suspended(resource, context.now().wall));
+        return Some(conclude_suspended(resource, context.now().wall));
     }
     let mut observation = observe::observe(resource, context, memory).await?;
     let mut plan = decide(resource, &observation, memory, &context.settings, context.now());

@@ -5,7 +5,7 @@ mod ownership;
 mod render;
 
 pub use ownership::{Ownership, is_controlled_by_another, obstacle_to_adoption, ownership};
-pub use render::{Desired, render};
+pub use render::{Desired, is_made_of, render};
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use sha2::{Digest, Sha256};
 
 use crate::api::{APPLIED_ANNOTATION, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, TargetKind, TargetRef};
-use crate::certificate::{Fingerprint, first_fingerprint};
+use crate::certificate::{Fingerprint, fingerprints};
 
 /// What a watch that reads metadata alone tells of an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,8 +111,8 @@ pub struct TargetContent {
     pub immutable: bool,
     /// Keys of the data.
     pub keys: Vec<String>,
-    /// The first certificate found in it.
-    pub fingerprint: Option<Fingerprint>,
+    /// The certificates that the value of each key is made of, in the order of the keys; none where it is anything else.
+    pub certificates: Vec<Vec<Fingerprint>>,
     digest: [u8; 32],
 }
 
@@ -124,7 +124,7 @@ impl TargetContent {
             type_: secret.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
             immutable: secret.immutable.unwrap_or_default(),
             keys: secret.data.iter().flatten().map(|(key, _)| key.clone()).collect(),
-            fingerprint: secret.data.iter().flatten().find_map(|(_, value)| first_fingerprint(&value.0)),
+            certificates: secret.data.iter().flatten().map(|(_, value)| fingerprints(&value.0)).collect(),
             digest: digest(data),
         }
     }

@@ -6,9 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// What is logged where RUST_LOG says nothing. The watches' own failures are told by the controller, once and with what
-/// to do about them.
-const DEFAULT_FILTER: &str = "info,kube_client=error,kube_runtime=error";
+/// What is logged where RUST_LOG says nothing. The failures of requests and watches are told by those who made them, once
+/// and with what to do about them.
+const DEFAULT_FILTER: &str = "info,kube_client=off,kube_runtime=error,aws_config=warn,aws_runtime=error";
 
 /// Sets the log up for the whole process.
 pub fn init(format: LogFormat) {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt, future};
+use super::changes::{Changes, name_of};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
@@ -12,14 +13,15 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::api::ResourceName;
 use crate::api::{ClientCertificateRef, MANAGED_LABEL, TargetKind};
 use crate::gateway::Gateway;
-use crate::index::{ResourceName, Scope};
+use crate::index::Scope;
 use crate::reading::source_of;
 use crate::reconcile::{Context, Watched};
 use crate::target::{Target, TargetMeta};
@@ -93,35 +95,39 @@ pub async fn wait_for_crd(client: &Client, scopes: &[Scope]) -> Result<(), Unrea
     Ok(())
 }
 
-/// The stream of the resources of a scope, whose events have gone into the index by the time they come out. `known` is
-/// told when they are all known for the first time.
+/// The stream of the resources of a scope that changed, in the cache and in the index by the time they come out. `known`
+/// is told when all are known for the first time.
 pub fn resources<G: Gateway>(
     scope: Scope,
     reader: Store<Watched>,
     writer: Writer<Watched>,
     known: oneshot::Sender<()>,
     context: Arc<Context<G>>,
-) -> impl Stream<Item = watcher::Result<Event<Watched>>> + Send {
+) -> impl Stream<Item = ObjectRef<Watched>> + Send {
     let api: Api<Watched> = scope.api(&context.client);
     let trouble = Trouble::default();
     let mut known = Some(known);
+    let mut changes = Changes::default();
     watcher(api, watcher::Config::default())
         .modify(|resource| strip(resource.meta_mut()))
         .default_backoff()
         .reflect(writer)
-        .filter(move |event| {
-            match event {
+        .flat_map(move |event| {
+            let changed = match event {
                 Ok(event) => {
                     trouble.is_over();
-                    note_resource(event, &scope, &reader, &context);
+                    note_resource(&event, &scope, &reader, &context);
                     if let Some(known) = known.take_if(|_| matches!(event, Event::InitDone)) {
                         let _ = known.send(());
                     }
+                    changes.note(&event)
                 }
-                Err(error) => trouble.tell(explain_watch(error, "clientcertificaterefs", &scope)),
-            }
-            // The controller would hold back everything else for an error; it has been told and is tried again.
-            future::ready(event.is_ok())
+                Err(error) => {
+                    trouble.tell(explain_watch(&error, "clientcertificaterefs", &scope));
+                    Vec::new()
+                }
+            };
+            stream::iter(changed).map(|resource| ObjectRef::new(&resource.name).within(&resource.namespace))
         })
 }
 
@@ -150,10 +156,6 @@ fn note_resource<G>(event: &Event<Watched>, scope: &Scope, reader: &Store<Watche
         }
     };
     context.index.wake(woken);
-}
-
-fn name_of(resource: &impl ResourceExt) -> ResourceName {
-    ResourceName::new(&resource.namespace().unwrap_or_default(), &resource.name_any())
 }
 
 /// Watches the targets of a scope in a task of its own. The future ends when they are all known for the first time.
@@ -250,7 +252,7 @@ fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> Strin
 fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
     let place = scope.describe();
     match error {
-        kube::Error::Api(status) if status.code == 404 => format!(
+        kube::Error::Api(status) if status.code == 404 => str::to_owned(
             "the CustomResourceDefinition of ClientCertificateRef is not installed: apply deploy/crd.yaml, or the output of `client-certificate-operator crd`; waiting for it"
         ),
         kube::Error::Api(status) if status.code == 403 => format!(

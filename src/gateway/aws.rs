@@ -8,7 +8,7 @@ mod request;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -37,21 +37,28 @@ const MAX_CLIENTS: usize = 128;
 
 /// [`Gateway`] over HTTPS and Signature Version 4.
 pub struct AwsGateway {
-    base: SdkConfig,
+    sdk: Mutex<Sdk>,
+    from_environment: bool,
     timeouts: TimeoutConfig,
-    clients: Mutex<HashMap<String, Client>>,
     observer: Observer,
 }
+
+/// The SDK as it was configured last, and its clients by region.
+struct Sdk {
+    base: SdkConfig,
+    clients: HashMap<String, Client>,
+    loaded: Instant,
+}
+
+/// Many calls that find no credentials at the same time look at the environment once.
+const RELOADS_APART: Duration = Duration::from_millis(500);
 
 impl AwsGateway {
     /// Reads the standard AWS environment: variables, profiles, web identity, container and instance roles, endpoint
     /// overrides, and the proxy variables, which the SDK's own HTTP client would ignore.
     pub async fn from_environment() -> Self {
-        let base = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(bounded::http_client(ProxyConfig::from_env()))
-            .load()
-            .await;
-        Self::new(base, CONNECT_TIMEOUT, ATTEMPT_TIMEOUT)
+        let gateway = Self::new(load().await, CONNECT_TIMEOUT, ATTEMPT_TIMEOUT);
+        Self { from_environment: true, ..gateway }
     }
 
     /// A gateway from settings given in code, which reads nothing from the environment: for tests.
@@ -64,7 +71,8 @@ impl AwsGateway {
             .connect_timeout(connect_timeout)
             .operation_attempt_timeout(attempt_timeout)
             .build();
-        Self { base, timeouts, clients: Mutex::default(), observer: Arc::new(|_, _, _| {}) }
+        let sdk = Sdk { base, clients: HashMap::new(), loaded: Instant::now() };
+        Self { sdk: Mutex::new(sdk), from_environment: false, timeouts, observer: Arc::new(|_, _, _| {}) }
     }
 
     /// Has every call reported, for metrics.
@@ -75,31 +83,49 @@ impl AwsGateway {
 
     /// The region that the environment or the profile names, for resources that name none.
     pub fn default_region(&self) -> Option<String> {
-        self.base.region().map(ToString::to_string)
+        self.sdk().base.region().map(ToString::to_string)
     }
 
     /// Looks for credentials once, so that a missing role is one clear line at the start instead of a riddle later.
     pub async fn check_credentials(&self) -> Result<(), String> {
-        let Some(provider) = self.base.credentials_provider() else {
+        let Some(provider) = self.sdk().base.credentials_provider() else {
             return Err("no source of AWS credentials is configured".into());
         };
         match provider.provide_credentials().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(format!("no AWS credentials: {}", errors::chain(&error))),
+            // The SDK tells what it tried in lines of a list.
+            Err(error) => {
+                let tried: Vec<_> = errors::chain(&error).split_whitespace().map(str::to_owned).collect();
+                Err(format!("no AWS credentials: {}", tried.join(" ")))
+            }
+        }
+    }
+
+    fn sdk(&self) -> MutexGuard<'_, Sdk> {
+        self.sdk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The SDK reads profiles once and remembers that there were none: credentials that came since are found by a new
+    /// look at the environment alone.
+    async fn look_for_credentials_again(&self) {
+        let is_recent = self.sdk().loaded.elapsed() < RELOADS_APART;
+        if self.from_environment && !is_recent {
+            let base = load().await;
+            *self.sdk() = Sdk { base, clients: HashMap::new(), loaded: Instant::now() };
         }
     }
 
     fn client(&self, region: &str) -> Client {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(region) {
+        let mut sdk = self.sdk();
+        if let Some(client) = sdk.clients.get(region) {
             return client.clone();
         }
-        if clients.len() >= MAX_CLIENTS {
-            clients.clear();
+        if sdk.clients.len() >= MAX_CLIENTS {
+            sdk.clients.clear();
         }
         // The operator paces itself by `Retry-After`, which the SDK's retries do not read. These settings are for
         // API Gateway alone: the calls that fetch credentials keep the SDK's own.
-        let config = Config::from(&self.base)
+        let config = Config::from(&sdk.base)
             .to_builder()
             .region(Region::new(region.to_owned()))
             .retry_config(RetryConfig::disabled())
@@ -107,7 +133,7 @@ impl AwsGateway {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
         let client = Client::from_conf(config);
-        clients.insert(region.to_owned(), client.clone());
+        sdk.clients.insert(region.to_owned(), client.clone());
         client
     }
 
@@ -124,6 +150,9 @@ impl AwsGateway {
         (self.observer)(operation, code, elapsed);
         let Source { region, id } = source;
         debug!(operation, region, id, code, ?elapsed, "called API Gateway");
+        if code == errors::NO_CREDENTIALS {
+            self.look_for_credentials_again().await;
+        }
         result.map_err(|Failure { error, detail, .. }| {
             if let GatewayError::AccessDenied(Denial::NotAuthorized) = error {
                 warn!(operation, region, id, detail, "API Gateway denied the call");
@@ -133,6 +162,11 @@ impl AwsGateway {
             error
         })
     }
+}
+
+async fn load() -> SdkConfig {
+    let http = bounded::http_client(ProxyConfig::from_env());
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
 }
 
 impl Gateway for AwsGateway {

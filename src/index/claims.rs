@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-use super::ResourceName;
 use crate::api::ClientCertificateRef;
+use crate::api::ResourceName;
 use crate::conditions::{ConditionType, Reason, find, has_reason, is_true};
 use crate::description::Claim;
 use crate::gateway::Source;

@@ -3,9 +3,10 @@
 //! The watch brings no content. A version that we wrote, or have looked at, has known content; any other version means
 //! that somebody else wrote, and has to be looked at.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::{ResourceName, Scope};
+use super::Scope;
+use crate::api::ResourceName;
 use crate::api::TargetRef;
 use crate::memory::is_older;
 use crate::target::{Target, TargetContent, TargetMeta};
@@ -28,6 +29,36 @@ type Key = (String, TargetRef);
 pub struct Targets {
     entries: HashMap<Key, Entry>,
     by_owner: HashMap<ResourceName, BTreeSet<TargetRef>>,
+    gone: Gone,
+}
+
+/// The objects that went last. The watch can tell of a deletion before the answer to an earlier request is there, and
+/// what that answer tells must not be taken for an object that is there.
+#[derive(Debug, Default)]
+struct Gone {
+    versions: HashMap<Key, String>,
+    order: VecDeque<Key>,
+}
+
+impl Gone {
+    /// Far more than there are requests under way.
+    const MOST: usize = 1024;
+
+    fn note(&mut self, key: Key, version: String) {
+        if self.versions.insert(key.clone(), version).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.versions.remove(&oldest);
+        }
+    }
+
+    /// Whether an object of this version is known to be gone.
+    fn covers(&self, key: &Key, version: &str) -> bool {
+        self.versions.get(key).is_some_and(|gone| version == gone || is_older(Some(version), gone))
+    }
 }
 
 #[derive(Debug)]
@@ -83,7 +114,11 @@ impl Targets {
         match self.entries.get(&key) {
             // It was made anew since, by us.
             Some(entry) if is_older(Some(&meta.resource_version), &entry.meta.resource_version) => Vec::new(),
-            _ => self.take(&key).and_then(|entry| owner(&entry.meta)).into_iter().collect(),
+            _ => {
+                let woken = self.take(&key).and_then(|entry| owner(&entry.meta));
+                self.gone.note(key, meta.resource_version.clone());
+                woken.into_iter().collect()
+            }
         }
     }
 
@@ -95,7 +130,9 @@ impl Targets {
             return;
         }
         let known = self.entries.get(&key).map(|entry| entry.meta.resource_version.as_str());
-        if known.is_some_and(|known| is_older(Some(&target.meta.resource_version), known)) {
+        if known.is_some_and(|known| is_older(Some(&target.meta.resource_version), known))
+            || self.gone.covers(&key, &target.meta.resource_version)
+        {
             return;
         }
         self.take(&key);
@@ -190,6 +227,22 @@ mod tests {
         assert_eq!(targets.get("backends", &target("payments", "5").meta.target), Known::Nothing);
         targets.learn(target("payments", "8"));
         assert_eq!(targets.remove(&target("payments", "7").meta), []);
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_deletion_is_not_taken_for_an_object() {
+        let mut targets = Targets::default();
+        let written = target("payments", "6");
+        targets.apply(written.meta.clone());
+        assert_eq!(targets.remove(&target("payments", "7").meta), [name("payments")]);
+        targets.learn(written.clone());
+        assert_eq!(targets.get("backends", &written.meta.target), Known::Nothing);
+        targets.learn(target("payments", "8"));
+        assert_ne!(targets.get("backends", &written.meta.target), Known::Nothing);
+
+        let many = |n: usize| target(&format!("t{n}"), "7").meta;
+        (0..3 * Gone::MOST).for_each(|n| drop(targets.remove(&many(n))));
+        assert!(targets.gone.order.len() == Gone::MOST && targets.gone.versions.len() == Gone::MOST);
     }
 
     #[test]

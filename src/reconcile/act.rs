@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 
-use super::{Action, Context};
+use super::{Action, Context, Done, FIELD_MANAGER, Outcome};
 use crate::error::ClusterFailure;
 use crate::gateway::{ClientCertificate, Gateway, GatewayError, Outage, Source};
 use crate::target::{Desired, Marks, Target, TargetMeta};
@@ -18,30 +18,6 @@ use crate::text;
 
 /// How long an update of a description may go on after the process was asked to stop.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// What became of an action.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// The action.
-    pub action: Action,
-    /// What became of it.
-    pub done: Done,
-}
-
-/// What became of an action.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Done {
-    /// The cluster took the write.
-    Written,
-    /// The cluster refused the write.
-    NotWritten(ClusterFailure),
-    /// API Gateway took the update, and holds this description.
-    Described(String),
-    /// API Gateway refused the update.
-    NotDescribed(GatewayError),
-    /// Not tried, because the target is not right yet.
-    Skipped,
-}
 
 /// Runs the actions. Those on earlier targets wait for the target itself, and are left out when it fails.
 pub async fn act<G: Gateway>(actions: &[Action], context: &Context<G>) -> Vec<Outcome> {
@@ -113,14 +89,14 @@ async fn create<G>(desired: &Desired, context: &Context<G>) -> Result<(), Cluste
     let marks = desired.merge(None);
     let secret = secret(desired, marks, None);
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &desired.namespace);
-    let created = secrets.create(&PostParams::default(), &secret).await;
+    let created = secrets.create(&write_params(), &secret).await;
     learn(created.map_err(|error| classify(&error, "create"))?, context);
     Ok(())
 }
 
 async fn replace<G>(secret: Secret, desired: &Desired, context: &Context<G>) -> Result<(), ClusterFailure> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &desired.namespace);
-    let replaced = secrets.replace(&desired.target.name, &PostParams::default(), &secret).await;
+    let replaced = secrets.replace(&desired.target.name, &write_params(), &secret).await;
     match replaced.map_err(|error| classify(&error, "update")) {
         Ok(replaced) => learn(replaced, context),
         Err(failure) => {
@@ -168,7 +144,7 @@ async fn release<G>(current: &TargetMeta, context: &Context<G>) -> Result<(), Cl
     secret.metadata.annotations = Some(marks.annotations);
     secret.metadata.owner_references = Some(marks.owner_references);
     secret.metadata.managed_fields = None;
-    let replaced = secrets.replace(name, &PostParams::default(), &secret).await;
+    let replaced = secrets.replace(name, &write_params(), &secret).await;
     learn(replaced.map_err(|error| classify(&error, "update"))?, context);
     Ok(())
 }
@@ -207,6 +183,10 @@ fn secret(desired: &Desired, marks: Marks, current: Option<&TargetMeta>) -> Secr
         data: Some(desired.data.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect()),
         ..Secret::default()
     }
+}
+
+fn write_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn learn<G>(secret: Secret, context: &Context<G>) {

@@ -117,10 +117,10 @@ fn note_outcomes(
     let refresh = resource.refresh_interval();
     for outcome in outcomes {
         match (&outcome.action, &outcome.done) {
-            (Action::CreateTarget { cause, .. } | Action::ReplaceTarget { cause, .. }, Done::Written) => {
-                if cause.is_repair() {
-                    memory.repairs.record(now.tick);
-                }
+            (Action::CreateTarget { cause, .. } | Action::ReplaceTarget { cause, .. }, Done::Written)
+                if cause.is_repair() =>
+            {
+                memory.repairs.record(now.tick);
             }
             (Action::SetDescription { .. }, Done::Described(holds)) => {
                 memory.description.sent(Ok(holds), refresh, now.tick, jitter);

@@ -4,142 +4,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 
-use super::Observation;
+use super::{Action, Cause, DescriptionVerdict, Observation, Plan, TargetVerdict};
 use crate::api::ClientCertificateRef;
 use crate::certificate::Certificate;
 use crate::conditions::Reason;
 use crate::description::{Claim, Verdict};
-use crate::error::{ClusterFailure, ReadFailure};
-use crate::gateway::Source;
 use crate::memory::Memory;
 use crate::reading::Answer;
-use crate::settings::{Now, Settings, Tick};
-use crate::target::{Desired, Marks, Ownership, Target, TargetMeta, obstacle_to_adoption, ownership, render};
-
-/// One effect on the outside, as a plain value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Create the target; somebody else's comes first.
-    CreateTarget {
-        /// What to create.
-        desired: Desired,
-        /// Whether it was there before.
-        cause: Cause,
-    },
-    /// Replace the target, if it is still the one that was looked at.
-    ReplaceTarget {
-        /// The object that was looked at.
-        current: TargetMeta,
-        /// Its content from now on.
-        desired: Desired,
-        /// Its metadata from now on.
-        marks: Marks,
-        /// Whether it is immutable, which a change of its metadata has to repeat.
-        immutable: bool,
-        /// Why.
-        cause: Cause,
-    },
-    /// Delete an earlier target, if it is still the one that was looked at. Only once the target itself is right.
-    DeleteTarget {
-        /// The object that was looked at.
-        current: TargetMeta,
-    },
-    /// Take our marks off an earlier target, if it is still the one that was looked at. Only once the target itself is right.
-    ReleaseTarget {
-        /// The object that was looked at.
-        current: TargetMeta,
-    },
-    /// Write the description in API Gateway.
-    SetDescription {
-        /// Which certificate.
-        source: Source,
-        /// What API Gateway holds.
-        from: String,
-        /// What it should hold.
-        to: String,
-        /// Whether somebody had undone ours.
-        restores: bool,
-    },
-}
-
-/// Why a target is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// It was never there.
-    New,
-    /// It was there, and somebody deleted it.
-    Deleted,
-    /// Somebody changed it.
-    Changed,
-    /// Something else is wanted now.
-    Wanted,
-    /// It was somebody else's, or nobody's any more.
-    Adopted,
-}
-
-impl Cause {
-    /// Whether the write undoes what somebody did.
-    pub fn is_repair(self) -> bool {
-        matches!(self, Cause::Deleted | Cause::Changed)
-    }
-}
-
-/// What to do, and what to say where nothing can be done.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// The effects, in order.
-    pub actions: Vec<Action>,
-    /// How the target stands.
-    pub target: TargetVerdict,
-    /// How the description stands; `None` without one in the spec.
-    pub description: Option<DescriptionVerdict>,
-}
-
-/// How the target stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TargetVerdict {
-    /// As it should be, once the actions are done.
-    Desired {
-        /// What should be there.
-        digest: u64,
-    },
-    /// Something is in the way that only somebody else can remove.
-    Blocked {
-        /// In a word.
-        reason: Reason,
-        /// In a sentence.
-        message: String,
-    },
-    /// Somebody undoes every repair; the next one waits.
-    Held {
-        /// The next repair.
-        until: Tick,
-    },
-    /// There is no certificate to write, and the target still holds the one that the status tells of.
-    Kept,
-    /// There is no certificate to write, and the target does not hold one that we know.
-    Nothing,
-    /// It could not be looked at.
-    Unseen(ClusterFailure),
-}
-
-/// How the description stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum DescriptionVerdict {
-    /// It is this resource's to write.
-    Mine(Verdict),
-    /// It is an older resource's.
-    Theirs {
-        /// `namespace/name` of it.
-        owner: String,
-        /// Whether it asks for the same text.
-        same_text: bool,
-    },
-    /// The operator may not write descriptions, and API Gateway holds another one.
-    NotAllowed,
-    /// What API Gateway holds is not known.
-    Unread(ReadFailure),
-}
+use crate::settings::{Now, Settings};
+use crate::target::{Desired, Ownership, Target, TargetMeta, is_made_of, obstacle_to_adoption, ownership, render};
 
 /// Decides.
 pub fn decide(
@@ -184,7 +57,7 @@ fn decide_target(
                 message: format!("{} is being deleted; it is made anew once it is gone", describe(&desired)),
             };
         }
-        Some(target) => match replacement(resource, target, desired, observation.owner_exists, memory) {
+        Some(target) => match replacement(resource, target, desired, observation.owner_exists, answer, memory) {
             Ok(action) => action,
             Err((reason, message)) => return TargetVerdict::Blocked { reason, message },
         },
@@ -225,12 +98,12 @@ fn certificate_to_mirror<'a>(
     }
 }
 
-/// Whether an object still holds the certificate that the status tells of.
+/// Whether an object still holds the certificates that the status tells of, and nothing else.
 fn still_holds(target: &Target, resource: &ClientCertificateRef, owner_exists: bool) -> bool {
-    let recorded =
-        resource.status.as_ref().and_then(|status| status.certificates.first()?.sha256_fingerprint.as_deref());
-    let held = target.content.fingerprint.map(|fingerprint| fingerprint.to_string());
-    ownership(&target.meta, resource, owner_exists) == Ownership::Ours && held.is_some() && held.as_deref() == recorded
+    let recorded = resource.status.as_ref().map(|status| status.certificates.as_slice()).unwrap_or_default();
+    let recorded: Option<Vec<&str>> = recorded.iter().map(|held| held.sha256_fingerprint.as_deref()).collect();
+    ownership(&target.meta, resource, owner_exists) == Ownership::Ours
+        && recorded.is_some_and(|recorded| is_made_of(&target.content, resource, &recorded))
 }
 
 fn cause_of_absence(resource: &ClientCertificateRef) -> Cause {
@@ -244,11 +117,12 @@ fn replacement(
     target: &Target,
     desired: Desired,
     owner_exists: bool,
+    answer: Option<&Answer>,
     memory: &Memory,
 ) -> Result<Option<Action>, (Reason, String)> {
     let name = describe(&desired);
     let cause = match ownership(&target.meta, resource, owner_exists) {
-        Ownership::Ours if was_as_written(resource, &desired, memory) => Cause::Changed,
+        Ownership::Ours if was_as_written(resource, &desired, answer, memory) => Cause::Changed,
         Ownership::Ours => Cause::Wanted,
         Ownership::Free => Cause::Adopted,
         Ownership::OwnedBy(other) => {
@@ -303,12 +177,21 @@ fn replacement(
 
 /// Whether the target was last written with just what is desired, so that a difference is somebody else's doing. After
 /// a restart the status has to tell.
-fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, memory: &Memory) -> bool {
+fn was_as_written(
+    resource: &ClientCertificateRef,
+    desired: &Desired,
+    answer: Option<&Answer>,
+    memory: &Memory,
+) -> bool {
     if let Some(written) = memory.written {
         return written == digest(desired);
     }
     let Some(status) = &resource.status else { return false };
-    status.observed_generation == resource.generation() && status.target.as_ref() == Some(&desired.target)
+    let recorded = status.certificates.first().and_then(|held| held.sha256_fingerprint.as_deref());
+    let wanted = answer.map(|answer| answer.certificate.main().fingerprint.to_string());
+    status.observed_generation == resource.generation()
+        && status.target.as_ref() == Some(&desired.target)
+        && recorded == wanted.as_deref()
 }
 
 /// An earlier target goes with Delete, if it is known to be of this resource's own life, and loses its marks otherwise.
@@ -364,3 +247,6 @@ fn digest(desired: &Desired) -> u64 {
     desired.owner.as_ref().map(|owner| &owner.uid).hash(&mut hash);
     hash.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,14 +7,14 @@ use tracing::{debug, warn};
 
 use super::{Context, Observation, act};
 use crate::api::ClientCertificateRef;
-use crate::conditions::{ConditionType, find, is_false, is_true};
+use crate::api::ResourceName;
+use crate::conditions::{ConditionType, is_false};
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::{Gateway, Source};
-use crate::index::{Known, ResourceName};
+use crate::index::Known;
 use crate::memory::Memory;
 use crate::reading::{Answer, source_of};
-use crate::settings::Tick;
 use crate::target::{Target, is_controlled_by_another};
 
 /// Gathers what is. `None` where the process was asked to stop, or the resource is on its way out.
@@ -24,8 +24,8 @@ pub async fn observe<G: Gateway>(
     memory: &mut Memory,
 ) -> Option<Observation> {
     let source = source_of(resource, &context.settings);
-    memory.description.want(resource.spec.description.as_deref());
-    let read = read_if_due(resource, &source, context, memory);
+    let claim_before = claim(resource, &source, context);
+    let read = read_if_due(resource, &source, &claim_before, context, memory);
     let (read, target) = tokio::join!(read, look_at_target(resource, context));
     let Read::Done { description_undone } = read else { return None };
     if was_deleted(resource, &target) && is_on_its_way_out(resource, context).await {
@@ -34,12 +34,16 @@ pub async fn observe<G: Gateway>(
     let name = ResourceName::new(resource.namespace(), resource.name());
     let mut leftovers = context.index.targets().others_of(&name, &resource.target_ref());
     leftovers.retain(|leftover| !is_controlled_by_another(leftover, resource));
-    let claim = match &source {
-        Ok(source) => context.index.claims().decide(resource, source),
-        Err(_) => Claim::Mine,
-    };
+    let claim = claim(resource, &source, context);
     let owner_exists = owner_exists(resource, &target, context);
     Some(Observation { source, target, owner_exists, leftovers, claim, description_undone })
+}
+
+fn claim<G>(resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>, context: &Context<G>) -> Claim {
+    match source {
+        Ok(source) => context.index.claims().decide(resource, source),
+        Err(_) => Claim::Mine,
+    }
 }
 
 enum Read {
@@ -50,24 +54,12 @@ enum Read {
 async fn read_if_due<G: Gateway>(
     resource: &ClientCertificateRef,
     source: &Result<Source, ReadFailure>,
+    claim: &Claim,
     context: &Context<G>,
     memory: &mut Memory,
 ) -> Read {
-    let now = context.now().tick;
-    let spec_changed = memory.generation != resource.generation();
-    let forced = memory.refresh_pending(resource) && memory.reading.next_forced() <= now;
-    if spec_changed || forced {
-        memory.reading.reset_failures();
-        memory.description.reset_failures();
-    }
-    // Lifting a suspension changes the spec, so it needs no rule of its own here.
-    if !spec_changed && !forced && memory.reading.next(source) > now {
+    if !memory.begin_read(resource, source, claim, context.now().tick) {
         return Read::Done { description_undone: false };
-    }
-    let first_of_process = memory.generation.is_none();
-    memory.generation = resource.generation();
-    if let Some(value) = resource.refresh_requested() {
-        memory.handled_refresh = Some(value.to_owned());
     }
     let came = match source {
         Err(failure) => Err(failure.clone()),
@@ -83,12 +75,7 @@ async fn read_if_due<G: Gateway>(
         }
     };
     log_read(resource, source, &came);
-    let now = context.now().tick;
-    if first_of_process && was_synced(resource) {
-        memory.description.was_in_place();
-    }
-    let description_undone = came.as_ref().is_ok_and(|answer| memory.description.found(&answer.description, now));
-    memory.reading.record(source.clone(), came, resource.refresh_interval(), now, fastrand::f64());
+    let description_undone = memory.end_read(resource, source, came, context.now().tick, fastrand::f64());
     Read::Done { description_undone }
 }
 
@@ -100,14 +87,6 @@ fn log_read(resource: &ClientCertificateRef, source: &Result<Source, ReadFailure
             warn!(namespace, name, "could not read the certificate: {}", failure.explain(source.as_ref().ok()));
         }
     }
-}
-
-/// Whether the status says that API Gateway held the description that the spec still asks for.
-fn was_synced(resource: &ClientCertificateRef) -> bool {
-    let Some(status) = &resource.status else { return false };
-    is_true(&status.conditions, ConditionType::DescriptionSynced)
-        && find(&status.conditions, ConditionType::DescriptionSynced)
-            .is_some_and(|condition| condition.observed_generation == resource.generation())
 }
 
 /// Looks at the target: in the index where its content is known, else in the cluster.
@@ -180,20 +159,5 @@ pub fn owner_exists<G>(
             target.meta.owner_name().is_some_and(|owner| context.index.has_resource(resource.namespace(), owner))
         }
         Ok(None) | Err(_) => false,
-    }
-}
-
-impl Memory {
-    /// Whether the refresh annotation has a value that was not acted on.
-    pub fn refresh_pending(&self, resource: &ClientCertificateRef) -> bool {
-        let recorded = resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref());
-        let handled = self.handled_refresh.as_deref().or(recorded);
-        resource.refresh_requested().is_some_and(|value| handled != Some(value))
-    }
-
-    /// When to read next: as the last answer or failure says, sooner where a forced read is pending.
-    pub fn next_read(&self, resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>) -> Tick {
-        let next = self.reading.next(source);
-        if self.refresh_pending(resource) { next.min(self.reading.next_forced()) } else { next }
     }
 }

@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use super::FIELD_MANAGER;
 use super::conclude::{Event, Events};
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, Finding, Reason, set};
 use crate::memory::{Memory, Published};
-
-const COMPONENT: &str = "client-certificate-operator";
 
 /// Why a status could not be written.
 #[derive(Debug, Error)]
@@ -36,7 +35,7 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher; events name the host, which in a pod is the pod.
     pub fn new(client: Client) -> Self {
-        Publisher { recorder: Recorder::new(client.clone(), Reporter::from(COMPONENT)), client }
+        Publisher { recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)), client }
     }
 
     /// Writes the status if it differs from the one that the resource has, and tells the events.
@@ -77,7 +76,7 @@ impl Publisher {
             }
         }
         let resources: Api<ClientCertificateRef> = Api::namespaced(self.client.clone(), resource.namespace());
-        match resources.patch_status(resource.name(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match resources.patch_status(resource.name(), &patch_params(), &Patch::Merge(&patch)).await {
             Ok(written) => {
                 let resource_version = written.metadata.resource_version.unwrap_or_default();
                 memory.published = Some(Published { resource_version, status });
@@ -136,7 +135,7 @@ impl Publisher {
             return Ok(());
         }
         let patch = json!({ "metadata": { "uid": meta.uid }, "status": status });
-        let written = resources.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        let written = resources.patch_status(name, &patch_params(), &Patch::Merge(&patch)).await;
         written.map_err(|source| Error { source })?;
         let event = Event { is_warning: true, reason: Reason::InvalidSpec.to_string(), action: "Read", note: message };
         let reference = ObjectReference {
@@ -150,6 +149,10 @@ impl Publisher {
         self.tell(&[event], &reference).await;
         Ok(())
     }
+}
+
+fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// How long to wait after the status could not be written.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use super::{Applied, Marks, TargetMeta, is_our_kind};
+use super::{Applied, Marks, TargetContent, TargetMeta, is_our_kind};
 use crate::api::{
     APPLIED_ANNOTATION, ClientCertificateRef, Content, DeletionPolicy, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, Preset,
     TargetRef,
 };
-use crate::certificate::{Block, Certificate};
+use crate::certificate::{Block, Certificate, Fingerprint};
 
 /// The target as it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +90,22 @@ fn keys(resource: &ClientCertificateRef) -> Vec<(String, Content)> {
     vec![(key.to_owned(), Content::Bundle)]
 }
 
+/// Whether an object holds what the resource asks for, made of certificates that are known by their fingerprints alone:
+/// every key, no other key, and in each nothing but these certificates.
+pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fingerprints: &[&str]) -> bool {
+    let wanted = keys(resource);
+    let holds = |key: &String, found: &[Fingerprint]| {
+        let Some((_, content)) = wanted.iter().find(|(name, _)| name == key) else { return false };
+        let expected = match content {
+            Content::Bundle => fingerprints,
+            Content::Active => &fingerprints[..fingerprints.len().min(1)],
+        };
+        !found.is_empty() && found.iter().map(Fingerprint::to_string).eq(expected.iter().copied())
+    };
+    wanted.len() == content.keys.len()
+        && content.keys.iter().zip(&content.certificates).all(|(key, found)| holds(key, found))
+}
+
 fn owner_reference(resource: &ClientCertificateRef) -> OwnerReference {
     OwnerReference {
         api_version: format!("{GROUP}/v1alpha1"),
@@ -147,7 +163,7 @@ impl Desired {
 mod tests {
     use super::*;
     use crate::api::Target as TargetSpec;
-    use crate::fixtures::{OTHER_PEM, PEM, PEM_NOT_AFTER, resource};
+    use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, resource};
     use crate::target::TargetContent;
     use k8s_openapi::ByteString;
     use k8s_openapi::api::core::v1::Secret;
@@ -261,7 +277,19 @@ mod tests {
         for data in [&[("ca.crt", OTHER_PEM)][..], &[("ca.crt", PEM), ("more", "")], &[("ca.cr", PEM)], &[]] {
             assert!(!TargetContent::of_secret(&secret(data)).holds(&desired), "{data:?}");
         }
-        let fingerprint = TargetContent::of_secret(&secret(&[("a", "x"), ("ca.crt", PEM)])).fingerprint;
-        assert_eq!(fingerprint, Some(Certificate::parse(PEM).unwrap().main().fingerprint));
+        let made_of =
+            |data| is_made_of(&TargetContent::of_secret(&secret(data)), &resource("payments"), &[PEM_FINGERPRINT]);
+        assert!(made_of(&[("ca.crt", PEM)]));
+        let appended = format!("{PEM}{OTHER_PEM}");
+        for data in [
+            &[("ca.crt", appended.as_str())][..],
+            &[("ca.crt", OTHER_PEM)],
+            &[("ca.crt", "")],
+            &[("ca.crt", PEM), ("more", PEM)],
+            &[("tls.crt", PEM)],
+            &[],
+        ] {
+            assert!(!made_of(data), "{data:?}");
+        }
     }
 }

@@ -1,12 +1,19 @@
 //! Integration tests: one binary, so that they share one control plane.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // here a broken assumption is a failed test
 
+mod architecture;
 mod aws_gateway;
 mod contract;
+mod description;
 mod emulator;
+mod faults;
 mod fixture;
+mod gateway_errors;
 mod generated;
 mod harness;
+mod process;
+mod resilience;
 mod schema;
+mod small_world;
 mod status;
 mod targets;

@@ -16,6 +16,9 @@ use serde::Deserialize;
 use crate::gateway::{Denial, GatewayError, Outage};
 use crate::text::stable;
 
+/// What a call is counted under that could not be signed.
+pub(super) const NO_CREDENTIALS: &str = "credentials";
+
 /// A failed call.
 pub(super) struct Failure {
     /// What the caller gets.
@@ -53,7 +56,7 @@ pub(super) fn classify<E: Error + Send + Sync + 'static>(error: SdkError<E, Http
 
 fn unanswered<E: Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse>) -> Failure {
     if find::<CredentialsError>(error).is_some() {
-        return Failure::outage(Outage::NoCredentials, "credentials");
+        return Failure::outage(Outage::NoCredentials, NO_CREDENTIALS);
     }
     match error {
         SdkError::TimeoutError(_) => Failure::outage(Outage::TimedOut, "timeout"),

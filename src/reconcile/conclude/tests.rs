@@ -1,1 +1,294 @@
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::conditions::{Is, find};
+use crate::description::Claim;
+use crate::error::ReadFailure;
+use crate::fixtures::{PEM, PEM_NOT_AFTER, certificate, resource, secret_of};
+use crate::gateway::{Denial, GatewayError, Outage, Source};
+use crate::reading::{Answer, source_of};
+use crate::reconcile::decide;
+use crate::target::Target;
+
+/// A resource, what is remembered of it, and the object in its target's place: enough for passes without any I/O.
+struct World {
+    resource: ClientCertificateRef,
+    memory: Memory,
+    target: Option<Target>,
+    claim: Claim,
+    now: Now,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut resource = resource("payments");
+        resource.metadata.generation = Some(3);
+        let now = Now { wall: "2026-11-24T07:16:00Z".parse().unwrap(), tick: Tick::from_secs(1000) };
+        World { memory: Memory::new(&resource), resource, target: None, claim: Claim::Mine, now }
+    }
+
+    fn read(&mut self, outcome: Result<&str, GatewayError>) -> &mut Self {
+        let source = Source { region: "us-east-1".into(), id: self.resource.spec.client_certificate_id.clone() };
+        let outcome = match outcome {
+            Ok(pem) => Answer::check(&source, certificate(&source.id, pem), self.now.wall),
+            Err(error) => Err(ReadFailure::Gateway(error)),
+        };
+        self.memory.reading.record(Ok(source), outcome, Duration::from_secs(300), self.now.tick, 0.5);
+        self
+    }
+
+    /// A pass whose writes are answered by `answer`; successful ones are carried out.
+    fn pass_with(&mut self, answer: impl Fn(&Action) -> Done) -> Conclusion {
+        let settings = Settings {
+            default_region: Some("us-east-1".into()),
+            expiring_within: Duration::from_secs(30 * 24 * 3600),
+            manage_descriptions: true,
+        };
+        self.memory.generation = self.resource.generation();
+        self.memory.description.want(self.resource.spec.description.as_deref());
+        let observation = Observation {
+            source: source_of(&self.resource, &settings),
+            target: Ok(self.target.clone()),
+            owner_exists: true,
+            leftovers: vec![],
+            claim: self.claim.clone(),
+            description_undone: false,
+        };
+        let plan = decide(&self.resource, &observation, &self.memory, &settings, self.now);
+        let outcomes: Vec<Outcome> =
+            plan.actions.iter().map(|action| Outcome { action: action.clone(), done: answer(action) }).collect();
+        for outcome in &outcomes {
+            if let (Action::CreateTarget { desired, .. } | Action::ReplaceTarget { desired, .. }, Done::Written) =
+                (&outcome.action, &outcome.done)
+            {
+                self.target = Some(Target::of_secret(secret_of(desired)));
+            }
+        }
+        let conclusion =
+            conclude(&self.resource, &observation, &plan, &outcomes, &mut self.memory, &settings, self.now, 0.5);
+        self.resource.status = Some(conclusion.status.clone());
+        conclusion
+    }
+
+    fn pass(&mut self) -> Conclusion {
+        self.pass_with(|action| match action {
+            Action::SetDescription { to, .. } => Done::Described(to.clone()),
+            _ => Done::Written,
+        })
+    }
+
+    fn later(&mut self, wait: Duration) -> &mut Self {
+        self.now.tick += wait;
+        self.now.wall += SignedDuration::try_from(wait).unwrap();
+        self
+    }
+
+    /// `Type=Status Reason` of a condition, empty where it is absent.
+    fn condition(&self, type_: ConditionType) -> String {
+        let conditions = &self.resource.status.as_ref().unwrap().conditions;
+        find(conditions, type_).map(|c| format!("{} {}", c.status, c.reason)).unwrap_or_default()
+    }
+
+    fn ready(&self) -> String {
+        self.condition(ConditionType::Ready)
+    }
+}
+
+fn reasons(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.reason.as_str()).collect()
+}
+
+fn denied() -> GatewayError {
+    GatewayError::AccessDenied(Denial::NotAuthorized)
+}
+
+fn down() -> GatewayError {
+    GatewayError::Unavailable { outage: Outage::Connection, retry_after: None }
+}
+
+#[test]
+fn a_first_good_pass_is_ready_and_tells_one_event() {
+    let mut world = World::new();
+    let conclusion = world.read(Ok(PEM)).pass();
+    assert_eq!(world.ready(), "True Mirrored");
+    assert_eq!(world.condition(ConditionType::CertificateRead), "True Read");
+    assert_eq!(world.condition(ConditionType::TargetWritten), "True Written");
+    assert_eq!(world.condition(ConditionType::Expiring), "False EndsLater");
+    for absent in [ConditionType::DescriptionSynced, ConditionType::Stalled, ConditionType::Suspended] {
+        assert_eq!(world.condition(absent), "", "{absent}");
+    }
+    assert_eq!(reasons(&conclusion.events.done), ["TargetCreated"]);
+    assert_eq!(conclusion.events.changed, []);
+    let status = conclusion.status;
+    assert_eq!(status.target, Some(world.resource.target_ref()));
+    assert_eq!(status.certificates[0].id, "9ao60f");
+    assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(3)));
+    let next = conclusion.next_look.unwrap();
+    assert!(next >= Duration::from_secs(270) && next <= Duration::from_secs(300), "{next:?}");
+}
+
+#[test]
+fn a_second_pass_says_the_same_and_nothing_more() {
+    let mut world = World::new();
+    let first = world.read(Ok(PEM)).pass();
+    let second = world.later(Duration::from_secs(280)).read(Ok(PEM)).pass();
+    assert_eq!(first.status, second.status);
+    assert_eq!(second.events, Events::default());
+}
+
+#[test]
+fn only_a_passing_failure_leaves_a_resource_ready() {
+    let bad_request = GatewayError::BadRequest { message: "no".into() };
+    for (error, ready, stalled) in [
+        (GatewayError::Throttled { retry_after: None }, "True Mirrored", ""),
+        (down(), "True Mirrored", ""),
+        (denied(), "False AccessDenied", ""),
+        (GatewayError::NotFound, "False NotFound", ""),
+        (bad_request, "False BadRequest", "True BadRequest"),
+    ] {
+        let mut world = World::new();
+        world.read(Ok(PEM)).pass();
+        let conclusion = world.later(Duration::from_secs(280)).read(Err(error.clone())).pass();
+        assert_eq!(world.ready(), ready, "{error}");
+        assert_eq!(world.condition(ConditionType::Stalled), stalled, "{error}");
+        assert_eq!(world.condition(ConditionType::TargetWritten), "True Written", "{error}");
+        assert_eq!(conclusion.status.certificates.len(), 1, "last good kept");
+        assert_eq!(conclusion.events.done, []);
+        assert_eq!(reasons(&conclusion.events.changed), [error.reason().to_string()]);
+        let again = world.later(Duration::from_secs(60)).read(Err(error)).pass();
+        assert_eq!((again.status, again.events), (conclusion.status, Events::default()), "told and written once");
+    }
+}
+
+#[test]
+fn without_a_good_answer_the_reason_is_what_the_read_says() {
+    for (error, ready) in [(down(), "False Unavailable"), (denied(), "False AccessDenied")] {
+        let mut world = World::new();
+        world.read(Err(error)).pass();
+        assert_eq!(world.ready(), ready);
+        assert_eq!(world.condition(ConditionType::TargetWritten), "Unknown NoCertificate");
+        assert_eq!(world.condition(ConditionType::Expiring), "");
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_certificate_keeps_the_last_good_target_and_is_final() {
+    let mut world = World::new();
+    world.read(Ok(PEM)).pass();
+    world.later(Duration::from_secs(280)).read(Ok("testcert-123")).pass();
+    assert_eq!(world.ready(), "False InvalidCertificate");
+    assert_eq!(world.condition(ConditionType::Stalled), "True InvalidCertificate");
+    assert!(world.target.is_some());
+}
+
+#[test]
+fn a_certificate_expires_on_time_and_the_target_stays() {
+    let mut world = World::new();
+    world.now.wall = PEM_NOT_AFTER.parse::<Timestamp>().unwrap() - SignedDuration::from_secs(100);
+    let conclusion = world.read(Ok(PEM)).pass();
+    assert_eq!(world.condition(ConditionType::Expiring), "True EndsSoon");
+    assert_eq!(reasons(&conclusion.events.changed), ["Expiring"]);
+    assert_eq!(world.ready(), "True Mirrored");
+    assert_eq!(conclusion.next_look, Some(Duration::from_secs(101)), "the timer stands at the end, not at the refresh");
+    let conclusion = world.later(Duration::from_secs(101)).pass();
+    assert_eq!(world.ready(), "False Expired");
+    assert_eq!(world.condition(ConditionType::Stalled), "True Expired");
+    assert_eq!(world.condition(ConditionType::TargetWritten), "True Written");
+    assert_eq!(conclusion.events.done, []);
+}
+
+#[test]
+fn another_id_is_not_ready_until_it_was_read() {
+    let mut world = World::new();
+    world.read(Ok(PEM)).pass();
+    world.resource.spec.client_certificate_id = "k2c0qe".into();
+    world.read(Err(down())).pass();
+    assert_eq!(world.ready(), "False Unavailable");
+    assert_eq!(world.resource.status.as_ref().unwrap().certificates[0].id, "9ao60f", "what the target holds");
+    world.read(Ok(PEM)).pass();
+    assert_eq!(world.ready(), "True Mirrored");
+}
+
+#[test]
+fn a_refused_write_is_told_once_and_tried_again_soon() {
+    let mut world = World::new();
+    let refuse = |_: &Action| Done::NotWritten(ClusterFailure::QuotaExceeded);
+    let conclusion = world.read(Ok(PEM)).pass_with(refuse);
+    assert_eq!(world.ready(), "False QuotaExceeded");
+    assert_eq!(world.condition(ConditionType::TargetWritten), "False QuotaExceeded");
+    assert_eq!(reasons(&conclusion.events.changed), ["QuotaExceeded"]);
+    assert_eq!(conclusion.status.target, None);
+    assert!(conclusion.next_look.unwrap() <= Duration::from_secs(2));
+    let again = world.pass_with(refuse);
+    assert_eq!((again.status, again.events), (conclusion.status, Events::default()));
+    world.pass();
+    assert_eq!(world.ready(), "True Mirrored");
+}
+
+#[test]
+fn a_description_never_changes_ready_and_a_refused_one_is_tried_again() {
+    let mut world = World::new();
+    world.resource.spec.description = Some("ours".into());
+    let refuse = |action: &Action| match action {
+        Action::SetDescription { .. } => Done::NotDescribed(denied()),
+        _ => Done::Written,
+    };
+    let conclusion = world.read(Ok(PEM)).pass_with(refuse);
+    assert_eq!(world.ready(), "True Mirrored");
+    assert_eq!(world.condition(ConditionType::DescriptionSynced), "False AccessDenied");
+    let message = &find(&conclusion.status.conditions, ConditionType::DescriptionSynced).unwrap().message;
+    assert!(
+        message.contains("apigateway:PATCH on arn:aws:apigateway:us-east-1::/clientcertificates/9ao60f"),
+        "{message}"
+    );
+    let wait = conclusion.next_look.unwrap();
+    assert!(wait >= Duration::from_secs(27) && wait <= Duration::from_secs(33), "{wait:?}");
+    let conclusion = world.later(wait).pass();
+    assert_eq!(world.condition(ConditionType::DescriptionSynced), "True Synced");
+    assert_eq!(reasons(&conclusion.events.done), ["DescriptionUpdated"]);
+    assert_eq!(conclusion.status.certificates[0].description.as_deref(), Some("ours"));
+
+    world.resource.spec.description = None;
+    world.pass();
+    assert_eq!(world.condition(ConditionType::DescriptionSynced), "");
+}
+
+#[test]
+fn a_younger_claim_says_whose_the_description_is() {
+    let mut world = World::new();
+    world.resource.spec.description = Some("ours".into());
+    for (same_text, expected) in [(true, "True SameAsOwner"), (false, "False OwnedByAnother")] {
+        world.claim = Claim::Theirs { owner: "backends/orders".into(), same_text };
+        let conclusion = world.read(Ok(PEM)).pass();
+        assert_eq!(world.condition(ConditionType::DescriptionSynced), expected);
+        assert_eq!(world.condition(ConditionType::Stalled), "", "it concerns the description alone");
+        assert!(
+            find(&conclusion.status.conditions, ConditionType::DescriptionSynced)
+                .unwrap()
+                .message
+                .contains("backends/orders")
+        );
+    }
+}
+
+#[test]
+fn suspending_keeps_what_was_said() {
+    let mut world = World::new();
+    world.read(Ok(PEM)).pass();
+    world.resource.spec.suspend = true;
+    world.resource.metadata.generation = Some(4);
+    let conclusion = suspended(&world.resource, world.now.wall);
+    assert_eq!((conclusion.status.observed_generation, conclusion.next_look), (Some(4), None));
+    world.resource.status = Some(conclusion.status);
+    assert_eq!(world.condition(ConditionType::Suspended), "True Suspended");
+    assert_eq!(world.ready(), "True Mirrored");
+    assert!(
+        find(&world.resource.status.as_ref().unwrap().conditions, ConditionType::Ready).unwrap().status
+            == Is::True.to_string()
+    );
+    world.resource.spec.suspend = false;
+    world.pass();
+    assert_eq!(world.condition(ConditionType::Suspended), "");
+}

@@ -187,6 +187,13 @@ impl Emulator {
         faults.into_iter().for_each(|fault| inner.script.push(fault));
     }
 
+    /// Puts other faults in the place of those that hit this certificate alone; none, to end them.
+    pub fn set_faults_of(&self, id: &str, faults: impl IntoIterator<Item = Fault>) {
+        let mut inner = self.state.lock();
+        inner.script.clear_of(id);
+        faults.into_iter().for_each(|fault| inner.script.push(fault.of(id)));
+    }
+
     /// Ends every fault.
     pub fn clear_faults(&self) {
         self.state.lock().script.clear();
@@ -213,11 +220,17 @@ impl Emulator {
         self.state.lock().peak
     }
 
+    /// The most calls about one certificate that were under way at once.
+    pub fn peak_of_one_certificate(&self) -> usize {
+        self.state.lock().peak_of_one
+    }
+
     /// Forgets the calls.
     pub fn clear_calls(&self) {
         let mut inner = self.state.lock();
         inner.calls.clear();
         inner.peak = 0;
+        inner.peak_of_one = 0;
     }
 
     /// Sends a well-signed request of the caller's own making.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::faults::{self, DropConnection};
+use super::faults::{self, DropConnection, FaultKind};
 use super::request_id;
 use super::sigv4::{self, Signed};
 use super::state::State;
@@ -36,6 +36,7 @@ pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Req
         return refuse((413, "RequestEntityTooLargeException", "Request Too Long".into()));
     };
     tokio::time::sleep(latency).await;
+    let shortens = matches!(fault, Some(FaultKind::Shorten));
     let faulty = match fault {
         Some(fault) => faults::apply(fault).await,
         None => None,
@@ -47,7 +48,7 @@ pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Req
             let signed = Signed { method: parts.method.as_str(), path, query, headers: &parts.headers, body: &body };
             sigv4::verify(&signed, &state.keys, Timestamp::now())
                 .map_err(|(name, message)| (403, name, message))
-                .and_then(|region| perform(&state, operation, &region, id, query, &body))
+                .and_then(|region| perform(&state, operation, &region, id, query, &body, shortens))
                 .map_or_else(refuse, |(status, body)| answer(status, &body))
         }
     };
@@ -82,6 +83,7 @@ fn perform(
     id: Option<String>,
     query: &str,
     body: &[u8],
+    shortens: bool,
 ) -> Result<(u16, Value), Refusal> {
     let source = Source { region: region.to_owned(), id: id.unwrap_or_default() };
     match operation {
@@ -96,7 +98,10 @@ fn perform(
             let description = description_of(body)?;
             let mut inner = state.lock();
             let issued = inner.certificates.get_mut(&source).ok_or_else(not_found)?;
-            if let Some(description) = description {
+            if let Some(mut description) = description {
+                if shortens {
+                    description.pop();
+                }
                 issued.certificate.description = description;
             }
             Ok((200, elements(&issued.certificate)))

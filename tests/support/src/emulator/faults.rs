@@ -51,6 +51,8 @@ pub enum FaultKind {
         #[serde(default)]
         chunked: bool,
     },
+    /// An update stores a shorter text than it was sent: without its last character.
+    Shorten,
     /// The usual answer: for a script in which trouble comes later.
     Pass,
 }
@@ -108,6 +110,11 @@ impl Fault {
         Self::new(FaultKind::Large { bytes: 10 << 20, chunked })
     }
 
+    /// An update stores a shorter text than it was sent.
+    pub fn shorten() -> Self {
+        Self::new(FaultKind::Shorten)
+    }
+
     /// The usual answer.
     pub fn pass() -> Self {
         Self::new(FaultKind::Pass)
@@ -121,7 +128,7 @@ pub(super) struct DropConnection;
 /// The answer that a fault puts in the place of the usual one, if it does.
 pub(super) async fn apply(fault: FaultKind) -> Option<Response<Body>> {
     match fault {
-        FaultKind::Pass => None,
+        FaultKind::Shorten | FaultKind::Pass => None,
         FaultKind::Stall { milliseconds } => {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             None

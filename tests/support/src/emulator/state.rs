@@ -46,7 +46,9 @@ pub(super) struct Inner {
     pub(super) latency: Duration,
     pub(super) calls: Vec<Call>,
     pub(super) peak: usize,
+    pub(super) peak_of_one: usize,
     under_way: usize,
+    under_way_of: BTreeMap<String, usize>,
     next_number: u64,
 }
 
@@ -111,8 +113,14 @@ impl State {
         inner.next_number += 1;
         inner.under_way += 1;
         inner.peak = inner.peak.max(inner.under_way);
-        inner.calls.push(Call { at: Timestamp::now(), operation, region, id, status: None, number });
-        UnderWay { state: self.clone(), number }
+        if let Some(id) = &id {
+            let of_this = inner.under_way_of.entry(id.clone()).or_default();
+            *of_this += 1;
+            let of_this = *of_this;
+            inner.peak_of_one = inner.peak_of_one.max(of_this);
+        }
+        inner.calls.push(Call { at: Timestamp::now(), operation, region, id: id.clone(), status: None, number });
+        UnderWay { state: self.clone(), number, id }
     }
 }
 
@@ -120,6 +128,7 @@ impl State {
 pub(super) struct UnderWay {
     state: Arc<State>,
     number: u64,
+    id: Option<String>,
 }
 
 impl UnderWay {
@@ -133,6 +142,10 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.state.lock().under_way -= 1;
+        let mut inner = self.state.lock();
+        inner.under_way -= 1;
+        if let Some(of_this) = self.id.as_ref().and_then(|id| inner.under_way_of.get_mut(id)) {
+            *of_this -= 1;
+        }
     }
 }

@@ -77,6 +77,7 @@ pub struct Rule {
     resource: Option<String>,
     subresource: Option<String>,
     path: Option<String>,
+    writes: bool,
     skip: usize,
     times: usize,
     hits: Arc<AtomicUsize>,
@@ -92,6 +93,7 @@ impl Rule {
             resource: None,
             subresource: None,
             path: None,
+            writes: false,
             skip: 0,
             times: 1,
             hits: Arc::default(),
@@ -124,6 +126,12 @@ impl Rule {
         self
     }
 
+    /// Only requests that ask for a change, whatever their verb.
+    pub fn writes(mut self) -> Self {
+        self.writes = true;
+        self
+    }
+
     /// Lets the first `count` matching requests pass.
     pub fn skip(mut self, count: usize) -> Self {
         self.skip = count;
@@ -153,6 +161,7 @@ impl Rule {
             && same(&self.verb, request.verb)
             && same(&self.resource, &request.resource)
             && same(&self.subresource, &request.subresource)
+            && !(self.writes && matches!(request.verb, "get" | "list" | "watch"))
             && self.path.as_ref().is_none_or(|part| request.path.contains(part));
         if !matches || self.times == 0 {
             return None;

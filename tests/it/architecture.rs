@@ -1,0 +1,115 @@
+//! The rule on what may import what: deciding and concluding, and all that they use, know no I/O and no clock.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules of the pure core, as `use crate::…` names them; a folder stands for all files in it.
+const PURE: [&str; 14] = [
+    "api",
+    "certificate",
+    "conditions",
+    "description",
+    "error",
+    "memory",
+    "reading",
+    "reconcile/conclude",
+    "reconcile/decide",
+    "reconcile/plan",
+    "settings",
+    "target",
+    "text",
+    "gateway",
+];
+
+/// What a pure file must not name. `kube` is allowed in `api` alone, for its derive macros.
+const IMPURE: [&str; 12] = [
+    "tokio",
+    "aws_",
+    "kube::Client",
+    "kube::Api",
+    "kube::api",
+    "kube::client",
+    "kube::runtime",
+    "Instant",
+    "SystemTime",
+    "Timestamp::now",
+    "fastrand",
+    "std::env",
+];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files_of(module: &str) -> Vec<PathBuf> {
+    let mut files = vec![source().join(format!("{module}.rs"))];
+    let folder = source().join(module);
+    // The seam is pure; what is behind it is not.
+    if module != "gateway" && folder.is_dir() {
+        files.extend(walk(&folder));
+    }
+    files
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// The code of a file without its comments and its tests.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The first parts of the paths behind every `crate::`.
+fn crate_imports(code: &str) -> BTreeSet<String> {
+    let names = code.split("crate::").skip(1);
+    names.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).collect()
+}
+
+#[test]
+fn the_pure_core_names_no_io_and_no_clock() {
+    for module in PURE {
+        for file in files_of(module).iter().filter(|file| !file.ends_with("tests.rs")) {
+            let code = code(file);
+            for name in IMPURE {
+                assert!(!code.contains(name), "{} names {name}", file.display());
+            }
+            if module != "api" {
+                assert!(!code.contains("kube::"), "{} names kube", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pure_core_imports_nothing_but_itself() {
+    let allowed: BTreeSet<&str> =
+        PURE.iter().map(|module| module.split('/').next().unwrap()).chain(["fixtures"]).collect();
+    for module in PURE {
+        for file in files_of(module).iter().filter(|file| !file.ends_with("tests.rs")) {
+            for import in crate_imports(&code(file)) {
+                assert!(allowed.contains(import.as_str()), "{} imports crate::{import}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_place_names_the_aws_sdk() {
+    for file in walk(&source()) {
+        let behind_the_seam = file.starts_with(source().join("gateway/aws")) || file.ends_with("gateway/aws.rs");
+        assert!(behind_the_seam || !code(&file).contains("aws_s"), "{} names the AWS SDK", file.display());
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    for file in walk(&source()).iter().filter(|file| !file.ends_with("tests.rs")) {
+        let lines = code(file).lines().count();
+        assert!(lines <= 300, "{} has {lines} lines of code: find the seam", file.display());
+    }
+}

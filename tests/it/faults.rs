@@ -1,0 +1,5 @@
+//! What the tests of faults share.
+
+mod world;
+
+pub use world::*;

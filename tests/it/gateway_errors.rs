@@ -1,0 +1,66 @@
+//! What the operator makes of every error of API Gateway, on a real API server: the table "Reads and the last good answer".
+
+mod certificates;
+mod pace;
+mod table;
+
+use operator_testing::emulator::Fault;
+use std::time::Duration;
+
+/// A kind of trouble and what has to be said of it.
+#[derive(Clone, Debug)]
+struct Trouble {
+    /// Also the id of the certificate that it befalls.
+    name: &'static str,
+    fault: Fault,
+    /// Reason of the condition about a read that fails so.
+    reason: &'static str,
+    /// What the message has to contain; `{action}` and `{arn}` are filled in.
+    says: &'static [&'static str],
+    /// Whether Ready stays True with a last good target.
+    passes: bool,
+    /// Whether the resource is Stalled.
+    is_final: bool,
+}
+
+const DENIED: &[&str] = &["IAM does not allow {action} on {arn}", "policy"];
+
+/// Every documented error of both pages, and what else can come instead of an answer.
+fn all() -> Vec<Trouble> {
+    let error = |name, status, error_type, reason, says| Trouble {
+        name,
+        fault: Fault::error(status, error_type, "Refused by a test"),
+        reason,
+        says,
+        passes: matches!(reason, "Throttled" | "Unavailable"),
+        is_final: reason == "BadRequest",
+    };
+    let other = |name, fault, says| Trouble { name, fault, reason: "Unavailable", says, passes: true, is_final: false };
+    vec![
+        error("bad-request", 400, "BadRequestException", "BadRequest", &["invalid: Refused by a test"]),
+        error("unauthorized", 401, "UnauthorizedException", "AccessDenied", DENIED),
+        error("access-denied", 403, "AccessDeniedException", "AccessDenied", DENIED),
+        error("bad-key", 403, "InvalidSignatureException", "AccessDenied", &["credentials"]),
+        error("not-found", 404, "NotFoundException", "NotFound", &["not-found in us-east-1", "check the id"]),
+        error("too-many", 429, "TooManyRequestsException", "Throttled", &["throttles"]),
+        error("limit", 429, "LimitExceededException", "Throttled", &["throttles"]),
+        error("internal", 500, "InternalFailure", "Unavailable", &["HTTP status 500"]),
+        error("unavailable", 503, "ServiceUnavailableException", "Unavailable", &["HTTP status 503"]),
+        other("not-json", Fault::page(200, "text/html", "<html>a proxy's page</html>"), &["not the JSON"]),
+        other("dropped", Fault::drop_connection(), &["the connection failed"]),
+        other("stalled", Fault::stall(Duration::from_secs(60)), &["did not answer in time"]),
+        other("large", Fault::large(false), &["larger than 5 MiB"]),
+        other("large-chunked", Fault::large(true), &["larger than 5 MiB"]),
+    ]
+}
+
+/// What every message owes, whatever the trouble.
+fn check_message(trouble: &Trouble, id: &str, action: &str, message: &str) {
+    let arn = format!("arn:aws:apigateway:us-east-1::/clientcertificates/{id}");
+    for says in trouble.says {
+        // The id is that of the resource that meets the trouble, not always the one that it is named after.
+        let says = says.replace("{action}", action).replace("{arn}", &arn).replace("not-found in", &format!("{id} in"));
+        assert!(message.contains(&says), "{} of {id}: {says:?} is not in {message:?}", trouble.name);
+    }
+    assert!(!message.to_lowercase().contains("request id"), "{message}");
+}

@@ -1,0 +1,154 @@
+//! What API Gateway may hand out in the place of a certificate, and certificates that come and go.
+
+use std::time::Duration;
+
+use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::{DEFAULT_REGION, Fault};
+use operator_testing::wait::never;
+use serde_json::json;
+
+use crate::faults::{World, source};
+
+#[tokio::test]
+async fn what_is_no_certificate_is_refused_by_its_own_words_and_the_last_good_target_stays() {
+    let world = World::new("hygiene").await;
+    let operator = world.operator().await;
+    world.certificate("model");
+    let model = world.pem("model");
+    let key = world.emulator.private_key(&source("model")).unwrap();
+    let half = &model[..model.len() / 2];
+    let odd = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+    let not_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let cases = [
+        ("empty", String::new(), "is empty"),
+        ("blank", " \r\n \r\n".to_owned(), "is empty"),
+        ("key", key.clone(), "a private key"),
+        ("certificate-and-key", format!("{model}{key}"), "a private key"),
+        ("garbage", "testcert-123".to_owned(), "not PEM"),
+        ("truncated", half.to_owned(), "truncated"),
+        ("other-block", odd.to_owned(), "not a CERTIFICATE"),
+        ("not-base64", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----".to_owned(), "not base64"),
+        ("not-x509", not_der.to_owned(), "does not hold an X.509 certificate"),
+    ];
+    for (id, pem, says) in &cases {
+        world.certificate(id);
+        let good_pem = world.emulator.certificate(&source(id)).unwrap().pem;
+        world.emulator.set_pem(&source(id), pem);
+        world.create(id, json!({ "clientCertificateId": id })).await;
+        let conditions = world.wait_for(id, "CertificateRead", "False InvalidCertificate", 1).await;
+        assert!(conditions["CertificateRead"].message.contains(says), "{id}: {conditions:?}");
+        assert_eq!(conditions["Ready"].reason, "InvalidCertificate");
+        assert_eq!(conditions["Stalled"].status, "True");
+        assert_eq!(world.target(id).await, None, "{id}");
+
+        world.emulator.set_pem(&source(id), &good_pem);
+        let generation = world.hasten(id).await;
+        world.wait_ready(id, generation).await;
+        let good = world.target(id).await;
+        assert_eq!(good.as_ref().unwrap().0, world.pem(id));
+        world.emulator.set_pem(&source(id), pem);
+        let generation = world.hasten(id).await;
+        let conditions = world.wait_for(id, "Ready", "False InvalidCertificate", generation).await;
+        assert!(conditions["CertificateRead"].message.contains(says), "{id}: {conditions:?}");
+        assert_eq!(conditions["Stalled"].status, "True");
+        assert_eq!(world.target(id).await, good, "{id}");
+        world.wait_for_event(id, "InvalidCertificate").await;
+    }
+    no_word_of(&key, &world, &operator.logs()).await;
+}
+
+/// The key must not be found anywhere: not in a status, an event, a Secret, nor in the log.
+async fn no_word_of(key: &str, world: &World<'_>, logs: &[String]) {
+    let mut places = logs.to_vec();
+    for resource in ["clientcertificaterefs", "events", "secrets"] {
+        let mut kubectl = world.control_plane.kubectl();
+        let output =
+            kubectl.args(["get", resource, "--namespace", &world.namespace, "--output=json"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        places.push(String::from_utf8(output.stdout).unwrap());
+    }
+    let secrets = world.secrets().list(&Default::default()).await.unwrap();
+    let values = secrets.items.into_iter().flat_map(|secret| secret.data.unwrap_or_default().into_values());
+    places.extend(values.map(|value| String::from_utf8_lossy(&value.0).into_owned()));
+    for line in key.lines().filter(|line| line.len() > 8 && !line.starts_with('-')) {
+        let found = places.iter().find(|place| place.contains(line));
+        assert_eq!(found, None, "a line of the private key");
+    }
+    assert!(places.iter().any(|place| place.contains("BEGIN CERTIFICATE")), "the places were not looked at");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_refused_and_the_last_good_target_stays() {
+    let world = World::new("expired").await;
+    let _operator = world.operator().await;
+    let expired = NewCertificate::new().id("from-the-start").shared_key().expires_in_seconds(-60);
+    world.emulator.generate(DEFAULT_REGION, expired);
+    world.create("from-the-start", json!({ "clientCertificateId": "from-the-start" })).await;
+    let conditions = world.wait_for("from-the-start", "Ready", "False Expired", 1).await;
+    assert_eq!(conditions["CertificateRead"].reason, "Expired");
+    assert_eq!(conditions["Stalled"].reason, "Expired");
+    assert_eq!(world.target("from-the-start").await, None);
+
+    world.mirrored("later", true).await;
+    let good = world.target("later").await;
+    world.emulator.expire(&source("later")).unwrap();
+    let generation = world.hasten("later").await;
+    let conditions = world.wait_for("later", "Ready", "False Expired", generation).await;
+    assert!(conditions["CertificateRead"].message.contains("generate a new one"), "{conditions:?}");
+    assert_eq!(world.target("later").await, good);
+    world.emulator.renew(&source("later"), NewCertificate::new().shared_key()).unwrap();
+    let generation = world.hasten("later").await;
+    world.wait_ready("later", generation).await;
+    assert_eq!(world.target("later").await.unwrap().0, world.pem("later"));
+}
+
+#[tokio::test]
+async fn line_ends_are_put_right_and_several_blocks_keep_their_order() {
+    let world = World::new("blocks").await;
+    let _operator = world.operator().await;
+    for id in ["first", "second"] {
+        world.certificate(id);
+    }
+    let sent = world.emulator.certificate(&source("first")).unwrap().pem;
+    assert!(sent.contains("\r\n") && !sent.ends_with('\n'), "the emulator answers as API Gateway does");
+    world.create("first", json!({ "clientCertificateId": "first" })).await;
+    world.wait_for_target("first", "first").await;
+
+    let both = format!("{sent}\r\n{}", world.emulator.certificate(&source("second")).unwrap().pem);
+    let expected = world.pem("first") + &world.pem("second");
+    world.emulator.set_pem(&source("first"), &both);
+    let generation = world.hasten("first").await;
+    world.wait_ready("first", generation).await;
+    assert_eq!(world.target("first").await.unwrap().0, expected);
+}
+
+#[tokio::test]
+async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_once_the_certificate_is_gone() {
+    let world = World::new("vanishing").await;
+    let _operator = world.operator().await;
+    for id in ["throttled", "gone"] {
+        world.mirrored(id, true).await;
+    }
+    world.emulator.set_faults_of("throttled", [Fault::throttled(Some("1"))]);
+    let generation = world.hasten("throttled").await;
+    world.wait_for("throttled", "CertificateRead", "False Throttled", generation).await;
+    world.secrets().delete("throttled", &Default::default()).await.unwrap();
+    world.wait_for_target("throttled", "throttled").await;
+    world.wait_ready("throttled", generation).await;
+
+    let good = world.target("gone").await;
+    let pem = world.pem("gone");
+    assert!(world.emulator.delete(&source("gone")));
+    let generation = world.hasten("gone").await;
+    let conditions = world.wait_for("gone", "Ready", "False NotFound", generation).await;
+    assert!(!conditions.contains_key("Stalled"), "it may come back: {conditions:?}");
+    assert_eq!(world.target("gone").await, good, "the last good target is kept");
+    world.secrets().delete("gone", &Default::default()).await.unwrap();
+    world.wait_for("gone", "TargetWritten", "Unknown NoCertificate", generation).await;
+    never(Duration::from_secs(3), "a target of a certificate that is gone", async || world.target("gone").await).await;
+
+    assert!(world.emulator.restore(&source("gone")));
+    let generation = world.hasten("gone").await;
+    world.wait_ready("gone", generation).await;
+    assert_eq!(world.target("gone").await.unwrap().0, pem);
+}

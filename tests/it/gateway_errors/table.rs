@@ -1,0 +1,143 @@
+//! Every error, first as the very first answer, then after a good one, each followed by another kind and by success.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use operator_testing::emulator::Fault;
+use operator_testing::script::Operation;
+use serde_json::json;
+
+use super::{Trouble, all, check_message};
+use crate::faults::World;
+
+fn is(conditions: &BTreeMap<String, Condition>, type_: &str) -> Option<String> {
+    conditions.get(type_).map(|condition| format!("{} {}", condition.status, condition.reason))
+}
+
+/// Waits until the trouble shows in the conditions of a resource, and checks all that they say.
+async fn expect_read_failure(world: &World<'_>, id: &str, trouble: &Trouble, generation: i64, has_target: bool) {
+    let expected = format!("False {}", trouble.reason);
+    let conditions = world.wait_for(id, "CertificateRead", &expected, generation).await;
+    check_message(trouble, id, "apigateway:GET", &conditions["CertificateRead"].message);
+
+    let ready = is(&conditions, "Ready").unwrap();
+    let stays = has_target && trouble.passes;
+    assert_eq!(ready, if stays { "True Mirrored".to_owned() } else { expected }, "{id}");
+    assert_eq!(conditions["Ready"].observed_generation, Some(generation), "{id}");
+    let written = is(&conditions, "TargetWritten").unwrap();
+    assert_eq!(written, if has_target { "True Written" } else { "Unknown NoCertificate" }, "{id}");
+    let stalled = trouble.is_final.then(|| format!("True {}", trouble.reason));
+    assert_eq!(is(&conditions, "Stalled"), stalled, "{id}");
+}
+
+/// One resource's life through two kinds of trouble.
+async fn live(world: &World<'_>, first: &Trouble, second: &Trouble) {
+    let id = first.name;
+    let inject = |trouble: &Trouble| world.emulator.set_faults_of(id, [trouble.fault.clone().on(Operation::Get)]);
+    world.certificate(id);
+    inject(first);
+    let generation = world.create(id, json!({ "clientCertificateId": id })).await;
+    expect_read_failure(world, id, first, generation, false).await;
+    assert_eq!(world.target(id).await, None, "{id}: a failure leaves an object behind");
+    inject(second);
+    let generation = world.hasten(id).await;
+    expect_read_failure(world, id, second, generation, false).await;
+
+    world.emulator.set_faults_of(id, []);
+    let generation = world.hasten(id).await;
+    world.wait_ready(id, generation).await;
+    let good = world.target(id).await;
+    assert_eq!(good.as_ref().unwrap().0, world.pem(id));
+
+    for trouble in [first, second] {
+        inject(trouble);
+        let generation = world.hasten(id).await;
+        expect_read_failure(world, id, trouble, generation, true).await;
+        assert_eq!(world.target(id).await, good, "{id}: {} touches the last good target", trouble.name);
+    }
+    world.emulator.set_faults_of(id, []);
+    let generation = world.hasten(id).await;
+    let conditions = world.wait_ready(id, generation).await;
+    assert_eq!(is(&conditions, "CertificateRead").unwrap(), "True Read");
+    assert_eq!(is(&conditions, "Stalled"), None);
+    assert_eq!(world.target(id).await, good, "{id}");
+}
+
+#[tokio::test]
+async fn every_error_of_a_read_is_told_keeps_the_last_good_target_and_passes() {
+    let world = World::new("get-errors").await;
+    let _operator = world.operator().await;
+    let mut troubles = all();
+    // Not documented for a read, so it is an answer that passes.
+    troubles.push(Trouble {
+        name: "conflict",
+        fault: Fault::error(409, "ConflictException", "Refused by a test"),
+        reason: "Unavailable",
+        says: &[],
+        passes: true,
+        is_final: false,
+    });
+    let next = troubles.iter().cycle().skip(1);
+    join_all(troubles.iter().zip(next).map(|(first, second)| live(&world, first, second))).await;
+}
+
+async fn expect_update_failure(world: &World<'_>, id: &str, trouble: &Trouble, generation: i64) {
+    let conditions = world.wait_for(id, "DescriptionSynced", &format!("False {}", trouble.reason), generation).await;
+    check_message(trouble, id, "apigateway:PATCH", &conditions["DescriptionSynced"].message);
+    // The mirror does not care.
+    assert_eq!(is(&conditions, "Ready").unwrap(), "True Mirrored", "{id}");
+    assert_eq!(is(&conditions, "CertificateRead").unwrap(), "True Read", "{id}");
+    assert_eq!(is(&conditions, "TargetWritten").unwrap(), "True Written", "{id}");
+    assert_eq!(is(&conditions, "Stalled"), None, "{id}");
+    assert_eq!(world.target(id).await.unwrap().0, world.pem(id), "{id}");
+}
+
+async fn describe(world: &World<'_>, first: &Trouble, second: &Trouble) {
+    let id = first.name;
+    let inject = |trouble: &Trouble| world.emulator.set_faults_of(id, [trouble.fault.clone().on(Operation::Update)]);
+    let holds = || world.emulator.certificate(&crate::faults::source(id)).unwrap().description;
+    world.certificate(id);
+    inject(first);
+    let generation = world.create(id, json!({ "clientCertificateId": id, "description": "one" })).await;
+    expect_update_failure(world, id, first, generation).await;
+    inject(second);
+    let generation = world.hasten(id).await;
+    expect_update_failure(world, id, second, generation).await;
+
+    for (text, trouble) in [("one", first), ("two", second)] {
+        world.emulator.set_faults_of(id, []);
+        let generation = world.change(id, json!({ "description": text })).await;
+        let generation = generation.max(world.hasten(id).await);
+        world.wait_for(id, "DescriptionSynced", "True Synced", generation).await;
+        assert_eq!(holds(), text);
+        inject(trouble);
+        let generation = world.change(id, json!({ "description": "another" })).await;
+        expect_update_failure(world, id, trouble, generation).await;
+        // A lost answer is no lost update, so only a refusal leaves the text as it was.
+        if trouble.name != "stalled" {
+            assert_eq!(holds(), text, "{id}");
+        }
+    }
+    world.emulator.set_faults_of(id, []);
+    let generation = world.hasten(id).await;
+    world.wait_for(id, "DescriptionSynced", "True Synced", generation).await;
+    assert_eq!(holds(), "another");
+}
+
+#[tokio::test]
+async fn every_error_of_an_update_is_told_leaves_the_mirror_alone_and_passes() {
+    let world = World::new("update-errors").await;
+    let _operator = world.operator().await;
+    let mut troubles = all();
+    troubles.push(Trouble {
+        name: "conflict",
+        fault: Fault::error(409, "ConflictException", "Refused by a test"),
+        reason: "Conflict",
+        says: &["conflicting change"],
+        passes: false,
+        is_final: false,
+    });
+    let next = troubles.iter().cycle().skip(1);
+    join_all(troubles.iter().zip(next).map(|(first, second)| describe(&world, first, second))).await;
+}

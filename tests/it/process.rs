@@ -1,0 +1,5 @@
+//! The program as a whole: how it starts, what it says when something is missing, how it ends.
+
+mod start;
+mod stop;
+mod work;

@@ -1,0 +1,155 @@
+//! A fault at each of the operator's requests to the API server, of each kind, at its first and second occurrence.
+
+use std::time::Duration;
+
+use operator_testing::operator::Operator;
+use operator_testing::proxy::{Fault, FaultProxy, Rule};
+use operator_testing::wait::eventually;
+
+use super::{Goal, LONG, STORY, Step, makes_no_further_write};
+use crate::faults::{World, started};
+
+/// Verb and resource of every request that a story makes.
+const REQUESTS: [(&str, &str); 7] = [
+    ("create", "secrets"),
+    ("update", "secrets"),
+    ("delete", "secrets"),
+    ("get", "secrets"),
+    ("get", "clientcertificaterefs"),
+    ("patch", "clientcertificaterefs/status"),
+    ("create", "events"),
+];
+
+async fn behind_a_proxy(prefix: &str) -> (World<'static>, FaultProxy, Operator) {
+    let world = World::new(prefix).await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let operator = started(&world.builder_through(&proxy).await).await;
+    (world, proxy, operator)
+}
+
+async fn survives(fault: Fault, prefix: &str) {
+    let (world, proxy, _operator) = behind_a_proxy(prefix).await;
+    let mut last = String::new();
+    for (number, (verb, resource)) in REQUESTS.into_iter().enumerate() {
+        // A target is edited, an earlier one deleted, and a resource looked after only once in a story.
+        let occurrences =
+            if matches!((verb, resource), ("create" | "get", "secrets") | ("patch" | "create", _)) { 2 } else { 1 };
+        for skip in 0..occurrences {
+            let mut goal = Goal::of(&format!("story{number}-{skip}"));
+            let rule = Rule::new(fault.clone()).verb(verb).resource(resource).skip(skip);
+            let injected = proxy.inject(rule);
+            for step in STORY {
+                goal.take(&world, step).await;
+                goal.reached(&world, &format!("{fault:?} at {verb} {resource} {skip}, after {step:?}")).await;
+            }
+            assert_eq!(injected.hits(), 1, "{verb} {resource} was not met {skip}");
+            last = goal.id;
+        }
+    }
+    makes_no_further_write(&world, &last).await;
+}
+
+#[tokio::test]
+async fn a_conflict_at_any_request_is_survived() {
+    survives(Fault::conflict(), "at-409").await;
+}
+
+#[tokio::test]
+async fn an_internal_error_at_any_request_is_survived() {
+    survives(Fault::internal_error(), "at-500").await;
+}
+
+#[tokio::test]
+async fn a_refusal_at_any_request_is_survived() {
+    survives(Fault::forbidden(), "at-403").await;
+}
+
+#[tokio::test]
+async fn a_connection_cut_before_any_request_is_survived() {
+    survives(Fault::CutBefore, "cut-before").await;
+}
+
+#[tokio::test]
+async fn a_connection_cut_after_any_request_is_survived() {
+    survives(Fault::CutAfter, "cut-after").await;
+}
+
+#[tokio::test]
+async fn a_late_answer_to_any_request_is_survived() {
+    survives(Fault::Delay(Duration::from_millis(700)), "late").await;
+}
+
+#[tokio::test]
+async fn a_conflict_at_every_write_is_waited_out() {
+    let (world, proxy, _operator) = behind_a_proxy("all-409").await;
+    let mut goal = Goal::of("one");
+    for (number, step) in STORY.into_iter().enumerate() {
+        let injected = proxy.inject(Rule::new(Fault::conflict()).writes().always());
+        goal.take(&world, step).await;
+        // The description alone needs no write in the cluster but the status.
+        eventually(LONG, "writes are refused", async || injected.hits() > 3).await;
+        assert!(number != 0 || world.target("one").await.is_none());
+        proxy.clear();
+        goal.reached(&world, &format!("after {step:?}")).await;
+    }
+    makes_no_further_write(&world, "one").await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_fails_at_everything_is_waited_out() {
+    let (world, proxy, mut operator) = behind_a_proxy("all-500").await;
+    let mut goal = Goal::of("one");
+    goal.take(&world, Step::Create).await;
+    goal.reached(&world, "at first").await;
+    for fault in [Fault::internal_error(), Fault::CutBefore] {
+        let injected = proxy.inject(Rule::new(fault).always());
+        goal.take(&world, Step::Delete).await;
+        eventually(LONG, "requests fail", async || injected.hits() > 3).await;
+        assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
+        proxy.clear();
+        goal.reached(&world, "afterwards").await;
+    }
+    makes_no_further_write(&world, "one").await;
+}
+
+#[tokio::test]
+async fn a_start_at_which_every_request_fails_is_waited_out() {
+    let world = World::new("start-500").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let injected = proxy.inject(Rule::new(Fault::internal_error()).always());
+    let mut goal = Goal::of("one");
+    goal.take(&world, Step::Create).await;
+    let mut operator = world.builder_through(&proxy).await.spawn().unwrap();
+    eventually(LONG, "requests fail", async || injected.hits() > 2).await;
+    assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
+    assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
+    assert_eq!(world.emulator.calls().len(), 0, "nothing is done before the caches have synced");
+    proxy.clear();
+    operator.wait_ready().await.unwrap();
+    goal.reached(&world, "afterwards").await;
+    makes_no_further_write(&world, "one").await;
+}
+
+#[tokio::test]
+async fn faults_at_lists_and_watches_are_survived() {
+    for (verb, fault) in [
+        ("list", Fault::internal_error()),
+        ("list", Fault::CutBefore),
+        ("watch", Fault::internal_error()),
+        ("watch", Fault::status(410, "Expired")),
+        ("watch", Fault::forbidden()),
+        ("watch", Fault::CutBefore),
+    ] {
+        let world = World::new("watches").await;
+        let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+        let injected = proxy.inject(Rule::new(fault).verb(verb).times(3));
+        let _operator = started(&world.builder_through(&proxy).await).await;
+        let mut goal = Goal::of("one");
+        for step in STORY {
+            goal.take(&world, step).await;
+            goal.reached(&world, &format!("after {step:?}")).await;
+        }
+        eventually(LONG, "the faults are used up", async || injected.hits() == 3).await;
+        makes_no_further_write(&world, "one").await;
+    }
+}

@@ -1,0 +1,363 @@
+//! The liveness sentence over the pure core: whatever fault comes, and wherever, once faults stop the system reaches the
+//! goal and then makes no further write.
+//!
+//! A world without I/O: the in-memory gateway, and a model of the API server that passes the same contract as the real
+//! one (`objects.rs`). Passes run exactly as the program's do: read if due, look, decide, act, conclude, publish. Between
+//! any two of their effects something can go wrong, and the process can die.
+
+mod objects;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use client_certificate_operator::api::{ClientCertificateRef, DeletionPolicy, ResourceName, TargetRef};
+use client_certificate_operator::conditions::{ConditionType, is_true};
+use client_certificate_operator::description::Claim;
+use client_certificate_operator::error::{ClusterFailure, ReadFailure};
+use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, Outage, Source};
+use client_certificate_operator::memory::Memory;
+use client_certificate_operator::reading::{Answer, source_of};
+use client_certificate_operator::reconcile::{
+    Action, Done, Observation, Outcome, conclude, conclude_suspended, decide,
+};
+use client_certificate_operator::settings::{Now, Settings, Tick};
+use client_certificate_operator::target::Target;
+use jiff::{SignedDuration, Timestamp};
+use objects::{Model, Objects, Refusal, secret};
+use operator_testing::certificates::{NewCertificate, issue};
+use operator_testing::memory_gateway::{Failure, MemoryGateway};
+use operator_testing::script::Fault;
+use proptest::prelude::*;
+
+const REGION: &str = "us-east-1";
+const IDS: [&str; 2] = ["9ao60f", "k2c0qe"];
+
+/// What can happen to a write to the cluster, or to the publishing of a status.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// It is refused.
+    Refused,
+    /// It is done, and the answer is lost.
+    Lost,
+    /// The process dies right after it.
+    Crash,
+}
+
+/// What can happen from outside.
+#[derive(Clone, Debug)]
+enum Step {
+    Pass,
+    Wait(u64),
+    Crash,
+    DeleteTarget,
+    EditTarget,
+    TakeLabel,
+    Rename(Option<usize>),
+    Id(usize),
+    Describe(Option<usize>),
+    Policy(DeletionPolicy),
+    Suspend(bool),
+    DescribeOutside(usize),
+    Gateway(GatewayError, u32),
+    GatewayLosesAnswer,
+    Cluster(usize, Trouble),
+    Publish(Trouble),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let trouble = || prop_oneof![Just(Trouble::Refused), Just(Trouble::Lost), Just(Trouble::Crash)];
+    let error = prop_oneof![
+        Just(GatewayError::Throttled { retry_after: Some(Duration::from_secs(3)) }),
+        Just(GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }),
+        Just(GatewayError::NotFound),
+        Just(GatewayError::Conflict),
+        Just(GatewayError::BadRequest { message: "no".into() }),
+    ];
+    prop_oneof![
+        6 => Just(Step::Pass),
+        2 => (1_u64..4000).prop_map(Step::Wait),
+        1 => Just(Step::Crash),
+        1 => Just(Step::DeleteTarget),
+        1 => Just(Step::EditTarget),
+        1 => Just(Step::TakeLabel),
+        1 => proptest::option::of(0_usize..3).prop_map(Step::Rename),
+        1 => (0_usize..2).prop_map(Step::Id),
+        1 => proptest::option::of(0_usize..3).prop_map(Step::Describe),
+        1 => prop_oneof![Just(DeletionPolicy::Delete), Just(DeletionPolicy::Retain)].prop_map(Step::Policy),
+        1 => any::<bool>().prop_map(Step::Suspend),
+        1 => (0_usize..3).prop_map(Step::DescribeOutside),
+        2 => (error, 1_u32..4).prop_map(|(error, times)| Step::Gateway(error, times)),
+        1 => Just(Step::GatewayLosesAnswer),
+        2 => (0_usize..3, trouble()).prop_map(|(nth, trouble)| Step::Cluster(nth, trouble)),
+        1 => trouble().prop_map(Step::Publish),
+    ]
+}
+
+/// What a pass came to.
+struct Pass {
+    actions: Vec<Action>,
+    wrote_status: bool,
+    next_look: Option<Duration>,
+}
+
+struct World {
+    resource: ClientCertificateRef,
+    memory: Memory,
+    cluster: Model,
+    gateway: MemoryGateway,
+    now: Now,
+    next_write: Option<(usize, Trouble)>,
+    next_publish: Option<Trouble>,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn certificates() -> &'static [ClientCertificate; 2] {
+    static MADE: OnceLock<[ClientCertificate; 2]> = OnceLock::new();
+    MADE.get_or_init(|| IDS.map(|id| issue(NewCertificate::new().id(id).shared_key()).certificate))
+}
+
+fn source(id: &str) -> Source {
+    Source { region: REGION.into(), id: id.into() }
+}
+
+fn settings() -> Settings {
+    Settings {
+        default_region: Some(REGION.into()),
+        expiring_within: Duration::from_secs(30 * 24 * 3600),
+        manage_descriptions: true,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let gateway = MemoryGateway::new();
+        for certificate in certificates() {
+            gateway.put(&source(&certificate.id), certificate.clone());
+        }
+        let mut resource = ClientCertificateRef::default();
+        resource.metadata.name = Some("payments".into());
+        resource.metadata.namespace = Some("backends".into());
+        resource.metadata.uid = Some("1".into());
+        resource.metadata.generation = Some(1);
+        resource.spec.client_certificate_id = IDS[0].into();
+        resource.spec.refresh_interval = "5m".into();
+        resource.spec.target.adopt = true;
+        World {
+            memory: Memory::new(&resource),
+            resource,
+            cluster: Model::default(),
+            gateway,
+            now: Now { wall: Timestamp::now(), tick: Tick::from_secs(10) },
+            next_write: None,
+            next_publish: None,
+            runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap(),
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now.tick += time;
+        self.now.wall += SignedDuration::try_from(time).unwrap();
+    }
+
+    fn crash(&mut self) {
+        self.memory = Memory::new(&self.resource);
+    }
+
+    fn change_spec(&mut self, change: impl FnOnce(&mut ClientCertificateRef)) {
+        let before = self.resource.spec.clone();
+        change(&mut self.resource);
+        if self.resource.spec != before {
+            self.resource.metadata.generation = self.resource.metadata.generation.map(|generation| generation + 1);
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        let target = self.resource.target_ref();
+        match step {
+            Step::Pass => drop(self.pass()),
+            Step::Wait(seconds) => self.wait(Duration::from_secs(seconds)),
+            Step::Crash => self.crash(),
+            Step::DeleteTarget => self.cluster.remove(&target),
+            Step::EditTarget => self.cluster.edit(&target, |secret| secret.data = None),
+            Step::TakeLabel => self.cluster.edit(&target, |secret| secret.metadata.labels = None),
+            Step::Rename(name) => {
+                self.change_spec(|r| r.spec.target.name = name.map(|name| format!("target-{name}")));
+            }
+            Step::Id(id) => self.change_spec(|r| r.spec.client_certificate_id = IDS[id].into()),
+            Step::Describe(text) => self.change_spec(|r| r.spec.description = text.map(|text| format!("text {text}"))),
+            Step::Policy(policy) => self.change_spec(|r| r.spec.target.deletion_policy = policy),
+            Step::Suspend(suspend) => self.change_spec(|r| r.spec.suspend = suspend),
+            Step::DescribeOutside(text) => {
+                let source = source(&self.resource.spec.client_certificate_id);
+                self.gateway.change(&source, |certificate| certificate.description = format!("outside {text}"));
+            }
+            Step::Gateway(error, times) => self.gateway.inject(Fault::new(Failure::Error(error)).times(times)),
+            Step::GatewayLosesAnswer => {
+                let lost = GatewayError::Unavailable { outage: Outage::Connection, retry_after: None };
+                self.gateway.inject(Fault::new(Failure::AnswerLost(lost)).once());
+            }
+            Step::Cluster(nth, trouble) => self.next_write = Some((nth, trouble)),
+            Step::Publish(trouble) => self.next_publish = Some(trouble),
+        }
+    }
+
+    fn pass(&mut self) -> Pass {
+        if self.resource.spec.suspend {
+            let conclusion = conclude_suspended(&self.resource, self.now.wall);
+            let wrote_status = self.publish(conclusion.status);
+            return Pass { actions: vec![], wrote_status, next_look: None };
+        }
+        let source = source_of(&self.resource, &settings());
+        let mut description_undone = false;
+        if self.memory.begin_read(&self.resource, &source, &Claim::Mine, self.now.tick) {
+            let came = match &source {
+                Ok(source) => self.runtime.block_on(self.gateway.get_client_certificate(source)),
+                Err(_) => unreachable!("there is a default region"),
+            };
+            let came = came.map_err(ReadFailure::from);
+            let came = came.and_then(|came| Answer::check(source.as_ref().unwrap(), came, self.now.wall));
+            description_undone = self.memory.end_read(&self.resource, &source, came, self.now.tick, 0.5);
+        }
+        let target_ref = self.resource.target_ref();
+        let observation = Observation {
+            source,
+            target: Ok(self.cluster.get(&target_ref).map(Target::of_secret)),
+            owner_exists: true,
+            leftovers: self.leftovers(&target_ref),
+            claim: Claim::Mine,
+            description_undone,
+        };
+        let plan = decide(&self.resource, &observation, &self.memory, &settings(), self.now);
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for action in plan.actions.clone() {
+            let of_earlier = matches!(action, Action::DeleteTarget { .. } | Action::ReleaseTarget { .. });
+            let failed = outcomes.iter().any(|outcome| matches!(outcome.done, Done::NotWritten(_)));
+            let done = if of_earlier && failed { Some(Done::Skipped) } else { self.act(&action) };
+            let Some(done) = done else {
+                self.crash();
+                return Pass { actions: plan.actions, wrote_status: false, next_look: None };
+            };
+            outcomes.push(Outcome { action, done });
+        }
+        let conclusion =
+            conclude(&self.resource, &observation, &plan, &outcomes, &mut self.memory, &settings(), self.now, 0.5);
+        let wrote_status = self.publish(conclusion.status);
+        Pass { actions: plan.actions, wrote_status, next_look: conclusion.next_look }
+    }
+
+    fn leftovers(&self, except: &TargetRef) -> Vec<client_certificate_operator::target::TargetMeta> {
+        let me = ResourceName::new(self.resource.namespace(), self.resource.name());
+        let targets = self.cluster.all().map(|secret| Target::of_secret(secret).meta);
+        targets
+            .filter(|meta| meta.is_labelled() && meta.owner_name() == Some(&me.name) && meta.target != *except)
+            .collect()
+    }
+
+    /// Carries an action out. `None` where the process dies after it.
+    fn act(&mut self, action: &Action) -> Option<Done> {
+        if let Action::SetDescription { source, to, .. } = action {
+            return Some(match self.runtime.block_on(self.gateway.set_description(source, to)) {
+                Ok(answer) => Done::Described(answer.description),
+                Err(error) => Done::NotDescribed(error),
+            });
+        }
+        let trouble = match &mut self.next_write {
+            Some((0, trouble)) => Some(*trouble),
+            Some((nth, _)) => {
+                *nth -= 1;
+                None
+            }
+            None => None,
+        };
+        if trouble.is_some() {
+            self.next_write = None;
+        }
+        let down = ClusterFailure::Unavailable { cause: "no connection".into() };
+        if matches!(trouble, Some(Trouble::Refused)) {
+            return Some(Done::NotWritten(down));
+        }
+        let result = match action {
+            Action::CreateTarget { desired, .. } => self.cluster.create(secret(desired, None)),
+            Action::ReplaceTarget { current, desired, .. } => self.cluster.replace(secret(desired, Some(current))),
+            Action::DeleteTarget { current } => {
+                self.cluster.delete(&current.target, &current.uid, &current.resource_version)
+            }
+            Action::ReleaseTarget { current } => {
+                self.cluster.edit(&current.target, |secret| {
+                    let marks = current.released();
+                    secret.metadata.labels = Some(marks.labels);
+                    secret.metadata.annotations = Some(marks.annotations);
+                    secret.metadata.owner_references = Some(marks.owner_references);
+                });
+                Ok(())
+            }
+            Action::SetDescription { .. } => unreachable!("done above"),
+        };
+        match trouble {
+            Some(Trouble::Crash) => None,
+            Some(Trouble::Lost) => Some(Done::NotWritten(down)),
+            _ => Some(match result {
+                Ok(()) => Done::Written,
+                Err(Refusal::AlreadyExists) => Done::NotWritten(ClusterFailure::AlreadyExists),
+                Err(Refusal::Conflict | Refusal::NotFound) => Done::NotWritten(ClusterFailure::Conflict),
+            }),
+        }
+    }
+
+    /// Writes the status, where it differs.
+    fn publish(&mut self, status: client_certificate_operator::api::ClientCertificateRefStatus) -> bool {
+        let differs = self.resource.status.as_ref() != Some(&status);
+        let trouble = if differs { self.next_publish.take() } else { None };
+        if !matches!(trouble, Some(Trouble::Refused)) {
+            self.resource.status = Some(status);
+        }
+        if matches!(trouble, Some(Trouble::Crash)) {
+            self.crash();
+        }
+        differs
+    }
+
+    /// Passes, each when the one before said to look again, until two in a row do nothing.
+    fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..200 {
+            let pass = self.pass();
+            quiet = if pass.actions.is_empty() && !pass.wrote_status { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                return;
+            }
+            self.wait(pass.next_look.unwrap_or(Duration::from_secs(1)) + Duration::from_millis(1));
+        }
+        panic!("it never came to rest: {:#?}", self.resource.status);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_goal_is_reached_and_then_nothing_is_written(steps in prop::collection::vec(step(), 0..40)) {
+        let mut world = World::new();
+        for step in steps {
+            world.take(step);
+        }
+        world.gateway.clear_faults();
+        (world.next_write, world.next_publish) = (None, None);
+        world.change_spec(|resource| resource.spec.suspend = false);
+        world.settle();
+
+        let resource = &world.resource;
+        let status = resource.status.as_ref().unwrap();
+        prop_assert!(is_true(&status.conditions, ConditionType::Ready), "{status:#?}");
+        let id = resource.spec.client_certificate_id.as_str();
+        let pem = world.gateway.certificate(&source(id)).unwrap().pem.replace("\r\n", "\n") + "\n";
+        let target = world.cluster.get(&resource.target_ref()).unwrap();
+        prop_assert_eq!(&target.data.unwrap()["ca.crt"].0, pem.as_bytes());
+        let owners = target.metadata.owner_references.unwrap_or_default();
+        prop_assert_eq!(owners.is_empty(), resource.spec.target.deletion_policy == DeletionPolicy::Retain);
+        prop_assert_eq!(world.leftovers(&resource.target_ref()), vec![]);
+        if let Some(text) = &resource.spec.description {
+            prop_assert_eq!(&world.gateway.certificate(&source(id)).unwrap().description, text);
+        }
+    }
+}
