@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{FailureClass, Streak};
-use crate::gateway::GatewayError;
+use crate::gateway::{GatewayError, Source};
 use crate::settings::Tick;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -51,6 +51,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Description {
     wanted: Option<String>,
+    of: Option<Source>,
     theirs: bool,
     in_place: bool,
     undone: Vec<Tick>,
@@ -62,10 +63,11 @@ pub struct Description {
 }
 
 impl Description {
-    /// Takes note of what the spec asks for. Another text is a new start.
-    pub fn want(&mut self, wanted: Option<&str>) {
-        if self.wanted.as_deref() != wanted {
-            *self = Description { wanted: wanted.map(str::to_owned), ..Description::default() };
+    /// Takes note of what the spec asks for, and of which certificate. Another text is a new start, and so is another
+    /// certificate: that it does not have the text yet is nobody's undoing.
+    pub fn want(&mut self, wanted: Option<&str>, of: Option<&Source>) {
+        if self.wanted.as_deref() != wanted || self.of.as_ref() != of {
+            *self = Description { wanted: wanted.map(str::to_owned), of: of.cloned(), ..Description::default() };
         }
     }
 
@@ -175,14 +177,14 @@ mod tests {
 
     fn wanting(text: &str) -> Description {
         let mut description = Description::default();
-        description.want(Some(text));
+        description.want(Some(text), None);
         description
     }
 
     #[test]
     fn without_a_description_in_the_spec_there_is_nothing_to_do() {
         let mut description = Description::default();
-        description.want(None);
+        description.want(None, None);
         assert_eq!(description.verdict("anything", Tick::ZERO), None);
         assert!(!description.found("anything", Tick::ZERO));
     }
@@ -199,7 +201,7 @@ mod tests {
         description.sent(Ok("a b"), REFRESH, Tick::ZERO, 0.5);
         assert_eq!(description.verdict("a b", minutes(60)), Some(Verdict::NotApplied));
         assert_eq!(description.verdict("c", minutes(60)), Some(Verdict::Send), "API Gateway changed");
-        description.want(Some("d"));
+        description.want(Some("d"), None);
         assert_eq!(description.verdict("a b", minutes(60)), Some(Verdict::Send), "the spec changed");
     }
 
@@ -253,6 +255,19 @@ mod tests {
         assert!(description.claimed(&Claim::Mine));
         assert!(!description.found("theirs", minutes(1)));
         assert!(!description.claimed(&Claim::Mine), "once");
+    }
+
+    #[test]
+    fn another_certificate_without_the_text_is_no_undoing() {
+        let source = |id: &str| Source { region: "us-east-1".into(), id: id.into() };
+        let mut description = Description::default();
+        description.want(Some("ours"), Some(&source("9ao60f")));
+        description.sent(Ok("ours"), REFRESH, Tick::ZERO, 0.5);
+        description.want(Some("ours"), Some(&source("k2c0qe")));
+        assert!(!description.found("", minutes(1)), "it never had the text");
+        description.sent(Ok("ours"), REFRESH, minutes(1), 0.5);
+        description.want(Some("ours"), Some(&source("k2c0qe")));
+        assert!(description.found("theirs", minutes(2)), "now somebody has undone it");
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Memory {
         claim: &Claim,
         now: Tick,
     ) -> bool {
-        self.description.want(resource.spec.description.as_deref());
+        self.description.want(resource.spec.description.as_deref(), source.as_ref().ok());
         if self.generation.is_none() && was_synced(resource) {
             self.description.was_in_place();
         }

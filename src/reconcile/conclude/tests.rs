@@ -47,7 +47,7 @@ impl World {
             manage_descriptions: true,
         };
         self.memory.generation = self.resource.generation();
-        self.memory.description.want(self.resource.spec.description.as_deref());
+        self.memory.description.want(self.resource.spec.description.as_deref(), None);
         let observation = Observation {
             source: source_of(&self.resource, &settings),
             target: Ok(self.target.clone()),

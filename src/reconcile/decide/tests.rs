@@ -32,7 +32,7 @@ fn source(id: &str) -> Source {
 /// A memory in which API Gateway answered for the id of `resource`.
 fn answered(resource: &ClientCertificateRef, description: &str) -> Memory {
     let mut memory = Memory::new(resource);
-    memory.description.want(resource.spec.description.as_deref());
+    memory.description.want(resource.spec.description.as_deref(), None);
     record(&mut memory, &resource.spec.client_certificate_id, Ok(description));
     memory
 }

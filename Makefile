@@ -1,0 +1,63 @@
+# `make` lists what there is. Everything is built from package registries; nothing has to be running.
+.DEFAULT_GOAL := help
+.PHONY: help build image demo test check bench generate
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+say = @printf '\n==> %s\n' $(1)
+
+help: ## List the targets
+	@echo "client-certificate-operator: API Gateway client certificates as Kubernetes Secrets"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+build: ## Build the operator, optimised, into target/release
+	@tests/prerequisites rust
+	$(call say,"building the operator with optimisation: about 4 minutes on 2 cores the first time")
+	cargo build --locked --release
+
+image: ## Build the image as an archive, target/image/client-certificate-operator.tar, without a container engine
+	@tests/prerequisites rust
+	@deploy/build-image
+
+demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everything running to play with
+	@tests/prerequisites rust go openssl
+	$(call say,"building the operator and the demo: a few minutes the first time")
+	cargo build --locked --workspace --bin client-certificate-operator --bin demo
+	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
+	tests/kubernetes/build >/dev/null
+	@env -u KEEP cargo run --quiet --locked --package operator-testing --bin demo -- $(if $(KEEP),--keep)
+
+test: ## Run every test, on a real control plane
+	@tests/prerequisites rust go openssl
+	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
+	tests/kubernetes/build >/dev/null
+	$(call say,"testing: a few minutes of building the first time and then about as many of running")
+	cargo test --locked --workspace
+
+check: ## Check format, lints, generated files and the licences of dependencies
+	@tests/prerequisites rust
+	$(call say,"format")
+	cargo fmt --all --check
+	$(call say,"lints: a few minutes the first time")
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	$(call say,"generated files and licences of dependencies")
+	cargo test --locked --test it -- generated:: licences::
+
+bench: ## Measure speed and size against the machine's own floor
+	@tests/prerequisites rust go
+	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
+	tests/kubernetes/build >/dev/null
+	$(call say,"building with optimisation: some 6 minutes on 2 cores the first time")
+	cargo build --locked --release --workspace --bin client-certificate-operator --bin bench
+	@cargo run --quiet --locked --release --package operator-testing --bin bench
+
+generate: ## Write deploy/crd.yaml and deploy/install.yaml anew
+	@tests/prerequisites rust
+	$(call say,"deploy/crd.yaml: what the operator prints")
+	cargo run --quiet --locked -- crd >deploy/crd.yaml.new
+	@mv deploy/crd.yaml.new deploy/crd.yaml
+	$(call say,"deploy/install.yaml: its parts in the order in which they are applied")
+	cd deploy && { echo '# Made by `make generate` from namespace.yaml crd.yaml rbac.yaml deployment.yaml: change those.'; \
+	  for part in namespace crd rbac deployment; do echo ---; cat $$part.yaml; done; } >install.yaml

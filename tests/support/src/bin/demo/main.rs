@@ -1,0 +1,75 @@
+//! The demo: the operator at work, step by step, on a real control plane. Every step checks that what it says happened.
+
+mod stage;
+mod story;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::stage::Stage;
+use self::world::World;
+
+/// Shows the operator at work on a real Kubernetes control plane and an emulator of API Gateway.
+///
+/// Needs openssl. Nothing of it touches a cluster or an AWS account of yours; everything is thrown away in the end.
+#[derive(Parser)]
+struct Options {
+    /// The operator's binary [default: the one beside this program]
+    #[arg(long)]
+    operator: Option<PathBuf>,
+    /// Leave everything running after the story, to play with, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let stage = Stage::new();
+    tokio::select! {
+        result = run(&options, &stage) => match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                stage.failed(&error);
+                ExitCode::FAILURE
+            }
+        },
+        // What was started ends with this process, however it ends.
+        () = interrupted() => ExitCode::from(130),
+    }
+}
+
+async fn run(options: &Options, stage: &Stage) -> Result<()> {
+    let operator = match &options.operator {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?.with_file_name("client-certificate-operator"),
+    };
+    let operator = operator.canonicalize().with_context(|| {
+        format!("there is no operator at {}: build it, or give its path with --operator", operator.display())
+    })?;
+    let mut world = World::start(stage, &operator).await?;
+    let told = story::tell(stage, &mut world).await;
+    if told.is_err() {
+        stage.log("the operator's log", &world.operator_log());
+    }
+    told?;
+    if options.keep {
+        world.keep(stage);
+        interrupted().await;
+    }
+    world.stop(stage).await
+}
+
+async fn interrupted() {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,158 @@
+//! What is seen on the terminal: headings, explanations, commands and what they print.
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::process::Command;
+
+/// Ample, for a machine that is busy.
+pub const SOON: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The terminal.
+pub struct Stage {
+    colour: bool,
+    step: Cell<u32>,
+}
+
+impl Stage {
+    /// Colours only a terminal, and only where NO_COLOR is not set.
+    pub fn new() -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { colour: std::io::stdout().is_terminal() && !refused, step: Cell::new(0) }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Begins a step: its number, what happens, and why.
+    pub fn step(&self, title: &str, explanation: &str) {
+        self.step.set(self.step.get() + 1);
+        println!("\n{}", self.paint("1;36", &format!("━━ {}. {title}", self.step.get())));
+        self.explain(explanation);
+    }
+
+    /// Explains what comes next.
+    pub fn explain(&self, text: &str) {
+        for line in text.lines() {
+            println!("   {}", self.paint("3", line));
+        }
+        println!();
+    }
+
+    /// Says what was checked and found true.
+    pub fn seen(&self, text: &str) {
+        println!("{}\n", self.paint("32", &format!("✓ {text}")));
+    }
+
+    /// Shows a request to API Gateway, or an answer of it.
+    pub fn exchange(&self, title: &str, text: &str) {
+        println!("{}", self.paint("1", title));
+        text.lines().for_each(|line| println!("  {line}"));
+        println!();
+    }
+
+    /// Shows the lines of a log.
+    pub fn log(&self, title: &str, lines: &[String]) {
+        println!("\n{title}:");
+        lines.iter().for_each(|line| println!("  {line}"));
+    }
+
+    /// Says plainly that the demo failed.
+    pub fn failed(&self, error: &anyhow::Error) {
+        eprintln!("\n{}", self.paint("1;31", &format!("✗ the demo failed: {error:#}")));
+    }
+
+    fn command(&self, command: &str) {
+        println!("{}", self.paint("1;33", &format!("$ {command}")));
+    }
+}
+
+/// A shell with an administrator's kubectl, in the folder of this repository.
+pub struct Shell {
+    kubeconfig: PathBuf,
+    path: OsString,
+    cache: PathBuf,
+    folder: PathBuf,
+}
+
+impl Shell {
+    /// With this kubectl before any other.
+    pub fn new(kubectl: &Path, kubeconfig: PathBuf, cache: PathBuf) -> Result<Self> {
+        let mut folders = vec![kubectl.parent().context("kubectl has no folder")?.to_owned()];
+        folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+        Ok(Self { kubeconfig, path: std::env::join_paths(folders)?, cache, folder })
+    }
+
+    /// Runs a command and returns what it printed to its standard output.
+    pub async fn quietly(&self, command: &str) -> Result<String> {
+        let (printed, output) = self.execute(command).await?;
+        ensure!(output.status.success(), "`{command}` ended with {}: {printed}", output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Shows a command, runs it, shows what it printed and returns that.
+    pub async fn run(&self, stage: &Stage, command: &str) -> Result<String> {
+        stage.command(command);
+        let (printed, output) = self.execute(command).await?;
+        println!("{}\n", printed.trim_end());
+        ensure!(output.status.success(), "`{command}` ended with {}", output.status);
+        Ok(printed)
+    }
+
+    /// Like [`Self::run`] for a command that has to fail.
+    pub async fn run_refused(&self, stage: &Stage, command: &str) -> Result<String> {
+        stage.command(command);
+        let (printed, output) = self.execute(command).await?;
+        println!("{}\n", printed.trim_end());
+        ensure!(!output.status.success(), "`{command}` did not fail");
+        Ok(printed)
+    }
+
+    async fn execute(&self, command: &str) -> Result<(String, std::process::Output)> {
+        let output = Command::new("/bin/sh")
+            .args(["-c", command])
+            .envs([("PATH", &self.path), ("KUBECONFIG", &self.kubeconfig.clone().into())])
+            .env("KUBECACHEDIR", &self.cache)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .with_context(|| format!("cannot run `{command}`"))?;
+        let mut printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        printed += &String::from_utf8_lossy(&output.stderr);
+        Ok((printed, output))
+    }
+}
+
+/// Waits until an attempt finds something, and returns it with the time that it took.
+pub async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<Option<T>>) -> Result<(T, Duration)> {
+    until_within(SOON, what, &mut attempt).await
+}
+
+/// [`until`] with a limit of its own.
+pub async fn until_within<T>(
+    limit: Duration,
+    what: &str,
+    attempt: &mut impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<(T, Duration)> {
+    let start = Instant::now();
+    loop {
+        let found = attempt().await;
+        let took = start.elapsed();
+        match found {
+            Ok(Some(value)) => return Ok((value, took)),
+            Err(error) if took > limit => return Err(error.context(format!("not within {limit:?}: {what}"))),
+            Ok(None) if took > limit => bail!("not within {limit:?}: {what}"),
+            Ok(None) | Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}

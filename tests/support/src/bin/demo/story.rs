@@ -1,0 +1,202 @@
+//! The story, act by act.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use operator_testing::emulator::Fault;
+use operator_testing::script::Operation;
+
+use crate::stage::{Stage, until, until_within};
+use crate::world::{FIRST, SECOND, World};
+
+const DESCRIPTION: &str = "trusted by the payments team";
+/// Garbage collection looks for new kinds every 30 s, and a machine may be busy.
+const COLLECTED: Duration = Duration::from_secs(120);
+const FINGERPRINT: &str =
+    r"kubectl get secret payments -o jsonpath='{.data.ca\.crt}' | base64 -d | openssl x509 -noout -fingerprint -sha256";
+
+/// Tells the whole story; stops at the first thing that is not as told.
+pub async fn tell(stage: &Stage, world: &mut World) -> Result<()> {
+    mirror(stage, world).await?;
+    describe(stage, world).await?;
+    repair(stage, world).await?;
+    restore_description(stage, world).await?;
+    throttle(stage, world).await?;
+    renew(stage, world).await?;
+    look_back(stage, world).await?;
+    delete(stage, world).await
+}
+
+async fn mirror(stage: &Stage, world: &World) -> Result<()> {
+    stage.step(
+        "A certificate becomes a Secret",
+        "Somebody generated the client certificate 9ao60f in API Gateway. The backends have to trust it.",
+    );
+    world.shell.run(stage, "cat deploy/samples/minimal.yaml").await?;
+    world.shell.run(stage, "kubectl apply -f deploy/samples/minimal.yaml").await?;
+    world.shell.run(stage, "kubectl wait --for=condition=Ready ccr/payments --timeout=60s").await?;
+    world.shell.run(stage, "kubectl get ccr,secret").await?;
+    let command = r"kubectl get secret payments -o jsonpath='{.data.ca\.crt}' | base64 -d | openssl x509 -noout -subject -serial -enddate";
+    let openssl = world.shell.run(stage, command).await?;
+    let serial = world.field("/status/certificates/0/serialNumber").await?;
+    let serial = serial.as_str().context("the status has no serial number")?;
+    ensure!(openssl.contains("ApiGateway"), "openssl reads another subject");
+    ensure!(openssl.contains(&format!("serial={serial}")), "status has serial number {serial}, openssl another");
+    ensure!(holds(world, FIRST).await?, "the Secret does not hold the certificate's PEM");
+    stage.seen(
+        "the Secret holds the PEM, with line ends put right, and the status tells the same serial number as openssl",
+    );
+    Ok(())
+}
+
+async fn describe(stage: &Stage, world: &World) -> Result<()> {
+    stage.step(
+        "A description in the spec reaches API Gateway",
+        "So that whoever looks at the console knows who relies on the certificate, before deleting it.",
+    );
+    let patch = format!(r#"kubectl patch ccr payments --type=merge -p '{{"spec":{{"description":"{DESCRIPTION}"}}}}'"#);
+    world.shell.run(stage, &patch).await?;
+    world.shell.run(stage, "kubectl wait --for=condition=DescriptionSynced ccr/payments --timeout=60s").await?;
+    let answer = world.ask(stage, "GET", &format!("/clientcertificates/{FIRST}"), "").await?;
+    ensure!(answer["description"] == DESCRIPTION, "API Gateway holds the description {}", answer["description"]);
+    stage.seen("API Gateway holds the description of the spec");
+    Ok(())
+}
+
+async fn repair(stage: &Stage, world: &World) -> Result<()> {
+    stage.step(
+        "Somebody deletes the Secret, and it is back",
+        "From the last good answer, without asking AWS: this works while AWS is away, too.",
+    );
+    let before = uid(world).await?;
+    let calls = world.emulator.count(Operation::Get);
+    world.shell.run(stage, "kubectl delete secret payments").await?;
+    let restored = async || Ok(uid(world).await.ok().filter(|uid| *uid != before));
+    let (_, took) = until("the Secret is back", restored).await?;
+    world.shell.run(stage, "kubectl get secret payments").await?;
+    ensure!(holds(world, FIRST).await?, "the Secret came back with another content");
+    ensure!(world.emulator.count(Operation::Get) == calls, "AWS was asked");
+    stage.seen(&format!("it was back {took:.0?} after kubectl had returned, with no call to AWS"));
+
+    stage.step("Somebody edits the Secret, and it is put back", "A wrong certificate here would let a stranger in.");
+    let edit = r#"kubectl patch secret payments --type=merge -p '{"stringData":{"ca.crt":"somebody else"}}'"#;
+    world.shell.run(stage, edit).await?;
+    let (_, took) = until("the Secret is put back", async || Ok(holds(world, FIRST).await?.then_some(()))).await?;
+    world.shell.run(stage, FINGERPRINT).await?;
+    stage.seen(&format!("it was put back {took:.0?} after kubectl had returned"));
+    Ok(())
+}
+
+async fn restore_description(stage: &Stage, world: &World) -> Result<()> {
+    stage.step(
+        "Somebody changes the description in AWS, and it is put back",
+        "The operator finds out at its next look, every 5 minutes here; a new value of the annotation asks for one at once.",
+    );
+    let path = format!("/clientcertificates/{FIRST}");
+    let body = r#"{"patchOperations":[{"op":"replace","path":"/description","value":"can this go?"}]}"#;
+    world.ask(stage, "PATCH", &path, body).await?;
+    refresh(stage, world, 1).await?;
+    let description = async || Ok(world.certificate(FIRST).filter(|found| found.description == DESCRIPTION));
+    let (_, took) = until("the description is put back", description).await?;
+    world.ask(stage, "GET", &path, "").await?;
+    stage.seen(&format!("it was put back after {took:.1?}; looks asked for this way are at least 10 s apart"));
+    Ok(())
+}
+
+async fn throttle(stage: &Stage, world: &World) -> Result<()> {
+    stage.step(
+        "AWS throttles, and nothing is lost",
+        "API Gateway answers 429 with Retry-After: 3, twice. The conditions tell; the Secret keeps the last good certificate,\n\
+         so the resource stays Ready; and the operator waits as long as it was told to.",
+    );
+    world.emulator.inject(Fault::throttled(Some("3")).times(2));
+    refresh(stage, world, 2).await?;
+    let throttled = async || {
+        let read = world.condition("CertificateRead").await?;
+        Ok((read == ("False".to_owned(), "Throttled".to_owned())).then_some(()))
+    };
+    until("the condition tells of the throttling", throttled).await?;
+    let command = r#"kubectl get ccr payments -o jsonpath='{range .status.conditions[*]}{.type}={.status} ({.reason}){"\n"}{end}'"#;
+    let conditions = world.shell.run(stage, command).await?;
+    ensure!(
+        conditions.contains("Ready=True") && conditions.contains("(Throttled)"),
+        "the conditions tell another story"
+    );
+    ensure!(holds(world, FIRST).await?, "the Secret lost the certificate");
+    world.shell.run(stage, "kubectl wait --for=condition=CertificateRead ccr/payments --timeout=60s").await?;
+    stage.seen("Ready all the time, and read again once AWS allowed it");
+    Ok(())
+}
+
+async fn renew(stage: &Stage, world: &World) -> Result<()> {
+    stage.step(
+        "The certificate is renewed",
+        "API Gateway gives a new certificate a new id, n3w7id. Name it in the spec, and the Secret follows.",
+    );
+    let before = world.shell.run(stage, FINGERPRINT).await?;
+    let name =
+        format!("kubectl patch ccr payments --type=merge -p '{{\"spec\":{{\"clientCertificateId\":\"{SECOND}\"}}}}'");
+    world.shell.run(stage, &name).await?;
+    let (_, took) =
+        until("the Secret holds the new certificate", async || Ok(holds(world, SECOND).await?.then_some(()))).await?;
+    let after = world.shell.run(stage, FINGERPRINT).await?;
+    ensure!(before != after, "the fingerprint is the same");
+    world.shell.run(stage, "kubectl wait --for=condition=Ready ccr/payments --timeout=60s").await?;
+    world.shell.run(stage, "kubectl get ccr payments -o wide").await?;
+    stage.seen(&format!("another fingerprint, {took:.0?} after kubectl had returned"));
+    Ok(())
+}
+
+async fn look_back(stage: &Stage, world: &World) -> Result<()> {
+    stage.step("kubectl describe tells the story", "Conditions say how things are, events what happened.");
+    // Events are recorded after the status; the last one is awaited.
+    let told = async || {
+        let text = world.shell.quietly("kubectl describe ccr payments").await?;
+        let reasons =
+            ["TargetCreated", "DescriptionUpdated", "TargetRestored", "TargetRepaired", "DescriptionRestored"];
+        let missing: Vec<_> =
+            reasons.into_iter().chain(["Throttled", "TargetUpdated"]).filter(|reason| !text.contains(reason)).collect();
+        ensure!(missing.is_empty(), "kubectl describe does not tell of {}", missing.join(", "));
+        Ok(Some(()))
+    };
+    until("every event is told", told).await?;
+    world.shell.run(stage, "kubectl describe ccr payments").await?;
+    stage.seen("created, described, restored, repaired, throttled, updated: all of it is there");
+    Ok(())
+}
+
+async fn delete(stage: &Stage, world: &World) -> Result<()> {
+    stage.step(
+        "The resource is deleted, and its Secret goes with it",
+        "Kubernetes' own garbage collection does that (spec.target.deletionPolicy: Retain would keep the Secret). It learns of\n\
+         a new kind within half a minute of its installation, so this may take a moment here.",
+    );
+    world.shell.run(stage, "kubectl delete ccr payments").await?;
+    let mut gone = async || Ok(world.secret("payments").await?.is_none().then_some(()));
+    let (_, took) = until_within(COLLECTED, "the Secret is collected", &mut gone).await?;
+    world.shell.run(stage, "kubectl get ccr,secret").await?;
+    let left = world.certificate(SECOND).context("the certificate is gone from API Gateway")?;
+    ensure!(world.certificate(FIRST).is_some(), "the first certificate is gone from API Gateway");
+    stage.seen(&format!(
+        "gone after {took:.1?}; in AWS nothing was deleted: the certificate {} is still there",
+        left.id
+    ));
+    Ok(())
+}
+
+async fn refresh(stage: &Stage, world: &World, value: u32) -> Result<()> {
+    let command = format!("kubectl annotate --overwrite ccr payments apigateway.clientcert.dev/refresh={value}");
+    world.shell.run(stage, &command).await?;
+    Ok(())
+}
+
+async fn uid(world: &World) -> Result<String> {
+    let secret = world.secret("payments").await?.context("there is no Secret")?;
+    secret.metadata.uid.context("a Secret without a uid")
+}
+
+/// Whether the Secret holds exactly this certificate.
+async fn holds(world: &World, id: &str) -> Result<bool> {
+    let found = world.secret("payments").await?.and_then(|secret| secret.data?.remove("ca.crt")).map(|value| value.0);
+    Ok(found.is_some() && found == world.pem(id))
+}

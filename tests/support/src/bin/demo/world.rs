@@ -1,0 +1,175 @@
+//! What the story needs: a control plane, an API Gateway, and the operator with the rights of its own ServiceAccount.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use client_certificate_operator::gateway::{ClientCertificate, Source};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use operator_testing::certificates::NewCertificate;
+use operator_testing::control_plane::{ControlPlane, service_account_user};
+use operator_testing::emulator::{DEFAULT_REGION, Emulator};
+use operator_testing::operator::Operator;
+use serde_json::{Value, json};
+
+use crate::stage::{Shell, Stage};
+
+/// Where the story takes place.
+pub const NAMESPACE: &str = "backends";
+/// The id that the samples name.
+pub const FIRST: &str = "9ao60f";
+/// The id of its successor.
+pub const SECOND: &str = "n3w7id";
+const OPERATOR: &str = "client-certificate-operator";
+
+/// Everything that runs.
+pub struct World {
+    // Fields are dropped in this order: the operator ends before what it speaks to.
+    operator: Operator,
+    /// API Gateway.
+    pub emulator: Emulator,
+    /// Kubernetes.
+    pub control_plane: ControlPlane,
+    /// Commands are run here.
+    pub shell: Shell,
+}
+
+impl World {
+    /// Starts everything, and tells of it.
+    pub async fn start(stage: &Stage, binary: &Path) -> Result<Self> {
+        stage.step(
+            "A Kubernetes control plane, and something that speaks like API Gateway",
+            "etcd, kube-apiserver and kube-controller-manager run on free ports of 127.0.0.1, and so does an emulator of API\n\
+             Gateway's client certificates, which checks signatures as AWS does. Your own clusters and accounts are not touched.",
+        );
+        let start = Instant::now();
+        let control_plane = ControlPlane::start().await?;
+        let cache = control_plane.folder().join("kubectl-cache");
+        let shell = Shell::new(&control_plane.kubectl_path(), control_plane.kubeconfig(), cache)?;
+        shell.quietly("openssl version").await?;
+        let emulator = Emulator::start().await?;
+        for id in [FIRST, SECOND] {
+            emulator.generate(DEFAULT_REGION, NewCertificate::new().id(id));
+        }
+        stage.seen(&format!("both run after {:.1?}", start.elapsed()));
+
+        stage.step(
+            "Install the operator's resource kind and its rights",
+            "deploy/install.yaml has the Deployment too; here is no node to run it, so the operator will be a process.",
+        );
+        let install = "kubectl apply -f deploy/namespace.yaml -f deploy/crd.yaml -f deploy/rbac.yaml";
+        shell.run(stage, install).await?;
+        let wait = "kubectl wait --for=condition=Established crd/clientcertificaterefs.apigateway.clientcert.dev";
+        shell.run(stage, wait).await?;
+        shell.run(stage, &format!("kubectl create namespace {NAMESPACE}")).await?;
+        shell.run(stage, &format!("kubectl config set-context --current --namespace={NAMESPACE}")).await?;
+
+        stage.step(
+            "Run the operator, with the rights of its own ServiceAccount and not one more",
+            "It may write Secrets, because that is its work, and nothing like Deployments.",
+        );
+        let user = service_account_user(OPERATOR, OPERATOR);
+        shell.run(stage, &format!("kubectl auth can-i update secrets --as={user}")).await?;
+        let refused = shell.run_refused(stage, &format!("kubectl auth can-i create deployments --as={user}")).await?;
+        ensure!(refused.starts_with("no"), "the question itself failed: {refused}");
+        let kubeconfig = control_plane.service_account_kubeconfig(OPERATOR, OPERATOR).await?;
+        let mut operator = Operator::builder(binary).kubeconfig(kubeconfig).quiet();
+        for (name, value) in emulator.environment() {
+            operator = operator.env(name, value);
+        }
+        let start = Instant::now();
+        let mut operator = operator.spawn()?;
+        operator.wait_ready().await?;
+        stage.seen(&format!("client-certificate-operator run: ready after {:.1?}", start.elapsed()));
+        Ok(Self { operator, emulator, control_plane, shell })
+    }
+
+    /// The Secret of the story, if it is there.
+    pub async fn secret(&self, name: &str) -> Result<Option<Secret>> {
+        let secrets: Api<Secret> = Api::namespaced(self.control_plane.client().await?, NAMESPACE);
+        Ok(secrets.get_opt(name).await?)
+    }
+
+    /// A field of the story's resource, by JSON pointer.
+    pub async fn field(&self, pointer: &str) -> Result<Value> {
+        let json = self.shell.quietly("kubectl get ccr payments -o json").await?;
+        Ok(serde_json::from_str::<Value>(&json)?.pointer(pointer).cloned().unwrap_or_default())
+    }
+
+    /// Status and reason of a condition of the story's resource.
+    pub async fn condition(&self, type_: &str) -> Result<(String, String)> {
+        let conditions = self.field("/status/conditions").await?;
+        let found = conditions.as_array().into_iter().flatten().find(|condition| condition["type"] == type_);
+        let text = |field: &str| found.and_then(|found| found[field].as_str()).unwrap_or_default().to_owned();
+        Ok((text("status"), text("reason")))
+    }
+
+    /// What API Gateway holds.
+    pub fn certificate(&self, id: &str) -> Option<ClientCertificate> {
+        self.emulator.certificate(&Source { region: DEFAULT_REGION.to_owned(), id: id.to_owned() })
+    }
+
+    /// The file that a Secret should hold for a certificate: LF line ends, one newline after the last line.
+    pub fn pem(&self, id: &str) -> Option<Vec<u8>> {
+        self.certificate(id).map(|certificate| (certificate.pem.replace("\r\n", "\n") + "\n").into_bytes())
+    }
+
+    /// Asks API Gateway, signed, and shows request and answer; the PEM is shortened.
+    pub async fn ask(&self, stage: &Stage, method: &str, path: &str, body: &str) -> Result<Value> {
+        let answer = self.emulator.signed(DEFAULT_REGION, method, path, body).await?;
+        let mut shown = answer.json();
+        if let Some(pem) = shown.get_mut("pemEncodedCertificate") {
+            *pem = json!("-----BEGIN CERTIFICATE-----\r\n…");
+        }
+        let body = if body.is_empty() { String::new() } else { format!(" {body}") };
+        let title = format!("{method} {path}{body} → {}", answer.status);
+        stage.exchange(&title, &serde_json::to_string_pretty(&shown)?);
+        ensure!(answer.status == 200, "API Gateway refused the request");
+        Ok(answer.json())
+    }
+
+    /// The operator's log so far.
+    pub fn operator_log(&self) -> Vec<String> {
+        self.operator.logs()
+    }
+
+    /// Says how to play with what runs.
+    pub fn keep(&self, stage: &Stage) {
+        let (emulator, kubectl) = (self.emulator.url(), self.control_plane.kubectl_path());
+        stage.step("Everything stays up, until Ctrl-C", "In another terminal, for example:");
+        println!("  export KUBECONFIG={}", self.control_plane.kubeconfig().display());
+        println!("  export PATH={}:$PATH", kubectl.parent().unwrap_or(Path::new(".")).display());
+        println!("  kubectl explain ccr.spec.target");
+        println!("  kubectl apply -f deploy/samples/minimal.yaml && kubectl get ccr,secret");
+        println!("\nAPI Gateway's part is played by {emulator}:");
+        println!("  curl {emulator}/_emulator/certificates");
+        println!(
+            "  curl -X POST {emulator}/_emulator/certificates -d '{{\"id\":\"abc123\",\"expiresInSeconds\":3600}}'"
+        );
+        println!("  curl -X PUT {emulator}/_emulator/certificates/{FIRST}/description -d 'set by hand'");
+        println!("  curl -X POST {emulator}/_emulator/certificates/{FIRST}/renew");
+        println!("  curl -X POST {emulator}/_emulator/certificates/{FIRST}/expire");
+        println!("  curl -X POST {emulator}/_emulator/faults -d '{{\"kind\":\"error\",\"status\":503,\"times\":3}}'");
+        println!("  curl {emulator}/_emulator/calls");
+        println!("\nTo have the operator look at once instead of at its next refresh:");
+        println!("  kubectl annotate --overwrite ccr payments apigateway.clientcert.dev/refresh=\"$(date)\"");
+        if let Some(address) = self.operator_log().iter().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            line["address"].as_str().map(str::to_owned)
+        }) {
+            println!("\nThe operator's own metrics:\n  curl http://{address}/metrics");
+        }
+        println!("\nCtrl-C here stops it all.");
+    }
+
+    /// Ends everything, in order.
+    pub async fn stop(mut self, stage: &Stage) -> Result<()> {
+        stage.step("The end", "The operator is asked to stop, as Kubernetes would ask (SIGTERM).");
+        let exit = self.operator.terminate(Duration::from_secs(15)).await?;
+        ensure!(exit.code == Some(0), "the operator ended with {:?}", exit.code);
+        stage.seen(&format!("it ended after {:.1?} with exit code 0; the rest is stopped and thrown away", exit.took));
+        self.emulator.stop().await;
+        Ok(())
+    }
+}
