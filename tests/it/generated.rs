@@ -2,10 +2,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Reads a file of the folder `deploy`.
 fn deployed(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)).unwrap()
+}
+
+#[test]
+fn crd_yaml_is_what_the_program_prints() {
+    let output = Command::new(env!("CARGO_BIN_EXE_client-certificate-operator")).arg("crd").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed == deployed("crd.yaml"), "deploy/crd.yaml is not up to date: run `make generate`");
 }
 
 #[test]
