@@ -98,8 +98,7 @@ async fn every_call_is_reported_once() {
             seen.lock().unwrap().push((operation, code.to_owned()));
         })
     };
-    let gateway =
-        emulator.gateway_builder().attempt_timeout(Duration::from_millis(300)).build().with_observer(observer);
+    let gateway = emulator.gateway_builder().attempt_timeout(Duration::from_secs(3)).build().with_observer(observer);
     emulator.inject_all([
         Fault::pass().once(),
         Fault::page(403, "text/html", "<html>").once(),

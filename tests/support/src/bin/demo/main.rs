@@ -31,20 +31,30 @@ struct Options {
 async fn main() -> ExitCode {
     let options = Options::parse();
     let stage = Stage::new();
-    tokio::select! {
-        result = run(&options, &stage) => match result {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                stage.failed(&error);
-                ExitCode::FAILURE
-            }
-        },
+    let result = tokio::select! {
+        result = perform(&options, &stage) => result,
         // What was started ends with this process, however it ends.
-        () = interrupted() => ExitCode::from(130),
+        () = interrupted() => return ExitCode::from(130),
+    };
+    let ended = async {
+        let world = result?;
+        if options.keep {
+            world.keep(&stage);
+            interrupted().await;
+        }
+        world.stop(&stage).await
+    };
+    match ended.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            stage.failed(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 
-async fn run(options: &Options, stage: &Stage) -> Result<()> {
+/// Starts everything and tells the story.
+async fn perform(options: &Options, stage: &Stage) -> Result<World> {
     let operator = match &options.operator {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("client-certificate-operator"),
@@ -57,12 +67,7 @@ async fn run(options: &Options, stage: &Stage) -> Result<()> {
     if told.is_err() {
         stage.log("the operator's log", &world.operator_log());
     }
-    told?;
-    if options.keep {
-        world.keep(stage);
-        interrupted().await;
-    }
-    world.stop(stage).await
+    told.map(|()| world)
 }
 
 async fn interrupted() {
