@@ -1,17 +1,19 @@
 //! Last step: write the status if it differs, and tell the events. The only writer of status.
 
+mod recorder;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use self::recorder::Recorder;
 use super::FIELD_MANAGER;
 use super::conclude::{Event, Events};
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
@@ -33,9 +35,9 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher; events name the host, which in a pod is the pod.
+    /// A publisher.
     pub fn new(client: Client) -> Self {
-        Publisher { recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)), client }
+        Publisher { recorder: Recorder::new(client.clone()), client }
     }
 
     /// Writes the status if it differs from the one that the resource has, and tells the events.
@@ -96,14 +98,7 @@ impl Publisher {
             } else {
                 info!(namespace, name, reason = event.reason, "{}", event.note);
             }
-            let kube_event = KubeEvent {
-                type_: if event.is_warning { EventType::Warning } else { EventType::Normal },
-                reason: event.reason.clone(),
-                note: Some(event.note.clone()),
-                action: event.action.to_owned(),
-                secondary: None,
-            };
-            if let Err(error) = self.recorder.publish(&kube_event, reference).await {
+            if let Err(error) = self.recorder.record(event, reference).await {
                 warn!(namespace, name, reason = event.reason, "could not record the event: {error}");
             }
         }

@@ -9,7 +9,7 @@ use operator_testing::script::Operation;
 
 use crate::Options;
 use crate::bare::{self, Writes};
-use crate::report::{Report, quantile};
+use crate::report::{Report, milliseconds, quantile};
 use crate::watching::Watching;
 use crate::world::World;
 
@@ -40,6 +40,10 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
         "1.000",
         of_operator.gets == of_operator.resources,
     );
+    report.figure(
+        "throughput: operator's processor time, a resource",
+        milliseconds(of_operator.processor.div_f64(of_operator.resources as f64)),
+    );
     for (kind, count) in &of_operator.requests {
         report.figure(
             &format!("throughput: operator's {kind}, a resource"),
@@ -53,6 +57,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
 struct Counts {
     resources: usize,
     gets: usize,
+    processor: Duration,
     requests: BTreeMap<String, usize>,
 }
 
@@ -71,9 +76,10 @@ async fn operator(world: &World, options: &Options, counts: &mut Counts) -> Resu
     let resources = resources(world, options, &namespace)?;
     let mut done = Done::watch(world, &namespace, &resources).await?;
     world.emulator.clear_calls();
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), operator.cpu_time()?);
     world.create_all(resources, options.concurrency).await?;
     let took = done.at().await?.saturating_duration_since(start);
+    counts.processor += operator.cpu_time()? - before;
     operator.terminate(Duration::from_secs(20)).await?;
     counts.resources += options.resources;
     counts.gets += world.emulator.count(Operation::Get);
