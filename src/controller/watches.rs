@@ -29,7 +29,7 @@ use crate::target::{Target, TargetMeta};
 /// How long an API server that does not answer is waited for at the start, before the process gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(2);
-/// Targets that are read whole at the start, at a time.
+/// Objects that are read at a time where they are read whole: what a page takes in memory is not given back entirely.
 const PAGE: u32 = 100;
 
 /// The API server did not answer at the start.
@@ -108,7 +108,7 @@ pub fn resources<G: Gateway>(
     let trouble = Trouble::default();
     let mut known = Some(known);
     let mut changes = Changes::default();
-    watcher(api, watcher::Config::default())
+    watcher(api, watcher::Config::default().page_size(PAGE))
         .modify(|resource| strip(resource.meta_mut()))
         .default_backoff()
         .reflect(writer)
