@@ -11,9 +11,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::api::ResourceName;
+use crate::memory::is_older;
 use crate::reconcile::Watched;
 
 /// The part of the cluster that one watch covers: a namespace, or all of them.
@@ -73,6 +75,15 @@ impl Index {
     pub fn has_resource(&self, namespace: &str, name: &str) -> bool {
         let reference = ObjectRef::new(name).within(namespace);
         self.resources.iter().any(|(scope, store)| scope.covers(namespace) && store.get(&reference).is_some())
+    }
+
+    /// Whether the cache holds a resource at this version, or a later one.
+    pub fn has_caught_up(&self, namespace: &str, name: &str, version: &str) -> bool {
+        let reference = ObjectRef::new(name).within(namespace);
+        let covering = self.resources.iter().filter(|(scope, _)| scope.covers(namespace));
+        covering
+            .filter_map(|(_, store)| store.get(&reference))
+            .any(|cached| !is_older(cached.meta().resource_version.as_deref(), version))
     }
 
     /// Asks for another look at resources.

@@ -112,6 +112,12 @@ async fn pass<G: Gateway>(cached: &ClientCertificateRef, context: &Context<G>) -
             }
         }
     }
+    // Most often the watch has told of the write by now, and the second copy of the status can go.
+    if memory.published.as_ref().is_some_and(|published| {
+        context.index.has_caught_up(cached.namespace(), cached.name(), &published.resource_version)
+    }) {
+        memory.published = None;
+    }
     context.memories.put(cached, memory);
     (next_look, result)
 }
