@@ -31,7 +31,7 @@ impl World<'_> {
 
     /// Waits for a second to pass, which is how exactly the API server tells ages.
     async fn next_second(&self, older: &str) {
-        let created = self.refs().get(older).await.unwrap().creation_timestamp().unwrap().0;
+        let created = self.resources().get(older).await.unwrap().creation_timestamp().unwrap().0;
         eventually(SOON, "a younger resource", async || jiff::Timestamp::now().as_second() > created.as_second()).await;
     }
 }
@@ -66,7 +66,7 @@ async fn a_description_is_set_changed_cleared_and_left_alone_once_the_spec_has_n
         let generation = world.change("one", json!({ "description": text })).await;
         world.wait_for("one", "DescriptionSynced", "True Synced", generation).await;
         assert_eq!((world.description("one").as_str(), world.updates("one")), (text, count));
-        let shown = world.refs().get("one").await.unwrap().status.unwrap().certificates[0].description.clone();
+        let shown = world.resources().get("one").await.unwrap().status.unwrap().certificates[0].description.clone();
         assert_eq!(shown.unwrap_or_default(), text);
     }
     world.emulator.set_description(&source("one"), "by hand");
@@ -127,7 +127,7 @@ async fn every_text_arrives_as_it_stands_in_the_spec() {
         world.wait_for(id, "DescriptionSynced", "True Synced", 1).await;
         assert_eq!(world.description(id), text);
         assert_eq!(world.updates(id), 1, "{id}");
-        let shown = world.refs().get(id).await.unwrap().status.unwrap().certificates[0].description.clone();
+        let shown = world.resources().get(id).await.unwrap().status.unwrap().certificates[0].description.clone();
         assert_eq!(shown.as_deref(), Some(text));
     }
 }
@@ -170,7 +170,7 @@ async fn the_oldest_claim_wins_and_the_younger_takes_over_when_it_ends() {
     world.change("z-older", json!({ "description": "older" })).await;
     eventually(SOON, "the older takes over", async || world.description("shared") == "older").await;
     world.wait_for("a-younger", "DescriptionSynced", "False OwnedByAnother", 1).await;
-    world.refs().delete("z-older", &DeleteParams::default()).await.unwrap();
+    world.resources().delete("z-older", &DeleteParams::default()).await.unwrap();
     world.wait_for("a-younger", "DescriptionSynced", "True Synced", 1).await;
     assert_eq!(world.description("shared"), "younger");
     world.no_update_beyond("shared", 4).await;
@@ -191,7 +191,7 @@ async fn of_two_resources_created_at_the_same_instant_one_alone_ever_sends() {
         // Of the same age or not, the order is the same to everybody.
         let mut order = Vec::new();
         for name in &names {
-            order.push((world.refs().get(name).await.unwrap().creation_timestamp().unwrap(), name));
+            order.push((world.resources().get(name).await.unwrap().creation_timestamp().unwrap(), name));
         }
         order.sort();
         let (first, second) = (order[0].1, order[1].1);
@@ -316,7 +316,7 @@ async fn a_resource_that_is_being_deleted_sends_nothing() {
     world.create("one", json!({ "clientCertificateId": "one", "description": "text" })).await;
     world.wait_for("one", "DescriptionSynced", "True Synced", 1).await;
     let held = Patch::Merge(json!({ "metadata": { "finalizers": ["tests.example/held"] } }));
-    let refs: Api<_> = world.refs();
+    let refs: Api<_> = world.resources();
     refs.patch("one", &Default::default(), &held).await.unwrap();
     refs.delete("one", &DeleteParams::default()).await.unwrap();
     world.emulator.set_description(&source("one"), "theirs");

@@ -2,4 +2,5 @@
 
 mod world;
 
+pub use crate::ground::{install, role, source, started};
 pub use world::*;

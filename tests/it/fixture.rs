@@ -1,27 +1,24 @@
-//! One test's own world: a namespace, an emulator of API Gateway, and an operator with exactly the rights of
-//! `deploy/rbac.yaml`, which sees no other namespace.
+//! One test's own world: its ground, a running operator, and questions to ask about resources, targets and events.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ops::Deref;
 use std::process::Output;
 use std::time::Duration;
 
-use client_certificate_operator::api::{ClientCertificateRef, crd};
-use client_certificate_operator::gateway::{ClientCertificate, Source};
+use client_certificate_operator::api::ClientCertificateRef;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Client, ResourceExt};
 use operator_testing::certificates::NewCertificate;
-use operator_testing::control_plane::audit::AuditEntry;
-use operator_testing::control_plane::{ControlPlane, service_account_user};
-use operator_testing::emulator::{DEFAULT_REGION, Emulator};
+use operator_testing::control_plane::ControlPlane;
 use operator_testing::operator::Operator;
 use operator_testing::script::Operation;
 use operator_testing::wait::eventually;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+
+use crate::ground::{Ground, started};
 
 /// Ample for whatever the operator does at once.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -32,19 +29,19 @@ pub const A_WHILE: Duration = Duration::from_secs(2);
 /// The id that tests use where it does not matter.
 pub const ID: &str = "9ao60f";
 
-const ACCOUNT: &str = "client-certificate-operator";
-const RBAC: &str = include_str!("../../deploy/rbac.yaml");
-
 /// The world of one test. Everything in it ends when it is dropped.
 pub struct World<'a> {
-    pub control_plane: &'a ControlPlane,
-    /// A client as administrator.
-    pub client: Client,
-    pub namespace: String,
-    pub emulator: Emulator,
+    ground: Ground<'a>,
     /// The running operator, if there is one.
     pub operator: Option<Operator>,
-    kubeconfig: PathBuf,
+}
+
+impl<'a> Deref for World<'a> {
+    type Target = Ground<'a>;
+
+    fn deref(&self) -> &Ground<'a> {
+        &self.ground
+    }
 }
 
 impl World<'static> {
@@ -57,38 +54,19 @@ impl World<'static> {
 
     /// The same, before the operator starts.
     pub async fn without_operator(prefix: &str) -> Self {
-        static PREPARED: OnceCell<()> = OnceCell::const_new();
-        let control_plane = ControlPlane::shared().await.unwrap();
-        PREPARED.get_or_init(async || install(control_plane).await).await;
-        World::on(control_plane, prefix).await
+        World::with_certificate(Ground::shared(prefix).await)
     }
-}
-
-/// Applies the CRD, and the ClusterRole of the operator.
-pub async fn install(control_plane: &ControlPlane) {
-    let role = RBAC.split("---\n").find(|document| document.contains("kind: ClusterRole\n")).unwrap();
-    let crd = serde_json::to_string(&crd()).unwrap();
-    control_plane.apply_yaml(&format!("{crd}\n---\n{role}")).await.unwrap();
 }
 
 impl<'a> World<'a> {
     /// A world on a control plane that is prepared already, with the certificate [`ID`].
     pub async fn on(control_plane: &'a ControlPlane, prefix: &str) -> Self {
-        let namespace = control_plane.namespace(prefix).await.unwrap();
-        let kubeconfig = control_plane.service_account_kubeconfig(&namespace, ACCOUNT).await.unwrap();
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": { "name": ACCOUNT, "namespace": namespace },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ACCOUNT },
-            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace }],
-        });
-        control_plane.apply_yaml(&binding.to_string()).await.unwrap();
-        let client = control_plane.client().await.unwrap();
-        let emulator = Emulator::start().await.unwrap();
-        let world = World { control_plane, client, namespace, emulator, operator: None, kubeconfig };
-        world.generate(NewCertificate::new().id(ID));
-        world
+        World::with_certificate(Ground::on(control_plane, prefix).await)
+    }
+
+    fn with_certificate(ground: Ground<'a>) -> Self {
+        ground.generate(NewCertificate::new().id(ID));
+        World { ground, operator: None }
     }
 
     /// Starts an operator (another one, where there was one) and waits until it is ready.
@@ -98,17 +76,8 @@ impl<'a> World<'a> {
 
     /// The same, with arguments.
     pub async fn start_operator_with(&mut self, args: &[&str]) {
-        let mut builder = Operator::builder(env!("CARGO_BIN_EXE_client-certificate-operator"))
-            .kubeconfig(&self.kubeconfig)
-            .arg("--namespaces")
-            .arg(&self.namespace);
-        for (name, value) in self.emulator.environment() {
-            builder = builder.env(name, value);
-        }
-        builder = args.iter().fold(builder, |builder, arg| builder.arg(arg));
-        let mut operator = builder.spawn().unwrap();
-        operator.wait_ready().await.unwrap();
-        self.operator = Some(operator);
+        let builder = args.iter().fold(self.builder(), |builder, arg| builder.arg(arg));
+        self.operator = Some(started(&builder).await);
     }
 
     /// Ends the operator as a node would, and checks that it ends well.
@@ -117,39 +86,11 @@ impl<'a> World<'a> {
         assert_eq!(operator.terminate(SOON).await.unwrap().code, Some(0));
     }
 
-    /// Makes a certificate, with a key that many share.
-    pub fn generate(&self, new: NewCertificate) -> ClientCertificate {
-        self.emulator.generate(DEFAULT_REGION, new.shared_key())
-    }
-
-    pub fn source(&self, id: &str) -> Source {
-        Source { region: DEFAULT_REGION.to_owned(), id: id.to_owned() }
-    }
-
-    /// What the target of a certificate should hold, by other means than the operator's.
-    pub fn pem(&self, id: &str) -> String {
-        format!("{}\n", self.emulator.certificate(&self.source(id)).unwrap().pem.replace("\r\n", "\n"))
-    }
-
-    pub fn resources(&self) -> Api<ClientCertificateRef> {
-        Api::namespaced(self.client.clone(), &self.namespace)
-    }
-
-    pub fn secrets(&self) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), &self.namespace)
-    }
-
     /// Creates a resource of the certificate [`ID`], with a few more fields of the spec.
     pub async fn create(&self, name: &str, spec: Value) -> ClientCertificateRef {
-        let mut resource = json!({
-            "apiVersion": "apigateway.clientcert.dev/v1alpha1",
-            "kind": "ClientCertificateRef",
-            "metadata": { "name": name },
-            "spec": { "clientCertificateId": ID },
-        });
-        resource["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        let resource: ClientCertificateRef = serde_json::from_value(resource).unwrap();
-        self.resources().create(&PostParams::default(), &resource).await.unwrap()
+        let mut whole = json!({ "clientCertificateId": ID });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        self.create_resource(name, whole).await
     }
 
     /// [`Self::create`], and waits until it is ready.
@@ -219,15 +160,9 @@ impl<'a> World<'a> {
         self.emulator.count_of(Operation::Get, id)
     }
 
-    /// What the operator tried to write so far.
-    pub fn writes(&self) -> Vec<AuditEntry> {
-        let user = service_account_user(&self.namespace, ACCOUNT);
-        self.control_plane.writes_by(&user, Some(&self.namespace)).unwrap()
-    }
-
     /// Those writes of this kind that the API server took, as `verb name`.
     pub fn writes_of(&self, resource: &str) -> Vec<String> {
-        let of_kind = self.writes().into_iter().filter(|entry| entry.resource == resource && entry.code < 300);
+        let of_kind = self.all_writes().into_iter().filter(|entry| entry.resource == resource && entry.code < 300);
         of_kind.map(|entry| format!("{} {}", entry.verb, entry.name)).collect()
     }
 

@@ -10,6 +10,7 @@ mod faults;
 mod fixture;
 mod gateway_errors;
 mod generated;
+mod ground;
 mod harness;
 mod install;
 mod licences;

@@ -77,7 +77,7 @@ impl Goal {
 
     /// What is missing yet.
     async fn missing(&self, world: &World<'_>) -> Result<(), String> {
-        let resource = world.refs().get(&self.id).await.map_err(|error| error.to_string())?;
+        let resource = world.resources().get(&self.id).await.map_err(|error| error.to_string())?;
         let status = resource.status.unwrap_or_default();
         for type_ in ["Ready", "CertificateRead", "TargetWritten", "DescriptionSynced"] {
             let condition = status.conditions.iter().find(|condition| condition.type_ == type_);

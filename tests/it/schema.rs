@@ -17,7 +17,7 @@ impl Door {
     async fn open() -> Self {
         let world = World::without_operator("schema").await;
         let kind = ApiResource::erase::<ClientCertificateRef>(&());
-        Door(Api::namespaced_with(world.client, &world.namespace, &kind))
+        Door(Api::namespaced_with(world.client.clone(), &world.namespace, &kind))
     }
 
     /// The object as it would be stored, or why it is refused.

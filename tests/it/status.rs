@@ -12,6 +12,7 @@ use operator_testing::wait::never;
 use serde_json::json;
 
 use crate::fixture::{A_WHILE, ID, World, condition, conditions, data};
+use crate::ground::source;
 
 /// What openssl says of a PEM, as the lines of `openssl x509`.
 fn openssl(pem: &str, args: &[&str]) -> Vec<String> {
@@ -54,7 +55,7 @@ async fn the_status_tells_what_openssl_and_api_gateway_tell() {
     );
     let expected = CertificateStatus {
         id: "k2c0qe".to_owned(),
-        region: Some(world.source(ID).region),
+        region: Some(source(ID).region),
         account_id: None,
         description: Some("the second".to_owned()),
         created_date: certificate.created,

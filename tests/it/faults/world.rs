@@ -1,112 +1,52 @@
-//! One test's world: a namespace, an emulator, an operator process with the operator's own rights, and questions to ask.
+//! One test's world: its ground, operators that the test starts and ends itself, and questions to ask by generation.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION};
-use client_certificate_operator::gateway::Source;
-use k8s_openapi::api::core::v1::Secret;
+use client_certificate_operator::api::REFRESH_ANNOTATION;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use operator_testing::certificates::NewCertificate;
+use operator_testing::control_plane::ControlPlane;
 use operator_testing::control_plane::audit::AuditEntry;
-use operator_testing::control_plane::{ControlPlane, service_account_user};
-use operator_testing::emulator::{DEFAULT_REGION, Emulator};
-use operator_testing::operator::{Builder, Operator};
-use operator_testing::proxy::FaultProxy;
+use operator_testing::operator::Operator;
 use operator_testing::wait::eventually;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+
+use crate::ground::{Ground, started};
 
 /// Ample, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(40);
-const ACCOUNT: &str = "operator";
-const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
+pub struct World<'a>(Ground<'a>);
 
-pub struct World<'a> {
-    pub control_plane: &'a ControlPlane,
-    pub namespace: String,
-    pub emulator: Emulator,
-    pub client: Client,
-    kubeconfig: PathBuf,
+impl<'a> Deref for World<'a> {
+    type Target = Ground<'a>;
+
+    fn deref(&self) -> &Ground<'a> {
+        &self.0
+    }
 }
 
-/// The source of a certificate of the default region.
-pub fn source(id: &str) -> Source {
-    Source { region: DEFAULT_REGION.into(), id: id.into() }
-}
-
-/// Installs the CRD and the rights of deploy/rbac.yaml, which tests bind in their own namespaces.
-pub async fn install(control_plane: &ControlPlane) {
-    control_plane.apply_yaml(&crd()).await.unwrap();
-    control_plane.apply_yaml(role()).await.unwrap();
-}
-
-/// What `client-certificate-operator crd` prints.
-pub fn crd() -> String {
-    let output = std::process::Command::new(BINARY).arg("crd").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The ClusterRole of deploy/rbac.yaml.
-pub fn role() -> &'static str {
-    let documents = include_str!("../../../deploy/rbac.yaml").split("\n---\n");
-    documents.into_iter().find(|document| document.contains("\nkind: ClusterRole\n")).unwrap()
+impl DerefMut for World<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl World<'static> {
     /// A world on the shared control plane.
     pub async fn new(prefix: &str) -> Self {
-        static INSTALLED: OnceCell<()> = OnceCell::const_new();
-        let control_plane = ControlPlane::shared().await.unwrap();
-        INSTALLED.get_or_init(async || install(control_plane).await).await;
-        World::on(control_plane, prefix).await
+        World(Ground::shared(prefix).await)
     }
 }
 
 impl<'a> World<'a> {
     /// A world on a control plane in which everything is installed.
     pub async fn on(control_plane: &'a ControlPlane, prefix: &str) -> Self {
-        let client = control_plane.client().await.unwrap();
-        let namespace = control_plane.namespace(prefix).await.unwrap();
-        let kubeconfig = control_plane.service_account_kubeconfig(&namespace, ACCOUNT).await.unwrap();
-        let emulator = Emulator::start().await.unwrap();
-        let world = World { control_plane, namespace, emulator, client, kubeconfig };
-        world.grant().await;
-        world
-    }
-
-    /// Gives the operator its rights in the namespace.
-    pub async fn grant(&self) {
-        let namespace = &self.namespace;
-        let yaml = format!(
-            r#"apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: operator, namespace: {namespace}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: client-certificate-operator}}
-subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
-"#
-        );
-        self.control_plane.apply_yaml(&yaml).await.unwrap();
-    }
-
-    /// An operator that is not started yet: its requests go straight to the API server and the emulator.
-    pub fn builder(&self) -> Builder {
-        let mut builder = Operator::builder(BINARY).kubeconfig(&self.kubeconfig).env("CCR_NAMESPACES", &self.namespace);
-        for (name, value) in self.emulator.environment() {
-            builder = builder.env(name, value);
-        }
-        builder
-    }
-
-    /// The same, with a proxy before the API server.
-    pub async fn builder_through(&self, proxy: &FaultProxy) -> Builder {
-        let path = self.control_plane.service_account_kubeconfig_through(proxy, &self.namespace, ACCOUNT).await;
-        self.builder().kubeconfig(path.unwrap())
+        World(Ground::on(control_plane, prefix).await)
     }
 
     /// An operator that is ready.
@@ -116,33 +56,12 @@ subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
 
     /// Makes a certificate in API Gateway.
     pub fn certificate(&self, id: &str) {
-        self.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(id).shared_key());
-    }
-
-    /// The PEM of a certificate as a target has to hold it.
-    pub fn pem(&self, id: &str) -> String {
-        let pem = self.emulator.certificate(&source(id)).unwrap().pem;
-        format!("{}\n", pem.replace("\r\n", "\n"))
-    }
-
-    pub fn refs(&self) -> Api<ClientCertificateRef> {
-        Api::namespaced(self.client.clone(), &self.namespace)
-    }
-
-    pub fn secrets(&self) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        self.generate(NewCertificate::new().id(id));
     }
 
     /// Creates a resource; answers its generation.
     pub async fn create(&self, name: &str, spec: Value) -> i64 {
-        let resource = json!({
-            "apiVersion": "apigateway.clientcert.dev/v1alpha1",
-            "kind": "ClientCertificateRef",
-            "metadata": { "name": name },
-            "spec": spec,
-        });
-        let resource = serde_json::from_value(resource).unwrap();
-        self.refs().create(&PostParams::default(), &resource).await.unwrap().metadata.generation.unwrap()
+        self.create_resource(name, spec).await.metadata.generation.unwrap()
     }
 
     /// A resource for the certificate of the same name, mirrored.
@@ -157,13 +76,13 @@ subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
     /// Merges a change into a spec; answers the new generation.
     pub async fn change(&self, name: &str, spec: Value) -> i64 {
         let patch = Patch::Merge(json!({ "spec": spec }));
-        let changed = self.refs().patch(name, &PatchParams::default(), &patch).await.unwrap();
+        let changed = self.resources().patch(name, &PatchParams::default(), &patch).await.unwrap();
         changed.metadata.generation.unwrap()
     }
 
     /// Changes something in the spec that asks for nothing but another look; answers the generation.
     pub async fn touch(&self, name: &str) -> i64 {
-        let resource = self.refs().get(name).await.unwrap();
+        let resource = self.resources().get(name).await.unwrap();
         let minutes = 60 + resource.metadata.generation.unwrap();
         self.change(name, json!({ "refreshInterval": format!("{minutes}m") })).await
     }
@@ -178,14 +97,14 @@ subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
     /// Asks for a read by the annotation, without waiting for it.
     pub async fn refresh(&self, name: &str, value: &str) {
         let patch = Patch::Merge(json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } }));
-        self.refs().patch(name, &PatchParams::default(), &patch).await.unwrap();
+        self.resources().patch(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// Asks for a read by the annotation and waits until it is done.
     pub async fn refreshed(&self, name: &str, value: &str) {
         self.refresh(name, value).await;
         eventually(SOON, &format!("the refresh {value} of {name} is done"), async || {
-            let resource = self.refs().get(name).await.unwrap();
+            let resource = self.resources().get(name).await.unwrap();
             let handled = resource.status.and_then(|status| status.last_handled_refresh);
             if handled.as_deref() == Some(value) { Ok(()) } else { Err(format!("handled: {handled:?}")) }
         })
@@ -193,7 +112,7 @@ subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
     }
 
     pub async fn conditions(&self, name: &str) -> BTreeMap<String, Condition> {
-        let resource = self.refs().get_status(name).await.unwrap();
+        let resource = self.resources().get_status(name).await.unwrap();
         let conditions = resource.status.unwrap_or_default().conditions;
         conditions.into_iter().map(|condition| (condition.type_.clone(), condition)).collect()
     }
@@ -243,8 +162,7 @@ subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
 
     /// What the operator wrote, events left out.
     pub fn writes(&self) -> Vec<AuditEntry> {
-        let user = service_account_user(&self.namespace, ACCOUNT);
-        let mut writes = self.control_plane.writes_by(&user, Some(&self.namespace)).unwrap();
+        let mut writes = self.all_writes();
         writes.retain(|write| write.resource != "events");
         writes
     }
@@ -273,11 +191,4 @@ subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
         })
         .await
     }
-}
-
-/// Starts an operator and waits until it is ready.
-pub async fn started(builder: &Builder) -> Operator {
-    let mut operator = builder.spawn().unwrap();
-    operator.wait_ready().await.unwrap();
-    operator
 }

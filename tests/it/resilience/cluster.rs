@@ -4,7 +4,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, Patch};
-use operator_testing::control_plane::{ControlPlane, service_account_user};
+use operator_testing::control_plane::ControlPlane;
 use operator_testing::wait::{eventually, never};
 use serde_json::json;
 
@@ -28,7 +28,7 @@ async fn an_api_server_that_restarts_under_load_loses_nothing() {
     // One half is under way while the server goes; it stays away long enough for watches to fail more than once.
     let change = async |id: &String, round: String| {
         let patch = Patch::Merge(json!({ "spec": { "target": { "labels": { "round": round } } } }));
-        world.refs().patch(id, &Default::default(), &patch).await
+        world.resources().patch(id, &Default::default(), &patch).await
     };
     let load = async {
         for round in 0..20 {
@@ -45,7 +45,7 @@ async fn an_api_server_that_restarts_under_load_loses_nothing() {
     }
     for id in &ids {
         eventually(LONG, &format!("{id} is right"), async || {
-            let resource = world.refs().get(id).await.map_err(|error| error.to_string())?;
+            let resource = world.resources().get(id).await.map_err(|error| error.to_string())?;
             let status = resource.status.clone().unwrap_or_default();
             if status.observed_generation != resource.metadata.generation {
                 return Err("its last spec is not seen".to_owned());
@@ -55,7 +55,7 @@ async fn an_api_server_that_restarts_under_load_loses_nothing() {
             if round.as_deref() == Some("last") { Ok(()) } else { Err(format!("its target is of {round:?}")) }
         })
         .await;
-        let generation = world.refs().get(id).await.unwrap().metadata.generation.unwrap();
+        let generation = world.resources().get(id).await.unwrap().metadata.generation.unwrap();
         world.wait_ready(id, generation).await;
         assert_eq!(world.target(id).await.unwrap().0, world.pem(id));
     }
@@ -92,7 +92,7 @@ async fn rights_on_secrets_that_are_taken_away_are_told_of_once_and_waited_for()
     goal.take(&world, Step::Create).await;
     goal.reached(&world, "at first").await;
 
-    bindings.delete("operator", &Default::default()).await.unwrap();
+    bindings.delete(crate::ground::ACCOUNT, &Default::default()).await.unwrap();
     goal.take(&world, Step::Delete).await;
     let conditions = world.wait_for("one", "TargetWritten", "False Forbidden", 1).await;
     let message = &conditions["TargetWritten"].message;
@@ -101,7 +101,7 @@ async fn rights_on_secrets_that_are_taken_away_are_told_of_once_and_waited_for()
     assert!(!conditions.contains_key("Stalled"), "the right may come back: {conditions:?}");
     assert_eq!(world.wait_for_event("one", "Forbidden").await, *message);
     let refused = || {
-        let user = service_account_user(&world.namespace, "operator");
+        let user = world.user();
         let requests = world.control_plane.requests(&user, Some(&world.namespace)).unwrap();
         requests.iter().filter(|request| request.code == 403).count()
     };
@@ -120,7 +120,7 @@ async fn rights_on_secrets_that_are_missing_at_the_start_are_waited_for() {
     let world = World::new("no-rights").await;
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
     world.control_plane.apply_yaml(&REST.replace("NAMESPACE", &world.namespace)).await.unwrap();
-    bindings.delete("operator", &Default::default()).await.unwrap();
+    bindings.delete(crate::ground::ACCOUNT, &Default::default()).await.unwrap();
     let mut goal = Goal::of("one");
     goal.take(&world, Step::Create).await;
     let mut operator = world.builder().spawn().unwrap();
@@ -161,7 +161,7 @@ subjects: [{{kind: ServiceAccount, name: operator, namespace: {namespace}}}]
     all.delete(&doomed.namespace, &Default::default()).await.unwrap();
     eventually(LONG, "the namespace is gone", async || all.get_opt(&doomed.namespace).await.unwrap().is_none()).await;
     let writes = || {
-        let user = service_account_user(&world.namespace, "operator");
+        let user = world.user();
         world.control_plane.writes_by(&user, Some(&doomed.namespace)).unwrap()
     };
     let before = writes().len();

@@ -23,10 +23,10 @@ async fn a_resync_with_nothing_changed_makes_no_write_and_one_read() {
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
     world.until_events("payments", &[("Normal DescriptionUpdated", 1), ("Normal TargetCreated", 1)]).await;
     let (resource, secret) = (world.resource("payments").await, world.secret("payments").await);
-    let (writes, calls) = (world.writes(), world.emulator.calls().len());
+    let (writes, calls) = (world.all_writes(), world.emulator.calls().len());
     until_reads(&world, ONE_REFRESH, 2).await;
     never(A_WHILE, "the resync writes", async || {
-        let now = world.writes();
+        let now = world.all_writes();
         Some(now[writes.len()..].to_vec()).filter(|new| !new.is_empty())
     })
     .await;
@@ -40,11 +40,11 @@ async fn a_status_that_somebody_writes_wakes_nobody() {
     let world = World::start("woken").await;
     world.create_ready("payments", json!({})).await;
     world.until_events("payments", &[("Normal TargetCreated", 1)]).await;
-    let writes = world.writes().len();
+    let writes = world.all_writes().len();
     let patch = Patch::Merge(json!({ "status": { "lastHandledRefresh": "somebody's" } }));
     world.resources().patch_status("payments", &PatchParams::default(), &patch).await.unwrap();
     never(A_WHILE, "the operator does something", async || {
-        let now = (world.reads(ID), world.writes().len());
+        let now = (world.reads(ID), world.all_writes().len());
         Some(now).filter(|now| *now != (1, writes))
     })
     .await;

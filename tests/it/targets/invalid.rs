@@ -5,7 +5,8 @@ use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use operator_testing::control_plane::ControlPlane;
 use serde_json::json;
 
-use crate::fixture::{ID, World, condition, install};
+use crate::fixture::{ID, World, condition};
+use crate::ground::install;
 
 #[tokio::test]
 async fn a_resource_that_no_longer_parses_is_reported_and_the_others_go_on() {

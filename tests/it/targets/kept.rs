@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::essence;
 use crate::fixture::{ID, SOON, World, data, owners};
+use crate::ground::source;
 
 #[tokio::test]
 async fn a_missing_target_is_made_with_the_certificate_and_our_marks_and_nothing_else() {
@@ -218,7 +219,7 @@ async fn what_was_changed_while_the_operator_was_down_is_put_back_when_it_starts
 async fn a_renewed_certificate_is_mirrored_and_told_once() {
     let world = World::start("renewed").await;
     let before = world.create_ready("payments", json!({})).await;
-    world.emulator.renew(&world.source(ID), NewCertificate::new().shared_key()).unwrap();
+    world.emulator.renew(&source(ID), NewCertificate::new().shared_key()).unwrap();
     let pem = world.pem(ID);
     world.patch("payments", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: "1" } } })).await;
     let is_new = |secret: &_| data(secret, "ca.crt") == Some(&pem);

@@ -6,6 +6,7 @@ use operator_testing::wait::never;
 use serde_json::json;
 
 use crate::fixture::{A_WHILE, ID, SOON, World, condition, conditions, data};
+use crate::ground::source;
 
 #[tokio::test]
 async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted() {
@@ -17,8 +18,8 @@ async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted(
     assert_eq!(others(conditions(&suspended)), conditions(&before));
     assert_eq!(suspended.status.unwrap().certificates, before.status.unwrap().certificates);
 
-    let (reads, writes) = (world.reads(ID), world.writes().len());
-    world.emulator.renew(&world.source(ID), NewCertificate::new().shared_key()).unwrap();
+    let (reads, writes) = (world.reads(ID), world.all_writes().len());
+    world.emulator.renew(&source(ID), NewCertificate::new().shared_key()).unwrap();
     world.patch("payments", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: "1" } } })).await;
     world.patch("payments", json!({ "spec": { "refreshInterval": "30s" } })).await;
     let edited = world.patch_secret("payments", json!({ "stringData": { "ca.crt": "changed" } })).await;
@@ -28,7 +29,7 @@ async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted(
     .await;
     assert_eq!(world.reads(ID), reads);
     // The one write says that the changed spec was seen.
-    let written: Vec<_> = world.writes().drain(writes..).map(|entry| (entry.resource, entry.subresource)).collect();
+    let written: Vec<_> = world.all_writes().drain(writes..).map(|entry| (entry.resource, entry.subresource)).collect();
     assert_eq!(written, [("clientcertificaterefs".to_owned(), "status".to_owned())]);
 
     world.patch("payments", json!({ "spec": { "suspend": false } })).await;

@@ -1,0 +1,146 @@
+//! The ground of every test with an operator: a namespace, an emulator of API Gateway, and an account with exactly the
+//! rights of `deploy/rbac.yaml`, in that namespace alone.
+
+use std::path::PathBuf;
+
+use client_certificate_operator::api::{ClientCertificateRef, crd};
+use client_certificate_operator::gateway::{ClientCertificate, Source};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use operator_testing::certificates::NewCertificate;
+use operator_testing::control_plane::audit::AuditEntry;
+use operator_testing::control_plane::{ControlPlane, service_account_user};
+use operator_testing::emulator::{DEFAULT_REGION, Emulator};
+use operator_testing::operator::{Builder, Operator};
+use operator_testing::proxy::FaultProxy;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// The operator's ServiceAccount, its ClusterRole, and what binds the two.
+pub const ACCOUNT: &str = "client-certificate-operator";
+const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
+
+/// Everything in it ends when it is dropped.
+pub struct Ground<'a> {
+    pub control_plane: &'a ControlPlane,
+    /// A client as administrator.
+    pub client: Client,
+    pub namespace: String,
+    pub emulator: Emulator,
+    kubeconfig: PathBuf,
+}
+
+/// The ClusterRole of deploy/rbac.yaml.
+pub fn role() -> &'static str {
+    let documents = include_str!("../../deploy/rbac.yaml").split("---\n");
+    documents.into_iter().find(|document| document.contains("kind: ClusterRole\n")).unwrap()
+}
+
+/// Applies the CRD, and the ClusterRole, which tests bind in their own namespaces.
+pub async fn install(control_plane: &ControlPlane) {
+    let crd = serde_json::to_string(&crd()).unwrap();
+    control_plane.apply_yaml(&format!("{crd}\n---\n{}", role())).await.unwrap();
+}
+
+/// The source of a certificate of the default region.
+pub fn source(id: &str) -> Source {
+    Source { region: DEFAULT_REGION.into(), id: id.into() }
+}
+
+impl Ground<'static> {
+    /// On the shared control plane.
+    pub async fn shared(prefix: &str) -> Self {
+        static INSTALLED: OnceCell<()> = OnceCell::const_new();
+        let control_plane = ControlPlane::shared().await.unwrap();
+        INSTALLED.get_or_init(async || install(control_plane).await).await;
+        Ground::on(control_plane, prefix).await
+    }
+}
+
+impl<'a> Ground<'a> {
+    /// On a control plane in which everything is installed.
+    pub async fn on(control_plane: &'a ControlPlane, prefix: &str) -> Self {
+        let client = control_plane.client().await.unwrap();
+        let namespace = control_plane.namespace(prefix).await.unwrap();
+        let kubeconfig = control_plane.service_account_kubeconfig(&namespace, ACCOUNT).await.unwrap();
+        let emulator = Emulator::start().await.unwrap();
+        let ground = Ground { control_plane, client, namespace, emulator, kubeconfig };
+        ground.grant().await;
+        ground
+    }
+
+    /// Gives the operator its rights in the namespace.
+    pub async fn grant(&self) {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": { "name": ACCOUNT, "namespace": self.namespace },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ACCOUNT },
+            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.namespace }],
+        });
+        self.control_plane.apply_yaml(&binding.to_string()).await.unwrap();
+    }
+
+    /// The operator as the API server knows it.
+    pub fn user(&self) -> String {
+        service_account_user(&self.namespace, ACCOUNT)
+    }
+
+    /// An operator that is not started yet: its requests go straight to the API server and the emulator.
+    pub fn builder(&self) -> Builder {
+        let mut builder = Operator::builder(BINARY).kubeconfig(&self.kubeconfig).env("CCR_NAMESPACES", &self.namespace);
+        for (name, value) in self.emulator.environment() {
+            builder = builder.env(name, value);
+        }
+        builder
+    }
+
+    /// The same, with a proxy before the API server.
+    pub async fn builder_through(&self, proxy: &FaultProxy) -> Builder {
+        let path = self.control_plane.service_account_kubeconfig_through(proxy, &self.namespace, ACCOUNT).await;
+        self.builder().kubeconfig(path.unwrap())
+    }
+
+    /// Makes a certificate in API Gateway, with a key that many share.
+    pub fn generate(&self, new: NewCertificate) -> ClientCertificate {
+        self.emulator.generate(DEFAULT_REGION, new.shared_key())
+    }
+
+    /// The PEM of a certificate as a target has to hold it, by other means than the operator's.
+    pub fn pem(&self, id: &str) -> String {
+        format!("{}\n", self.emulator.certificate(&source(id)).unwrap().pem.replace("\r\n", "\n"))
+    }
+
+    pub fn resources(&self) -> Api<ClientCertificateRef> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Creates a resource with this spec.
+    pub async fn create_resource(&self, name: &str, spec: Value) -> ClientCertificateRef {
+        let resource = json!({
+            "apiVersion": "apigateway.clientcert.dev/v1alpha1",
+            "kind": "ClientCertificateRef",
+            "metadata": { "name": name },
+            "spec": spec,
+        });
+        let resource = serde_json::from_value(resource).unwrap();
+        self.resources().create(&PostParams::default(), &resource).await.unwrap()
+    }
+
+    /// What the operator tried to write so far.
+    pub fn all_writes(&self) -> Vec<AuditEntry> {
+        self.control_plane.writes_by(&self.user(), Some(&self.namespace)).unwrap()
+    }
+}
+
+/// Starts an operator and waits until it is ready.
+pub async fn started(builder: &Builder) -> Operator {
+    let mut operator = builder.spawn().unwrap();
+    operator.wait_ready().await.unwrap();
+    operator
+}
