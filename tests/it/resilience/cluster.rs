@@ -79,7 +79,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: rest, namespace: NAMESPACE}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: rest}
-subjects: [{kind: ServiceAccount, name: operator, namespace: NAMESPACE}]
+subjects: [{kind: ServiceAccount, name: client-certificate-operator, namespace: NAMESPACE}]
 "#;
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn a_namespace_that_is_deleted_goes_and_the_others_go_on() {
 kind: ClusterRoleBinding
 metadata: {{name: {namespace}}}
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: client-certificate-operator}}
-subjects: [{{kind: ServiceAccount, name: operator, namespace: {namespace}}}]
+subjects: [{{kind: ServiceAccount, name: client-certificate-operator, namespace: {namespace}}}]
 "#,
         namespace = world.namespace
     );
