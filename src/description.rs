@@ -64,11 +64,14 @@ pub struct Description {
 
 impl Description {
     /// Takes note of what the spec asks for, and of which certificate. Another text is a new start, and so is another
-    /// certificate: that it does not have the text yet is nobody's undoing.
-    pub fn want(&mut self, wanted: Option<&str>, of: Option<&Source>) {
-        if self.wanted.as_deref() != wanted || self.of.as_ref() != of {
+    /// certificate: that it does not have the text yet is nobody's undoing. True where the text is wanted newly: what API
+    /// Gateway holds may have changed without anybody looking.
+    pub fn want(&mut self, wanted: Option<&str>, of: Option<&Source>) -> bool {
+        let is_new = self.wanted.as_deref() != wanted || self.of.as_ref() != of;
+        if is_new {
             *self = Description { wanted: wanted.map(str::to_owned), of: of.cloned(), ..Description::default() };
         }
+        is_new && wanted.is_some()
     }
 
     /// Takes note of whose the description is. True where it was another resource's a moment ago and is this one's now:

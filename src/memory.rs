@@ -76,8 +76,8 @@ impl Memory {
     /// Whether to ask API Gateway in this pass; takes note that the spec and the annotation are acted on by that.
     ///
     /// A changed spec and a new refresh annotation start over, once in some seconds: earlier failures no longer hold
-    /// anything back. Another source is read at once. A description that was another resource's until now
-    /// was written by that one, so it is read before it is taken over.
+    /// anything back. For a changed spec a good answer of the last seconds will do. Another source is read at once. A
+    /// description that is wanted newly, or was another resource's until now, is read before it is written.
     pub fn begin_read(
         &mut self,
         resource: &ClientCertificateRef,
@@ -85,14 +85,20 @@ impl Memory {
         claim: &Claim,
         now: Tick,
     ) -> bool {
-        self.description.want(resource.spec.description.as_deref(), source.as_ref().ok());
+        let newly_wanted = self.description.want(resource.spec.description.as_deref(), source.as_ref().ok());
         if self.generation.is_none() && was_synced(resource) {
             self.description.was_in_place();
         }
         let taken_over = self.description.claimed(claim);
+        let description_unknown = newly_wanted || taken_over;
         let asked = self.read_asked_for(resource);
         let forced = asked && self.reading.next_forced() <= now;
-        if !forced && !taken_over && self.reading.next(source) > now {
+        if asked && !self.refresh_pending(resource) && !description_unknown && self.reading.is_fresh(source, now) {
+            self.generation = resource.generation();
+            self.description.reset_failures();
+            return false;
+        }
+        if !forced && !description_unknown && self.reading.next(source) > now {
             return false;
         }
         if asked {

@@ -120,6 +120,13 @@ impl Reading {
         self.latest.as_ref().map_or(Tick::ZERO, |latest| latest.at + FORCED_READS_APART)
     }
 
+    /// Whether this source gave a good answer so lately that a forced read would not be due.
+    pub fn is_fresh(&self, source: &Result<Source, ReadFailure>, now: Tick) -> bool {
+        self.next(source) > now
+            && self.next_forced() > now
+            && self.latest.as_ref().is_some_and(|latest| latest.outcome.is_ok())
+    }
+
     /// Asks for a read no later than `at`.
     pub fn hasten(&mut self, at: Tick) {
         self.next = self.next.min(at);
@@ -219,6 +226,7 @@ mod tests {
         reading.record(source.clone(), good(), REFRESH, Tick::from_secs(100), 0.0);
         assert_eq!(reading.next(&source), Tick::from_secs(370));
         assert_eq!(reading.next_forced(), Tick::from_secs(110));
+        assert!(reading.is_fresh(&source, Tick::from_secs(109)) && !reading.is_fresh(&source, Tick::from_secs(110)));
         let down = GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None };
         reading.record(source.clone(), Err(down.into()), REFRESH, Tick::from_secs(370), 0.5);
         assert_eq!(reading.next(&source), Tick::from_secs(371));
