@@ -92,7 +92,8 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         gateway,
         metrics,
         settings,
-        namespaces: args.namespaces,
+        // A variable that is set to nothing means all, as one that is not set.
+        namespaces: args.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
         concurrency: args.concurrency,
         synced,
         stopping,
