@@ -1,6 +1,7 @@
 //! What the operator remembers of each resource between passes. Nothing of it has to survive a restart: what must is in
 //! the resource's status.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -61,16 +62,18 @@ impl Memory {
 
     /// The resource with the status that was last written, where the cache still holds an older one: judged by an old
     /// status, an event would be told twice and a write repeated.
-    pub fn with_published_status(&mut self, resource: &ClientCertificateRef) -> ClientCertificateRef {
-        let mut resource = resource.clone();
+    pub fn with_published_status<'a>(&mut self, resource: &'a ClientCertificateRef) -> Cow<'a, ClientCertificateRef> {
         let cached = resource.metadata.resource_version.as_deref();
         match &self.published {
             Some(published) if is_older(cached, &published.resource_version) => {
-                resource.status = Some(published.status.clone());
+                let status = Some(published.status.clone());
+                Cow::Owned(ClientCertificateRef { status, ..resource.clone() })
             }
-            _ => self.published = None,
+            _ => {
+                self.published = None;
+                Cow::Borrowed(resource)
+            }
         }
-        resource
     }
 
     /// Whether to ask API Gateway in this pass; takes note that the spec and the annotation are acted on by that.
@@ -278,9 +281,9 @@ mod tests {
         let status = ClientCertificateRefStatus { observed_generation: Some(1), ..Default::default() };
         let mut memory = Memory::new(&cached);
         memory.published = Some(Published { resource_version: "11".into(), status: status.clone() });
-        assert_eq!(memory.with_published_status(&cached).status, Some(status));
+        assert_eq!(memory.with_published_status(&cached).status.clone(), Some(status));
         cached.metadata.resource_version = Some("11".into());
-        assert_eq!(memory.with_published_status(&cached).status, None);
+        assert_eq!(memory.with_published_status(&cached).status.clone(), None);
         assert!(memory.published.is_none());
     }
 }

@@ -6,8 +6,7 @@ use kube::core::PartialObjectMeta;
 use tracing::{debug, warn};
 
 use super::{Context, Observation, act};
-use crate::api::ClientCertificateRef;
-use crate::api::ResourceName;
+use crate::api::{ClientCertificateRef, ResourceName};
 use crate::conditions::{ConditionType, is_false};
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
