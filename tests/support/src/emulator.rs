@@ -1,32 +1,42 @@
-//! An emulator of API Gateway's client certificate operations: a real HTTP server, real signatures, real certificates.
+//! An emulator of API Gateway's client certificate operations, and of STS on the way to other accounts: a real HTTP
+//! server, real signatures, real certificates.
 
+mod access;
+mod account;
 mod admin;
+mod answer;
 mod api;
+mod client;
 mod faults;
+mod front;
+mod limit;
+mod log;
+mod pages;
+mod roles;
 mod server;
 mod sigv4;
 mod state;
+mod sts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use client_certificate_operator::gateway::aws::{AwsGateway, Builder};
 use client_certificate_operator::gateway::{ClientCertificate, Source};
-use jiff::Timestamp;
 
+pub use self::access::{HOME_ACCOUNT, HOME_USER};
+pub use self::account::Account;
 pub use self::admin::DEFAULT_REGION;
 pub use self::faults::{Fault, FaultKind};
+pub use self::limit::RateLimit;
+pub use self::log::Call;
+pub use self::roles::{AssumeRole, NewRole, Session};
 use self::server::Server;
 pub use self::sigv4::AccessKey;
-use self::sigv4::Signed;
-pub use self::state::Call;
-use self::state::State;
+use self::state::{Location, State};
 use crate::certificates::NewCertificate;
-use crate::http::{self, Answer};
-use crate::script::Operation;
 
 /// How an emulator starts.
 #[derive(Clone, Debug)]
@@ -126,24 +136,24 @@ impl Emulator {
         }
     }
 
-    /// Makes a certificate in a region.
+    /// Makes a certificate in a region of the home account.
     pub fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
-        self.state.generate(region, new).certificate
+        self.state.generate(HOME_ACCOUNT, region, new).certificate
     }
 
     /// What the emulator holds.
     pub fn certificate(&self, source: &Source) -> Option<ClientCertificate> {
-        self.state.lock().certificates.get(source).map(|issued| issued.certificate.clone())
+        self.state.lock().certificates.get(&home(source)).map(|issued| issued.certificate.clone())
     }
 
     /// The private key of a certificate, PEM, for handshakes in API Gateway's place.
     pub fn private_key(&self, source: &Source) -> Option<String> {
-        self.state.lock().certificates.get(source).map(|issued| issued.private_key_pem.clone())
+        self.state.lock().certificates.get(&home(source)).map(|issued| issued.private_key_pem.clone())
     }
 
     /// Puts a new certificate under the same id. Description and tags stay unless `new` has its own.
     pub fn renew(&self, source: &Source, new: NewCertificate) -> Option<ClientCertificate> {
-        self.state.replace(source, new).map(|issued| issued.certificate)
+        self.state.replace(&home(source), new).map(|issued| issued.certificate)
     }
 
     /// Puts a certificate that ended a minute ago under the same id.
@@ -153,22 +163,22 @@ impl Emulator {
 
     /// Deletes a certificate; answers whether it was there.
     pub fn delete(&self, source: &Source) -> bool {
-        self.state.delete(source)
+        self.state.delete(&home(source))
     }
 
     /// Brings a deleted certificate back; answers whether there was one.
     pub fn restore(&self, source: &Source) -> bool {
-        self.state.restore(source)
+        self.state.restore(&home(source))
     }
 
     /// Changes a description as somebody else would; answers whether the certificate is there.
     pub fn set_description(&self, source: &Source, description: &str) -> bool {
-        self.state.change(source, |issued| issued.certificate.description = description.to_owned())
+        self.state.change(&home(source), |issued| issued.certificate.description = description.to_owned())
     }
 
     /// Has any text answered in the place of the certificate; answers whether it is there.
     pub fn set_pem(&self, source: &Source, pem: &str) -> bool {
-        self.state.change(source, |issued| issued.certificate.pem = pem.to_owned())
+        self.state.change(&home(source), |issued| issued.certificate.pem = pem.to_owned())
     }
 
     /// Makes every answer so late.
@@ -187,6 +197,11 @@ impl Emulator {
         faults.into_iter().for_each(|fault| inner.script.push(fault));
     }
 
+    /// Has faults with a share hit the same calls again: what they hit from here on.
+    pub fn seed(&self, seed: u64) {
+        self.state.lock().script.seed(seed);
+    }
+
     /// Puts other faults in the place of those that hit this certificate alone; none, to end them.
     pub fn set_faults_of(&self, id: &str, faults: impl IntoIterator<Item = Fault>) {
         let mut inner = self.state.lock();
@@ -198,73 +213,15 @@ impl Emulator {
     pub fn clear_faults(&self) {
         self.state.lock().script.clear();
     }
+}
 
-    /// The calls since the start or the last clearing, in the order in which they came.
-    pub fn calls(&self) -> Vec<Call> {
-        self.state.lock().calls.clone()
-    }
-
-    /// How many calls of an operation came.
-    pub fn count(&self, operation: Operation) -> usize {
-        self.state.lock().calls.iter().filter(|call| call.operation == operation).count()
-    }
-
-    /// How many calls of an operation came for one certificate.
-    pub fn count_of(&self, operation: Operation, id: &str) -> usize {
-        let fits = |call: &&Call| call.operation == operation && call.id.as_deref() == Some(id);
-        self.state.lock().calls.iter().filter(fits).count()
-    }
-
-    /// The most calls that were under way at once.
-    pub fn peak_under_way(&self) -> usize {
-        self.state.lock().peak
-    }
-
-    /// The most calls about one certificate that were under way at once.
-    pub fn peak_of_one_certificate(&self) -> usize {
-        self.state.lock().peak_of_one
-    }
-
-    /// Forgets the calls.
-    pub fn clear_calls(&self) {
-        let mut inner = self.state.lock();
-        inner.calls.clear();
-        inner.peak = 0;
-        inner.peak_of_one = 0;
-    }
-
-    /// Sends a well-signed request of the caller's own making.
-    pub async fn signed(&self, region: &str, method: &str, target: &str, body: &str) -> Result<Answer> {
-        let headers = self.sign(self.access_key(), Timestamp::now(), region, method, target, body)?;
-        http::send(self.address, method, target, &headers, body).await
-    }
-
-    /// The headers of a signed request, for tests that spoil them.
-    pub fn sign(
-        &self,
-        key: &AccessKey,
-        at: Timestamp,
-        region: &str,
-        method: &str,
-        target: &str,
-        body: &str,
-    ) -> Result<Vec<(String, String)>> {
-        let date = sigv4::format_date(at);
-        let mut headers = vec![("host", self.address.to_string()), ("x-amz-date", date.clone())];
-        headers.extend(key.session_token.clone().map(|token| ("x-amz-security-token", token)));
-        let mut map = HeaderMap::new();
-        for (name, value) in &headers {
-            map.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
-        }
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let signed = Signed { method, path, query, headers: &map, body: body.as_bytes() };
-        headers.push(("authorization", sigv4::authorization(&signed, &date, region, key)));
-        Ok(headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-    }
+/// Certificates without an account of their own are at home.
+fn home(source: &Source) -> Location {
+    Location { account: HOME_ACCOUNT.to_owned(), region: source.region.clone(), id: source.id.clone() }
 }
 
 fn router(state: &Arc<State>) -> axum::Router {
-    admin::routes().fallback(api::handle).with_state(state.clone())
+    admin::routes().fallback(front::handle).with_state(state.clone())
 }
 
 /// A random UUID, as AWS names every request.

@@ -2,8 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The client certificate operations of API Gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The AWS service that an operation belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// API Gateway.
+    ApiGateway,
+    /// The Security Token Service.
+    Sts,
+}
+
+/// The client certificate operations of API Gateway, and those of STS on the way to another account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {
     /// GetClientCertificate
     #[serde(rename = "GetClientCertificate", alias = "Get")]
@@ -20,29 +29,65 @@ pub enum Operation {
     /// DeleteClientCertificate
     #[serde(rename = "DeleteClientCertificate", alias = "Delete")]
     Delete,
+    /// AssumeRole, of STS
+    AssumeRole,
+    /// GetCallerIdentity, of STS
+    GetCallerIdentity,
+}
+
+impl Operation {
+    /// The service that has the operation.
+    pub fn service(self) -> Service {
+        match self {
+            Self::Get | Self::List | Self::Update | Self::Generate | Self::Delete => Service::ApiGateway,
+            Self::AssumeRole | Self::GetCallerIdentity => Service::Sts,
+        }
+    }
+}
+
+/// What a script can tell calls apart by.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The operation.
+    pub operation: Operation,
+    /// The caller's account.
+    pub account: Option<&'a str>,
+    /// The region.
+    pub region: Option<&'a str>,
+    /// The certificate that the call names.
+    pub id: Option<&'a str>,
 }
 
 /// One line of a script.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault<Kind> {
-    /// The operation it hits; every one without.
+    /// The operation it hits; without, every one of API Gateway and none of STS.
     #[serde(default)]
     pub operation: Option<Operation>,
+    /// The account whose calls it hits; every one without.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The region it hits; every one without.
+    #[serde(default)]
+    pub region: Option<String>,
     /// The certificate it hits; every one without.
     #[serde(default)]
     pub id: Option<String>,
     /// How many calls it hits; without, it stays until faults are cleared.
     #[serde(default)]
     pub times: Option<u32>,
+    /// The part of the calls, from 0 to 1, that it hits at random of those it could hit; all of them without.
+    #[serde(default)]
+    pub share: Option<f64>,
     /// What happens.
     #[serde(flatten)]
     pub kind: Kind,
 }
 
 impl<Kind> Fault<Kind> {
-    /// Hits every call until cleared.
+    /// Hits every call to API Gateway until cleared.
     pub fn new(kind: Kind) -> Self {
-        Self { operation: None, id: None, times: None, kind }
+        Self { operation: None, account: None, region: None, id: None, times: None, share: None, kind }
     }
 
     /// Hits this operation only.
@@ -57,6 +102,24 @@ impl<Kind> Fault<Kind> {
         self
     }
 
+    /// Hits calls of this account only.
+    pub fn in_account(mut self, account: impl Into<String>) -> Self {
+        self.account = Some(account.into());
+        self
+    }
+
+    /// Hits calls to this region only.
+    pub fn in_region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// Hits this part of the calls, from 0 to 1, at random.
+    pub fn share(mut self, share: f64) -> Self {
+        self.share = Some(share);
+        self
+    }
+
     /// Hits so many calls.
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
@@ -67,15 +130,27 @@ impl<Kind> Fault<Kind> {
     pub fn once(self) -> Self {
         self.times(1)
     }
+
+    fn fits(&self, call: Incoming<'_>) -> bool {
+        let same = |wanted: &Option<String>, is: Option<&str>| wanted.is_none() || wanted.as_deref() == is;
+        let operation = match self.operation {
+            Some(wanted) => wanted == call.operation,
+            None => call.operation.service() == Service::ApiGateway,
+        };
+        operation && same(&self.account, call.account) && same(&self.region, call.region) && same(&self.id, call.id)
+    }
 }
 
 /// Faults in the order in which they were given. A call meets the first that fits it.
 #[derive(Clone, Debug)]
-pub struct Script<Kind>(Vec<Fault<Kind>>);
+pub struct Script<Kind> {
+    faults: Vec<Fault<Kind>>,
+    chance: fastrand::Rng,
+}
 
 impl<Kind> Default for Script<Kind> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { faults: Vec::new(), chance: fastrand::Rng::new() }
     }
 }
 
@@ -83,38 +158,46 @@ impl<Kind: Clone> Script<Kind> {
     /// Adds a fault at the end.
     pub fn push(&mut self, fault: Fault<Kind>) {
         if fault.times != Some(0) {
-            self.0.push(fault);
+            self.faults.push(fault);
         }
     }
 
     /// Forgets every fault.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.faults.clear();
     }
 
     /// Forgets the faults that hit this certificate alone.
     pub fn clear_of(&mut self, id: &str) {
-        self.0.retain(|fault| fault.id.as_deref() != Some(id));
+        self.faults.retain(|fault| fault.id.as_deref() != Some(id));
     }
 
     /// What is still to come.
     pub fn remaining(&self) -> &[Fault<Kind>] {
-        &self.0
+        &self.faults
+    }
+
+    /// Has chance take the same way again: what faults with a share hit from here on.
+    pub fn seed(&mut self, seed: u64) {
+        self.chance.seed(seed);
     }
 
     /// The fault that a call meets, which is one fewer from then on.
     pub fn next(&mut self, operation: Operation, id: Option<&str>) -> Option<Kind> {
-        let fits = |fault: &Fault<Kind>| {
-            fault.operation.is_none_or(|wanted| wanted == operation)
-                && fault.id.as_deref().is_none_or(|wanted| Some(wanted) == id)
-        };
-        let place = self.0.iter().position(fits)?;
-        let fault = &mut self.0[place];
+        self.next_for(Incoming { operation, account: None, region: None, id })
+    }
+
+    /// The same for a call that tells more of itself.
+    pub fn next_for(&mut self, call: Incoming<'_>) -> Option<Kind> {
+        let chance = &mut self.chance;
+        let mut hits = |fault: &Fault<Kind>| fault.fits(call) && fault.share.is_none_or(|share| chance.f64() < share);
+        let place = self.faults.iter().position(&mut hits)?;
+        let fault = &mut self.faults[place];
         let kind = fault.kind.clone();
         if let Some(times) = &mut fault.times {
             *times -= 1;
             if *times == 0 {
-                self.0.remove(place);
+                self.faults.remove(place);
             }
         }
         Some(kind)
@@ -147,5 +230,44 @@ mod tests {
         assert_eq!(script.next(Operation::Update, Some("a1")), Some("updates"));
         script.clear();
         assert_eq!(script.next(Operation::Update, Some("a1")), None);
+    }
+    #[test]
+    fn a_fault_can_hit_one_account_and_one_region() {
+        let mut script = Script::default();
+        script.push(Fault::new("down").in_region("eu-west-1").in_account("444455556666"));
+        let mut met = |account, region| {
+            script.next_for(Incoming {
+                operation: Operation::List,
+                account: Some(account),
+                region: Some(region),
+                id: None,
+            })
+        };
+        assert_eq!(met("444455556666", "eu-west-1"), Some("down"));
+        assert_eq!(met("444455556666", "us-east-1"), None);
+        assert_eq!(met("111122223333", "eu-west-1"), None);
+    }
+
+    #[test]
+    fn sts_is_hit_only_where_a_fault_names_it() {
+        let mut script = Script::default();
+        script.push(Fault::new("any"));
+        assert_eq!(script.next(Operation::AssumeRole, None), None);
+        script.push(Fault::new("role").on(Operation::AssumeRole));
+        assert_eq!(script.next(Operation::AssumeRole, None), Some("role"));
+    }
+
+    #[test]
+    fn a_share_hits_about_that_part_and_the_same_calls_with_the_same_seed() {
+        let hits = |seed| {
+            let mut script = Script::default();
+            script.push(Fault::new(()).share(0.5));
+            script.seed(seed);
+            (0..1000).map(|_| script.next(Operation::Get, None).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(hits(7), hits(7));
+        assert_ne!(hits(7), hits(8));
+        let part = hits(7).into_iter().filter(|hit| *hit).count();
+        assert!((400..600).contains(&part), "{part}");
     }
 }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use clap::Parser;
 use operator_testing::certificates::NewCertificate;
-use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options};
+use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options, RateLimit};
 
-/// Emulates the client certificate operations of Amazon API Gateway.
+/// Emulates the client certificate operations of Amazon API Gateway, and AssumeRole of AWS STS.
 ///
 /// Prints its URL, which is what AWS_ENDPOINT_URL has to be, and then the id of each certificate. Administration is
 /// unsigned HTTP below /_emulator, for example:
@@ -24,6 +24,23 @@ use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options};
 ///   curl -X POST $URL/_emulator/faults -d '{"kind":"error","status":429,"retryAfter":"2","times":3}'
 ///   curl -X DELETE $URL/_emulator/faults
 ///   curl $URL/_emulator/calls
+///
+/// Certificates are in an account and region: ?account=444455556666&region=eu-west-1, else those of the access key.
+/// The access key is that of arn:aws:iam::111122223333:user/home, who can be given roles to assume, in any account:
+///
+///   ROLE=arn:aws:iam::444455556666:role/reader
+///   curl $URL/_emulator/roles -d '{"arn":"'$ROLE'","externalId":"secret","sessionSeconds":3600,"mayTag":true}'
+///   curl "$URL/_emulator/certificates?account=444455556666" -d '{"id":"def456"}'
+///   curl $URL/_emulator/sessions
+///   curl -X DELETE "$URL/_emulator/sessions?role=$ROLE"    # ends them
+///   curl -X DELETE "$URL/_emulator/roles?role=$ROLE"
+///   curl $URL/_emulator/deny -d '{"principal":"'$ROLE'","operation":"List"}'
+///   curl $URL/_emulator/allow -d '{"principal":"'$ROLE'","operation":"List"}'
+///
+/// AWS lets an account make 10 calls a second to API Gateway, and 40 at once:
+///
+///   curl -X PUT $URL/_emulator/rate-limit                  # as AWS does; DELETE to switch it off
+///   curl -X PUT "$URL/_emulator/rate-limit?account=444455556666" -d '{"rate":0,"burst":0,"retryAfter":"5"}'
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -45,6 +62,9 @@ struct Arguments {
     /// How many certificates to make at the start; more than 20 share one key
     #[arg(long, default_value_t = 1)]
     certificates: usize,
+    /// Limit every account to 10 calls a second with a burst of 40, as AWS does
+    #[arg(long)]
+    rate_limit: bool,
 }
 
 #[tokio::main]
@@ -59,6 +79,7 @@ async fn main() -> Result<()> {
         }],
     })
     .await?;
+    emulator.set_rate_limit(arguments.rate_limit.then(RateLimit::default));
     println!("{}", emulator.url());
     for _ in 0..arguments.certificates {
         let new = NewCertificate { shared_key: arguments.certificates > 20, ..NewCertificate::default() };

@@ -1,5 +1,7 @@
 //! Administration over HTTP, unsigned, for the demo and for people with a shell: everything below `/_emulator`.
 
+mod access;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,20 +10,20 @@ use axum::extract::{Path, Query, State as FromState};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post, put};
-use client_certificate_operator::gateway::Source;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::access::HOME_ACCOUNT;
 use super::api::elements;
 use super::faults::Fault;
-use super::state::State;
+use super::state::{Location, State};
 use crate::certificates::{Issued, NewCertificate};
 
-/// The region that requests without `?region=` are about.
+/// The region that requests without `?region=` are about. Without `?account=` they are about the home account.
 pub const DEFAULT_REGION: &str = "us-east-1";
 
 pub(super) fn routes() -> Router<Arc<State>> {
-    Router::new()
+    access::routes()
         .route("/_emulator/certificates", get(list).post(generate))
         .route("/_emulator/certificates/{id}", get(read).delete(delete))
         .route("/_emulator/certificates/{id}/expire", post(expire))
@@ -37,57 +39,61 @@ pub(super) fn routes() -> Router<Arc<State>> {
 type S = FromState<Arc<State>>;
 
 #[derive(Deserialize)]
-struct Region {
+struct Place {
+    account: Option<String>,
     region: Option<String>,
 }
 
-impl Region {
-    fn name(self) -> String {
-        self.region.unwrap_or_else(|| DEFAULT_REGION.to_owned())
+impl Place {
+    fn names(self) -> (String, String) {
+        let or = |name: Option<String>, usual: &str| name.unwrap_or_else(|| usual.to_owned());
+        (or(self.account, HOME_ACCOUNT), or(self.region, DEFAULT_REGION))
     }
 
-    fn source(self, id: String) -> Source {
-        Source { region: self.name(), id }
+    fn of(self, id: String) -> Location {
+        let (account, region) = self.names();
+        Location { account, region, id }
     }
 }
 
-async fn list(FromState(state): S, Query(region): Query<Region>) -> Json<Value> {
-    let (inner, region) = (state.lock(), region.name());
-    let of_region = inner.certificates.iter().filter(|(source, _)| source.region == region);
-    Json(of_region.map(|(_, issued)| elements(&issued.certificate)).collect())
+async fn list(FromState(state): S, Query(place): Query<Place>) -> Json<Value> {
+    let (inner, (account, region)) = (state.lock(), place.names());
+    let here = inner.certificates.iter().filter(|(at, _)| at.account == account && at.region == region);
+    Json(here.map(|(_, issued)| elements(&issued.certificate)).collect())
 }
 
-async fn generate(FromState(state): S, Query(region): Query<Region>, body: String) -> Response {
+async fn generate(FromState(state): S, Query(place): Query<Place>, body: String) -> Response {
+    let (account, region) = place.names();
     match new_certificate(&body) {
-        Ok(new) => (StatusCode::CREATED, Json(with_key(&state.generate(&region.name(), new)))).into_response(),
+        Ok(new) => (StatusCode::CREATED, Json(with_key(&state.generate(&account, &region, new)))).into_response(),
         Err(error) => unreadable(&error),
     }
 }
 
-async fn read(FromState(state): S, Path(id): Path<String>, Query(region): Query<Region>) -> Response {
-    match state.lock().certificates.get(&region.source(id)) {
+async fn read(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>) -> Response {
+    match state.lock().certificates.get(&place.of(id)) {
         Some(issued) => Json(with_key(issued)).into_response(),
         None => done(false),
     }
 }
 
-async fn delete(FromState(state): S, Path(id): Path<String>, Query(region): Query<Region>) -> Response {
-    done(state.delete(&region.source(id)))
+async fn delete(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>) -> Response {
+    done(state.delete(&place.of(id)))
 }
 
-async fn restore(FromState(state): S, Path(id): Path<String>, Query(region): Query<Region>) -> Response {
-    done(state.restore(&region.source(id)))
+async fn restore(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>) -> Response {
+    done(state.restore(&place.of(id)))
 }
 
-async fn expire(FromState(state): S, Path(id): Path<String>, Query(region): Query<Region>) -> Response {
+async fn expire(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>) -> Response {
     let new = NewCertificate::new().expires_in_seconds(-60);
-    state.replace(&region.source(id), new).map_or_else(|| done(false), |issued| Json(with_key(&issued)).into_response())
+    state.replace(&place.of(id), new).map_or_else(|| done(false), |issued| Json(with_key(&issued)).into_response())
 }
 
-async fn renew(FromState(state): S, Path(id): Path<String>, Query(region): Query<Region>, body: String) -> Response {
+async fn renew(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>, body: String) -> Response {
     match new_certificate(&body) {
         Ok(new) => state
-            .replace(&region.source(id), new)
+            .replace(&place.of(id), new)
             .map_or_else(|| done(false), |issued| Json(with_key(&issued)).into_response()),
         Err(error) => unreadable(&error),
     }
@@ -96,14 +102,14 @@ async fn renew(FromState(state): S, Path(id): Path<String>, Query(region): Query
 async fn set_description(
     FromState(state): S,
     Path(id): Path<String>,
-    Query(region): Query<Region>,
+    Query(place): Query<Place>,
     text: String,
 ) -> Response {
-    done(state.change(&region.source(id), |issued| issued.certificate.description = text))
+    done(state.change(&place.of(id), |issued| issued.certificate.description = text))
 }
 
-async fn set_pem(FromState(state): S, Path(id): Path<String>, Query(region): Query<Region>, text: String) -> Response {
-    done(state.change(&region.source(id), |issued| issued.certificate.pem = text))
+async fn set_pem(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>, text: String) -> Response {
+    done(state.change(&place.of(id), |issued| issued.certificate.pem = text))
 }
 
 #[derive(Deserialize)]
@@ -152,13 +158,11 @@ async fn calls(FromState(state): S) -> Json<Value> {
         let count = counts.get(&operation).and_then(Value::as_u64).unwrap_or(0);
         counts.insert(operation, (count + 1).into());
     }
-    Json(json!({ "counts": counts, "peakUnderWay": inner.peak, "calls": inner.calls }))
+    Json(json!({ "counts": counts, "peakUnderWay": inner.peaks.most, "calls": inner.calls }))
 }
 
 async fn clear_calls(FromState(state): S) -> Response {
-    let mut inner = state.lock();
-    inner.calls.clear();
-    inner.peak = 0;
+    state.clear_calls();
     done(true)
 }
 

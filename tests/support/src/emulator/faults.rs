@@ -1,4 +1,4 @@
-//! What can go wrong on the way to API Gateway and in it, and how it looks on the wire.
+//! What can go wrong on the way to API Gateway and STS and in them, and how it looks on the wire.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
+use super::answer::{content_type as usual_type, error_body};
 use super::request_id;
-use crate::script;
+use crate::script::{self, Service};
 
 /// A line of the emulator's script.
 pub type Fault = script::Fault<FaultKind>;
@@ -20,16 +21,16 @@ pub enum FaultKind {
     Error {
         /// The HTTP status.
         status: u16,
-        /// `x-amzn-ErrorType`.
+        /// `x-amzn-ErrorType`; from STS, the code.
         #[serde(default)]
         error_type: Option<String>,
-        /// The message, to which every answer adds a fresh request id.
+        /// The message, to which every answer of API Gateway adds a fresh request id.
         #[serde(default)]
         message: String,
         /// The header `Retry-After`, as it stands.
         #[serde(default)]
         retry_after: Option<String>,
-        /// A body in the place of the JSON one.
+        /// A body in the place of the usual one.
         #[serde(default)]
         body: Option<String>,
         /// The body's type.
@@ -53,6 +54,19 @@ pub enum FaultKind {
     },
     /// An update stores a shorter text than it was sent: without its last character.
     Shorten,
+    /// The usual answer, but this certificate comes without its PEM, alone or in a list.
+    WithoutPem {
+        /// Its id.
+        certificate: String,
+    },
+    /// A page of a list tells as the next position the one that it was asked for.
+    RepeatPosition,
+    /// Every page of a list tells another next position, and after the last the first certificates come again.
+    EndlessPages,
+    /// A page of a list has no `item`.
+    WithoutItems,
+    /// Half of the usual answer, as if that were all.
+    Cut,
     /// The usual answer: for a script in which trouble comes later.
     Pass,
 }
@@ -115,6 +129,31 @@ impl Fault {
         Self::new(FaultKind::Shorten)
     }
 
+    /// The usual answer without this certificate's PEM.
+    pub fn without_pem(id: impl Into<String>) -> Self {
+        Self::new(FaultKind::WithoutPem { certificate: id.into() })
+    }
+
+    /// A page of a list tells as the next position the one that it was asked for.
+    pub fn repeated_position() -> Self {
+        Self::new(FaultKind::RepeatPosition)
+    }
+
+    /// A list never ends.
+    pub fn endless_pages() -> Self {
+        Self::new(FaultKind::EndlessPages)
+    }
+
+    /// A page of a list has no items, not even none.
+    pub fn without_items() -> Self {
+        Self::new(FaultKind::WithoutItems)
+    }
+
+    /// Half of the usual answer: JSON, or XML, that ends in the middle.
+    pub fn cut() -> Self {
+        Self::new(FaultKind::Cut)
+    }
+
     /// The usual answer.
     pub fn pass() -> Self {
         Self::new(FaultKind::Pass)
@@ -126,11 +165,17 @@ impl Fault {
 pub(super) struct DropConnection;
 
 /// The answer that a fault puts in the place of the usual one, if it does.
-pub(super) async fn apply(fault: FaultKind) -> Option<Response<Body>> {
-    match fault {
-        FaultKind::Shorten | FaultKind::Pass => None,
+pub(super) async fn answer(service: Service, fault: Option<&FaultKind>) -> Option<Response<Body>> {
+    match fault? {
+        FaultKind::Shorten
+        | FaultKind::WithoutPem { .. }
+        | FaultKind::RepeatPosition
+        | FaultKind::EndlessPages
+        | FaultKind::WithoutItems
+        | FaultKind::Cut
+        | FaultKind::Pass => None,
         FaultKind::Stall { milliseconds } => {
-            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
             None
         }
         FaultKind::Drop => {
@@ -138,24 +183,39 @@ pub(super) async fn apply(fault: FaultKind) -> Option<Response<Body>> {
             response.extensions_mut().insert(DropConnection);
             Some(response)
         }
-        FaultKind::Large { bytes, chunked } => Some(Response::new(spaces(bytes, chunked))),
+        FaultKind::Large { bytes, chunked } => Some(Response::new(spaces(*bytes, *chunked))),
         FaultKind::Error { status, error_type, message, retry_after, body, content_type } => {
-            let json = || {
-                let message = format!("{message} (Request ID: {})", request_id());
-                serde_json::json!({ "message": message }).to_string()
+            let usual = || {
+                let message = match service {
+                    Service::ApiGateway => format!("{message} (Request ID: {})", request_id()),
+                    Service::Sts => message.clone(),
+                };
+                error_body(service, *status, error_type.as_deref().unwrap_or_default(), &message)
             };
             let mut response = Response::builder()
-                .status(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
-                .header(header::CONTENT_TYPE, content_type.as_deref().unwrap_or("application/json"));
+                .status(StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+                .header(header::CONTENT_TYPE, content_type.as_deref().unwrap_or(usual_type(service)));
             if let Some(name) = error_type {
-                response = response.header("x-amzn-ErrorType", name).header("x-amzn-RequestId", request_id());
+                response = response.header("x-amzn-RequestId", request_id());
+                if service == Service::ApiGateway {
+                    response = response.header("x-amzn-ErrorType", name);
+                }
             }
             if let Some(value) = retry_after {
                 response = response.header(header::RETRY_AFTER, value);
             }
-            response.body(Body::from(body.unwrap_or_else(json))).ok()
+            response.body(Body::from(body.clone().unwrap_or_else(usual))).ok()
         }
     }
+}
+
+/// Half of a body, where the fault wants that.
+pub(super) fn cut(fault: Option<&FaultKind>, mut body: String) -> String {
+    if let Some(FaultKind::Cut) = fault {
+        let middle = body.floor_char_boundary(body.len() / 2);
+        body.truncate(middle);
+    }
+    body
 }
 
 fn spaces(bytes: usize, chunked: bool) -> Body {

@@ -7,8 +7,10 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::answer::Refusal;
+use crate::script::Service;
+
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const SERVICE: &str = "apigateway";
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
@@ -32,33 +34,56 @@ pub(super) struct Signed<'a> {
     pub body: &'a [u8],
 }
 
-/// Why a request is refused: AWS's name for it, and words.
-pub(super) type Refusal = (&'static str, String);
+/// What is wrong with a request's signature.
+#[derive(Clone, Copy)]
+pub(super) enum Flaw {
+    Missing,
+    Malformed,
+    UnknownKey,
+    Wrong,
+    Expired,
+}
+
+impl Flaw {
+    /// The services have names of their own for the same flaws.
+    pub(super) fn refusal(self, service: Service, message: impl Into<String>) -> Refusal {
+        let (gateway, sts) = match self {
+            Self::Missing => ("MissingAuthenticationTokenException", "MissingAuthenticationToken"),
+            Self::Malformed => ("IncompleteSignatureException", "IncompleteSignature"),
+            Self::UnknownKey => ("UnrecognizedClientException", "InvalidClientTokenId"),
+            Self::Wrong => ("InvalidSignatureException", "SignatureDoesNotMatch"),
+            Self::Expired => ("ExpiredTokenException", "ExpiredToken"),
+        };
+        Refusal::new(403, if service == Service::Sts { sts } else { gateway }, message)
+    }
+}
 
 const INVALID_TOKEN: &str = "The security token included in the request is invalid.";
 const MISMATCH: &str = "The request signature we calculated does not match the signature you provided.";
 
-/// Answers the region that the request was signed for.
-pub(super) fn verify(request: &Signed<'_>, keys: &[AccessKey], now: Timestamp) -> Result<String, Refusal> {
+/// Whether the request is signed with the key that it names, for this service.
+pub(super) fn verify(
+    request: &Signed<'_>,
+    service: Service,
+    key: Option<&AccessKey>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
-    let authorization = header("authorization")
-        .ok_or(("MissingAuthenticationTokenException", "Missing Authentication Token".into()))?;
+    let authorization =
+        header("authorization").ok_or_else(|| Flaw::Missing.refusal(service, "Missing Authentication Token"))?;
     let claim = Claim::parse(authorization)
-        .ok_or_else(|| ("IncompleteSignatureException", "Authorization header is malformed.".to_owned()))?;
-    let key = keys
-        .iter()
-        .find(|key| key.id == claim.key_id)
-        .ok_or_else(|| ("UnrecognizedClientException", INVALID_TOKEN.to_owned()))?;
+        .ok_or_else(|| Flaw::Malformed.refusal(service, "Authorization header is malformed."))?;
+    let key = key.ok_or_else(|| Flaw::UnknownKey.refusal(service, INVALID_TOKEN))?;
     if key.session_token.as_deref() != header("x-amz-security-token") {
-        return Err(("UnrecognizedClientException", INVALID_TOKEN.to_owned()));
+        return Err(Flaw::UnknownKey.refusal(service, INVALID_TOKEN));
     }
     let date = header("x-amz-date").unwrap_or_default();
-    let wrong = |why: &str| Err(("InvalidSignatureException", why.to_owned()));
+    let wrong = |why: &str| Err(Flaw::Wrong.refusal(service, why));
     let Some(signed_at) = parse_date(date) else { return wrong("Date must be in ISO-8601 'basic format'.") };
     if now.duration_since(signed_at).abs() > SKEW {
         return wrong(&format!("Signature expired: {date} is not within 5 min of now."));
     }
-    if claim.service != SERVICE || claim.terminator != "aws4_request" || !date.starts_with(claim.date) {
+    if claim.service != name(service) || claim.terminator != "aws4_request" || !date.starts_with(claim.date) {
         return wrong("Credential should be scoped to a valid date, region and service.");
     }
     let must_be_signed = |name: &str| name == "host" || name == "content-type" || name.starts_with("x-amz-");
@@ -73,26 +98,48 @@ pub(super) fn verify(request: &Signed<'_>, keys: &[AccessKey], now: Timestamp) -
     if header("x-amz-content-sha256").is_some_and(|hash| hash != sha256(request.body)) {
         return wrong("The provided 'x-amz-content-sha256' header does not match what was computed.");
     }
-    if claim.signature != signature(request, &claim.signed_headers, date, claim.region, &key.secret) {
+    let scope = Scope { date, region: claim.region, service: name(service) };
+    if claim.signature != signature(request, &claim.signed_headers, &scope, &key.secret) {
         return wrong(MISMATCH);
     }
-    Ok(claim.region.to_owned())
+    Ok(())
 }
 
-/// The region that a request says it is signed for, whether or not that is true.
-pub(super) fn claimed_region(headers: &HeaderMap) -> Option<String> {
+/// The key and the region that a request says it is signed with, whether or not that is true.
+pub(super) fn claimed(headers: &HeaderMap) -> Option<(String, String)> {
     let authorization = headers.get("authorization")?.to_str().ok()?;
-    Claim::parse(authorization).map(|claim| claim.region.to_owned())
+    Claim::parse(authorization).map(|claim| (claim.key_id.to_owned(), claim.region.to_owned()))
+}
+
+fn name(service: Service) -> &'static str {
+    match service {
+        Service::ApiGateway => "apigateway",
+        Service::Sts => "sts",
+    }
+}
+
+/// What a signature is good for, in the order in which it is derived.
+struct Scope<'a> {
+    date: &'a str,
+    region: &'a str,
+    service: &'a str,
 }
 
 /// The header `authorization` for a request whose other headers, `host` and `x-amz-date` among them, all get signed.
-pub(super) fn authorization(request: &Signed<'_>, date: &str, region: &str, key: &AccessKey) -> String {
+pub(super) fn authorization(
+    request: &Signed<'_>,
+    service: Service,
+    date: &str,
+    region: &str,
+    key: &AccessKey,
+) -> String {
     let mut names: Vec<&str> = request.headers.keys().map(|name| name.as_str()).collect();
     names.sort_unstable();
-    let signature = signature(request, &names, date, region, &key.secret);
+    let service = name(service);
+    let signature = signature(request, &names, &Scope { date, region, service }, &key.secret);
     let (id, day, names) = (&key.id, &date[..8], names.join(";"));
     format!(
-        "{ALGORITHM} Credential={id}/{day}/{region}/{SERVICE}/aws4_request, SignedHeaders={names}, Signature={signature}"
+        "{ALGORITHM} Credential={id}/{day}/{region}/{service}/aws4_request, SignedHeaders={names}, Signature={signature}"
     )
 }
 
@@ -128,13 +175,14 @@ impl<'a> Claim<'a> {
     }
 }
 
-fn signature(request: &Signed<'_>, signed_headers: &[&str], date: &str, region: &str, secret: &str) -> String {
+fn signature(request: &Signed<'_>, signed_headers: &[&str], scope: &Scope<'_>, secret: &str) -> String {
+    let Scope { date, region, service } = *scope;
     let day = &date[..8];
     let canonical = canonical_request(request, signed_headers);
-    let scope = format!("{day}/{region}/{SERVICE}/aws4_request");
+    let scope = format!("{day}/{region}/{service}/aws4_request");
     let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
     let mut key = format!("AWS4{secret}").into_bytes();
-    for step in [day, region, SERVICE, "aws4_request"] {
+    for step in [day, region, service, "aws4_request"] {
         key = hmac_sha256(&key, step);
     }
     hex(&hmac_sha256(&key, &to_sign))

@@ -1,0 +1,129 @@
+//! Who calls, and what they may: the home key, the sessions of roles, and what is denied to either.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::Emulator;
+use super::answer::Refusal;
+use super::roles::{NewRole, Session, parse_arn};
+use super::sigv4::{self, AccessKey, Flaw, Signed};
+use super::state::Location;
+use crate::script::{Operation, Service};
+
+/// The account that the emulator's own access keys belong to.
+pub const HOME_ACCOUNT: &str = "111122223333";
+/// The user that the emulator's own access keys belong to.
+pub const HOME_USER: &str = "arn:aws:iam::111122223333:user/home";
+const HOME_USER_ID: &str = "AIDAHOMEHOMEHOMEHOME0";
+
+impl Emulator {
+    /// Denies an operation to [`HOME_USER`] or a role, given by its ARN.
+    pub fn deny(&self, principal: &str, operation: Operation) {
+        self.state.lock().access.denied.insert((principal.to_owned(), operation));
+    }
+
+    /// Ends a denial; answers whether there was one.
+    pub fn allow(&self, principal: &str, operation: Operation) -> bool {
+        self.state.lock().access.denied.remove(&(principal.to_owned(), operation))
+    }
+}
+
+/// Roles, the sessions that came of them, and denials.
+#[derive(Default)]
+pub(super) struct Access {
+    pub(super) roles: BTreeMap<String, NewRole>,
+    pub(super) sessions: Vec<Session>,
+    pub(super) denied: BTreeSet<(String, Operation)>,
+}
+
+/// Who signed a request.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub account: String,
+    pub arn: String,
+    pub user_id: String,
+    /// The user or the role whose permissions count.
+    pub principal: String,
+    /// Whether a session calls.
+    pub assumed: bool,
+}
+
+impl Access {
+    /// The account that an access key belongs to.
+    pub(super) fn account_of(&self, home: &[AccessKey], key_id: &str) -> Option<String> {
+        if home.iter().any(|key| key.id == key_id) {
+            return Some(HOME_ACCOUNT.to_owned());
+        }
+        self.session(key_id).map(|session| session.account.clone())
+    }
+
+    fn session(&self, key_id: &str) -> Option<&Session> {
+        self.sessions.iter().rev().find(|session| session.access_key.id == key_id)
+    }
+
+    /// Who signed this request, if the signature is good.
+    pub(super) fn authenticate(
+        &self,
+        home: &[AccessKey],
+        service: Service,
+        request: &Signed<'_>,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        let key_id = sigv4::claimed(request.headers).map(|(key_id, _)| key_id).unwrap_or_default();
+        let session = self.session(&key_id);
+        let key = home.iter().find(|key| key.id == key_id).or(session.map(|session| &session.access_key));
+        sigv4::verify(request, service, key, now)?;
+        let Some(session) = session else {
+            return Ok(Caller {
+                account: HOME_ACCOUNT.to_owned(),
+                arn: HOME_USER.to_owned(),
+                user_id: HOME_USER_ID.to_owned(),
+                principal: HOME_USER.to_owned(),
+                assumed: false,
+            });
+        };
+        if session.expires <= now {
+            return Err(Flaw::Expired.refusal(service, "The security token included in the request is expired"));
+        }
+        Ok(Caller {
+            account: session.account.clone(),
+            arn: session.arn.clone(),
+            user_id: session.user_id.clone(),
+            principal: session.request.role.clone(),
+            assumed: true,
+        })
+    }
+
+    pub(super) fn denies(&self, principal: &str, operation: Operation) -> bool {
+        self.denied.contains(&(principal.to_owned(), operation))
+    }
+
+    /// Whether the caller may do this to a certificate, or to all of a region where no id is given.
+    pub(super) fn check(&self, caller: &Caller, operation: Operation, of: &Location) -> Result<(), Refusal> {
+        if !self.denies(&caller.principal, operation) {
+            return Ok(());
+        }
+        let partition = parse_arn(&caller.principal).map_or("aws", |parts| parts.partition);
+        let id = if of.id.is_empty() { String::new() } else { format!("/{}", of.id) };
+        let resource = format!("arn:{partition}:apigateway:{}::/clientcertificates{id}", of.region);
+        Err(Refusal::new(403, "AccessDeniedException", not_authorized(caller, action(operation), &resource)))
+    }
+}
+
+/// A denial as AWS words it.
+pub(super) fn not_authorized(caller: &Caller, action: &str, resource: &str) -> String {
+    format!("User: {} is not authorized to perform: {action} on resource: {resource}", caller.arn)
+}
+
+/// An operation as IAM policies name it.
+fn action(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Get | Operation::List => "apigateway:GET",
+        Operation::Update => "apigateway:PATCH",
+        Operation::Generate => "apigateway:POST",
+        Operation::Delete => "apigateway:DELETE",
+        Operation::AssumeRole => "sts:AssumeRole",
+        Operation::GetCallerIdentity => "sts:GetCallerIdentity",
+    }
+}

@@ -1,0 +1,61 @@
+//! The certificates of an account of one's choice, for tests with more than the home account.
+
+use client_certificate_operator::gateway::ClientCertificate;
+
+use super::Emulator;
+use super::state::{Location, State};
+use crate::certificates::NewCertificate;
+
+/// An account of the emulator, and what is done there as somebody in that account would.
+pub struct Account<'a> {
+    state: &'a State,
+    name: String,
+}
+
+impl Emulator {
+    /// An account, by its twelve digits.
+    pub fn account(&self, name: impl Into<String>) -> Account<'_> {
+        Account { state: &self.state, name: name.into() }
+    }
+}
+
+impl Account<'_> {
+    fn at(&self, region: &str, id: &str) -> Location {
+        Location { account: self.name.clone(), region: region.to_owned(), id: id.to_owned() }
+    }
+
+    /// Makes a certificate in a region.
+    pub fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
+        self.state.generate(&self.name, region, new).certificate
+    }
+
+    /// What the account holds.
+    pub fn certificate(&self, region: &str, id: &str) -> Option<ClientCertificate> {
+        self.state.lock().certificates.get(&self.at(region, id)).map(|issued| issued.certificate.clone())
+    }
+
+    /// Puts a new certificate under the same id. Description and tags stay unless `new` has its own.
+    pub fn renew(&self, region: &str, id: &str, new: NewCertificate) -> Option<ClientCertificate> {
+        self.state.replace(&self.at(region, id), new).map(|issued| issued.certificate)
+    }
+
+    /// Deletes a certificate; answers whether it was there.
+    pub fn delete(&self, region: &str, id: &str) -> bool {
+        self.state.delete(&self.at(region, id))
+    }
+
+    /// Brings a deleted certificate back; answers whether there was one.
+    pub fn restore(&self, region: &str, id: &str) -> bool {
+        self.state.restore(&self.at(region, id))
+    }
+
+    /// Changes a description as somebody else would; answers whether the certificate is there.
+    pub fn set_description(&self, region: &str, id: &str, description: &str) -> bool {
+        self.state.change(&self.at(region, id), |issued| issued.certificate.description = description.to_owned())
+    }
+
+    /// Has any text answered in the place of the certificate; answers whether it is there.
+    pub fn set_pem(&self, region: &str, id: &str, pem: &str) -> bool {
+        self.state.change(&self.at(region, id), |issued| issued.certificate.pem = pem.to_owned())
+    }
+}

@@ -1,0 +1,128 @@
+//! What every request goes through, whichever service it is for: log, limit, faults, signature, permission.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State as FromState};
+use axum::http::request::Parts;
+use axum::http::{Method, Response};
+use jiff::Timestamp;
+
+use super::access::Caller;
+use super::answer::{self, Refusal, refuse};
+use super::faults::{self, DropConnection, Fault, FaultKind};
+use super::log::Call;
+use super::roles::AssumeRole;
+use super::sigv4::{self, Signed};
+use super::state::{Location, State};
+use super::{api, sts};
+use crate::script::{Incoming, Operation, Service};
+
+/// What a request asks for.
+struct Asked {
+    operation: Operation,
+    id: Option<String>,
+    assume_role: Option<AssumeRole>,
+}
+
+/// Everything that is not below `/_emulator`.
+pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, 1 << 20).await else {
+        let refusal = Refusal::new(413, "RequestEntityTooLargeException", "Request Too Long");
+        return refuse(Service::ApiGateway, &refusal);
+    };
+    let asked = match route(&parts, &body) {
+        Ok(asked) => asked,
+        Err((service, refusal)) => return refuse(service, &refusal),
+    };
+    let service = asked.operation.service();
+    let (key_id, region) = sigv4::claimed(&parts.headers).unzip();
+    let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+    let signed = Signed { method: parts.method.as_str(), path, query, headers: &parts.headers, body: &body };
+
+    let (account, caller) = {
+        let inner = state.lock();
+        let account = key_id.as_deref().and_then(|key_id| inner.access.account_of(&state.keys, key_id));
+        (account, inner.access.authenticate(&state.keys, service, &signed, Timestamp::now()))
+    };
+    let call = state.arrived(Call {
+        access_key_id: key_id,
+        account: account.clone(),
+        region: region.clone(),
+        id: asked.id.clone(),
+        assume_role: asked.assume_role.clone(),
+        ..Call::now(asked.operation)
+    });
+    let incoming = Incoming {
+        operation: asked.operation,
+        account: account.as_deref(),
+        region: region.as_deref(),
+        id: asked.id.as_deref(),
+    };
+    let (latency, fault) = {
+        let mut inner = state.lock();
+        let limited = match &caller {
+            Ok(caller) if service == Service::ApiGateway => inner.limits.take(&caller.account, Instant::now()).err(),
+            _ => None,
+        };
+        // A refusal by the limit leaves the script as it is.
+        let refused = limited.map(|limit| Fault::throttled(limit.retry_after.as_deref()).kind);
+        (inner.latency, refused.or_else(|| inner.script.next_for(incoming)))
+    };
+
+    tokio::time::sleep(latency).await;
+    let response = match faults::answer(service, fault.as_ref()).await {
+        Some(response) => response,
+        None => caller
+            .and_then(|caller| {
+                perform(&state, &caller, asked, region.unwrap_or_default(), query, &body, fault.as_ref())
+            })
+            .map_or_else(
+                |refusal| refuse(service, &refusal),
+                |(status, body)| answer::answer(service, status, faults::cut(fault.as_ref(), body)),
+            ),
+    };
+    if response.extensions().get::<DropConnection>().is_none() {
+        call.answered(response.status().as_u16());
+    }
+    response
+}
+
+fn perform(
+    state: &Arc<State>,
+    caller: &Caller,
+    asked: Asked,
+    region: String,
+    query: &str,
+    body: &[u8],
+    fault: Option<&FaultKind>,
+) -> Result<(u16, String), Refusal> {
+    let Asked { operation, id, assume_role } = asked;
+    match operation.service() {
+        Service::Sts => sts::perform(state, caller, assume_role).map(|body| (200, body)),
+        Service::ApiGateway => {
+            let location = Location { account: caller.account.clone(), region, id: id.unwrap_or_default() };
+            state.lock().access.check(caller, operation, &location)?;
+            let (status, body) = api::perform(state, operation, &location, query, body, fault)?;
+            Ok((status, body.to_string()))
+        }
+    }
+}
+
+fn route(parts: &Parts, body: &[u8]) -> Result<Asked, (Service, Refusal)> {
+    if parts.method == Method::POST && parts.uri.path() == "/" {
+        let form = sts::Form::parse(body);
+        let operation = form.operation().map_err(|refusal| (Service::Sts, refusal))?;
+        let assume_role = (operation == Operation::AssumeRole).then(|| form.assume_role());
+        return Ok(Asked { operation, id: None, assume_role });
+    }
+    match api::route(&parts.method, parts.uri.path()) {
+        Some((operation, id)) => Ok(Asked { operation, id, assume_role: None }),
+        None => {
+            let refusal = Refusal::new(403, "MissingAuthenticationTokenException", "Missing Authentication Token");
+            Err((Service::ApiGateway, refusal))
+        }
+    }
+}
