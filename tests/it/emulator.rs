@@ -1,5 +1,11 @@
 //! The emulator is as strict as AWS, so that what passes against it is right and not merely tolerated.
 
+mod accounts;
+mod limit;
+mod pages;
+mod sessions;
+mod sts;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
