@@ -42,6 +42,7 @@ async fn one_account_is_throttled_to_nothing() {
     assert_eq!(get(&emulator, REGION).await, 200);
     emulator.set_rate_limit_of(HOME_ACCOUNT, Some(RateLimit::nothing()));
     assert_eq!(get(&emulator, REGION).await, 429);
+    assert_eq!((emulator.throttled_in(HOME_ACCOUNT), emulator.throttled_in("444455556666")), (1, 0));
     emulator.set_rate_limit_of(HOME_ACCOUNT, None);
     assert_eq!(get(&emulator, REGION).await, 200);
 }

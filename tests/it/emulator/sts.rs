@@ -21,7 +21,7 @@ const ROLE: &str = "arn:aws:iam::444455556666:role/path/reader";
 const SESSION: &str = "arn:aws:sts::444455556666:assumed-role/reader/operator";
 
 /// What a program has that speaks to the emulator with the real SDK.
-async fn sdk(emulator: &Emulator) -> SdkConfig {
+pub(super) async fn sdk(emulator: &Emulator) -> SdkConfig {
     let AccessKey { id, secret, session_token } = emulator.access_key().clone();
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     aws_config::defaults(BehaviorVersion::latest())
@@ -171,4 +171,28 @@ async fn signatures_are_for_one_service_and_checked_by_both() {
     let for_api_gateway = emulator.signed(REGION, "POST", "/", body).await.unwrap();
     assert_eq!((for_api_gateway.status, tag(&for_api_gateway, "Code")), (403, "SignatureDoesNotMatch"));
     assert_eq!(emulator.count(Operation::GetCallerIdentity), 4);
+}
+
+#[tokio::test]
+async fn sts_can_be_in_trouble_too() {
+    let emulator = Emulator::start().await.unwrap();
+    emulator.add_role(NewRole::new(ROLE));
+    let key = emulator.access_key();
+    let fields = [("Action", "AssumeRole"), ("RoleArn", ROLE), ("RoleSessionName", "operator")];
+    emulator.inject_all([
+        Fault::error(503, "ServiceUnavailable", "busy").on(Operation::AssumeRole).once(),
+        Fault::cut().on(Operation::AssumeRole).once(),
+        Fault::drop_connection().on(Operation::AssumeRole),
+    ]);
+    let unavailable = emulator.sts(key, REGION, &fields).await.unwrap();
+    assert_eq!(
+        (unavailable.status, tag(&unavailable, "Type"), tag(&unavailable, "Message")),
+        (503, "Receiver", "busy")
+    );
+    let half = emulator.sts(key, REGION, &fields).await.unwrap();
+    assert!(half.status == 200 && !half.body.contains("</AssumeRoleResponse>"), "{}", half.body);
+    assert!(emulator.sts(key, REGION, &fields).await.is_err());
+    assert_eq!(emulator.calls().iter().map(|call| call.status).collect::<Vec<_>>(), [Some(503), Some(200), None]);
+    emulator.clear_faults();
+    assert_eq!(emulator.sts(key, REGION, &fields).await.unwrap().status, 200);
 }

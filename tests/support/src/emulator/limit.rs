@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::Emulator;
+use super::log::Call;
 
 /// How many calls an account may make. The default is AWS's limit, which AWS raises for nobody.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,12 @@ impl Emulator {
     /// How many calls to API Gateway were answered 429, by the rate limit or by the script.
     pub fn throttled(&self) -> usize {
         self.state.lock().calls.iter().filter(|call| call.status == Some(429)).count()
+    }
+
+    /// How many of them were an account's.
+    pub fn throttled_in(&self, account: &str) -> usize {
+        let fits = |call: &&Call| call.status == Some(429) && call.account.as_deref() == Some(account);
+        self.state.lock().calls.iter().filter(fits).count()
     }
 }
 
