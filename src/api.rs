@@ -99,6 +99,10 @@ pub struct ClientCertificateRefSpec {
     #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}$')").message("region takes the name of an AWS region, for example us-east-1; leave it out for the operator's own region"))]
     pub region: Option<String>,
 
+    /// A role to read and describe the certificate with, for one of another account. Only what the operator's rules allow this namespace. Default: the operator's own credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assume_role: Option<AssumeRole>,
+
     /// The certificate's description in API Gateway. Absent: the operator never changes it. Present, this resource owns the description: it is written to API Gateway and put back when somebody changes it there; "" clears it. At most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -117,6 +121,22 @@ pub struct ClientCertificateRefSpec {
     /// The object that the certificate is mirrored into, always in the resource's own namespace.
     #[serde(default)]
     pub target: Target,
+}
+
+/// A role that the operator assumes for this resource.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct AssumeRole {
+    /// ARN of the role, for example arn:aws:iam::111122223333:role/certificates. Its trust policy has to let the operator's own role assume it.
+    #[schemars(length(max = 640))]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,577}$')").message("assumeRole.roleArn takes the ARN of an IAM role, for example arn:aws:iam::111122223333:role/certificates"))]
+    pub role_arn: String,
+
+    /// The external id that the role's trust policy asks for, if it does. The operator's rules can set it for a namespace; leave it out then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1224))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+=,.@:/-]{2,1224}$')").message("assumeRole.externalId takes 2 to 1224 letters, digits and any of _+=,.@:/-"))]
+    pub external_id: Option<String>,
 }
 
 /// The object that the certificate is mirrored into.

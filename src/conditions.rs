@@ -38,6 +38,9 @@ pub enum Reason {
     Unavailable,
     InvalidCertificate,
     Expired,
+    RoleNotAllowed,
+    RegionNotAllowed,
+    CertificateNotAllowed,
     Written,
     NoCertificate,
     TargetExists,
@@ -81,6 +84,9 @@ impl Reason {
             Reason::BadRequest
                 | Reason::InvalidCertificate
                 | Reason::Expired
+                | Reason::RoleNotAllowed
+                | Reason::RegionNotAllowed
+                | Reason::CertificateNotAllowed
                 | Reason::TargetExists
                 | Reason::OwnedByAnother
                 | Reason::NotAdoptable

@@ -2,6 +2,8 @@
 //! the Kubernetes client with their own standard variables.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -48,6 +50,18 @@ pub struct RunArgs {
     #[arg(long, env = "CCR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "COUNT")]
     pub concurrency: u16,
 
+    /// Calls to API Gateway a second in the long run, for each AWS account and region. An account has 10 in all, which deployments need too.
+    #[arg(long, env = "CCR_RATE", default_value = "5", value_parser = rate, value_name = "CALLS")]
+    pub rate: f64,
+
+    /// Calls to API Gateway at once after a quiet time, for each AWS account and region. An account has 40 in all.
+    #[arg(long, env = "CCR_BURST", default_value = "20", value_name = "CALLS")]
+    pub burst: NonZeroU32,
+
+    /// File that says what each namespace may ask for: roles, regions, certificates, descriptions. Looked at again when it changes. Default: everything but roles.
+    #[arg(long, env = "CCR_RULES_FILE", value_name = "PATH")]
+    pub rules_file: Option<PathBuf>,
+
     /// How long before its end a certificate counts as expiring, for example 720h (30 days).
     #[arg(long, env = "CCR_EXPIRING_WITHIN", default_value = "720h", value_parser = duration, value_name = "DURATION")]
     pub expiring_within: Duration,
@@ -70,6 +84,11 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.01..=1000.0).contains(rate));
+    rate.ok_or_else(|| "a number of calls a second is needed, from 0.01 to 1000, for example 5 or 0.5".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -95,6 +114,7 @@ mod tests {
         assert_eq!((args.concurrency, args.manage_descriptions), (32, true));
         assert_eq!(args.expiring_within, Duration::from_secs(30 * 24 * 3600));
         assert!(args.namespaces.is_empty());
+        assert_eq!((args.rate, args.burst.get(), args.rules_file), (5.0, 20, None));
     }
 
     #[test]
@@ -112,6 +132,9 @@ mod tests {
             &["--concurrency", "0"][..],
             &["--expiring-within", "soon"],
             &["--listen", "8080"],
+            &["--rate", "0"],
+            &["--rate", "NaN"],
+            &["--burst", "0"],
             &["--log-format", "xml"],
         ] {
             assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");

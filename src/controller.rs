@@ -6,12 +6,13 @@
 //! targets   ──► a version that we did not write ──►───┘        (one pass a resource, 32 in all)
 //! ```
 
+mod access;
 mod changes;
 mod watches;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, future, stream};
 use kube::Client;
@@ -23,13 +24,18 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
 use tracing::{debug, error, info};
 
+use crate::access::AccessControl;
+use crate::clock::Clock;
 use crate::gateway::Gateway;
+use crate::gateway::budget::{Budget, Limits};
+use crate::gateway::reader::Reader;
 use crate::index::{Index, Scope, Wakes};
 use crate::memory::Memories;
 use crate::metrics::Metrics;
 use crate::reconcile::{Context, Publisher, Watched, reconcile};
 use crate::settings::Settings;
 
+pub use access::{RulesFile, UnusableRules};
 pub use watches::Unreachable;
 
 /// What is under way when the process is asked to stop has this long to end.
@@ -41,10 +47,14 @@ pub struct Parts<G> {
     pub client: Client,
     /// API Gateway.
     pub gateway: G,
+    /// How many calls it may get.
+    pub limits: Limits,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Configuration that decisions depend on.
     pub settings: Settings,
+    /// What each namespace may ask for.
+    pub rules: RulesFile,
     /// Namespaces to watch; all, where empty.
     pub namespaces: Vec<String>,
     /// Passes that run at the same time.
@@ -68,7 +78,7 @@ pub enum Error {
 
 /// Runs until asked to stop, and until what is under way then has ended.
 pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
-    let Parts { client, gateway, metrics, settings, namespaces, concurrency, synced, mut stopping } = parts;
+    let Parts { client, gateway, limits, metrics, settings, rules, namespaces, concurrency, synced, mut stopping } = parts;
     let scopes: Vec<Scope> = match namespaces.is_empty() {
         true => vec![Scope::All],
         false => namespaces.into_iter().map(Scope::Namespace).collect(),
@@ -81,17 +91,22 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     let (readers, writers): (Vec<Store<Watched>>, Vec<Writer<Watched>>) =
         scopes.iter().map(|_| reflector::store()).unzip();
     let (index, wakes) = Index::new(scopes.iter().cloned().zip(readers.iter().cloned()).collect());
+    let (index, clock) = (Arc::new(index), Clock::start());
+    let budget = Budget::new(limits, clock, Arc::clone(&metrics));
+    let woken = Arc::clone(&index);
+    let wake = Box::new(move |resources| woken.wake(resources));
     let context = Arc::new(Context {
         publisher: Publisher::new(client.clone()),
         client,
-        gateway,
+        reader: Reader::new(gateway, budget, clock, Arc::clone(&metrics), wake),
+        access: AccessControl::new(settings.clone(), rules.rules.clone()),
         index,
         memories: Memories::default(),
         settings,
         metrics,
         synced: synced.subscribe(),
         stopping: stopping.clone(),
-        started: Instant::now(),
+        clock,
     });
 
     let targets_synced: Vec<_> =
@@ -106,9 +121,15 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     );
     let controllers = future::join_all(controllers);
 
+    let account_known = access::learn_own_account(Arc::clone(&context));
+    let rules_apply = access::follow_rules(rules, Arc::clone(&context));
     let all_synced = async {
+        rules_apply.await;
         future::join_all(resources_known).await;
         future::join_all(targets_synced).await;
+        account_known.await;
+        // What the caches told before that was told without the account, and without the labels of namespaces.
+        access::apply(&context);
         info!("the caches have synced");
         let _ = synced.send(true);
     };

@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn another_certificate_without_the_text_is_no_undoing() {
-        let source = |id: &str| Source { region: "us-east-1".into(), id: id.into() };
+        let source = |id: &str| Source::own("us-east-1", id);
         let mut description = Description::default();
         description.want(Some("ours"), Some(&source("9ao60f")));
         description.sent(Ok("ours"), REFRESH, Tick::ZERO, 0.5);

@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use crate::certificate::CertificateError;
 use crate::conditions::Reason;
-use crate::gateway::{Denial, GatewayError, Source};
+use crate::gateway::{Denial, GatewayError, Identity, Outage, Source};
+use crate::rules::Refusal;
 
 /// The longest that a `Retry-After` is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
@@ -16,37 +17,38 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 pub enum FailureClass {
     /// Asking again soon does not help: the next regular refresh is early enough.
     Settled,
-    /// Somebody has to grant a right: 30 s doubling to 10 min.
+    /// Somebody has to grant a right: after 30 s, then ever later.
     Denied,
-    /// Somebody else changed the same thing: 1 s doubling to 60 s.
+    /// Somebody else changed the same thing: after 1 s, then ever later.
     Conflict,
-    /// Asked to wait: as long as asked, 5 min at most; 1 s doubling to 60 s where no time was named.
+    /// Asked to wait: as long as asked, 5 min at most; after 1 s, then ever later, where no time was named.
     Throttled {
         /// The time named.
         retry_after: Option<Duration>,
     },
-    /// Out of order for the moment: 1 s doubling to 60 s, and no sooner than asked.
+    /// Out of order for the moment: after 1 s, then ever later, and no sooner than asked.
     Unavailable {
         /// The time named.
         retry_after: Option<Duration>,
     },
 }
 
+/// A failure is tried again at most this often within one refresh interval, however long that is.
+pub const RETRIES_MOST: u32 = 6;
+
 impl FailureClass {
     /// How long to wait after the `count`-th failure in a row (from 1), never longer than `refresh` unless a
     /// `Retry-After` says so. `jitter` is a random number from 0 to 1: it spreads what failed together.
     pub fn delay(self, count: u32, refresh: Duration, jitter: f64) -> Duration {
-        let seconds = Duration::from_secs;
         let backoff = match self {
             FailureClass::Settled => return refresh_delay(refresh, jitter),
-            FailureClass::Denied => doubling(seconds(30), count, seconds(600)),
+            FailureClass::Denied => spaced(Duration::from_secs(30), count, refresh),
             FailureClass::Conflict | FailureClass::Throttled { .. } | FailureClass::Unavailable { .. } => {
-                doubling(seconds(1), count, seconds(60))
+                spaced(Duration::from_secs(1), count, refresh)
             }
         };
         let spread = backoff.mul_f64(0.9 + 0.2 * jitter).min(refresh);
-        // Never sooner than asked: the jitter of a Retry-After only adds.
-        let asked = |retry_after: Duration| retry_after.min(RETRY_AFTER_MAX).mul_f64(1.0 + 0.1 * jitter);
+        let asked = |retry_after| retry_after_asked(retry_after, jitter);
         match self {
             FailureClass::Throttled { retry_after: Some(time) } if !time.is_zero() => asked(time),
             FailureClass::Unavailable { retry_after: Some(time) } => spread.max(asked(time)),
@@ -64,7 +66,23 @@ pub fn refresh_delay(refresh: Duration, jitter: f64) -> Duration {
     refresh.mul_f64(0.9 + 0.1 * jitter)
 }
 
-fn doubling(first: Duration, count: u32, most: Duration) -> Duration {
+/// A `Retry-After` as it is kept: never sooner than asked, so the jitter only adds; 5 min at most.
+pub(crate) fn retry_after_asked(retry_after: Duration, jitter: f64) -> Duration {
+    retry_after.min(RETRY_AFTER_MAX).mul_f64(1.0 + 0.1 * jitter)
+}
+
+/// Waits that grow from `first` by the factor that fits [`RETRIES_MOST`] of them into an interval, so that a failure is
+/// noticed to be over soon after it began, and costs few calls when it lasts. Five minutes: 1 s, 3 s, 8 s, 23 s, 1 min,
+/// 3 min.
+fn spaced(first: Duration, count: u32, refresh: Duration) -> Duration {
+    let longest = refresh.mul_f64(0.6);
+    let factor = (longest.as_secs_f64() / first.as_secs_f64()).powf(1.0 / f64::from(RETRIES_MOST - 1)).max(1.5);
+    let wait = first.as_secs_f64() * factor.powi(count.saturating_sub(1).min(64) as i32);
+    Duration::from_secs_f64(wait.min(longest.as_secs_f64()))
+}
+
+/// Waits that double from `first` to `most`.
+pub(crate) fn doubling(first: Duration, count: u32, most: Duration) -> Duration {
     first.saturating_mul(1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX).max(1)).min(most)
 }
 
@@ -91,6 +109,20 @@ impl Streak {
 }
 
 impl GatewayError {
+    /// Whether it is about the credentials: then nothing was asked of API Gateway, or nothing was heard.
+    pub fn is_of_credentials(&self) -> bool {
+        matches!(
+            self,
+            GatewayError::AccessDenied(Denial::BadCredentials { .. } | Denial::RoleRefused)
+                | GatewayError::Unavailable { outage: Outage::NoCredentials | Outage::NoSession, .. }
+        )
+    }
+
+    /// Whether there was an answer, though not one that the API documents.
+    pub fn is_an_odd_answer(&self) -> bool {
+        matches!(self, GatewayError::Unavailable { outage: Outage::NotUnderstood | Outage::TooLarge, .. })
+    }
+
     /// What the failure means for the next attempt.
     pub fn class(&self) -> FailureClass {
         match self {
@@ -120,6 +152,13 @@ impl GatewayError {
             GatewayError::AccessDenied(Denial::NotAuthorized) => {
                 format!("IAM does not allow {action} on {}; add it to the policy of the operator's role", source.arn())
             }
+            GatewayError::AccessDenied(Denial::RoleRefused) => match &source.place.identity {
+                Identity::Role(role) => format!(
+                    "AWS does not let the operator assume {}; check the ARN and the externalId, allow sts:AssumeRole on it in the policy of the operator's role, and the operator's role in its trust policy",
+                    role.arn
+                ),
+                Identity::Operator => self.to_string(),
+            },
             GatewayError::NotFound => format!(
                 "API Gateway has no client certificate {source} for the operator's account; check the id and the region"
             ),
@@ -138,6 +177,9 @@ pub enum ReadFailure {
     /// Neither the resource nor the operator names a region.
     #[error("no region: set spec.region, or AWS_REGION for the operator")]
     NoRegion,
+    /// The operator's rules do not allow it.
+    #[error(transparent)]
+    NotAllowed(#[from] Refusal),
     /// The call failed.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
@@ -153,7 +195,9 @@ impl ReadFailure {
     /// What the failure means for the next attempt.
     pub fn class(&self) -> FailureClass {
         match self {
-            ReadFailure::NoRegion | ReadFailure::Invalid(_) | ReadFailure::Expired => FailureClass::Settled,
+            ReadFailure::NoRegion | ReadFailure::NotAllowed(_) | ReadFailure::Invalid(_) | ReadFailure::Expired => {
+                FailureClass::Settled
+            }
             ReadFailure::Gateway(error) => error.class(),
         }
     }
@@ -162,6 +206,7 @@ impl ReadFailure {
     pub fn reason(&self) -> Reason {
         match self {
             ReadFailure::NoRegion => Reason::BadRequest,
+            ReadFailure::NotAllowed(refusal) => refusal.reason(),
             // Documented for updates alone: of a read it says no more than a 5xx would.
             ReadFailure::Gateway(GatewayError::Conflict) => Reason::Unavailable,
             ReadFailure::Gateway(error) => error.reason(),
@@ -180,6 +225,7 @@ impl ReadFailure {
                 GatewayError::BadRequest { .. } | GatewayError::NotFound | GatewayError::AccessDenied(_),
             )
             | ReadFailure::NoRegion
+            | ReadFailure::NotAllowed(_)
             | ReadFailure::Invalid(_)
             | ReadFailure::Expired => false,
         }
@@ -286,11 +332,26 @@ mod tests {
     #[test]
     fn each_class_waits_as_the_table_says() {
         let unavailable = FailureClass::Unavailable { retry_after: None };
-        assert_eq!([1, 2, 3, 6, 7, 40].map(|n| seconds(unavailable, n).round()), [1.0, 2.0, 4.0, 32.0, 60.0, 60.0]);
-        assert_eq!([1, 2, 4].map(|n| seconds(FailureClass::Denied, n).round()), [30.0, 60.0, 240.0]);
-        assert_eq!([1, 2].map(|n| seconds(FailureClass::Conflict, n).round()), [1.0, 2.0]);
-        let refused = FailureClass::Denied.delay(40, Duration::from_secs(86_400), 0.5);
-        assert_eq!(refused, Duration::from_secs(600));
+        let waits = [1, 2, 3, 4, 5, 6, 7, 40].map(|n| seconds(unavailable, n).round());
+        assert_eq!(waits, [1.0, 3.0, 8.0, 23.0, 64.0, 180.0, 180.0, 180.0]);
+        assert_eq!([1, 2, 3, 9].map(|n| seconds(FailureClass::Denied, n).round()), [30.0, 45.0, 68.0, 180.0]);
+        assert_eq!([1, 2].map(|n| seconds(FailureClass::Conflict, n).round()), [1.0, 3.0]);
+    }
+
+    #[test]
+    fn within_any_interval_there_are_few_retries() {
+        let classes = [FailureClass::Denied, FailureClass::Conflict, FailureClass::Unavailable { retry_after: None }];
+        for (class, interval) in classes.iter().flat_map(|class| [30, 60, 300, 3600, 86_400].map(|i| (class, i))) {
+            let interval = Duration::from_secs(interval);
+            let mut tries = vec![Duration::ZERO];
+            for count in 1..40 {
+                tries.push(tries[tries.len() - 1] + class.delay(count, interval, 0.0));
+            }
+            for first in &tries[..20] {
+                let within = tries.iter().filter(|at| **at > *first && **at < *first + interval).count();
+                assert!(within <= RETRIES_MOST as usize, "{class:?} {interval:?}: {within}");
+            }
+        }
     }
 
     #[test]

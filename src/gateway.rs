@@ -1,36 +1,116 @@
 //! The seam to API Gateway, in the project's own words: what is asked, what comes back, how it can fail.
 //!
 //! [`aws`] is the implementation that people run. The tests bring an in-memory one; both pass the same contract suite.
+//! [`reader`] stands before either: it shares answers, asks for many at once, and keeps to the [`budget`].
 
 pub mod aws;
+pub mod budget;
+pub mod reader;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
 
+/// With whose rights a call is made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identity {
+    /// The operator's own credentials.
+    Operator,
+    /// A session of a role that the operator assumes.
+    Role(Arc<AssumedRole>),
+}
+
+/// A role as it is assumed for the resources of one namespace. No two namespaces share a session: CloudTrail tells who
+/// asked, and what one may do ends without touching the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AssumedRole {
+    /// ARN of the role.
+    pub arn: String,
+    /// What the role's trust policy may ask for.
+    pub external_id: Option<String>,
+    /// The namespace of the resources; the session is named after it.
+    pub namespace: String,
+    /// Whether the session carries the namespace as a tag too, which the trust policy has to allow.
+    pub tags_session: bool,
+}
+
+/// Where certificates are read: one region, seen with one identity's rights.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// With whose rights.
+    pub identity: Identity,
+    /// AWS region, for example `us-east-1`.
+    pub region: String,
+}
+
+impl Place {
+    /// A region, seen with the operator's own rights.
+    pub fn own(region: impl Into<String>) -> Self {
+        Place { identity: Identity::Operator, region: region.into() }
+    }
+
+    /// The account, where the place itself tells: a role's ARN names it.
+    pub fn account(&self) -> Option<&str> {
+        match &self.identity {
+            Identity::Operator => None,
+            Identity::Role(role) => role.account(),
+        }
+    }
+}
+
+impl AssumedRole {
+    /// The account that the role belongs to: `arn:partition:iam::account:role/name`.
+    pub fn account(&self) -> Option<&str> {
+        self.arn.split(':').nth(4).filter(|account| !account.is_empty())
+    }
+}
+
 /// Which client certificate is meant: API Gateway's ids are unique in an account and region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source {
-    /// AWS region, for example `us-east-1`.
-    pub region: String,
+    /// Where it is read.
+    pub place: Place,
     /// API Gateway's identifier of the client certificate, for example `9ao60f`.
     pub id: String,
 }
 
 impl Source {
+    /// A certificate of a region, seen with the operator's own rights.
+    pub fn own(region: impl Into<String>, id: impl Into<String>) -> Self {
+        Source { place: Place::own(region), id: id.into() }
+    }
+
     /// The ARN that IAM policies name; the account field of a client certificate's ARN is empty.
     pub fn arn(&self) -> String {
-        format!("arn:{}:apigateway:{}::/clientcertificates/{}", partition(&self.region), self.region, self.id)
+        let region = &self.place.region;
+        format!("arn:{}:apigateway:{region}::/clientcertificates/{}", partition(region), self.id)
     }
+}
+
+/// One client certificate, whoever looks at it: two resources that name the same one by different roles are at odds
+/// about its description all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CertificateKey {
+    /// The account; none, where it is the operator's own and not known.
+    pub account: Option<String>,
+    /// The region, which tells the partition too.
+    pub region: String,
+    /// The id.
+    pub id: String,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}", self.id, self.region)
+        write!(f, "{} in {}", self.id, self.place.region)?;
+        match &self.place.identity {
+            Identity::Operator => Ok(()),
+            Identity::Role(role) => write!(f, " as {}", role.arn),
+        }
     }
 }
 
@@ -49,7 +129,7 @@ fn partition(region: &str) -> &'static str {
 }
 
 /// One client certificate as API Gateway describes it: the six response elements of the API, unchecked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientCertificate {
     /// `clientCertificateId`
     pub id: String,
@@ -65,13 +145,32 @@ pub struct ClientCertificate {
     pub tags: BTreeMap<String, String>,
 }
 
-/// The calls that the operator makes to API Gateway.
+/// A page of the list of client certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The certificates, as far as they can be used: an item without an id or without a PEM is left out.
+    pub certificates: Vec<ClientCertificate>,
+    /// The position of the next page, where there is one.
+    pub next: Option<String>,
+}
+
+/// The most certificates that a page holds, and what is asked for: a page costs one call however many there are.
+pub const PAGE_SIZE: usize = 500;
+
+/// The calls that the operator makes to AWS.
 pub trait Gateway: Send + Sync + 'static {
     /// GetClientCertificate.
     fn get_client_certificate(
         &self,
         source: &Source,
     ) -> impl Future<Output = Result<ClientCertificate, GatewayError>> + Send;
+
+    /// GetClientCertificates: one page of [`PAGE_SIZE`], from the beginning or from the position of an earlier page.
+    fn list_client_certificates(
+        &self,
+        place: &Place,
+        position: Option<&str>,
+    ) -> impl Future<Output = Result<Page, GatewayError>> + Send;
 
     /// UpdateClientCertificate with the one operation `replace /description`. Answers what API Gateway then holds,
     /// which the caller compares with what it sent.
@@ -80,15 +179,33 @@ pub trait Gateway: Send + Sync + 'static {
         source: &Source,
         description: &str,
     ) -> impl Future<Output = Result<ClientCertificate, GatewayError>> + Send;
+
+    /// The account of the operator's own credentials: sts:GetCallerIdentity, which needs no permission.
+    fn own_account(&self) -> impl Future<Output = Result<String, GatewayError>> + Send;
+
+    /// Forgets the credentials that were got for a place. The next call gets new ones.
+    fn end_session(&self, place: &Place);
 }
 
-impl<G: Gateway> Gateway for std::sync::Arc<G> {
+impl<G: Gateway> Gateway for Arc<G> {
     async fn get_client_certificate(&self, source: &Source) -> Result<ClientCertificate, GatewayError> {
         G::get_client_certificate(self, source).await
     }
 
+    async fn list_client_certificates(&self, place: &Place, position: Option<&str>) -> Result<Page, GatewayError> {
+        G::list_client_certificates(self, place, position).await
+    }
+
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {
         G::set_description(self, source, description).await
+    }
+
+    async fn own_account(&self) -> Result<String, GatewayError> {
+        G::own_account(self).await
+    }
+
+    fn end_session(&self, place: &Place) {
+        G::end_session(self, place);
     }
 }
 
@@ -141,6 +258,9 @@ pub enum Denial {
         /// AWS's name for the refusal, for example `ExpiredTokenException`.
         code: String,
     },
+    /// STS does not let the operator assume the role, or knows no such role, which it answers the same way.
+    #[error("AWS does not let the operator assume the role")]
+    RoleRefused,
 }
 
 /// Why no usable answer came.
@@ -151,6 +271,9 @@ pub enum Outage {
         "no AWS credentials were found; give the operator an IAM role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     )]
     NoCredentials,
+    /// STS gave no session of the role, so nothing was sent.
+    #[error("AWS STS gives no session of the role")]
+    NoSession,
     /// The answer did not come in time.
     #[error("it did not answer in time")]
     TimedOut,

@@ -8,7 +8,7 @@ pub use claims::Claims;
 pub use targets::{Known, Targets};
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::Resource;
@@ -75,6 +75,11 @@ impl Index {
     pub fn has_resource(&self, namespace: &str, name: &str) -> bool {
         let reference = ObjectRef::new(name).within(namespace);
         self.resources.iter().any(|(scope, store)| scope.covers(namespace) && store.get(&reference).is_some())
+    }
+
+    /// Every resource that the caches hold.
+    pub fn all_resources(&self) -> impl Iterator<Item = Arc<Watched>> {
+        self.resources.iter().flat_map(|(_, store)| store.state())
     }
 
     /// Whether the cache holds a resource at this version, or a later one.

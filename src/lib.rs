@@ -49,8 +49,10 @@
 //! - What must survive a restart is in the status; [`memory`] may be lost at any time.
 //! - Text in a status is the same when the same thing happens again, so a repeated failure is written once.
 
+pub mod access;
 pub mod api;
 pub mod certificate;
+pub mod clock;
 pub mod conditions;
 pub mod config;
 pub mod controller;
@@ -64,6 +66,7 @@ pub mod memory;
 pub mod metrics;
 pub mod reading;
 pub mod reconcile;
+pub mod rules;
 pub mod server;
 pub mod settings;
 pub mod target;

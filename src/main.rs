@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use client_certificate_operator::config::{Cli, Command, RunArgs};
-use client_certificate_operator::controller::{self, Parts};
+use client_certificate_operator::controller::{self, Parts, RulesFile};
 use client_certificate_operator::gateway::aws::AwsGateway;
+use client_certificate_operator::gateway::budget::Limits;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
 use client_certificate_operator::{api, server, telemetry};
@@ -54,6 +55,11 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         let _ = stop.send(true);
     });
 
+    // A variable that is set to nothing means all, as one that is not set.
+    let namespaces: Vec<String> = args.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect();
+    let rules_file = args.rules_file.filter(|path| !path.as_os_str().is_empty());
+    let rules = RulesFile::read(rules_file, namespaces.is_empty())?;
+
     let metrics = Arc::new(Metrics::default());
     let (synced, is_synced) = watch::channel(false);
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
@@ -90,10 +96,11 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     controller::run(Parts {
         client,
         gateway,
+        limits: Limits { rate: args.rate, burst: args.burst },
         metrics,
         settings,
-        // A variable that is set to nothing means all, as one that is not set.
-        namespaces: args.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
+        rules,
+        namespaces,
         concurrency: args.concurrency,
         synced,
         stopping,

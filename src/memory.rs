@@ -12,7 +12,7 @@ use crate::conditions::{ConditionType, find, is_true};
 use crate::description::{Claim, Description};
 use crate::error::{ReadFailure, Streak};
 use crate::gateway::Source;
-use crate::reading::{Answer, Reading};
+use crate::reading::{Came, Demand, Reading, Why};
 use crate::settings::Tick;
 
 /// A target undone this often in a row is put back more slowly.
@@ -31,6 +31,8 @@ pub struct Memory {
     pub handled_refresh: Option<String>,
     /// API Gateway's answers.
     pub reading: Reading,
+    /// What was asked of API Gateway and is not answered yet.
+    asked: Option<Box<Asked>>,
     /// Attempts at the description.
     pub description: Description,
     /// The target as it was last written by us: a digest of what was desired then.
@@ -43,6 +45,21 @@ pub struct Memory {
     pub publish_streak: Streak,
     /// The status that was last written, until the cache has caught up with it.
     pub published: Option<Published>,
+}
+
+/// What was asked of API Gateway, and in which state of the resource.
+#[derive(Clone, Debug)]
+struct Asked {
+    demand: Demand,
+    generation: Option<i64>,
+    refresh: Option<String>,
+    source: Result<Source, ReadFailure>,
+}
+
+impl Asked {
+    fn fits(&self, generation: Option<i64>, refresh: Option<&str>, source: &Result<Source, ReadFailure>) -> bool {
+        self.generation == generation && self.refresh.as_deref() == refresh && self.source == *source
+    }
 }
 
 /// A status that was written.
@@ -76,55 +93,66 @@ impl Memory {
         }
     }
 
-    /// Whether to ask API Gateway in this pass; takes note that the spec and the annotation are acted on by that.
+    /// What to ask API Gateway in this pass, if anything. What was asked in an earlier pass and not answered yet is asked
+    /// again, word for word.
     ///
-    /// A changed spec and a new refresh annotation start over, once in some seconds: earlier failures no longer hold
-    /// anything back. For a changed spec a good answer of the last seconds will do. Another source is read at once. A
-    /// description that is wanted newly, or was another resource's until now, is read before it is written.
-    pub fn begin_read(
+    /// A new refresh annotation wants an answer that is no older than itself. For a new resource, a changed spec and a
+    /// description taken over from another resource one of the last seconds will do; a changed spec does not put up with
+    /// an earlier failure, because it may be what mends it.
+    pub fn demand(
         &mut self,
         resource: &ClientCertificateRef,
         source: &Result<Source, ReadFailure>,
         claim: &Claim,
         now: Tick,
-    ) -> bool {
+    ) -> Option<Demand> {
         let newly_wanted = self.description.want(resource.spec.description.as_deref(), source.as_ref().ok());
         if self.generation.is_none() && was_synced(resource) {
             self.description.was_in_place();
         }
         let taken_over = self.description.claimed(claim);
-        let description_unknown = newly_wanted || taken_over;
-        let asked = self.read_asked_for(resource);
-        let forced = asked && self.reading.next_forced() <= now;
-        if asked && !self.refresh_pending(resource) && !description_unknown && self.reading.is_fresh(source, now) {
-            self.generation = resource.generation();
-            self.description.reset_failures();
-            return false;
+        let refresh = self.refresh_pending(resource).then(|| resource.refresh_requested().unwrap_or_default().to_owned());
+        if let Some(asked) = &self.asked
+            && asked.fits(resource.generation(), refresh.as_deref(), source)
+        {
+            return Some(Demand { again: true, ..asked.demand.clone() });
         }
-        if !forced && !description_unknown && self.reading.next(source) > now {
-            return false;
-        }
-        if asked {
-            self.reading.reset_failures();
-            self.description.reset_failures();
-        }
-        self.generation = resource.generation();
-        if let Some(value) = resource.refresh_requested() {
-            self.handled_refresh = Some(value.to_owned());
-        }
-        true
+        self.asked = None;
+        let why = if refresh.is_some() && self.reading.next_forced() <= now {
+            Why::Forced
+        } else if self.generation.is_none() {
+            Why::New
+        } else if self.generation != resource.generation() || newly_wanted || taken_over {
+            Why::Changed
+        } else if self.reading.has_failed() || self.reading.next(source) <= now {
+            Why::Due
+        } else {
+            return None;
+        };
+        let demand = Demand::new(why, resource.refresh_interval(), self.reading.at(source), now);
+        let asked = Asked { demand: demand.clone(), generation: resource.generation(), refresh, source: source.clone() };
+        self.asked = Some(Box::new(asked));
+        Some(demand)
     }
 
     /// Takes note of what came. True where it shows that somebody has undone our description.
-    pub fn end_read(
+    pub fn answered(
         &mut self,
         resource: &ClientCertificateRef,
         source: &Result<Source, ReadFailure>,
-        came: Result<Answer, ReadFailure>,
+        came: Came,
         now: Tick,
         jitter: f64,
     ) -> bool {
-        let undone = came.as_ref().is_ok_and(|answer| self.description.found(&answer.description, now));
+        let asked = self.asked.take();
+        if asked.as_ref().is_some_and(|asked| matches!(asked.demand.why, Why::Forced | Why::Changed)) {
+            self.description.reset_failures();
+        }
+        if let Some(value) = asked.and_then(|asked| asked.refresh) {
+            self.handled_refresh = Some(value);
+        }
+        self.generation = resource.generation();
+        let undone = came.outcome.as_ref().is_ok_and(|answer| self.description.found(&answer.description, now));
         self.reading.record(source.clone(), came, resource.refresh_interval(), now, jitter);
         undone
     }
@@ -142,7 +170,11 @@ impl Memory {
     }
 
     /// When to read next: as the last answer or failure says, sooner where a forced read is pending.
-    pub fn next_read(&self, resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>) -> Tick {
+    pub fn next_read(&self, resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>, now: Tick) -> Tick {
+        if self.asked.is_some() {
+            // Whoever was asked wakes the resource. This is for the case that it does not.
+            return now + Duration::from_secs(30);
+        }
         let next = self.reading.next(source);
         if self.read_asked_for(resource) { next.min(self.reading.next_forced()) } else { next }
     }

@@ -13,6 +13,9 @@ use prometheus_client::registry::Registry;
 /// From a pass that only compares, to one that waits out a time-out, in seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
+/// How many resources one call of API Gateway serves.
+const BATCHES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+
 /// How a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReconcileResult {
@@ -41,6 +44,11 @@ struct OperationLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
     version: &'static str,
 }
@@ -53,6 +61,13 @@ pub struct Metrics {
     reconcile_duration: Histogram,
     requests: Family<RequestLabels, Counter>,
     request_duration: Family<OperationLabel, Histogram, fn() -> Histogram>,
+    budget_wait: Histogram,
+    budget_queue: Gauge,
+    throttles: Counter,
+    batches: Histogram,
+    shared_answers: Counter,
+    list_refusals: Family<ReasonLabel, Counter>,
+    rules_loads: Family<ResultLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -79,10 +94,49 @@ impl Default for Metrics {
             "Time of a call to API Gateway, in seconds",
             request_duration.clone(),
         );
+        let budget_wait = Histogram::new(BUCKETS);
+        registry.register(
+            "gateway_budget_wait_seconds",
+            "Time that a call to API Gateway waited for its turn in the budget of its account and region, in seconds",
+            budget_wait.clone(),
+        );
+        let budget_queue = Gauge::default();
+        registry.register("gateway_budget_queue_length", "Calls that wait for their turn", budget_queue.clone());
+        let throttles = Counter::default();
+        registry.register("gateway_throttles", "Calls that API Gateway refused with 429", throttles.clone());
+        let batches = Histogram::new(BATCHES);
+        registry.register("gateway_batch_size", "Resources that waited for one answer of API Gateway", batches.clone());
+        let shared_answers = Counter::default();
+        registry.register(
+            "gateway_shared_answers",
+            "Questions of resources that were answered by what an earlier call had told",
+            shared_answers.clone(),
+        );
+        let list_refusals = Family::<ReasonLabel, Counter>::default();
+        registry.register(
+            "gateway_list_refusals",
+            "Lists of client certificates that could not be used, so that each is read by itself for a while",
+            list_refusals.clone(),
+        );
+        let rules_loads = Family::<ResultLabel, Counter>::default();
+        registry.register("rules_loads", "Times that the rules file was read, by result", rules_loads.clone());
         let build = Family::<BuildLabels, Gauge<i64, std::sync::atomic::AtomicI64>>::default();
         build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "The version that runs; always 1", build);
-        Metrics { registry, reconciles, reconcile_duration, requests, request_duration }
+        Metrics {
+            registry,
+            reconciles,
+            reconcile_duration,
+            requests,
+            request_duration,
+            budget_wait,
+            budget_queue,
+            throttles,
+            batches,
+            shared_answers,
+            list_refusals,
+            rules_loads,
+        }
     }
 }
 
@@ -102,6 +156,42 @@ impl Metrics {
     pub fn gateway_called(&self, operation: &'static str, code: &str, took: Duration) {
         self.requests.get_or_create(&RequestLabels { operation, code: code.to_owned() }).inc();
         self.request_duration.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
+    }
+
+    /// A call has waited so long for its turn.
+    pub fn waited_for_budget(&self, time: Duration) {
+        self.budget_wait.observe(time.as_secs_f64());
+    }
+
+    /// So many more calls wait for their turn.
+    pub fn budget_queue_changed(&self, by: i64) {
+        self.budget_queue.inc_by(by);
+    }
+
+    /// Counts a call that was throttled.
+    pub fn throttled(&self) {
+        self.throttles.inc();
+    }
+
+    /// Counts an answer that so many resources waited for.
+    pub fn batch_answered(&self, resources: usize) {
+        self.batches.observe(resources as f64);
+    }
+
+    /// Counts a question that needed no call.
+    pub fn answer_shared(&self) {
+        self.shared_answers.inc();
+    }
+
+    /// Counts a list that could not be used.
+    pub fn list_refused(&self, reason: &'static str) {
+        self.list_refusals.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts a look at a rules file that had changed.
+    pub fn rules_loaded(&self, result: Result<(), ()>) {
+        let result = if result.is_ok() { "success" } else { "error" };
+        self.rules_loads.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// All of them in the OpenMetrics text format.

@@ -1,5 +1,6 @@
 //! What API Gateway said about a resource's certificate, how old that is, and when to ask again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use jiff::Timestamp;
 use crate::api::{CertificateStatus, ClientCertificateRef};
 use crate::certificate::Certificate;
 use crate::conditions::whole_seconds;
-use crate::error::{ReadFailure, Streak, refresh_delay};
-use crate::gateway::{ClientCertificate, GatewayError, Outage, Source};
+use crate::error::{ReadFailure, refresh_delay};
+use crate::gateway::{ClientCertificate, GatewayError, Outage, Place, Source};
+use crate::rules::{Refusal, Rules, Wanted};
 use crate::settings::{Settings, Tick};
 
 /// Forced reads of one certificate are at least this far apart.
-const FORCED_READS_APART: Duration = Duration::from_secs(10);
+pub const FORCED_READS_APART: Duration = Duration::from_secs(10);
 
 /// An answer of API Gateway that passed every check.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,14 +26,20 @@ pub struct Answer {
     pub certificate: Certificate,
     /// The description in it.
     pub description: String,
+    account: Option<String>,
     created: Option<Timestamp>,
     expires: Option<Timestamp>,
-    tags: std::collections::BTreeMap<String, String>,
+    tags: BTreeMap<String, String>,
 }
 
 impl Answer {
     /// Checks what came: the right id, a certificate and nothing else, not past its end.
-    pub fn check(source: &Source, came: ClientCertificate, now: Timestamp) -> Result<Self, ReadFailure> {
+    pub fn check(
+        source: &Source,
+        account: Option<&str>,
+        came: ClientCertificate,
+        now: Timestamp,
+    ) -> Result<Self, ReadFailure> {
         if came.id != source.id {
             return Err(GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None }.into());
         }
@@ -43,6 +51,7 @@ impl Answer {
             source: source.clone(),
             certificate,
             description: came.description,
+            account: account.map(str::to_owned),
             created: came.created,
             expires: came.expires,
             tags: came.tags,
@@ -55,8 +64,8 @@ impl Answer {
         let cut = |text: &str, length: usize| text.chars().take(length).collect::<String>();
         CertificateStatus {
             id: self.source.id.clone(),
-            region: Some(self.source.region.clone()),
-            account_id: None,
+            region: Some(self.source.place.region.clone()),
+            account_id: self.account.clone(),
             description: Some(cut(&self.description, 8192)).filter(|text| !text.is_empty()),
             created_date: self.created.map(whole_seconds),
             expiration_date: Some(whole_seconds(self.expires.unwrap_or(main.not_after))),
@@ -68,10 +77,107 @@ impl Answer {
     }
 }
 
-/// The source that a resource names.
-pub fn source_of(resource: &ClientCertificateRef, settings: &Settings) -> Result<Source, ReadFailure> {
-    let region = resource.spec.region.as_ref().or(settings.default_region.as_ref()).ok_or(ReadFailure::NoRegion)?;
-    Ok(Source { region: region.clone(), id: resource.spec.client_certificate_id.clone() })
+/// What a resource may have of AWS, as it names it and as the rules allow it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// The certificate.
+    pub source: Result<Source, ReadFailure>,
+    /// Whether it may own the description.
+    pub description: Result<(), Refusal>,
+}
+
+impl Access {
+    /// What a resource has, given the rules and the labels of its namespace.
+    pub fn of(
+        resource: &ClientCertificateRef,
+        settings: &Settings,
+        rules: &Rules,
+        labels: &BTreeMap<String, String>,
+    ) -> Self {
+        let Some(region) = resource.spec.region.as_ref().or(settings.default_region.as_ref()) else {
+            return Access { source: Err(ReadFailure::NoRegion), description: Ok(()) };
+        };
+        let id = &resource.spec.client_certificate_id;
+        let role = resource.spec.assume_role.as_ref();
+        let wanted = Wanted {
+            namespace: resource.namespace(),
+            labels,
+            role: role.map(|role| (role.role_arn.as_str(), role.external_id.as_deref())),
+            region,
+            id,
+        };
+        match rules.permit(wanted) {
+            Ok(permit) => {
+                let place = Place { identity: permit.identity, region: region.clone() };
+                Access { source: Ok(Source { place, id: id.clone() }), description: permit.description }
+            }
+            Err(refusal) => Access { source: Err(refusal.into()), description: Ok(()) },
+        }
+    }
+}
+
+/// Why API Gateway is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The resource is seen for the first time, or since a restart.
+    New,
+    /// Its spec has changed, or whose the description is.
+    Changed,
+    /// The refresh annotation has a new value.
+    Forced,
+    /// The last answer has grown old, or an update of the description failed.
+    Due,
+}
+
+/// How new an answer has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Demand {
+    /// Why it is asked for.
+    pub why: Why,
+    /// A good answer is of a call that began at this time or later.
+    pub not_before: Tick,
+    /// A failure is of a call that began at this time or later.
+    pub failure_not_before: Tick,
+    /// The resource's refresh interval.
+    pub interval: Duration,
+    /// When it was asked for first.
+    pub since: Tick,
+    /// Whether it was asked for before, and is asked for again because there is no answer yet, or is one now.
+    pub again: bool,
+}
+
+/// A new resource and a changed spec take an answer of this age, as long as it is no older than their interval.
+const LATELY: Duration = Duration::from_secs(30);
+
+impl Demand {
+    /// What is demanded now, where the resource's last answer is of a call that began at `last`.
+    pub fn new(why: Why, interval: Duration, last: Option<Tick>, now: Tick) -> Self {
+        let lately = now.saturating_sub(LATELY.min(interval));
+        // Any news will do, as long as it is not due itself: so whoever asks first asks for all, and the others, whose
+        // last answer is about as old, find that they need not.
+        let news = last.map_or(Tick::ZERO, |last| last + Tick::from_nanos(1)).max(now.saturating_sub(interval.mul_f64(0.9)));
+        let (not_before, failure_not_before) = match why {
+            Why::New => (lately, lately),
+            Why::Changed => (lately, now.saturating_sub(FORCED_READS_APART)),
+            Why::Forced => (now, now),
+            Why::Due => (news, news),
+        };
+        Demand { why, not_before, failure_not_before, interval, since: now, again: false }
+    }
+
+    /// Whether somebody asks who may have mended what failed before.
+    pub fn insists(&self) -> bool {
+        matches!(self.why, Why::Changed | Why::Forced)
+    }
+}
+
+/// What a read brought. The answer may be shared with others who asked for the same certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Came {
+    /// The answer, checked.
+    pub outcome: Result<Arc<Answer>, ReadFailure>,
+    /// When the call began that brought it.
+    pub at: Tick,
 }
 
 /// What is remembered of API Gateway's answers for one resource.
@@ -79,15 +185,14 @@ pub fn source_of(resource: &ClientCertificateRef, settings: &Settings) -> Result
 pub struct Reading {
     latest: Option<Latest>,
     last_good: Option<Arc<Answer>>,
-    streak: Streak,
     next: Tick,
 }
 
 #[derive(Clone, Debug)]
 struct Latest {
-    source: Result<Source, ReadFailure>,
-    outcome: Result<Arc<Answer>, ReadFailure>,
     at: Tick,
+    /// None where it was good, and is the last good one.
+    failed: Option<Box<(Result<Source, ReadFailure>, ReadFailure)>>,
 }
 
 impl Reading {
@@ -97,12 +202,13 @@ impl Reading {
         source: &Result<Source, ReadFailure>,
         now: Timestamp,
     ) -> Option<Result<&Arc<Answer>, ReadFailure>> {
-        let latest = self.latest.as_ref().filter(|latest| latest.source == *source)?;
-        Some(match &latest.outcome {
-            Ok(answer) if answer.certificate.is_expired(now) => Err(ReadFailure::Expired),
-            Ok(answer) => Ok(answer),
-            Err(failure) => Err(failure.clone()),
-        })
+        match &self.latest.as_ref()?.failed {
+            Some(failed) => (failed.0 == *source).then(|| Err(failed.1.clone())),
+            None => {
+                let answer = self.last_good.as_ref().filter(|answer| source.as_ref() == Ok(&answer.source))?;
+                Some(if answer.certificate.is_expired(now) { Err(ReadFailure::Expired) } else { Ok(answer) })
+            }
+        }
     }
 
     /// The last answer that passed every check, of whatever source.
@@ -110,9 +216,19 @@ impl Reading {
         self.last_good.as_ref()
     }
 
+    /// When the call began that brought the last answer of this source.
+    pub fn at(&self, source: &Result<Source, ReadFailure>) -> Option<Tick> {
+        let latest = self.latest.as_ref()?;
+        let is_of_source = match &latest.failed {
+            Some(failed) => failed.0 == *source,
+            None => self.last_good.as_ref().is_some_and(|answer| source.as_ref() == Ok(&answer.source)),
+        };
+        is_of_source.then_some(latest.at)
+    }
+
     /// When to ask this source next: now, where it was never asked.
     pub fn next(&self, source: &Result<Source, ReadFailure>) -> Tick {
-        self.latest.as_ref().filter(|latest| latest.source == *source).map_or(Tick::ZERO, |_| self.next)
+        self.at(source).map_or(Tick::ZERO, |_| self.next)
     }
 
     /// When a forced read may happen: at once, or some seconds after the last.
@@ -120,11 +236,9 @@ impl Reading {
         self.latest.as_ref().map_or(Tick::ZERO, |latest| latest.at + FORCED_READS_APART)
     }
 
-    /// Whether this source gave a good answer so lately that a forced read would not be due.
-    pub fn is_fresh(&self, source: &Result<Source, ReadFailure>, now: Tick) -> bool {
-        self.next(source) > now
-            && self.next_forced() > now
-            && self.latest.as_ref().is_some_and(|latest| latest.outcome.is_ok())
+    /// Whether the last read failed. Then there may be news at any time.
+    pub fn has_failed(&self) -> bool {
+        self.latest.as_ref().is_some_and(|latest| latest.failed.is_some())
     }
 
     /// Asks for a read no later than `at`.
@@ -132,38 +246,34 @@ impl Reading {
         self.next = self.next.min(at);
     }
 
-    /// Forgets earlier failures, because somebody changed something.
-    pub fn reset_failures(&mut self) {
-        self.streak.reset();
-    }
-
-    /// Takes note of a read.
+    /// Takes note of a read. Whoever brought a failure tries again by itself where that may help, and tells when it has
+    /// news; so the next look is at the usual time. For a good answer it is reckoned from the call and not from its arrival.
     pub fn record(
         &mut self,
         source: Result<Source, ReadFailure>,
-        outcome: Result<Answer, ReadFailure>,
+        came: Came,
         refresh: Duration,
         now: Tick,
         jitter: f64,
     ) {
-        let outcome = outcome.map(Arc::new);
-        let wait = match &outcome {
+        let failed = match came.outcome {
             Ok(answer) => {
-                self.last_good = Some(Arc::clone(answer));
-                self.streak.reset();
-                refresh_delay(refresh, jitter)
+                self.next = came.at + refresh_delay(refresh, jitter);
+                self.last_good = Some(answer);
+                None
             }
-            Err(failure) => self.streak.fail(failure.class(), refresh, jitter),
+            Err(failure) => {
+                self.next = now + refresh_delay(refresh, jitter);
+                Some(Box::new((source, failure)))
+            }
         };
-        self.next = now + wait;
-        self.latest = Some(Latest { source, outcome, at: now });
+        self.latest = Some(Latest { at: came.at, failed });
     }
 
     /// Takes note of the description that an update answered with.
     pub fn record_description(&mut self, description: String) {
-        if let Some(Latest { outcome: Ok(answer), .. }) = &mut self.latest {
+        if let (Some(Latest { failed: None, .. }), Some(answer)) = (&self.latest, &mut self.last_good) {
             Arc::make_mut(answer).description = description;
-            self.last_good = Some(Arc::clone(answer));
         }
     }
 }
@@ -172,26 +282,32 @@ impl Reading {
 mod tests {
     use super::*;
     use crate::certificate::CertificateError;
-    use crate::fixtures::{PEM, PEM_NOT_AFTER, certificate};
+    use crate::fixtures::{PEM, PEM_NOT_AFTER, certificate, resource};
 
     const REFRESH: Duration = Duration::from_secs(300);
 
     fn source(id: &str) -> Source {
-        Source { region: "us-east-1".into(), id: id.into() }
+        Source::own("us-east-1", id)
     }
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    fn good() -> Result<Answer, ReadFailure> {
-        Answer::check(&source("9ao60f"), certificate("9ao60f", PEM), at("2026-11-24T00:00:00Z"))
+    fn good(at_: Tick) -> Came {
+        let now = at("2026-11-24T00:00:00Z");
+        let answer = Answer::check(&source("9ao60f"), None, certificate("9ao60f", PEM), now);
+        Came { outcome: Ok(Arc::new(answer.unwrap())), at: at_ }
+    }
+
+    fn failed(failure: &ReadFailure, at: Tick) -> Came {
+        Came { outcome: Err(failure.clone()), at }
     }
 
     #[test]
     fn an_answer_is_checked_before_anybody_sees_it() {
         let now = at("2026-11-24T00:00:00Z");
-        let check = |came: ClientCertificate, now| Answer::check(&source("9ao60f"), came, now).map(|_| ());
+        let check = |came: ClientCertificate, now| Answer::check(&source("9ao60f"), None, came, now).map(|_| ());
         assert_eq!(check(certificate("9ao60f", PEM), now), Ok(()));
         assert_eq!(check(certificate("9ao60f", ""), now), Err(CertificateError::Empty.into()));
         assert_eq!(check(certificate("9ao60f", PEM), at(PEM_NOT_AFTER)), Err(ReadFailure::Expired));
@@ -201,9 +317,9 @@ mod tests {
     #[test]
     fn the_last_good_answer_outlives_failures_and_a_change_of_source() {
         let mut reading = Reading::default();
-        reading.record(Ok(source("9ao60f")), good(), REFRESH, Tick::ZERO, 0.5);
+        reading.record(Ok(source("9ao60f")), good(Tick::ZERO), REFRESH, Tick::ZERO, 0.5);
         let failure = ReadFailure::Gateway(GatewayError::NotFound);
-        reading.record(Ok(source("k2c0qe")), Err(failure.clone()), REFRESH, Tick::from_secs(1), 0.5);
+        reading.record(Ok(source("k2c0qe")), failed(&failure, Tick::from_secs(1)), REFRESH, Tick::from_secs(1), 0.5);
         let now = at("2026-11-24T00:00:00Z");
         assert_eq!(reading.outcome(&Ok(source("k2c0qe")), now), Some(Err(failure)));
         assert_eq!(reading.outcome(&Ok(source("9ao60f")), now), None, "an old source has to be read again");
@@ -213,22 +329,38 @@ mod tests {
     #[test]
     fn a_certificate_expires_between_two_reads() {
         let mut reading = Reading::default();
-        reading.record(Ok(source("9ao60f")), good(), REFRESH, Tick::ZERO, 0.5);
+        reading.record(Ok(source("9ao60f")), good(Tick::ZERO), REFRESH, Tick::ZERO, 0.5);
         let outcome = reading.outcome(&Ok(source("9ao60f")), at(PEM_NOT_AFTER));
         assert_eq!(outcome, Some(Err(ReadFailure::Expired)));
     }
 
     #[test]
-    fn the_next_read_is_due_in_the_last_tenth_of_the_interval_or_after_a_backoff() {
+    fn the_next_read_is_due_in_the_last_tenth_of_the_interval_counted_from_the_answer() {
         let mut reading = Reading::default();
         let source = Ok(source("9ao60f"));
         assert_eq!(reading.next(&source), Tick::ZERO);
-        reading.record(source.clone(), good(), REFRESH, Tick::from_secs(100), 0.0);
+        reading.record(source.clone(), good(Tick::from_secs(100)), REFRESH, Tick::from_secs(110), 0.0);
         assert_eq!(reading.next(&source), Tick::from_secs(370));
         assert_eq!(reading.next_forced(), Tick::from_secs(110));
-        assert!(reading.is_fresh(&source, Tick::from_secs(109)) && !reading.is_fresh(&source, Tick::from_secs(110)));
         let down = GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None };
-        reading.record(source.clone(), Err(down.into()), REFRESH, Tick::from_secs(370), 0.5);
-        assert_eq!(reading.next(&source), Tick::from_secs(371));
+        reading.record(source.clone(), failed(&down.into(), Tick::from_secs(360)), REFRESH, Tick::from_secs(370), 1.0);
+        assert_eq!(reading.next(&source), Tick::from_secs(670), "whoever reads tells if there is news before");
+        reading.hasten(Tick::from_secs(400));
+        assert_eq!(reading.next(&source), Tick::from_secs(400));
+    }
+
+    #[test]
+    fn what_a_resource_names_is_what_the_rules_allow_it() {
+        let settings = Settings { default_region: None, expiring_within: REFRESH, manage_descriptions: true };
+        let mut resource = resource("payments");
+        let access = |resource: &ClientCertificateRef, rules: &str| {
+            Access::of(resource, &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
+        };
+        assert_eq!(access(&resource, "").source, Err(ReadFailure::NoRegion));
+        resource.spec.region = Some("us-east-1".into());
+        assert_eq!(access(&resource, ""), Access { source: Ok(source("9ao60f")), description: Ok(()) });
+        let refused = access(&resource, "default: {regions: [eu-west-1]}");
+        assert!(matches!(refused.source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
+        assert!(access(&resource, "default: {descriptions: false}").description.is_err());
     }
 }

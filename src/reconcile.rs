@@ -9,7 +9,7 @@ mod publish;
 
 pub use conclude::{Conclusion, Event, Events, conclude, suspended as conclude_suspended};
 pub use decide::decide;
-pub use plan::{Action, Cause, DescriptionVerdict, Done, Observation, Outcome, Plan, TargetVerdict};
+pub use plan::{Action, Cause, DescriptionVerdict, Done, HeldBack, Observation, Outcome, Plan, TargetVerdict};
 pub use publish::Publisher;
 
 use std::convert::Infallible;
@@ -23,8 +23,11 @@ use kube::runtime::controller;
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::access::AccessControl;
 use crate::api::ClientCertificateRef;
-use crate::gateway::Gateway;
+use crate::clock::Clock;
+use crate::gateway::{CertificateKey, Gateway, Source};
+use crate::gateway::reader::Reader;
 use crate::index::Index;
 use crate::memory::{Memories, Memory};
 use crate::metrics::{Metrics, ReconcileResult};
@@ -41,9 +44,11 @@ pub struct Context<G> {
     /// The Kubernetes API.
     pub client: Client,
     /// API Gateway.
-    pub gateway: G,
+    pub reader: Reader<G>,
+    /// Who may ask for what.
+    pub access: AccessControl,
     /// What the watches tell.
-    pub index: Index,
+    pub index: Arc<Index>,
     /// What is remembered of each resource.
     pub memories: Memories,
     /// Status and events.
@@ -56,13 +61,21 @@ pub struct Context<G> {
     pub synced: watch::Receiver<bool>,
     /// Turns true when the process is asked to stop.
     pub stopping: watch::Receiver<bool>,
-    /// The start of the steady clock.
-    pub started: Instant,
+    /// The steady clock.
+    pub clock: Clock,
 }
 
 impl<G> Context<G> {
     fn now(&self) -> Now {
-        Now { wall: Timestamp::now(), tick: self.started.elapsed() }
+        Now { wall: Timestamp::now(), tick: self.clock.now() }
+    }
+}
+
+impl<G: Gateway> Context<G> {
+    /// The certificate that a source means, as it is one whoever names it.
+    pub fn key_of(&self, source: &Source) -> CertificateKey {
+        let account = source.place.account().map(str::to_owned).or_else(|| self.reader.own_account());
+        CertificateKey { account, region: source.place.region.clone(), id: source.id.clone() }
     }
 }
 
@@ -76,42 +89,41 @@ pub async fn reconcile<G: Gateway>(
         return Ok(controller::Action::await_change());
     }
     let started = Instant::now();
-    let (next_look, result) = match &resource.0 {
+    let Pass { next_look, result } = match &resource.0 {
         Ok(resource) => pass(resource, &context).await,
         Err(invalid) => match context.publisher.report_invalid(invalid).await {
-            Ok(()) => (None, ReconcileResult::Invalid),
+            Ok(()) => Pass { next_look: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
                 warn!("{error}");
-                (Some(Duration::from_secs(60)), ReconcileResult::Error)
+                Pass { next_look: Some(Duration::from_secs(60)), result: Some(ReconcileResult::Error) }
             }
         },
     };
-    context.metrics.reconciled(result, started.elapsed());
+    if let Some(result) = result {
+        context.metrics.reconciled(result, started.elapsed());
+    }
     Ok(next_look.map_or_else(controller::Action::await_change, controller::Action::requeue))
 }
 
-async fn pass<G: Gateway>(cached: &ClientCertificateRef, context: &Context<G>) -> (Option<Duration>, ReconcileResult) {
+/// How a pass ended.
+struct Pass {
+    next_look: Option<Duration>,
+    /// None where it only asked a question, and goes on when the answer is there.
+    result: Option<ReconcileResult>,
+}
+
+async fn pass<G: Gateway>(cached: &ClientCertificateRef, context: &Context<G>) -> Pass {
     if cached.is_being_deleted() {
         // Garbage collection has the word now: no write, no PATCH, no repair.
-        return (None, ReconcileResult::Success);
+        return Pass { next_look: None, result: Some(ReconcileResult::Success) };
     }
     let mut memory = context.memories.take(cached);
     let resource = memory.with_published_status(cached);
-    let conclusion = conclude_from_four_steps(&resource, context, &mut memory).await;
-    let mut next_look = None;
-    let mut result = ReconcileResult::Success;
-    if let Some(Conclusion { status, events, next_look: next }) = conclusion {
-        next_look = next;
-        match context.publisher.publish(&resource, status, events, &mut memory).await {
-            Ok(()) => memory.publish_streak.reset(),
-            Err(error) => {
-                warn!(namespace = resource.namespace(), name = resource.name(), "{error}");
-                let retry = publish::retry_delay(&mut memory, fastrand::f64());
-                next_look = Some(next_look.map_or(retry, |next| next.min(retry)));
-                result = ReconcileResult::Error;
-            }
-        }
-    }
+    let pass = match conclude_from_four_steps(&resource, context, &mut memory).await {
+        Ok(conclusion) => publish(&resource, conclusion, context, &mut memory).await,
+        Err(NoConclusion::Unanswered) => Pass { next_look: Some(PATIENCE), result: None },
+        Err(NoConclusion::Superfluous) => Pass { next_look: None, result: Some(ReconcileResult::Success) },
+    };
     // Most often the watch has told of the write by now, and the second copy of the status can go.
     if memory.published.as_ref().is_some_and(|published| {
         context.index.has_caught_up(cached.namespace(), cached.name(), &published.resource_version)
@@ -119,29 +131,62 @@ async fn pass<G: Gateway>(cached: &ClientCertificateRef, context: &Context<G>) -
         memory.published = None;
     }
     context.memories.put(cached, memory);
-    (next_look, result)
+    pass
 }
 
-/// Everything but publishing. `None` where the process was asked to stop, or the resource is on its way out.
+async fn publish<G: Gateway>(
+    resource: &ClientCertificateRef,
+    conclusion: Conclusion,
+    context: &Context<G>,
+    memory: &mut Memory,
+) -> Pass {
+    let Conclusion { status, events, next_look } = conclusion;
+    match context.publisher.publish(resource, status, events, memory).await {
+        Ok(()) => {
+            memory.publish_streak.reset();
+            Pass { next_look, result: Some(ReconcileResult::Success) }
+        }
+        Err(error) => {
+            warn!(namespace = resource.namespace(), name = resource.name(), "{error}");
+            let retry = publish::retry_delay(memory, fastrand::f64());
+            let next_look = Some(next_look.map_or(retry, |next| next.min(retry)));
+            Pass { next_look, result: Some(ReconcileResult::Error) }
+        }
+    }
+}
+
+/// A pass that has asked API Gateway something ends, and the answer begins the next. When none has come for this long,
+/// the pass goes on without it, so that the status says so.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why a pass ends without a word.
+enum NoConclusion {
+    /// API Gateway was asked, and the resource is woken when it has answered.
+    Unanswered,
+    /// The resource is on its way out.
+    Superfluous,
+}
+
+/// Everything but publishing.
 async fn conclude_from_four_steps<G: Gateway>(
     resource: &ClientCertificateRef,
     context: &Context<G>,
     memory: &mut Memory,
-) -> Option<Conclusion> {
+) -> Result<Conclusion, NoConclusion> {
     if resource.spec.suspend {
-        return Some(conclude_suspended(resource, memory, context.now().wall));
+        return Ok(conclude_suspended(resource, memory, context.now().wall));
     }
     let mut observation = observe::observe(resource, context, memory).await?;
     let mut plan = decide(resource, &observation, memory, &context.settings, context.now());
-    let mut outcomes = act::act(&plan.actions, context).await;
+    let mut outcomes = act::act(resource.namespace(), &plan.actions, context).await;
     if act::somebody_came_first(&outcomes) {
         // Look again, once: what is there now decides, not what the cache believed.
         observation.target = observe::fetch_target(resource, context).await;
         observation.owner_exists = observe::owner_exists(resource, &observation.target, context);
         let again = decide(resource, &observation, memory, &context.settings, context.now());
         plan.target = again.target;
-        outcomes = act::again(outcomes, &again.actions, context).await;
+        outcomes = act::again(outcomes, resource.namespace(), &again.actions, context).await;
     }
     let (now, jitter) = (context.now(), fastrand::f64());
-    Some(conclude(resource, &observation, &plan, &outcomes, memory, &context.settings, now, jitter))
+    Ok(conclude(resource, &observation, &plan, &outcomes, memory, &context.settings, now, jitter))
 }

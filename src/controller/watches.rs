@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::access;
 use super::changes::{Changes, name_of};
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
@@ -22,7 +23,6 @@ use crate::api::ResourceName;
 use crate::api::{ClientCertificateRef, MANAGED_LABEL, TargetKind};
 use crate::gateway::Gateway;
 use crate::index::Scope;
-use crate::reading::source_of;
 use crate::reconcile::{Context, Watched};
 use crate::target::{Target, TargetMeta};
 
@@ -39,10 +39,10 @@ pub struct Unreachable(String);
 
 /// Tells a trouble once, until it changes or passes.
 #[derive(Default)]
-struct Trouble(Mutex<Option<String>>);
+pub struct Trouble(Mutex<Option<String>>);
 
 impl Trouble {
-    fn tell(&self, trouble: String) {
+    pub fn tell(&self, trouble: String) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref() != Some(&trouble) {
             warn!("{trouble}");
@@ -50,7 +50,7 @@ impl Trouble {
         }
     }
 
-    fn is_over(&self) {
+    pub fn is_over(&self) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
             info!("the trouble is over: the watch goes on");
         }
@@ -131,13 +131,13 @@ pub fn resources<G: Gateway>(
         })
 }
 
-fn note_resource<G>(event: &Event<Watched>, scope: &Scope, reader: &Store<Watched>, context: &Context<G>) {
+fn note_resource<G: Gateway>(event: &Event<Watched>, scope: &Scope, reader: &Store<Watched>, context: &Context<G>) {
     let woken = match event {
         Event::Init => Vec::new(),
         Event::InitApply(resource) | Event::Apply(resource) => match &resource.0 {
             Ok(resource) => {
-                let source = source_of(resource, &context.settings).ok();
-                context.index.claims().apply(resource, source.as_ref())
+                let key = access::claimed(resource, context);
+                context.index.claims().apply(resource, key.as_ref())
             }
             Err(_) => context.index.claims().remove(&name_of(resource)),
         },
@@ -236,7 +236,7 @@ fn strip(meta: &mut kube::core::ObjectMeta) {
     }
 }
 
-fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> String {
+pub fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> String {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)

@@ -3,27 +3,24 @@
 mod answers;
 mod bounded;
 mod builder;
+mod clients;
 mod errors;
 mod request;
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sdk_apigateway::Client;
-use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::config::timeout::TimeoutConfig;
-use aws_sdk_apigateway::config::{Config, StalledStreamProtectionConfig};
 use aws_sdk_apigateway::types::{Op, PatchOperation};
-use aws_smithy_http_client::proxy::ProxyConfig;
 use tracing::{debug, warn};
 
 pub use self::builder::Builder;
+use self::clients::Clients;
 use self::errors::Failure;
-use super::{ClientCertificate, Denial, Gateway, GatewayError, Source};
+use super::{ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Page, Place, Source};
 
 /// What is told of each call that was made: the API's name of the operation, how it ended (an HTTP status such as
 /// `200`, or a word such as `timeout`, `connection`, `credentials`, `too-large`, `not-understood`), how long it took.
@@ -32,33 +29,17 @@ pub type Observer = Arc<dyn Fn(&'static str, &str, Duration) + Send + Sync>;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Regions come from resources that many people may write. Far more than AWS has, so that only nonsense is dropped.
-const MAX_CLIENTS: usize = 128;
-
 /// [`Gateway`] over HTTPS and Signature Version 4.
 pub struct AwsGateway {
-    sdk: Mutex<Sdk>,
-    from_environment: bool,
-    timeouts: TimeoutConfig,
+    clients: Clients,
     observer: Observer,
 }
-
-/// The SDK as it was configured last, and its clients by region.
-struct Sdk {
-    base: SdkConfig,
-    clients: HashMap<String, Client>,
-    loaded: Instant,
-}
-
-/// Many calls that find no credentials at the same time look at the environment once.
-const RELOADS_APART: Duration = Duration::from_millis(500);
 
 impl AwsGateway {
     /// Reads the standard AWS environment: variables, profiles, web identity, container and instance roles, endpoint
     /// overrides, and the proxy variables, which the SDK's own HTTP client would ignore.
     pub async fn from_environment() -> Self {
-        let gateway = Self::new(load().await, CONNECT_TIMEOUT, ATTEMPT_TIMEOUT);
-        Self { from_environment: true, ..gateway }
+        Self::with(Clients::from_environment(timeouts(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT)).await)
     }
 
     /// A gateway from settings given in code, which reads nothing from the environment: for tests.
@@ -67,12 +48,11 @@ impl AwsGateway {
     }
 
     fn new(base: SdkConfig, connect_timeout: Duration, attempt_timeout: Duration) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(connect_timeout)
-            .operation_attempt_timeout(attempt_timeout)
-            .build();
-        let sdk = Sdk { base, clients: HashMap::new(), loaded: Instant::now() };
-        Self { sdk: Mutex::new(sdk), from_environment: false, timeouts, observer: Arc::new(|_, _, _| {}) }
+        Self::with(Clients::new(base, timeouts(connect_timeout, attempt_timeout)))
+    }
+
+    fn with(clients: Clients) -> Self {
+        Self { clients, observer: Arc::new(|_, _, _| {}) }
     }
 
     /// Has every call reported, for metrics.
@@ -83,12 +63,12 @@ impl AwsGateway {
 
     /// The region that the environment or the profile names, for resources that name none.
     pub fn default_region(&self) -> Option<String> {
-        self.sdk().base.region().map(ToString::to_string)
+        self.clients.base().region().map(ToString::to_string)
     }
 
     /// Looks for credentials once, so that a missing role is one clear line at the start instead of a riddle later.
     pub async fn check_credentials(&self) -> Result<(), String> {
-        let Some(provider) = self.sdk().base.credentials_provider() else {
+        let Some(provider) = self.clients.base().credentials_provider() else {
             return Err("no source of AWS credentials is configured".into());
         };
         match provider.provide_credentials().await {
@@ -101,91 +81,93 @@ impl AwsGateway {
         }
     }
 
-    fn sdk(&self) -> MutexGuard<'_, Sdk> {
-        self.sdk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The SDK reads profiles once and remembers that there were none: credentials that came since are found by a new
-    /// look at the environment alone.
-    async fn look_for_credentials_again(&self) {
-        let is_recent = self.sdk().loaded.elapsed() < RELOADS_APART;
-        if self.from_environment && !is_recent {
-            let base = load().await;
-            *self.sdk() = Sdk { base, clients: HashMap::new(), loaded: Instant::now() };
-        }
-    }
-
-    fn client(&self, region: &str) -> Client {
-        let mut sdk = self.sdk();
-        if let Some(client) = sdk.clients.get(region) {
-            return client.clone();
-        }
-        if sdk.clients.len() >= MAX_CLIENTS {
-            sdk.clients.clear();
-        }
-        // The operator paces itself by `Retry-After`, which the SDK's retries do not read. These settings are for
-        // API Gateway alone: the calls that fetch credentials keep the SDK's own.
-        let config = Config::from(&sdk.base)
-            .to_builder()
-            .region(Region::new(region.to_owned()))
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(self.timeouts.clone())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
-        let client = Client::from_conf(config);
-        sdk.clients.insert(region.to_owned(), client.clone());
-        client
-    }
-
-    async fn observed(
+    async fn observed<T>(
         &self,
         operation: &'static str,
-        source: &Source,
-        call: impl Future<Output = Result<ClientCertificate, Failure>>,
-    ) -> Result<ClientCertificate, GatewayError> {
+        place: &Place,
+        id: &str,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, GatewayError> {
         let start = Instant::now();
         let result = call.await;
         let elapsed = start.elapsed();
         let code = result.as_ref().map_or_else(|failure| failure.code.as_ref(), |_| "200");
         (self.observer)(operation, code, elapsed);
-        let Source { region, id } = source;
-        debug!(operation, region, id, code, ?elapsed, "called API Gateway");
-        if code == errors::NO_CREDENTIALS {
-            self.look_for_credentials_again().await;
-        }
-        result.map_err(|Failure { error, detail, .. }| {
-            if let GatewayError::AccessDenied(Denial::NotAuthorized) = error {
-                warn!(operation, region, id, detail, "API Gateway denied the call");
-            } else if !detail.is_empty() {
-                debug!(operation, region, id, detail, "the call failed");
+        let region = &place.region;
+        debug!(operation, region, id, code, ?elapsed, "called AWS");
+        match result {
+            Ok(answer) => Ok(answer),
+            Err(Failure { error, detail, .. }) => {
+                if error.is_of_credentials() {
+                    self.credentials_failed(place, &error).await;
+                }
+                if error == GatewayError::AccessDenied(Denial::NotAuthorized) {
+                    warn!(operation, region, id, detail, "AWS denied the call");
+                } else if !detail.is_empty() {
+                    debug!(operation, region, id, detail, "the call failed");
+                }
+                Err(error)
             }
-            error
-        })
+        }
+    }
+
+    /// Credentials that AWS does not take, before their time, are not used again; and where the operator's own are
+    /// missing or refused, others may have taken their place.
+    async fn credentials_failed(&self, place: &Place, error: &GatewayError) {
+        let refused = matches!(error, GatewayError::AccessDenied(Denial::BadCredentials { .. }));
+        if refused && place.identity != Identity::Operator {
+            self.clients.forget(place);
+        }
+        let none = matches!(error, GatewayError::Unavailable { outage: Outage::NoCredentials, .. });
+        if none || (refused && place.identity == Identity::Operator) {
+            self.clients.look_for_credentials_again().await;
+        }
     }
 }
 
-async fn load() -> SdkConfig {
-    let http = bounded::http_client(ProxyConfig::from_env());
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
+fn timeouts(connect: Duration, attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(connect).operation_attempt_timeout(attempt).build()
 }
 
 impl Gateway for AwsGateway {
     async fn get_client_certificate(&self, source: &Source) -> Result<ClientCertificate, GatewayError> {
         request::check(source)?;
-        let request = self.client(&source.region).get_client_certificate().client_certificate_id(&source.id);
+        let client = self.clients.of(&source.place).await;
+        let request = client.get_client_certificate().client_certificate_id(&source.id);
         let call = async { answers::of_get(source, request.send().await.map_err(errors::classify)?) };
-        self.observed("GetClientCertificate", source, call).await
+        self.observed("GetClientCertificate", &source.place, &source.id, call).await
+    }
+
+    async fn list_client_certificates(&self, place: &Place, position: Option<&str>) -> Result<Page, GatewayError> {
+        request::check_place(place)?;
+        let client = self.clients.of(place).await;
+        let request =
+            client.get_client_certificates().limit(PAGE_SIZE as i32).set_position(position.map(str::to_owned));
+        let call = async { answers::of_list(request.send().await.map_err(errors::classify)?) };
+        self.observed("GetClientCertificates", place, "", call).await
     }
 
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {
         request::check(source)?;
         let patch = PatchOperation::builder().op(Op::Replace).path("/description").value(description).build();
-        let request = self
-            .client(&source.region)
-            .update_client_certificate()
-            .client_certificate_id(&source.id)
-            .patch_operations(patch);
+        let client = self.clients.of(&source.place).await;
+        let request = client.update_client_certificate().client_certificate_id(&source.id).patch_operations(patch);
         let call = async { answers::of_update(source, request.send().await.map_err(errors::classify)?) };
-        self.observed("UpdateClientCertificate", source, call).await
+        self.observed("UpdateClientCertificate", &source.place, &source.id, call).await
+    }
+
+    async fn own_account(&self) -> Result<String, GatewayError> {
+        let Some(region) = self.default_region() else {
+            return Err(GatewayError::BadRequest { message: "no region: set AWS_REGION for the operator".into() });
+        };
+        let request = self.clients.sts().get_caller_identity();
+        let call = async { answers::of_identity(request.send().await.map_err(errors::classify)?) };
+        self.observed("GetCallerIdentity", &Place::own(region), "", call).await
+    }
+
+    fn end_session(&self, place: &Place) {
+        if place.identity != Identity::Operator {
+            self.clients.forget(place);
+        }
     }
 }

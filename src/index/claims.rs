@@ -8,7 +8,7 @@ use crate::api::ClientCertificateRef;
 use crate::api::ResourceName;
 use crate::conditions::{ConditionType, Reason, find, has_reason, is_true};
 use crate::description::Claim;
-use crate::gateway::Source;
+use crate::gateway::CertificateKey;
 
 /// The order among claims: the oldest first, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,24 +29,24 @@ impl Claimant {
 /// All claims to descriptions.
 #[derive(Debug, Default)]
 pub struct Claims {
-    by_source: HashMap<Source, BTreeMap<Claimant, String>>,
-    by_resource: HashMap<ResourceName, (Source, Claimant)>,
+    by_certificate: HashMap<CertificateKey, BTreeMap<Claimant, String>>,
+    by_resource: HashMap<ResourceName, (CertificateKey, Claimant)>,
 }
 
 impl Claims {
     /// A resource is there, in this state. Answers whose claims are decided differently now.
-    pub fn apply(&mut self, resource: &ClientCertificateRef, source: Option<&Source>) -> Vec<ResourceName> {
+    pub fn apply(&mut self, resource: &ClientCertificateRef, certificate: Option<&CertificateKey>) -> Vec<ResourceName> {
         let claimant = Claimant::of(resource);
-        let entry = source.filter(|source| is_claim(resource, source)).zip(resource.spec.description.clone());
+        let entry = certificate.filter(|certificate| is_claim(resource, certificate)).zip(resource.spec.description.clone());
         let mut woken = Vec::new();
-        if let Some((old_source, old)) = self.by_resource.get(&claimant.resource).cloned()
-            && entry.as_ref().is_none_or(|(source, _)| **source != old_source || old != claimant)
+        if let Some((old_certificate, old)) = self.by_resource.get(&claimant.resource).cloned()
+            && entry.as_ref().is_none_or(|(certificate, _)| **certificate != old_certificate || old != claimant)
         {
             woken.extend(self.take(&claimant.resource));
         }
-        if let Some((source, text)) = entry {
-            woken.extend(self.change(source, |claims| drop(claims.insert(claimant.clone(), text))));
-            self.by_resource.insert(claimant.resource.clone(), (source.clone(), claimant.clone()));
+        if let Some((certificate, text)) = entry {
+            woken.extend(self.change(certificate, |claims| drop(claims.insert(claimant.clone(), text))));
+            self.by_resource.insert(claimant.resource.clone(), (certificate.clone(), claimant.clone()));
         }
         woken.retain(|name| *name != claimant.resource);
         woken
@@ -64,9 +64,9 @@ impl Claims {
     }
 
     /// Whose the description is, as this resource has to see it once it has read the certificate.
-    pub fn decide(&self, resource: &ClientCertificateRef, source: &Source) -> Claim {
+    pub fn decide(&self, resource: &ClientCertificateRef, certificate: &CertificateKey) -> Claim {
         let me = Claimant::of(resource);
-        let first = self.by_source.get(source).and_then(|claims| claims.first_key_value());
+        let first = self.by_certificate.get(certificate).and_then(|claims| claims.first_key_value());
         match first.filter(|(first, _)| **first < me) {
             None => Claim::Mine,
             Some((owner, text)) => Claim::Theirs {
@@ -78,15 +78,15 @@ impl Claims {
 
     fn take(&mut self, resource: &ResourceName) -> Vec<ResourceName> {
         match self.by_resource.remove(resource) {
-            Some((source, claimant)) => self.change(&source, |claims| drop(claims.remove(&claimant))),
+            Some((certificate, claimant)) => self.change(&certificate, |claims| drop(claims.remove(&claimant))),
             None => Vec::new(),
         }
     }
 
     /// Changes the claims to one description; everybody with a claim is told if the first among them, or its text,
     /// changed by that.
-    fn change(&mut self, source: &Source, change: impl FnOnce(&mut BTreeMap<Claimant, String>)) -> Vec<ResourceName> {
-        let claims = self.by_source.entry(source.clone()).or_default();
+    fn change(&mut self, certificate: &CertificateKey, change: impl FnOnce(&mut BTreeMap<Claimant, String>)) -> Vec<ResourceName> {
+        let claims = self.by_certificate.entry(certificate.clone()).or_default();
         let first =
             |claims: &BTreeMap<Claimant, String>| claims.first_key_value().map(|(c, text)| (c.clone(), text.clone()));
         let before = first(claims);
@@ -94,7 +94,7 @@ impl Claims {
         let changed = before != first(claims);
         let woken = if changed { claims.keys().map(|c| c.resource.clone()).collect() } else { Vec::new() };
         if claims.is_empty() {
-            self.by_source.remove(source);
+            self.by_certificate.remove(certificate);
         }
         woken
     }
@@ -104,7 +104,7 @@ impl Claims {
 ///
 /// Where that is not known yet it counts too, so that a younger resource waits for it instead of writing a text that is
 /// overwritten a moment later; and a read that fails for a while takes no claim away.
-fn is_claim(resource: &ClientCertificateRef, source: &Source) -> bool {
+fn is_claim(resource: &ClientCertificateRef, certificate: &CertificateKey) -> bool {
     if resource.spec.description.is_none() || resource.is_being_deleted() {
         return false;
     }
@@ -113,7 +113,7 @@ fn is_claim(resource: &ClientCertificateRef, source: &Source) -> bool {
     if resource.spec.suspend {
         // Nothing is read now. What was read before it was suspended keeps its claim.
         let last = resource.status.as_ref().and_then(|status| status.certificates.first());
-        return is_true(conditions, ConditionType::CertificateRead) && last.is_some_and(|last| last.id == source.id);
+        return is_true(conditions, ConditionType::CertificateRead) && last.is_some_and(|last| last.id == certificate.id);
     }
     let undecided = read.is_none_or(|read| read.observed_generation != resource.generation());
     undecided
@@ -130,8 +130,8 @@ mod tests {
     use crate::fixtures::resource;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-    fn source() -> Source {
-        Source { region: "us-east-1".into(), id: "9ao60f".into() }
+    fn certificate() -> CertificateKey {
+        CertificateKey { account: None, region: "us-east-1".into(), id: "9ao60f".into() }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -168,26 +168,26 @@ mod tests {
         let (old, young, tie) =
             (claimant("z-old", 1, "a", good()), claimant("b", 2, "b", good()), claimant("a", 2, "a", good()));
         for resource in [&young, &tie, &old] {
-            claims.apply(resource, Some(&source()));
+            claims.apply(resource, Some(&certificate()));
         }
-        assert_eq!(claims.decide(&old, &source()), Claim::Mine);
-        assert_eq!(claims.decide(&tie, &source()), theirs("z-old", true));
-        assert_eq!(claims.decide(&young, &source()), theirs("z-old", false));
+        assert_eq!(claims.decide(&old, &certificate()), Claim::Mine);
+        assert_eq!(claims.decide(&tie, &certificate()), theirs("z-old", true));
+        assert_eq!(claims.decide(&young, &certificate()), theirs("z-old", false));
         assert_eq!(claims.remove(&name("z-old")), [name("a"), name("b")]);
-        assert_eq!(claims.decide(&tie, &source()), Claim::Mine);
-        assert_eq!(claims.decide(&young, &source()), theirs("a", false));
+        assert_eq!(claims.decide(&tie, &certificate()), Claim::Mine);
+        assert_eq!(claims.decide(&young, &certificate()), theirs("a", false));
     }
 
     #[test]
     fn only_what_changes_the_decision_wakes_the_others() {
         let mut claims = Claims::default();
-        assert_eq!(claims.apply(&claimant("old", 1, "a", good()), Some(&source())), []);
-        assert_eq!(claims.apply(&claimant("young", 2, "b", good()), Some(&source())), []);
-        assert_eq!(claims.apply(&claimant("young", 2, "c", good()), Some(&source())), []);
-        assert_eq!(claims.apply(&claimant("old", 1, "c", good()), Some(&source())), [name("young")]);
+        assert_eq!(claims.apply(&claimant("old", 1, "a", good()), Some(&certificate())), []);
+        assert_eq!(claims.apply(&claimant("young", 2, "b", good()), Some(&certificate())), []);
+        assert_eq!(claims.apply(&claimant("young", 2, "c", good()), Some(&certificate())), []);
+        assert_eq!(claims.apply(&claimant("old", 1, "c", good()), Some(&certificate())), [name("young")]);
         let mut without = claimant("old", 1, "c", good());
         without.spec.description = None;
-        assert_eq!(claims.apply(&without, Some(&source())), [name("young")]);
+        assert_eq!(claims.apply(&without, Some(&certificate())), [name("young")]);
     }
 
     #[test]
@@ -201,11 +201,11 @@ mod tests {
             (Finding::no(Reason::Unavailable, ""), theirs("old", false)),
             (Finding::yes(Reason::Read, ""), theirs("old", false)),
         ] {
-            claims.apply(&claimant("old", 1, "a", Some(read.clone())), Some(&source()));
-            assert_eq!(claims.decide(&young, &source()), claim, "{read:?}");
+            claims.apply(&claimant("old", 1, "a", Some(read.clone())), Some(&certificate()));
+            assert_eq!(claims.decide(&young, &certificate()), claim, "{read:?}");
         }
-        claims.apply(&claimant("old", 1, "a", None), Some(&source()));
-        assert_eq!(claims.decide(&young, &source()), theirs("old", false), "not read yet: the younger waits");
+        claims.apply(&claimant("old", 1, "a", None), Some(&certificate()));
+        assert_eq!(claims.decide(&young, &certificate()), theirs("old", false), "not read yet: the younger waits");
     }
 
     #[test]
@@ -214,21 +214,21 @@ mod tests {
         let young = claimant("young", 2, "b", good());
         let mut old = claimant("old", 1, "a", good());
         old.spec.suspend = true;
-        claims.apply(&old, Some(&source()));
-        assert_eq!(claims.decide(&young, &source()), Claim::Mine, "it never held this certificate");
+        claims.apply(&old, Some(&certificate()));
+        assert_eq!(claims.decide(&young, &certificate()), Claim::Mine, "it never held this certificate");
         let held = crate::api::CertificateStatus { id: "9ao60f".into(), ..Default::default() };
         if let Some(status) = &mut old.status {
             status.certificates = vec![held];
         }
-        claims.apply(&old, Some(&source()));
-        assert_eq!(claims.decide(&young, &source()), theirs("old", false));
+        claims.apply(&old, Some(&certificate()));
+        assert_eq!(claims.decide(&young, &certificate()), theirs("old", false));
     }
 
     #[test]
     fn a_list_takes_the_claims_of_what_is_gone() {
         let mut claims = Claims::default();
-        claims.apply(&claimant("old", 1, "a", good()), Some(&source()));
-        claims.apply(&claimant("young", 2, "b", good()), Some(&source()));
+        claims.apply(&claimant("old", 1, "a", good()), Some(&certificate()));
+        claims.apply(&claimant("young", 2, "b", good()), Some(&certificate()));
         assert_eq!(claims.retain(|name| name.name == "young"), [name("young")]);
     }
 }

@@ -12,7 +12,8 @@ use kube::core::PartialObjectMeta;
 
 use super::{Action, Context, Done, FIELD_MANAGER, Outcome};
 use crate::error::ClusterFailure;
-use crate::gateway::{ClientCertificate, Gateway, GatewayError, Outage, Source};
+use crate::gateway::reader::Described;
+use crate::gateway::{Gateway, GatewayError, Outage, Source};
 use crate::target::{Desired, Marks, Target, TargetMeta};
 use crate::text;
 
@@ -21,20 +22,25 @@ use crate::text;
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Runs the actions. Those on earlier targets wait for the target itself, and are left out when it fails.
-pub async fn act<G: Gateway>(actions: &[Action], context: &Context<G>) -> Vec<Outcome> {
+pub async fn act<G: Gateway>(namespace: &str, actions: &[Action], context: &Context<G>) -> Vec<Outcome> {
     let (descriptions, writes): (Vec<_>, Vec<_>) =
         actions.iter().cloned().partition(|action| matches!(action, Action::SetDescription { .. }));
-    let describing = join_all(descriptions.into_iter().map(|action| run(action, context)));
-    let (mut outcomes, described) = tokio::join!(write_in_order(writes, context), describing);
+    let describing = join_all(descriptions.into_iter().map(|action| run(action, namespace, context)));
+    let (mut outcomes, described) = tokio::join!(write_in_order(writes, namespace, context), describing);
     outcomes.extend(described);
     outcomes
 }
 
 /// Runs the writes of a second look in place of those of the first. The description was tried already.
-pub async fn again<G: Gateway>(before: Vec<Outcome>, actions: &[Action], context: &Context<G>) -> Vec<Outcome> {
+pub async fn again<G: Gateway>(
+    before: Vec<Outcome>,
+    namespace: &str,
+    actions: &[Action],
+    context: &Context<G>,
+) -> Vec<Outcome> {
     let is_description = |action: &Action| matches!(action, Action::SetDescription { .. });
     let writes = actions.iter().filter(|action| !is_description(action)).cloned().collect();
-    let mut outcomes = write_in_order(writes, context).await;
+    let mut outcomes = write_in_order(writes, namespace, context).await;
     outcomes.extend(before.into_iter().filter(|outcome| is_description(&outcome.action)));
     outcomes
 }
@@ -47,7 +53,7 @@ pub fn somebody_came_first(outcomes: &[Outcome]) -> bool {
     })
 }
 
-async fn write_in_order<G: Gateway>(actions: Vec<Action>, context: &Context<G>) -> Vec<Outcome> {
+async fn write_in_order<G: Gateway>(actions: Vec<Action>, namespace: &str, context: &Context<G>) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(actions.len());
     for action in actions {
         let of_earlier = matches!(action, Action::DeleteTarget { .. } | Action::ReleaseTarget { .. });
@@ -55,13 +61,13 @@ async fn write_in_order<G: Gateway>(actions: Vec<Action>, context: &Context<G>) 
         if of_earlier && failed {
             outcomes.push(Outcome { action, done: Done::Skipped });
         } else {
-            outcomes.push(run(action, context).await);
+            outcomes.push(run(action, namespace, context).await);
         }
     }
     outcomes
 }
 
-async fn run<G: Gateway>(action: Action, context: &Context<G>) -> Outcome {
+async fn run<G: Gateway>(action: Action, namespace: &str, context: &Context<G>) -> Outcome {
     let done = match &action {
         Action::CreateTarget { desired, .. } => written(create(desired, context).await),
         Action::ReplaceTarget { current, desired, marks, immutable, .. } => {
@@ -71,9 +77,10 @@ async fn run<G: Gateway>(action: Action, context: &Context<G>) -> Outcome {
         }
         Action::DeleteTarget { current } => written(delete(current, context).await),
         Action::ReleaseTarget { current } => written(release(current, context).await),
-        Action::SetDescription { source, to, .. } => match set_description(source, to, context).await {
-            Ok(answer) => Done::Described(answer.description),
-            Err(error) => Done::NotDescribed(error),
+        Action::SetDescription { source, to, .. } => match set_description(source, to, namespace, context).await {
+            Described::Done(Ok(answer)) => Done::Described(answer.description),
+            Described::Done(Err(error)) => Done::NotDescribed(error),
+            Described::Later(at) => Done::Later(at),
         },
     };
     Outcome { action, done }
@@ -154,16 +161,19 @@ async fn release<G>(current: &TargetMeta, context: &Context<G>) -> Result<(), Cl
 async fn set_description<G: Gateway>(
     source: &Source,
     to: &str,
+    namespace: &str,
     context: &Context<G>,
-) -> Result<ClientCertificate, GatewayError> {
+) -> Described {
     let mut stopping = context.stopping.clone();
     let too_late = async {
         let _ = stopping.wait_for(|stopping| *stopping).await;
         tokio::time::sleep(LAST_WORDS).await;
     };
     tokio::select! {
-        answer = context.gateway.set_description(source, to) => answer,
-        () = too_late => Err(GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }),
+        described = context.reader.set_description(source, to, namespace) => described,
+        () = too_late => {
+            Described::Done(Err(GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }))
+        }
     }
 }
 

@@ -22,6 +22,9 @@ use super::DescriptionVerdict;
 /// A target that something is in the way of is looked at again after this long, without a call to API Gateway.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// Writes to the cluster that failed are tried again as often as reads are within this time.
+const CLUSTER_RETRIES_WITHIN: Duration = Duration::from_secs(5 * 60);
+
 /// The result of a pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conclusion {
@@ -57,7 +60,7 @@ pub fn conclude(
     let target = findings::target(resource, plan, outcomes, memory, now, jitter);
     if target.holds {
         status.target = Some(resource.target_ref());
-        if let Some(held) = held_certificates(plan, memory) {
+        if let Some(held) = held_certificates(plan, memory, &status.certificates) {
             status.certificates = held;
         }
     } else if observation.target == Ok(None) && plan.target == TargetVerdict::Nothing {
@@ -76,7 +79,8 @@ pub fn conclude(
     let description = findings::description(plan, outcomes, memory, resource);
     let stalled = findings::stalled([&read, &target.finding, &ready]);
     let expiring = findings::expiring(held.as_ref(), settings.expiring_within, now.wall);
-    let next_look = next_look(resource, observation, plan, &target, memory, held.as_ref(), settings, now);
+    let later = try_later(outcomes);
+    let next_look = next_look(resource, observation, plan, &target, memory, held.as_ref(), later, settings, now);
 
     let mut apply = |type_, finding: Option<Finding>| match finding {
         Some(finding) => set(&mut status.conditions, type_, finding, resource.generation(), now.wall),
@@ -85,7 +89,10 @@ pub fn conclude(
     apply(ConditionType::Ready, Some(ready));
     apply(ConditionType::CertificateRead, Some(read));
     apply(ConditionType::TargetWritten, Some(target.finding));
-    apply(ConditionType::DescriptionSynced, description);
+    // While it waits for its turn nothing new is known of it.
+    if later.is_none() {
+        apply(ConditionType::DescriptionSynced, description);
+    }
     apply(ConditionType::Expiring, expiring);
     apply(ConditionType::Stalled, stalled);
     apply(ConditionType::Suspended, None);
@@ -161,12 +168,26 @@ fn failure_of_leftover(outcomes: &[Outcome]) -> Option<&ClusterFailure> {
     })
 }
 
-/// What the target holds after this pass; `None` where it holds what the status tells already.
-fn held_certificates(plan: &Plan, memory: &Memory) -> Option<Vec<CertificateStatus>> {
-    match plan.target {
-        TargetVerdict::Desired { .. } => memory.reading.last_good().map(|answer| vec![answer.to_status()]),
+/// When an update of the description is to be tried that could not be now.
+fn try_later(outcomes: &[Outcome]) -> Option<Tick> {
+    outcomes.iter().find_map(|outcome| match outcome.done {
+        Done::Later(at) => Some(at),
         _ => None,
+    })
+}
+
+/// What the target holds after this pass; `None` where it holds what the status tells already.
+fn held_certificates(plan: &Plan, memory: &Memory, before: &[CertificateStatus]) -> Option<Vec<CertificateStatus>> {
+    let TargetVerdict::Desired { .. } = plan.target else { return None };
+    let mut held = memory.reading.last_good()?.to_status();
+    // The account does not change with every read that does not tell it, as when STS cannot be reached.
+    let is_same = |before: &&CertificateStatus| {
+        (&before.id, &before.region, &before.sha256_fingerprint) == (&held.id, &held.region, &held.sha256_fingerprint)
+    };
+    if held.account_id.is_none() {
+        held.account_id = before.iter().find(is_same).and_then(|before| before.account_id.clone());
     }
+    Some(vec![held])
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -177,6 +198,7 @@ fn next_look(
     target: &TargetResult,
     memory: &mut Memory,
     held: Option<&CertificateStatus>,
+    later: Option<Tick>,
     settings: &Settings,
     now: Now,
 ) -> Option<Duration> {
@@ -187,9 +209,10 @@ fn next_look(
         _ => memory.description.retry_at().filter(|at| *at > now.tick),
     };
     let ticks = [
-        Some(memory.next_read(resource, &observation.source)),
+        Some(memory.next_read(resource, &observation.source, now.tick)),
         target.look_again,
         description,
+        later,
         // A second late, so that the certificate is past its end by then.
         expires.and_then(until_wall).map(|at| at + Duration::from_secs(1)),
         expires.and_then(|at| at.checked_sub(settings.expiring_within).ok()).and_then(until_wall),
@@ -212,7 +235,8 @@ pub(super) fn look_again_at(
     });
     let retry = failure.map(|failure| {
         let class: FailureClass = failure.class();
-        now + memory.target_streak.fail(class, refresh, jitter)
+        // The cluster's requests are cheap: an interval of a day need not hold them back.
+        now + memory.target_streak.fail(class, refresh.min(CLUSTER_RETRIES_WITHIN), jitter)
     });
     match &plan.target {
         TargetVerdict::Blocked { .. } => Some(now + LOOK_AGAIN.mul_f64(0.9 + 0.1 * jitter)),

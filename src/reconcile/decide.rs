@@ -219,10 +219,15 @@ fn decide_description(
         Ok(answer) => answer,
         Err(failure) => return Some(DescriptionVerdict::Unread(failure)),
     };
+    let verdict = memory.description.verdict(&answer.description, now.tick)?;
+    if let Err(why) = &observation.may_describe
+        && verdict != Verdict::Synced
+    {
+        return Some(DescriptionVerdict::HeldBack(why.clone()));
+    }
     if let Claim::Theirs { owner, same_text } = &observation.claim {
         return Some(DescriptionVerdict::Theirs { owner: owner.clone(), same_text: *same_text });
     }
-    let verdict = memory.description.verdict(&answer.description, now.tick)?;
     if verdict != Verdict::Synced && !settings.manage_descriptions {
         return Some(DescriptionVerdict::NotAllowed);
     }

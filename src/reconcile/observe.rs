@@ -1,86 +1,102 @@
 //! First step: gather what is. The certificate, where a read is due, and the target. A failure to look is data.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::core::PartialObjectMeta;
 use tracing::{debug, warn};
 
-use super::{Context, Observation, act};
+use super::{Context, HeldBack, NoConclusion, Observation, PATIENCE, act};
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::conditions::{ConditionType, is_false};
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
-use crate::gateway::{Gateway, Source};
+use crate::gateway::{CertificateKey, Gateway, Source};
 use crate::index::Known;
 use crate::memory::Memory;
-use crate::reading::{Answer, source_of};
+use crate::reading::{Access, Answer, Came, Why};
+use crate::rules::Refusal;
 use crate::target::{Target, is_controlled_by_another};
 
-/// Gathers what is. `None` where the process was asked to stop, or the resource is on its way out.
+/// Gathers what is. None where API Gateway was asked something, and the pass goes on when it has answered; or where the
+/// resource is on its way out.
 pub async fn observe<G: Gateway>(
     resource: &ClientCertificateRef,
     context: &Context<G>,
     memory: &mut Memory,
-) -> Option<Observation> {
-    let source = source_of(resource, &context.settings);
-    let claim_before = claim(resource, &source, context);
-    let read = read_if_due(resource, &source, &claim_before, context, memory);
-    let (read, target) = tokio::join!(read, look_at_target(resource, context));
-    let Read::Done { description_undone } = read else { return None };
+) -> Result<Observation, NoConclusion> {
+    let Access { source, description } = context.access.of(resource);
+    let key = source.as_ref().ok().map(|source| context.key_of(source));
+    let description_undone = read_if_due(resource, &source, &claim(resource, key.as_ref(), context), context, memory)?;
+    let target = look_at_target(resource, context).await;
     if was_deleted(resource, &target) && is_on_its_way_out(resource, context).await {
-        return None;
+        return Err(NoConclusion::Superfluous);
     }
     let name = ResourceName::new(resource.namespace(), resource.name());
     let mut leftovers = context.index.targets().others_of(&name, &resource.target_ref());
     leftovers.retain(|leftover| !is_controlled_by_another(leftover, resource));
-    let claim = claim(resource, &source, context);
-    let owner_exists = owner_exists(resource, &target, context);
-    Some(Observation { source, target, owner_exists, leftovers, claim, description_undone })
+    Ok(Observation {
+        claim: claim(resource, key.as_ref(), context),
+        owner_exists: owner_exists(resource, &target, context),
+        may_describe: may_describe(description, key.as_ref(), context),
+        source,
+        target,
+        leftovers,
+        description_undone,
+    })
 }
 
-fn claim<G>(resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>, context: &Context<G>) -> Claim {
-    match source {
-        Ok(source) => context.index.claims().decide(resource, source),
-        Err(_) => Claim::Mine,
-    }
+fn claim<G: Gateway>(resource: &ClientCertificateRef, key: Option<&CertificateKey>, context: &Context<G>) -> Claim {
+    key.map_or(Claim::Mine, |key| context.index.claims().decide(resource, key))
 }
 
-enum Read {
-    Done { description_undone: bool },
-    AskedToStop,
+/// As long as the operator's own account is not known, a resource that comes by a role may mean the same certificate.
+fn may_describe<G: Gateway>(
+    by_the_rules: Result<(), Refusal>,
+    key: Option<&CertificateKey>,
+    context: &Context<G>,
+) -> Result<(), HeldBack> {
+    by_the_rules.map_err(HeldBack::Refused)?;
+    let is_unknown = key.is_some_and(|key| key.account.is_none());
+    if is_unknown && context.access.rules().allow_roles() { Err(HeldBack::AccountUnknown) } else { Ok(()) }
 }
 
-async fn read_if_due<G: Gateway>(
+/// Asks API Gateway where that is due. Answers whether somebody has undone our description.
+fn read_if_due<G: Gateway>(
     resource: &ClientCertificateRef,
     source: &Result<Source, ReadFailure>,
     claim: &Claim,
     context: &Context<G>,
     memory: &mut Memory,
-) -> Read {
-    if !memory.begin_read(resource, source, claim, context.now().tick) {
-        return Read::Done { description_undone: false };
-    }
+) -> Result<bool, NoConclusion> {
+    let now = context.now();
+    let Some(demand) = memory.demand(resource, source, claim, now.tick) else { return Ok(false) };
     let came = match source {
-        Err(failure) => Err(failure.clone()),
+        Err(failure) => Some(Came { outcome: Err(failure.clone()), at: now.tick }),
         Ok(source) => {
-            let mut stopping = context.stopping.clone();
-            tokio::select! {
-                came = context.gateway.get_client_certificate(source) => {
-                    came.map_err(ReadFailure::from).and_then(|came| Answer::check(source, came, context.now().wall))
-                }
-                // Nothing is lost by giving up a read: the next process does it.
-                _ = stopping.wait_for(|stopping| *stopping) => return Read::AskedToStop,
-            }
+            context.reader.ask(source, &demand, &ResourceName::new(resource.namespace(), resource.name()))
         }
     };
-    log_read(resource, source, &came);
-    let description_undone = memory.end_read(resource, source, came, context.now().tick, fastrand::f64());
-    Read::Done { description_undone }
+    match came {
+        Some(came) => {
+            log_read(resource, source, &came.outcome);
+            Ok(memory.answered(resource, source, came, context.now().tick, fastrand::f64()))
+        }
+        // Everything else goes on with the last answer, however long the next takes.
+        None if demand.why == Why::Due && memory.reading.at(source).is_some() => Ok(false),
+        None if now.tick < demand.since + PATIENCE => Err(NoConclusion::Unanswered),
+        None => Ok(false),
+    }
 }
 
-fn log_read(resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>, came: &Result<Answer, ReadFailure>) {
+fn log_read(
+    resource: &ClientCertificateRef,
+    source: &Result<Source, ReadFailure>,
+    outcome: &Result<Arc<Answer>, ReadFailure>,
+) {
     let (namespace, name) = (resource.namespace(), resource.name());
-    match came {
+    match outcome {
         Ok(answer) => debug!(namespace, name, certificate = %answer.source, "read the certificate"),
         Err(failure) => {
             warn!(namespace, name, "could not read the certificate: {}", failure.explain(source.as_ref().ok()));

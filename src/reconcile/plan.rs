@@ -4,6 +4,7 @@ use crate::conditions::Reason;
 use crate::description::{Claim, Verdict};
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::{GatewayError, Source};
+use crate::rules::Refusal;
 use crate::settings::Tick;
 use crate::target::{Desired, Marks, Target, TargetMeta};
 
@@ -18,10 +19,21 @@ pub struct Observation {
     pub owner_exists: bool,
     /// Other objects that say they belong to this resource.
     pub leftovers: Vec<TargetMeta>,
+    /// Whether the description may be this resource's.
+    pub may_describe: Result<(), HeldBack>,
     /// Whose the description is.
     pub claim: Claim,
     /// Whether the read of this pass found our description undone.
     pub description_undone: bool,
+}
+
+/// Why a resource may not own the description of its certificate, whoever else asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// The rules do not allow it.
+    Refused(Refusal),
+    /// It is not known whether another resource means the same certificate, by a role of the operator's own account.
+    AccountUnknown,
 }
 
 /// One effect on the outside, as a plain value.
@@ -146,6 +158,8 @@ pub enum DescriptionVerdict {
     },
     /// The operator may not write descriptions, and API Gateway holds another one.
     NotAllowed,
+    /// This resource may not, and API Gateway holds another one.
+    HeldBack(HeldBack),
     /// What API Gateway holds is not known.
     Unread(ReadFailure),
 }
@@ -170,6 +184,8 @@ pub enum Done {
     Described(String),
     /// API Gateway refused the update.
     NotDescribed(GatewayError),
+    /// Too many updates are under way; it is tried again at this time.
+    Later(Tick),
     /// Not tried, because the target is not right yet.
     Skipped,
 }

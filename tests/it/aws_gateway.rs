@@ -11,7 +11,7 @@ use operator_testing::emulator::{DEFAULT_REGION as REGION, Emulator, Fault};
 use operator_testing::script::Operation;
 
 fn source(id: &str) -> Source {
-    Source { region: REGION.into(), id: id.into() }
+    Source::own(REGION, id)
 }
 
 fn outage(outage: Outage) -> GatewayError {
@@ -61,7 +61,7 @@ async fn a_region_or_an_id_that_cannot_be_is_refused_before_anything_is_sent() {
     let emulator = with_one_certificate().await;
     let gateway = emulator.gateway_builder().build();
     for (region, id) in [("evil.example/us-east-1", "abc123"), (REGION, "../restapis"), (REGION, "")] {
-        let source = Source { region: region.into(), id: id.into() };
+        let source = Source::own(region, id);
         let error = gateway.get_client_certificate(&source).await.unwrap_err();
         assert!(matches!(error, GatewayError::BadRequest { .. }), "{source:?}: {error}");
         assert_eq!(gateway.set_description(&source, "x").await, Err(error));

@@ -24,7 +24,7 @@ fn new() -> NewCertificate {
 }
 
 fn source(id: &str) -> Source {
-    Source { region: REGION.into(), id: id.into() }
+    Source::own(REGION, id)
 }
 
 fn error_type(answer: &Answer) -> (u16, &str) {

@@ -45,7 +45,7 @@ pub async fn install(control_plane: &ControlPlane) {
 
 /// The source of a certificate of the default region.
 pub fn source(id: &str) -> Source {
-    Source { region: DEFAULT_REGION.into(), id: id.into() }
+    Source::own(DEFAULT_REGION, id)
 }
 
 impl Ground<'static> {

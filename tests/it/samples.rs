@@ -76,7 +76,7 @@ async fn every_sample_becomes_ready() {
 
     let secrets: Api<Secret> = Api::namespaced(control_plane.client().await.unwrap(), &namespace);
     for (file, id, name, keys) in SAMPLES {
-        let source = Source { region: REGION.to_owned(), id: id.to_owned() };
+        let source = Source::own(REGION, id);
         let pem = emulator.certificate(&source).unwrap().pem.replace("\r\n", "\n") + "\n";
         let secret = secrets.get(name).await.unwrap();
         let found: BTreeMap<_, _> =
@@ -87,7 +87,7 @@ async fn every_sample_becomes_ready() {
     }
     let described = ["wait", "--for=condition=DescriptionSynced", "ccr/payments-described", "--timeout=60s"];
     kubectl(control_plane, &namespace, &described).await;
-    let source = Source { region: REGION.to_owned(), id: "k2c0qe".to_owned() };
+    let source = Source::own(REGION, "k2c0qe");
     let description = emulator.certificate(&source).unwrap().description;
     assert_eq!(description, "trusted by the backends of the payments team");
 }

@@ -1,26 +1,31 @@
 //! The liveness sentence over the pure core: whatever fault comes, and wherever, once faults stop the system reaches the
 //! goal and then makes no further write.
 //!
-//! A world without I/O: the in-memory gateway, and a model of the API server that passes the same contract as the real
-//! one (`objects.rs`). Passes run exactly as the program's do: read if due, look, decide, act, conclude, publish. Between
-//! any two of their effects something can go wrong, and the process can die.
+//! A world without I/O: the in-memory gateway behind the real certificate reader and budget, a clock that runs ahead when
+//! nothing is to be done, and a model of the API server that passes the same contract as the real one (`objects.rs`).
+//! Passes run exactly as the program's do: ask if due, look, decide, act, conclude, publish. Between any two of their
+//! effects something can go wrong, and the process can die.
 
 mod objects;
 
-use std::sync::OnceLock;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use client_certificate_operator::api::{ClientCertificateRef, DeletionPolicy, ResourceName, TargetRef};
 use client_certificate_operator::conditions::{ConditionType, is_true};
 use client_certificate_operator::description::Claim;
 use client_certificate_operator::error::{ClusterFailure, ReadFailure};
-use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, Outage, Source};
+use client_certificate_operator::clock::Clock;
+use client_certificate_operator::gateway::budget::{Budget, Limits};
+use client_certificate_operator::gateway::reader::{Described, Reader};
+use client_certificate_operator::gateway::{ClientCertificate, GatewayError, Outage, Source};
 use client_certificate_operator::memory::Memory;
-use client_certificate_operator::reading::{Answer, source_of};
+use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::reconcile::{
     Action, Done, Observation, Outcome, conclude, conclude_suspended, decide,
 };
-use client_certificate_operator::settings::{Now, Settings, Tick};
+use client_certificate_operator::settings::{Now, Settings};
 use client_certificate_operator::target::Target;
 use jiff::{SignedDuration, Timestamp};
 use objects::{Model, Objects, Refusal, secret};
@@ -28,6 +33,9 @@ use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::memory_gateway::{Failure, MemoryGateway};
 use operator_testing::script::Fault;
 use proptest::prelude::*;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 const REGION: &str = "us-east-1";
 const IDS: [&str; 2] = ["9ao60f", "k2c0qe"];
@@ -105,10 +113,13 @@ struct World {
     memory: Memory,
     cluster: Model,
     gateway: MemoryGateway,
-    now: Now,
+    reader: Reader<MemoryGateway>,
+    woken: Arc<Notify>,
+    clock: Clock,
+    started: Timestamp,
     next_write: Option<(usize, Trouble)>,
     next_publish: Option<Trouble>,
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
 }
 
 fn certificates() -> &'static [ClientCertificate; 2] {
@@ -117,7 +128,7 @@ fn certificates() -> &'static [ClientCertificate; 2] {
 }
 
 fn source(id: &str) -> Source {
-    Source { region: REGION.into(), id: id.into() }
+    Source::own(REGION, id)
 }
 
 fn settings() -> Settings {
@@ -126,6 +137,13 @@ fn settings() -> Settings {
         expiring_within: Duration::from_secs(30 * 24 * 3600),
         manage_descriptions: true,
     }
+}
+
+fn start(gateway: &MemoryGateway, woken: &Arc<Notify>) -> (Clock, Reader<MemoryGateway>) {
+    let (clock, metrics) = (Clock::start(), Arc::new(Metrics::default()));
+    let budget = Budget::new(Limits { rate: 5.0, burst: NonZeroU32::new(20).unwrap() }, clock, Arc::clone(&metrics));
+    let woken = Arc::clone(woken);
+    (clock, Reader::new(gateway.clone(), budget, clock, metrics, Box::new(move |_| woken.notify_one())))
 }
 
 impl World {
@@ -142,25 +160,41 @@ impl World {
         resource.spec.client_certificate_id = IDS[0].into();
         resource.spec.refresh_interval = "5m".into();
         resource.spec.target.adopt = true;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let woken = Arc::new(Notify::new());
+        let (clock, reader) = runtime.block_on(async { start(&gateway, &woken) });
         World {
             memory: Memory::new(&resource),
             resource,
             cluster: Model::default(),
             gateway,
-            now: Now { wall: Timestamp::now(), tick: Tick::from_secs(10) },
+            reader,
+            woken,
+            clock,
+            started: Timestamp::now(),
             next_write: None,
             next_publish: None,
-            runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap(),
+            runtime,
         }
     }
 
-    fn wait(&mut self, time: Duration) {
-        self.now.tick += time;
-        self.now.wall += SignedDuration::try_from(time).unwrap();
+    fn now(&self) -> Now {
+        let tick = self.runtime.block_on(async { self.clock.now() });
+        Now { wall: self.started + SignedDuration::try_from(tick).unwrap(), tick }
     }
 
+    /// Nothing is waited for really: the clock runs ahead to what comes next.
+    fn wait(&self, time: Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
+    }
+
+    /// The next process starts where this one ended, and knows nothing.
     fn crash(&mut self) {
         self.memory = Memory::new(&self.resource);
+        let gateway = self.gateway.clone();
+        self.woken = Arc::new(Notify::new());
+        self.started = self.now().wall;
+        (self.clock, self.reader) = self.runtime.block_on(async { start(&gateway, &self.woken) });
     }
 
     fn change_spec(&mut self, change: impl FnOnce(&mut ClientCertificateRef)) {
@@ -203,31 +237,24 @@ impl World {
 
     fn pass(&mut self) -> Pass {
         if self.resource.spec.suspend {
-            let conclusion = conclude_suspended(&self.resource, &mut self.memory, self.now.wall);
+            let now = self.now().wall;
+            let conclusion = conclude_suspended(&self.resource, &mut self.memory, now);
             let wrote_status = self.publish(conclusion.status);
             return Pass { actions: vec![], wrote_status, next_look: None };
         }
-        let source = source_of(&self.resource, &settings());
-        let mut description_undone = false;
-        if self.memory.begin_read(&self.resource, &source, &Claim::Mine, self.now.tick) {
-            let came = match &source {
-                Ok(source) => self.runtime.block_on(self.gateway.get_client_certificate(source)),
-                Err(_) => unreachable!("there is a default region"),
-            };
-            let came = came.map_err(ReadFailure::from);
-            let came = came.and_then(|came| Answer::check(source.as_ref().unwrap(), came, self.now.wall));
-            description_undone = self.memory.end_read(&self.resource, &source, came, self.now.tick, 0.5);
-        }
+        let source = Ok(source(&self.resource.spec.client_certificate_id));
+        let description_undone = self.ask(&source);
         let target_ref = self.resource.target_ref();
         let observation = Observation {
             source,
             target: Ok(self.cluster.get(&target_ref).map(Target::of_secret)),
             owner_exists: true,
             leftovers: self.leftovers(&target_ref),
+            may_describe: Ok(()),
             claim: Claim::Mine,
             description_undone,
         };
-        let plan = decide(&self.resource, &observation, &self.memory, &settings(), self.now);
+        let plan = decide(&self.resource, &observation, &self.memory, &settings(), self.now());
         let mut outcomes: Vec<Outcome> = Vec::new();
         for action in plan.actions.clone() {
             let of_earlier = matches!(action, Action::DeleteTarget { .. } | Action::ReleaseTarget { .. });
@@ -239,10 +266,30 @@ impl World {
             };
             outcomes.push(Outcome { action, done });
         }
+        let now = self.now();
         let conclusion =
-            conclude(&self.resource, &observation, &plan, &outcomes, &mut self.memory, &settings(), self.now, 0.5);
+            conclude(&self.resource, &observation, &plan, &outcomes, &mut self.memory, &settings(), now, 0.5);
         let wrote_status = self.publish(conclusion.status);
         Pass { actions: plan.actions, wrote_status, next_look: conclusion.next_look }
+    }
+
+    /// Asks for the certificate, where that is due, and waits for the answer as long as the program does. Answers whether
+    /// the description was undone.
+    fn ask(&mut self, source: &Result<Source, ReadFailure>) -> bool {
+        let me = ResourceName::new(self.resource.namespace(), self.resource.name());
+        for is_last in [false, true] {
+            let now = self.now().tick;
+            let Some(demand) = self.memory.demand(&self.resource, source, &Claim::Mine, now) else { return false };
+            let named = source.as_ref().unwrap();
+            if let Some(came) = self.runtime.block_on(async { self.reader.ask(named, &demand, &me) }) {
+                return self.memory.answered(&self.resource, source, came, self.now().tick, 0.5);
+            }
+            if !is_last {
+                let answered = async { timeout(Duration::from_secs(2), self.woken.notified()).await };
+                let _ = self.runtime.block_on(answered);
+            }
+        }
+        false
     }
 
     fn leftovers(&self, except: &TargetRef) -> Vec<client_certificate_operator::target::TargetMeta> {
@@ -256,9 +303,10 @@ impl World {
     /// Carries an action out. `None` where the process dies after it.
     fn act(&mut self, action: &Action) -> Option<Done> {
         if let Action::SetDescription { source, to, .. } = action {
-            return Some(match self.runtime.block_on(self.gateway.set_description(source, to)) {
-                Ok(answer) => Done::Described(answer.description),
-                Err(error) => Done::NotDescribed(error),
+            return Some(match self.runtime.block_on(self.reader.set_description(source, to, "backends")) {
+                Described::Done(Ok(answer)) => Done::Described(answer.description),
+                Described::Done(Err(error)) => Done::NotDescribed(error),
+                Described::Later(at) => Done::Later(at),
             });
         }
         let trouble = match &mut self.next_write {
@@ -317,7 +365,7 @@ impl World {
         differs
     }
 
-    /// Passes, each when the one before said to look again, until two in a row do nothing.
+    /// Passes, each when the one before said to look again or when there is news, until two in a row do nothing.
     fn settle(&mut self) {
         let mut quiet = 0;
         for _ in 0..200 {
@@ -326,7 +374,12 @@ impl World {
             if quiet == 2 {
                 return;
             }
-            self.wait(pass.next_look.unwrap_or(Duration::from_secs(1)) + Duration::from_millis(1));
+            let next_look = pass.next_look.unwrap_or(Duration::from_secs(1)) + Duration::from_millis(1);
+            let news = async { timeout(next_look, self.woken.notified()).await };
+            // Only what time alone does not change is at rest.
+            if self.runtime.block_on(news).is_ok() {
+                quiet = 0;
+            }
         }
         panic!("it never came to rest: {:#?}", self.resource.status);
     }

@@ -55,7 +55,7 @@ async fn the_status_tells_what_openssl_and_api_gateway_tell() {
     );
     let expected = CertificateStatus {
         id: "k2c0qe".to_owned(),
-        region: Some(source(ID).region),
+        region: Some(source(ID).place.region),
         account_id: None,
         description: Some("the second".to_owned()),
         created_date: certificate.created,

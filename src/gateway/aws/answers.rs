@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use aws_sdk_apigateway::operation::get_client_certificate::GetClientCertificateOutput;
+use aws_sdk_apigateway::operation::get_client_certificates::GetClientCertificatesOutput;
 use aws_sdk_apigateway::operation::update_client_certificate::UpdateClientCertificateOutput;
 use aws_sdk_apigateway::primitives::DateTime;
+use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use jiff::Timestamp;
 
 use super::errors::Failure;
-use crate::gateway::{ClientCertificate, Source};
+use crate::gateway::{ClientCertificate, Page, Source};
 
 /// An answer without a certificate is no answer: it is far likelier to come from something between the operator and
 /// API Gateway than to be one. An empty or wrong certificate passes, for those who judge certificates to refuse.
@@ -34,6 +36,28 @@ pub(super) fn of_update(source: &Source, answer: UpdateClientCertificateOutput) 
         answer.pem_encoded_certificate.unwrap_or_default(),
         answer.tags,
     )
+}
+
+/// A page. An item that cannot be used is left out: whoever wants that certificate asks for it by name, and hears what is
+/// wrong with it. A page without the element `item` is not one.
+pub(super) fn of_list(answer: GetClientCertificatesOutput) -> Result<Page, Failure> {
+    let items = answer.items.ok_or_else(Failure::not_understood)?;
+    let usable = items.into_iter().filter_map(|item| {
+        Some(ClientCertificate {
+            id: item.client_certificate_id?,
+            description: item.description.unwrap_or_default(),
+            created: item.created_date.and_then(timestamp),
+            expires: item.expiration_date.and_then(timestamp),
+            pem: item.pem_encoded_certificate?,
+            tags: item.tags.unwrap_or_default().into_iter().collect(),
+        })
+    });
+    Ok(Page { certificates: usable.collect(), next: answer.position.filter(|position| !position.is_empty()) })
+}
+
+/// The account of the caller.
+pub(super) fn of_identity(answer: GetCallerIdentityOutput) -> Result<String, Failure> {
+    answer.account.filter(|account| !account.is_empty()).ok_or_else(Failure::not_understood)
 }
 
 fn certificate(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_http_client::proxy::ProxyConfig;
 
 use super::{ATTEMPT_TIMEOUT, AwsGateway, CONNECT_TIMEOUT, bounded};
@@ -65,6 +66,7 @@ impl Builder {
     pub fn build(self) -> AwsGateway {
         let mut base = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
+            .time_source(SystemTimeSource::new())
             .http_client(bounded::http_client(ProxyConfig::disabled()))
             .region(self.region.map(Region::new));
         base.set_endpoint_url(self.endpoint_url);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_apigateway::error::SdkError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use http_body_util::LengthLimitError;
 use serde::Deserialize;
@@ -55,6 +56,9 @@ pub(super) fn classify<E: Error + Send + Sync + 'static>(error: SdkError<E, Http
 }
 
 fn unanswered<E: Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse>) -> Failure {
+    if let Some(refused) = find::<SdkError<AssumeRoleError, HttpResponse>>(error) {
+        return no_session(refused);
+    }
     if find::<CredentialsError>(error).is_some() {
         return Failure::outage(Outage::NoCredentials, NO_CREDENTIALS);
     }
@@ -68,6 +72,27 @@ fn unanswered<E: Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse
         },
         _ => Failure::outage(Outage::Connection, "connection"),
     }
+}
+
+/// The role could not be assumed, so the call was not made. STS answers alike whether a role does not exist, does not
+/// trust the operator, or asks for another external id.
+fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
+    let Some(response) = refused.raw_response() else {
+        let none = find::<CredentialsError>(refused).is_some();
+        let outage = if none { Outage::NoCredentials } else { Outage::NoSession };
+        return Failure::outage(outage, NO_CREDENTIALS);
+    };
+    let code = refused.as_service_error().and_then(|error| error.meta().code()).unwrap_or_default();
+    let error = match response.status().as_u16() {
+        400 | 401 | 403 if is_about_credentials(code) => {
+            GatewayError::AccessDenied(Denial::BadCredentials { code: code.to_owned() })
+        }
+        400..=499 if response.status().as_u16() != 429 && !is_throttling(code) => {
+            GatewayError::AccessDenied(Denial::RoleRefused)
+        }
+        _ => GatewayError::Unavailable { outage: Outage::NoSession, retry_after: None },
+    };
+    Failure { error, code: Cow::Borrowed(NO_CREDENTIALS), detail: String::new() }
 }
 
 /// The first error of a type in the chain of causes.

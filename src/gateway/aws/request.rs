@@ -1,15 +1,21 @@
 //! What a request may name, checked before anything is sent.
 
-use crate::gateway::{GatewayError, Source};
+use crate::gateway::{GatewayError, Place, Source};
 
 /// The region becomes part of a host name and the id part of a path. The resource's schema checks both too, but that
 /// alone must not be what keeps a signed request from going to a host of somebody's choice.
 pub(super) fn check(source: &Source) -> Result<(), GatewayError> {
-    if !is_region(&source.region) {
-        return Err(refused("the region is not the name of an AWS region"));
-    }
+    check_place(&source.place)?;
     if !is_id(&source.id) {
         return Err(refused("the id is not the identifier of a client certificate"));
+    }
+    Ok(())
+}
+
+/// The same for a place. A role names no host: STS is found by the region.
+pub(super) fn check_place(place: &Place) -> Result<(), GatewayError> {
+    if !is_region(&place.region) {
+        return Err(refused("the region is not the name of an AWS region"));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::description::Verdict;
 use crate::error::ReadFailure;
 use crate::gateway::{GatewayError, Source};
 use crate::memory::Memory;
-use crate::reconcile::{Action, DescriptionVerdict, Done, Outcome, Plan, TargetVerdict};
+use crate::reconcile::{Action, DescriptionVerdict, Done, HeldBack, Outcome, Plan, TargetVerdict};
 use crate::settings::Now;
 
 type ReadOutcome = Result<(), ReadFailure>;
@@ -80,7 +80,7 @@ pub(super) fn ready(
         return Finding { is: Is::False, ..read.clone() };
     }
     let is_named = |held: &CertificateStatus| {
-        source.is_some_and(|source| held.id == source.id && held.region.as_ref() == Some(&source.region))
+        source.is_some_and(|source| held.id == source.id && held.region.as_ref() == Some(&source.place.region))
     };
     match held.filter(|_| target.holds) {
         Some(held) if is_named(held) && held.expiration_date.is_some_and(|end| end > now) => {
@@ -151,6 +151,11 @@ pub(super) fn description(
         DescriptionVerdict::NotAllowed => Finding::no(
             Reason::DescriptionNotAllowed,
             "the operator runs with --manage-descriptions=false and API Gateway holds another description",
+        ),
+        DescriptionVerdict::HeldBack(HeldBack::Refused(refusal)) => Finding::no(refusal.reason(), refusal.to_string()),
+        DescriptionVerdict::HeldBack(HeldBack::AccountUnknown) => Finding::no(
+            Reason::Unavailable,
+            "the operator's account is not known, so neither is whether another resource owns this description by a role: let the operator reach AWS STS (sts:GetCallerIdentity)",
         ),
         DescriptionVerdict::Unread(failure) => {
             // What was in place a moment ago most likely still is.

@@ -6,10 +6,10 @@ use super::*;
 use crate::conditions::{Is, find};
 use crate::description::Claim;
 use crate::error::ReadFailure;
-use crate::fixtures::{PEM, PEM_NOT_AFTER, certificate, resource, secret_of};
+use crate::fixtures::{PEM, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of};
 use crate::gateway::{Denial, GatewayError, Outage, Source};
-use crate::reading::{Answer, source_of};
-use crate::reconcile::decide;
+use crate::reading::Answer;
+use crate::reconcile::{HeldBack, decide};
 use crate::target::Target;
 
 /// A resource, what is remembered of it, and the object in its target's place: enough for passes without any I/O.
@@ -18,6 +18,7 @@ struct World {
     memory: Memory,
     target: Option<Target>,
     claim: Claim,
+    may_describe: Result<(), HeldBack>,
     now: Now,
 }
 
@@ -26,16 +27,17 @@ impl World {
         let mut resource = resource("payments");
         resource.metadata.generation = Some(3);
         let now = Now { wall: "2026-11-24T07:16:00Z".parse().unwrap(), tick: Tick::from_secs(1000) };
-        World { memory: Memory::new(&resource), resource, target: None, claim: Claim::Mine, now }
+        World { memory: Memory::new(&resource), resource, target: None, claim: Claim::Mine, may_describe: Ok(()), now }
     }
 
     fn read(&mut self, outcome: Result<&str, GatewayError>) -> &mut Self {
-        let source = Source { region: "us-east-1".into(), id: self.resource.spec.client_certificate_id.clone() };
+        let source = Source::own("us-east-1", &self.resource.spec.client_certificate_id);
         let outcome = match outcome {
-            Ok(pem) => Answer::check(&source, certificate(&source.id, pem), self.now.wall),
+            Ok(pem) => Answer::check(&source, None, certificate(&source.id, pem), self.now.wall),
             Err(error) => Err(ReadFailure::Gateway(error)),
         };
-        self.memory.reading.record(Ok(source), outcome, Duration::from_secs(300), self.now.tick, 0.5);
+        let came = came(outcome, self.now.tick);
+        self.memory.reading.record(Ok(source), came, Duration::from_secs(300), self.now.tick, 0.5);
         self
     }
 
@@ -49,10 +51,11 @@ impl World {
         self.memory.generation = self.resource.generation();
         self.memory.description.want(self.resource.spec.description.as_deref(), None);
         let observation = Observation {
-            source: source_of(&self.resource, &settings),
+            source: source_of(&self.resource),
             target: Ok(self.target.clone()),
             owner_exists: true,
             leftovers: vec![],
+            may_describe: self.may_describe.clone(),
             claim: self.claim.clone(),
             description_undone: false,
         };

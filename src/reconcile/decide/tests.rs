@@ -7,9 +7,8 @@ use crate::api::{
 use crate::conditions::Reason;
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
-use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, certificate, resource, secret_of};
+use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of};
 use crate::gateway::{GatewayError, Source};
-use crate::reading::source_of;
 use crate::settings::Tick;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ fn now() -> Now {
 }
 
 fn source(id: &str) -> Source {
-    Source { region: "us-east-1".into(), id: id.into() }
+    Source::own("us-east-1", id)
 }
 
 /// A memory in which API Gateway answered for the id of `resource`.
@@ -41,19 +40,21 @@ fn record(memory: &mut Memory, id: &str, outcome: Result<&str, GatewayError>) {
     let outcome = match outcome {
         Ok(description) => {
             let came = crate::gateway::ClientCertificate { description: description.into(), ..certificate(id, PEM) };
-            Answer::check(&source(id), came, now().wall)
+            Answer::check(&source(id), None, came, now().wall)
         }
         Err(error) => Err(ReadFailure::Gateway(error)),
     };
-    memory.reading.record(Ok(source(id)), outcome, Duration::from_secs(300), now().tick, 0.5);
+    let came = came(outcome, now().tick);
+    memory.reading.record(Ok(source(id)), came, Duration::from_secs(300), now().tick, 0.5);
 }
 
 fn observed(resource: &ClientCertificateRef, target: Option<Target>) -> Observation {
     Observation {
-        source: source_of(resource, &settings()),
+        source: source_of(resource),
         target: Ok(target),
         owner_exists: true,
         leftovers: vec![],
+        may_describe: Ok(()),
         claim: Claim::Mine,
         description_undone: false,
     }

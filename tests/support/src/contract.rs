@@ -32,7 +32,7 @@ const REGION: &str = "us-east-1";
 
 fn generate(world: &impl World, new: NewCertificate) -> (Source, ClientCertificate) {
     let certificate = world.generate(REGION, new.shared_key());
-    (Source { region: REGION.into(), id: certificate.id.clone() }, certificate)
+    (Source::own(REGION, &certificate.id), certificate)
 }
 
 async fn get(world: &impl World, source: &Source) -> Result<ClientCertificate, GatewayError> {
@@ -71,7 +71,7 @@ pub async fn a_missing_description_reads_as_empty(world: &impl World) {
 
 /// Neither call makes up a certificate.
 pub async fn an_unknown_certificate_is_not_found(world: &impl World) {
-    let source = Source { region: REGION.into(), id: "nosuch".into() };
+    let source = Source::own(REGION, "nosuch");
     assert_eq!(get(world, &source).await, Err(GatewayError::NotFound));
     assert_eq!(set(world, &source, "x").await, Err(GatewayError::NotFound));
     let (source, _) = generate(world, NewCertificate::new());
@@ -82,9 +82,9 @@ pub async fn an_unknown_certificate_is_not_found(world: &impl World) {
 /// An id means something in its region only.
 pub async fn regions_are_apart(world: &impl World) {
     let (here, made) = generate(world, NewCertificate::new().id("twice1"));
-    let there = Source { region: "eu-central-1".into(), id: here.id.clone() };
+    let there = Source::own("eu-central-1", &here.id);
     assert_eq!(get(world, &there).await, Err(GatewayError::NotFound));
-    let other = world.generate(&there.region, NewCertificate::new().id("twice1").shared_key());
+    let other = world.generate(&there.place.region, NewCertificate::new().id("twice1").shared_key());
     assert_eq!(get(world, &there).await.unwrap().pem, other.pem);
     assert_eq!(get(world, &here).await.unwrap().pem, made.pem);
 }

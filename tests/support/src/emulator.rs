@@ -217,7 +217,7 @@ impl Emulator {
 
 /// Certificates without an account of their own are at home.
 fn home(source: &Source) -> Location {
-    Location { account: HOME_ACCOUNT.to_owned(), region: source.region.clone(), id: source.id.clone() }
+    Location { account: HOME_ACCOUNT.to_owned(), region: source.place.region.clone(), id: source.id.clone() }
 }
 
 fn router(state: &Arc<State>) -> axum::Router {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, Source};
+use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, PAGE_SIZE, Page, Place, Source};
 use tokio::time::Instant;
 
 use crate::certificates::{NewCertificate, issue};
+use crate::emulator::HOME_ACCOUNT;
 use crate::script::{Fault, Operation, Script};
 
 /// What happens to a call.
@@ -65,7 +66,7 @@ impl MemoryGateway {
     /// Makes a certificate in a region.
     pub fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
         let certificate = issue(new).certificate;
-        self.put(&Source { region: region.into(), id: certificate.id.clone() }, certificate.clone());
+        self.put(&Source::own(region, &certificate.id), certificate.clone());
         certificate
     }
 
@@ -131,13 +132,14 @@ impl MemoryGateway {
         inner.peak = 0;
     }
 
-    async fn call(
+    /// Notes a call, waits for as long as it takes, and answers what is to happen to it.
+    async fn begin(
         &self,
         operation: Operation,
         source: &Source,
         description: Option<&str>,
-    ) -> Result<ClientCertificate, GatewayError> {
-        let (_under_way, latency, failure) = {
+    ) -> Result<Begun, GatewayError> {
+        let (under_way, latency, failure) = {
             let mut inner = self.lock();
             let call = Call {
                 at: Instant::now(),
@@ -148,7 +150,8 @@ impl MemoryGateway {
             inner.calls.push(call);
             inner.under_way += 1;
             inner.peak = inner.peak.max(inner.under_way);
-            (UnderWay(self.clone()), inner.latency, inner.script.next(operation, Some(&source.id)))
+            let id = Some(source.id.as_str()).filter(|id| !id.is_empty());
+            (UnderWay(self.clone()), inner.latency, inner.script.next(operation, id))
         };
         let delay = match &failure {
             Some(Failure::Stall(delay)) => latency + *delay,
@@ -157,19 +160,34 @@ impl MemoryGateway {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        if let Some(Failure::Error(error)) = failure {
-            return Err(error);
+        match failure {
+            Some(Failure::Error(error)) => Err(error),
+            Some(Failure::AnswerLost(error)) => Ok(Begun { lost: Some(error), _under_way: under_way }),
+            Some(Failure::Stall(_) | Failure::Pass) | None => Ok(Begun { lost: None, _under_way: under_way }),
         }
+    }
+
+    async fn call(
+        &self,
+        operation: Operation,
+        source: &Source,
+        description: Option<&str>,
+    ) -> Result<ClientCertificate, GatewayError> {
+        let begun = self.begin(operation, source, description).await?;
         let mut inner = self.lock();
         let certificate = inner.certificates.get_mut(source).ok_or(GatewayError::NotFound)?;
         if let Some(description) = description {
             certificate.description = description.to_owned();
         }
-        match failure {
-            Some(Failure::AnswerLost(error)) => Err(error),
-            _ => Ok(certificate.clone()),
-        }
+        begun.lost.map_or_else(|| Ok(certificate.clone()), Err)
     }
+}
+
+/// A call that is under way.
+struct Begun {
+    /// What the caller gets in the place of the answer.
+    lost: Option<GatewayError>,
+    _under_way: UnderWay,
 }
 
 /// Counts down also when the caller gives up.
@@ -189,4 +207,23 @@ impl Gateway for MemoryGateway {
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {
         self.call(Operation::Update, source, Some(description)).await
     }
+
+    async fn list_client_certificates(&self, place: &Place, position: Option<&str>) -> Result<Page, GatewayError> {
+        let all = Source { place: place.clone(), id: String::new() };
+        let begun = self.begin(Operation::List, &all, None).await?;
+        let after = position.unwrap_or_default();
+        let inner = self.lock();
+        let mut rest = inner.certificates.iter().filter(|(source, _)| source.place == *place && source.id.as_str() > after);
+        let certificates: Vec<_> = rest.by_ref().take(PAGE_SIZE).map(|(_, certificate)| certificate.clone()).collect();
+        let next = rest.next().and(certificates.last()).map(|last| last.id.clone());
+        begun.lost.map_or(Ok(Page { certificates, next }), Err)
+    }
+
+    async fn own_account(&self) -> Result<String, GatewayError> {
+        let nowhere = Source::own("", "");
+        let begun = self.begin(Operation::GetCallerIdentity, &nowhere, None).await?;
+        begun.lost.map_or(Ok(HOME_ACCOUNT.to_owned()), Err)
+    }
+
+    fn end_session(&self, _: &Place) {}
 }

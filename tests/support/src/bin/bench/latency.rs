@@ -32,7 +32,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
         // The floor: one call to API Gateway and one Secret, with nobody to be told by a watch that there is something to do.
         let created = create(world, &floor, number).await?;
         let answered = Instant::now();
-        let source = Source { region: DEFAULT_REGION.into(), id: created.spec.client_certificate_id.clone() };
+        let source = Source::own(DEFAULT_REGION, &created.spec.client_certificate_id);
         gateway.get_client_certificate(&source).await?;
         let secrets: Api<Secret> = Api::namespaced(world.account.clone(), &floor);
         secrets.create(&PostParams::default(), &writes.secret(&created)).await?;

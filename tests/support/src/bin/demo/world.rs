@@ -107,7 +107,7 @@ impl World {
 
     /// What API Gateway holds.
     pub fn certificate(&self, id: &str) -> Option<ClientCertificate> {
-        self.emulator.certificate(&Source { region: DEFAULT_REGION.to_owned(), id: id.to_owned() })
+        self.emulator.certificate(&Source::own(DEFAULT_REGION, id))
     }
 
     /// The file that a Secret should hold for a certificate: LF line ends, one newline after the last line.

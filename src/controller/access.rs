@@ -1,0 +1,250 @@
+//! What changes who may ask for what while the operator runs: the rules file, the labels of namespaces, and that the
+//! operator's own account becomes known.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, ResourceExt};
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::watches::{Trouble, explain_watch};
+use crate::api::{ClientCertificateRef, ResourceName};
+use crate::gateway::{CertificateKey, Gateway, Identity};
+use crate::index::Scope;
+use crate::reading::Access;
+use crate::reconcile::Context;
+use crate::rules::{InvalidRules, Rules};
+
+/// How often the rules file is looked at. The kubelet takes up to a minute to bring a change of a ConfigMap.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long the start waits to hear the operator's own account.
+const ACCOUNT_PATIENCE: Duration = Duration::from_secs(2);
+const ACCOUNT_RETRY: Duration = Duration::from_secs(30);
+
+/// The rules, and the file that they come from.
+#[derive(Clone, Debug, Default)]
+pub struct RulesFile {
+    path: Option<PathBuf>,
+    text: String,
+    /// What was read.
+    pub rules: Rules,
+    /// Whether the labels of namespaces can be had.
+    sees_namespaces: bool,
+}
+
+/// Why rules cannot be put in force.
+#[derive(Debug, Error)]
+pub enum UnusableRules {
+    /// The file cannot be read.
+    #[error("cannot read the rules file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file holds no rules.
+    #[error("the rules file {} is wrong: {source}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: InvalidRules,
+    },
+    /// The operator does not watch namespaces.
+    #[error(
+        "the rules file {} has a namespaceSelector, and an operator with --namespaces does not see the labels of namespaces: name them in `namespaces`",
+        path.display()
+    )]
+    NoLabels {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl RulesFile {
+    /// Reads the file, if there is one. `sees_namespaces` tells whether the operator may watch namespaces.
+    pub fn read(path: Option<PathBuf>, sees_namespaces: bool) -> Result<Self, UnusableRules> {
+        let Some(path) = path else { return Ok(RulesFile::default()) };
+        let text = read(&path)?;
+        let rules = parse(&path, &text, sees_namespaces)?;
+        Ok(RulesFile { path: Some(path), text, rules, sees_namespaces })
+    }
+}
+
+fn read(path: &Path) -> Result<String, UnusableRules> {
+    std::fs::read_to_string(path).map_err(|source| UnusableRules::Unreadable { path: path.to_owned(), source })
+}
+
+fn parse(path: &Path, text: &str, sees_namespaces: bool) -> Result<Rules, UnusableRules> {
+    let rules = Rules::parse(text).map_err(|source| UnusableRules::Invalid { path: path.to_owned(), source })?;
+    if rules.use_labels() && !sees_namespaces {
+        return Err(UnusableRules::NoLabels { path: path.to_owned() });
+    }
+    Ok(rules)
+}
+
+/// The certificate whose description a resource may claim.
+pub fn claimed<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Option<CertificateKey> {
+    match context.access.of(resource) {
+        Access { source: Ok(source), description: Ok(()) } => Some(context.key_of(&source)),
+        _ => None,
+    }
+}
+
+/// Applies what is in force now to everything: claims are decided anew, sessions that nobody may use any more end at
+/// once, and every resource is looked at.
+pub fn apply<G: Gateway>(context: &Context<G>) {
+    let mut places = HashSet::new();
+    let mut woken = Vec::new();
+    for watched in context.index.all_resources() {
+        let Ok(resource) = &watched.0 else { continue };
+        let key = claimed(resource, context);
+        woken.extend(context.index.claims().apply(resource, key.as_ref()));
+        woken.push(ResourceName::new(resource.namespace(), resource.name()));
+        places.extend(context.access.of(resource).source.map(|source| source.place));
+    }
+    context.reader.retain(|place| place.identity == Identity::Operator || places.contains(place));
+    context.index.wake(woken);
+}
+
+/// Asks for the operator's own account until it is told. The future ends when it is, or after a moment.
+pub fn learn_own_account<G: Gateway>(context: Arc<Context<G>>) -> impl Future<Output = ()> {
+    let (known, is_known) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut known = Some(known);
+        let mut last = None;
+        loop {
+            match context.reader.learn_own_account().await {
+                Ok(account) => {
+                    info!(account, "the operator's own AWS account");
+                    if known.take().is_none_or(|known| known.send(()).is_err()) {
+                        apply(&context);
+                    }
+                    return;
+                }
+                Err(failure) if last.as_ref() != Some(&failure) => {
+                    warn!(
+                        "could not ask AWS STS for the operator's account (sts:GetCallerIdentity): {failure}; status.certificates goes without accountId until it answers"
+                    );
+                    last = Some(failure);
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(ACCOUNT_RETRY).await;
+        }
+    });
+    async {
+        let _ = tokio::time::timeout(ACCOUNT_PATIENCE, is_known).await;
+    }
+}
+
+/// Follows the rules file and the labels that it selects by. The future ends when the first rules can be applied.
+pub fn follow_rules<G: Gateway>(file: RulesFile, context: Arc<Context<G>>) -> impl Future<Output = ()> {
+    let (known, is_known) = oneshot::channel();
+    tokio::spawn(async move {
+        let RulesFile { path, mut text, rules, sees_namespaces } = file;
+        let mut labels = None;
+        if rules.use_labels() {
+            labels = Some(watch_labels(&context).await);
+        }
+        let _ = known.send(());
+        let Some(path) = path else { return };
+        loop {
+            tokio::time::sleep(LOOK).await;
+            // The same trouble is told once: what was read, or could not be, is what it was.
+            let now = match read(&path) {
+                Ok(now) if now == text => continue,
+                Ok(now) => now,
+                Err(trouble) => {
+                    if !text.is_empty() {
+                        error!("{trouble}; the rules stay as they are");
+                        text.clear();
+                    }
+                    continue;
+                }
+            };
+            let parsed = parse(&path, &now, sees_namespaces);
+            context.metrics.rules_loaded(parsed.as_ref().map(|_| ()).map_err(|_| ()));
+            text = now;
+            match parsed {
+                Ok(rules) => {
+                    if rules.use_labels() && labels.is_none() {
+                        labels = Some(watch_labels(&context).await);
+                    }
+                    info!("the rules file has changed, and its rules are in force");
+                    context.access.set_rules(rules);
+                    apply(&context);
+                }
+                Err(trouble) => error!("{trouble}; the rules stay as they are"),
+            }
+        }
+    });
+    async {
+        let _ = is_known.await;
+    }
+}
+
+/// Watches the labels of namespaces, and returns when all are known.
+async fn watch_labels<G: Gateway>(context: &Arc<Context<G>>) {
+    let (known, is_known) = oneshot::channel();
+    let context = Arc::clone(context);
+    tokio::spawn(async move {
+        let trouble = Trouble::default();
+        let mut known = Some(known);
+        let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
+        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut listing = HashSet::new();
+        while let Some(event) = events.next().await {
+            let changed = match event {
+                Ok(event) => {
+                    trouble.is_over();
+                    note_labels(event, &mut listing, &mut known, &context)
+                }
+                Err(error) => {
+                    trouble.tell(explain_watch(&error, "namespaces", &Scope::All));
+                    false
+                }
+            };
+            if changed && known.is_none() {
+                apply(&context);
+            }
+        }
+    });
+    let _ = is_known.await;
+}
+
+/// Answers whether labels are others than before.
+fn note_labels<G: Gateway>(
+    event: Event<PartialObjectMeta<Namespace>>,
+    listing: &mut HashSet<String>,
+    known: &mut Option<oneshot::Sender<()>>,
+    context: &Context<G>,
+) -> bool {
+    match event {
+        Event::Init => {
+            listing.clear();
+            false
+        }
+        Event::InitApply(namespace) | Event::Apply(namespace) => {
+            listing.insert(namespace.name_any());
+            context.access.set_labels(&namespace.name_any(), namespace.metadata.labels.unwrap_or_default())
+        }
+        Event::Delete(namespace) => context.access.set_labels(&namespace.name_any(), Default::default()),
+        Event::InitDone => {
+            if let Some(known) = known.take() {
+                let _ = known.send(());
+            }
+            context.access.retain_labels(|namespace| listing.contains(namespace))
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The SDK as it is configured, and a client of it for each place.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_apigateway::Client;
+use aws_sdk_apigateway::config::retry::RetryConfig;
+use aws_sdk_apigateway::config::timeout::TimeoutConfig;
+use aws_sdk_apigateway::config::{Config, StalledStreamProtectionConfig};
+use aws_smithy_http_client::proxy::ProxyConfig;
+
+use super::bounded;
+use crate::gateway::{AssumedRole, Identity, Place};
+
+/// Places come from resources that many people may write. Far more than one installation has, so that only nonsense is
+/// dropped.
+const MAX_CLIENTS: usize = 1024;
+/// Many calls that find no credentials at the same time look at the environment once.
+const RELOADS_APART: Duration = Duration::from_millis(500);
+/// The longest name that STS takes for a session.
+const SESSION_NAME_MOST: usize = 64;
+
+/// The SDK's configuration and its clients.
+pub(super) struct Clients {
+    state: Mutex<State>,
+    from_environment: bool,
+    timeouts: TimeoutConfig,
+}
+
+struct State {
+    base: SdkConfig,
+    by_place: HashMap<Place, Client>,
+    loaded: Instant,
+}
+
+impl State {
+    fn new(base: SdkConfig) -> Self {
+        State { base, by_place: HashMap::new(), loaded: Instant::now() }
+    }
+}
+
+impl Clients {
+    /// Clients that are configured by the standard AWS environment.
+    pub(super) async fn from_environment(timeouts: TimeoutConfig) -> Self {
+        Clients { from_environment: true, ..Clients::new(load().await, timeouts) }
+    }
+
+    /// Clients that are configured by code.
+    pub(super) fn new(base: SdkConfig, timeouts: TimeoutConfig) -> Self {
+        Clients { state: Mutex::new(State::new(base)), from_environment: false, timeouts }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The SDK's configuration.
+    pub(super) fn base(&self) -> SdkConfig {
+        self.state().base.clone()
+    }
+
+    /// The client of a place, with credentials of its own where the place has a role.
+    pub(super) async fn of(&self, place: &Place) -> Client {
+        if let Some(client) = self.state().by_place.get(place) {
+            return client.clone();
+        }
+        let base = self.base();
+        // The operator paces itself by `Retry-After`, which the SDK's retries do not read. These settings are for
+        // API Gateway alone: the calls that fetch credentials keep the SDK's own.
+        let mut config = Config::from(&base)
+            .to_builder()
+            .region(Region::new(place.region.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(self.timeouts.clone())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Identity::Role(role) = &place.identity {
+            config.set_credentials_provider(Some(assume(role, &place.region, &base).await));
+        }
+        let client = Client::from_conf(config.build());
+        let mut state = self.state();
+        if state.by_place.len() >= MAX_CLIENTS {
+            state.by_place.clear();
+        }
+        // Somebody may have been faster: one session is enough.
+        state.by_place.entry(place.clone()).or_insert(client).clone()
+    }
+
+    /// A client of STS, for the operator's own credentials.
+    pub(super) fn sts(&self) -> aws_sdk_sts::Client {
+        let config = aws_sdk_sts::config::Builder::from(&self.base())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(self.timeouts.clone());
+        aws_sdk_sts::Client::from_conf(config.build())
+    }
+
+    /// Forgets the credentials of a place.
+    pub(super) fn forget(&self, place: &Place) {
+        self.state().by_place.remove(place);
+    }
+
+    /// The SDK reads profiles once, and remembers that there were none: credentials that came since, or took the place of
+    /// others, are found by a new look at the environment alone.
+    pub(super) async fn look_for_credentials_again(&self) {
+        let is_recent = self.state().loaded.elapsed() < RELOADS_APART;
+        if self.from_environment && !is_recent {
+            *self.state() = State::new(load().await);
+        }
+    }
+}
+
+async fn load() -> SdkConfig {
+    let http = bounded::http_client(ProxyConfig::from_env());
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
+}
+
+/// Assumes the role where and when its credentials are needed, and again before they end.
+async fn assume(role: &AssumedRole, region: &str, base: &SdkConfig) -> SharedCredentialsProvider {
+    let mut provider = AssumeRoleProvider::builder(&role.arn)
+        .configure(base)
+        .region(Region::new(region.to_owned()))
+        .session_name(session_name(&role.namespace));
+    if let Some(external_id) = &role.external_id {
+        provider = provider.external_id(external_id);
+    }
+    if role.tags_session {
+        provider = provider.tags([("kubernetes-namespace", role.namespace.as_str())]);
+    }
+    SharedCredentialsProvider::new(provider.build().await)
+}
+
+/// What CloudTrail shows: who asked, as far as 64 characters tell.
+fn session_name(namespace: &str) -> String {
+    let name = format!("ccr-{namespace}");
+    if name.len() <= SESSION_NAME_MOST { name } else { namespace.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_named_after_the_namespace_however_long_that_is() {
+        assert_eq!(session_name("payments"), "ccr-payments");
+        let longest = "n".repeat(63);
+        assert_eq!(session_name(&longest), longest);
+        assert!(session_name(&"n".repeat(60)).len() <= SESSION_NAME_MOST);
+    }
+}

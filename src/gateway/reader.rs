@@ -1,0 +1,184 @@
+//! The certificate reader: what stands between the passes over resources and API Gateway, so that any number of
+//! resources costs an account few of its ten requests a second.
+//!
+//! ```text
+//!  passes ── ask ──► desk of the place ── plan ──► budget ──► gateway: one certificate, or the list of all
+//!    ▲                 │  known answers                          │
+//!    └──── wake ───────┴───────────── learn ◄────────────────────┘
+//! ```
+//!
+//! There is a desk for each place, that is for each region and identity. A pass that asks gets an answer that is known and
+//! new enough, or none, and then its resource is woken when there is news: no pass waits for AWS, so that a region that
+//! is down holds nobody up. What is asked within a few milliseconds is asked of API Gateway together: by the list where
+//! that costs fewer calls, which serves whoever asks next too.
+
+mod calls;
+mod desk;
+mod descriptions;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use self::desk::Desk;
+pub use self::descriptions::Described;
+use self::descriptions::UnderWay;
+use super::budget::{Bucket, Budget};
+use super::{Gateway, GatewayError, Place, Source};
+use crate::api::ResourceName;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::reading::{Came, Demand};
+use crate::settings::Tick;
+
+/// How long is waited for others who ask, so that one call serves all.
+const GATHER: Duration = Duration::from_millis(4);
+/// Beyond so many desks those that nobody uses are closed.
+const DESKS: usize = 64;
+
+/// Told which resources to look at again.
+pub type Wake = Box<dyn Fn(Vec<ResourceName>) + Send + Sync>;
+
+/// The certificate readers of all places. Clones are the same.
+pub struct Reader<G> {
+    shared: Arc<Shared<G>>,
+}
+
+impl<G> Clone for Reader<G> {
+    fn clone(&self) -> Self {
+        Reader { shared: Arc::clone(&self.shared) }
+    }
+}
+
+struct Shared<G> {
+    gateway: G,
+    budget: Budget,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    wake: Wake,
+    own_account: RwLock<Option<String>>,
+    desks: Mutex<HashMap<Place, Arc<Counter>>>,
+    descriptions: UnderWay,
+}
+
+/// A desk, and the bell that calls whoever serves it.
+struct Counter {
+    desk: Mutex<State>,
+    bell: Notify,
+}
+
+struct State {
+    desk: Desk,
+    is_served: bool,
+    is_closed: bool,
+}
+
+impl Counter {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<G: Gateway> Reader<G> {
+    /// A reader that makes its calls through this gateway and within this budget.
+    pub fn new(gateway: G, budget: Budget, clock: Clock, metrics: Arc<Metrics>, wake: Wake) -> Self {
+        let shared = Shared {
+            gateway,
+            budget,
+            clock,
+            metrics,
+            wake,
+            own_account: RwLock::default(),
+            desks: Mutex::default(),
+            descriptions: UnderWay::default(),
+        };
+        Reader { shared: Arc::new(shared) }
+    }
+
+    /// Asks about a certificate. None where the answer needs a call first: the resource is woken when there is news.
+    pub fn ask(&self, source: &Source, demand: &Demand, resource: &ResourceName) -> Option<Came> {
+        let shared = &self.shared;
+        let counter = shared.counter(&source.place);
+        let closed = shared.budget.closed(&shared.bucket(&source.place));
+        let mut state = counter.lock();
+        let asked = state.desk.ask(&source.id, demand, resource, closed.as_ref(), shared.clock.now());
+        if asked.came.is_some() && !demand.again {
+            shared.metrics.answer_shared();
+        }
+        if asked.is_open {
+            if std::mem::replace(&mut state.is_served, true) {
+                counter.bell.notify_one();
+            } else {
+                tokio::spawn(calls::serve(Arc::clone(shared), source.place.clone(), Arc::clone(&counter)));
+            }
+        }
+        asked.came
+    }
+
+    /// Sends a description.
+    pub async fn set_description(&self, source: &Source, text: &str, namespace: &str) -> Described {
+        // In a box, because few passes send one, and each has the room of a call otherwise.
+        Box::pin(descriptions::set(&self.shared, source, text, namespace)).await
+    }
+
+    /// The account of the operator's own credentials, once it is known.
+    pub fn own_account(&self) -> Option<String> {
+        self.shared.own_account.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks AWS for that account, and remembers it.
+    pub async fn learn_own_account(&self) -> Result<String, GatewayError> {
+        let account = self.shared.gateway.own_account().await?;
+        *self.shared.own_account.write().unwrap_or_else(PoisonError::into_inner) = Some(account.clone());
+        Ok(account)
+    }
+
+    /// Closes the desks of places that may not be used any more, and ends their sessions.
+    pub fn retain(&self, may_be_used: impl Fn(&Place) -> bool) {
+        self.shared.close_desks(|place, _| !may_be_used(place));
+    }
+}
+
+impl<G: Gateway> Shared<G> {
+    fn bucket(&self, place: &Place) -> Bucket {
+        let account = place.account().map(str::to_owned);
+        let own = || self.own_account.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Bucket { account: account.or_else(own), region: place.region.clone() }
+    }
+
+    fn counter(&self, place: &Place) -> Arc<Counter> {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = desks.get(place) {
+            return Arc::clone(counter);
+        }
+        let state = State { desk: Desk::new(place.clone()), is_served: false, is_closed: false };
+        let counter = Arc::new(Counter { desk: Mutex::new(state), bell: Notify::new() });
+        desks.insert(place.clone(), Arc::clone(&counter));
+        let are_many = desks.len() > DESKS;
+        drop(desks);
+        if are_many {
+            let now = self.clock.now();
+            self.close_desks(|other, desk| other != place && desk.is_idle(now));
+        }
+        counter
+    }
+
+    fn close_desks(&self, is_over: impl Fn(&Place, &Desk) -> bool) {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        desks.retain(|place, counter| {
+            let mut state = counter.lock();
+            state.is_closed = is_over(place, &state.desk);
+            if state.is_closed {
+                self.gateway.end_session(place);
+                counter.bell.notify_one();
+            }
+            !state.is_closed
+        });
+    }
+
+    fn now(&self) -> Tick {
+        self.clock.now()
+    }
+}

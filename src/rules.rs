@@ -1,0 +1,284 @@
+//! What each namespace may ask of the operator: which roles, regions and certificates, and whether it may own
+//! descriptions. Who may create a resource could otherwise use every right that the operator has.
+//!
+//! The rules come from a file (`--rules-file`). Each rule is a grant to some namespaces, and grants add up. Namespaces
+//! that no rule names have what `default` gives, which without a file is: the operator's own credentials, every region,
+//! every certificate, descriptions, and no role.
+
+mod file;
+
+pub use file::InvalidRules;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::core::{Selector, SelectorExt};
+use thiserror::Error;
+
+use crate::conditions::Reason;
+use crate::gateway::{AssumedRole, Identity};
+
+/// The rules in force.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    default: Grant,
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    name: String,
+    namespaces: Vec<String>,
+    selector: Option<Selector>,
+    grant: Grant,
+}
+
+/// What a rule gives.
+#[derive(Clone, Debug)]
+struct Grant {
+    own_credentials: bool,
+    roles: Vec<String>,
+    external_id: Option<String>,
+    session_tags: bool,
+    regions: Vec<String>,
+    certificate_ids: Vec<String>,
+    descriptions: bool,
+}
+
+impl Default for Grant {
+    fn default() -> Self {
+        let all = || vec!["*".to_owned()];
+        Grant {
+            own_credentials: true,
+            roles: Vec::new(),
+            external_id: None,
+            session_tags: false,
+            regions: all(),
+            certificate_ids: all(),
+            descriptions: true,
+        }
+    }
+}
+
+/// What a resource asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The labels of that namespace.
+    pub labels: &'a BTreeMap<String, String>,
+    /// ARN of the role, and the external id, where it names one.
+    pub role: Option<(&'a str, Option<&'a str>)>,
+    /// The region.
+    pub region: &'a str,
+    /// The id of the certificate.
+    pub id: &'a str,
+}
+
+/// What a resource gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// With whose rights it reads.
+    pub identity: Identity,
+    /// Whether it may own the description, or why not.
+    pub description: Result<(), Refusal>,
+}
+
+/// Which rule is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The role.
+    #[error("{rules} allows the role {arn}: add it to the roles of a rule for this namespace in the operator's rules file")]
+    Role {
+        /// Which rules there are.
+        rules: Rulebook,
+        /// The role.
+        arn: String,
+    },
+    /// The external id.
+    #[error("{rules} allows the role {arn} with this externalId: leave spec.assumeRole.externalId out, the operator sets it")]
+    ExternalId {
+        /// Which rules there are.
+        rules: Rulebook,
+        /// The role.
+        arn: String,
+    },
+    /// The operator's own credentials.
+    #[error(
+        "{rules} allows the operator's own credentials: name a role in spec.assumeRole, or set ownCredentials in a rule for this namespace in the operator's rules file"
+    )]
+    OwnCredentials {
+        /// Which rules there are.
+        rules: Rulebook,
+    },
+    /// The region.
+    #[error("{rules} allows the region {region}: add it to the regions of a rule for this namespace in the operator's rules file")]
+    Region {
+        /// Which rules there are.
+        rules: Rulebook,
+        /// The region.
+        region: String,
+    },
+    /// The certificate.
+    #[error(
+        "{rules} allows the certificate {id}: add it to the certificateIds of a rule for this namespace in the operator's rules file"
+    )]
+    Certificate {
+        /// Which rules there are.
+        rules: Rulebook,
+        /// The id.
+        id: String,
+    },
+    /// The description.
+    #[error("{rules} allows to own descriptions: set descriptions in a rule for this namespace in the operator's rules file")]
+    Description {
+        /// Which rules there are.
+        rules: Rulebook,
+    },
+}
+
+/// The rules that apply to a namespace, as the subject of a sentence that denies something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rulebook {
+    namespace: String,
+    names: Vec<String>,
+}
+
+impl std::fmt::Display for Rulebook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.names.as_slice() {
+            [] => write!(f, "no rule names the namespace {}, and the default does not say that it", self.namespace),
+            names => write!(f, "none of the rules for the namespace {} ({})", self.namespace, names.join(", ")),
+        }
+    }
+}
+
+impl Refusal {
+    /// The reason that a condition gives.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Refusal::Role { .. } | Refusal::ExternalId { .. } | Refusal::OwnCredentials { .. } => Reason::RoleNotAllowed,
+            Refusal::Region { .. } => Reason::RegionNotAllowed,
+            Refusal::Certificate { .. } => Reason::CertificateNotAllowed,
+            Refusal::Description { .. } => Reason::DescriptionNotAllowed,
+        }
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules { default: Grant::default(), rules: Vec::new() }
+    }
+}
+
+impl Rules {
+    /// Whether any role can be assumed, by whoever it may be.
+    pub fn allow_roles(&self) -> bool {
+        self.rules.iter().map(|rule| &rule.grant).chain([&self.default]).any(|grant| !grant.roles.is_empty())
+    }
+
+    /// Whether the labels of namespaces matter.
+    pub fn use_labels(&self) -> bool {
+        self.rules.iter().any(|rule| rule.selector.is_some())
+    }
+
+    /// What a resource gets.
+    pub fn permit(&self, wanted: Wanted<'_>) -> Result<Permit, Refusal> {
+        let applying: Vec<&Rule> = self.rules.iter().filter(|rule| rule.applies_to(&wanted)).collect();
+        let rules = || Rulebook {
+            namespace: wanted.namespace.to_owned(),
+            names: applying.iter().map(|rule| rule.name.clone()).collect(),
+        };
+        let mut grants: Vec<&Grant> = match applying.as_slice() {
+            [] => vec![&self.default],
+            applying => applying.iter().map(|rule| &rule.grant).collect(),
+        };
+        match wanted.role {
+            Some((arn, external_id)) => {
+                let arn = || arn.to_owned();
+                grants.retain(|grant| grant.allows_role(&arn(), wanted.namespace));
+                if grants.is_empty() {
+                    return Err(Refusal::Role { rules: rules(), arn: arn() });
+                }
+                grants.retain(|grant| {
+                    let forced = grant.forced_external_id(wanted.namespace);
+                    forced.is_none() || external_id.is_none() || forced.as_deref() == external_id
+                });
+                if grants.is_empty() {
+                    return Err(Refusal::ExternalId { rules: rules(), arn: arn() });
+                }
+            }
+            None => {
+                grants.retain(|grant| grant.own_credentials);
+                if grants.is_empty() {
+                    return Err(Refusal::OwnCredentials { rules: rules() });
+                }
+            }
+        }
+        grants.retain(|grant| grant.regions.iter().any(|pattern| fits(pattern, wanted.region)));
+        if grants.is_empty() {
+            return Err(Refusal::Region { rules: rules(), region: wanted.region.to_owned() });
+        }
+        grants.retain(|grant| grant.certificate_ids.iter().any(|pattern| fits(pattern, wanted.id)));
+        let Some(first) = grants.first() else {
+            return Err(Refusal::Certificate { rules: rules(), id: wanted.id.to_owned() });
+        };
+        let description = match grants.iter().any(|grant| grant.descriptions) {
+            true => Ok(()),
+            false => Err(Refusal::Description { rules: rules() }),
+        };
+        Ok(Permit { identity: first.identity(&wanted), description })
+    }
+}
+
+impl Rule {
+    fn applies_to(&self, wanted: &Wanted<'_>) -> bool {
+        self.namespaces.iter().any(|name| name == wanted.namespace)
+            || self.selector.as_ref().is_some_and(|selector| selector.matches(wanted.labels))
+    }
+}
+
+impl Grant {
+    fn allows_role(&self, arn: &str, namespace: &str) -> bool {
+        self.roles.iter().any(|pattern| fits(&for_namespace(pattern, namespace), arn))
+    }
+
+    fn forced_external_id(&self, namespace: &str) -> Option<String> {
+        self.external_id.as_ref().map(|id| for_namespace(id, namespace))
+    }
+
+    fn identity(&self, wanted: &Wanted<'_>) -> Identity {
+        match wanted.role {
+            None => Identity::Operator,
+            Some((arn, external_id)) => Identity::Role(Arc::new(AssumedRole {
+                arn: arn.to_owned(),
+                external_id: self.forced_external_id(wanted.namespace).or(external_id.map(str::to_owned)),
+                namespace: wanted.namespace.to_owned(),
+                tags_session: self.session_tags,
+            })),
+        }
+    }
+}
+
+/// `{namespace}` in roles and external ids stands for the resource's namespace.
+fn for_namespace(text: &str, namespace: &str) -> String {
+    text.replace("{namespace}", namespace)
+}
+
+/// Whether a text fits a pattern, in which `*` stands for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match text.find(part) {
+            Some(at) => text = &text[at + part.len()..],
+            None => return false,
+        }
+    }
+    text.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The rules file: YAML in, checked [`Rules`] out. A mistake in it is told with the rule that it is in.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::{Grant, Rule, Rules};
+
+/// Why a text is no set of rules.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidRules {
+    /// It is not YAML of the right form.
+    #[error("it does not parse: {0}")]
+    NotParsed(String),
+    /// A rule says something that has no sense.
+    #[error("{rule}: {problem}")]
+    Senseless {
+        /// Which rule.
+        rule: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    default: Option<Entry>,
+    #[serde(default)]
+    rules: Vec<Entry>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Entry {
+    name: Option<String>,
+    namespaces: Vec<String>,
+    namespace_selector: Option<LabelSelector>,
+    own_credentials: Option<bool>,
+    roles: Vec<String>,
+    external_id: Option<String>,
+    session_tags: bool,
+    regions: Option<Vec<String>>,
+    certificate_ids: Option<Vec<String>>,
+    descriptions: Option<bool>,
+}
+
+impl Rules {
+    /// Reads the rules file.
+    pub fn parse(text: &str) -> Result<Self, InvalidRules> {
+        if text.trim().is_empty() {
+            return Ok(Rules::default());
+        }
+        let not_parsed = |error: serde_saphyr::Error| InvalidRules::NotParsed(first_line(&error.to_string()));
+        let file: File = serde_saphyr::from_str(text).map_err(not_parsed)?;
+        let default = file.default.map(default).transpose()?.unwrap_or_default();
+        let rules = file.rules.into_iter().enumerate().map(|(index, entry)| rule(index, entry)).collect::<Result<_, _>>()?;
+        Ok(Rules { default, rules })
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn default(entry: Entry) -> Result<Grant, InvalidRules> {
+    if entry.name.is_some() || !entry.namespaces.is_empty() || entry.namespace_selector.is_some() {
+        return Err(senseless("default", "it is for the namespaces that no rule names, and takes none itself"));
+    }
+    grant("default", entry)
+}
+
+fn rule(index: usize, mut entry: Entry) -> Result<Rule, InvalidRules> {
+    let name = entry.name.take().unwrap_or_else(|| format!("rules[{index}]"));
+    let namespaces = std::mem::take(&mut entry.namespaces);
+    let selector = entry.namespace_selector.take().map(Selector::try_from).transpose();
+    let selector = selector.map_err(|error| senseless(&name, &format!("namespaceSelector: {error}")))?;
+    if namespaces.is_empty() && selector.is_none() {
+        return Err(senseless(&name, "it is for nobody: give it namespaces, or a namespaceSelector ({} means all)"));
+    }
+    let grant = grant(&name, entry)?;
+    Ok(Rule { name, namespaces, selector, grant })
+}
+
+fn grant(name: &str, entry: Entry) -> Result<Grant, InvalidRules> {
+    if let Some(role) = entry.roles.iter().find(|role| !role.starts_with("arn:") || !role.contains(":role/")) {
+        let problem = format!("roles takes ARNs of roles, for example arn:aws:iam::111122223333:role/certificates, not {role}");
+        return Err(senseless(name, &problem));
+    }
+    if entry.external_id.as_ref().is_some_and(|id| !is_external_id(&id.replace("{namespace}", "ns"))) {
+        let problem = "externalId takes 2 to 1224 letters, digits and any of _+=,.@:/- (and {namespace})";
+        return Err(senseless(name, problem));
+    }
+    let otherwise = Grant::default();
+    Ok(Grant {
+        own_credentials: entry.own_credentials.unwrap_or(otherwise.own_credentials),
+        roles: entry.roles,
+        external_id: entry.external_id,
+        session_tags: entry.session_tags,
+        regions: entry.regions.unwrap_or(otherwise.regions),
+        certificate_ids: entry.certificate_ids.unwrap_or(otherwise.certificate_ids),
+        descriptions: entry.descriptions.unwrap_or(otherwise.descriptions),
+    })
+}
+
+fn is_external_id(text: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
+    (2..=1224).contains(&text.len()) && text.chars().all(is_allowed)
+}
+
+fn senseless(rule: &str, problem: &str) -> InvalidRules {
+    InvalidRules::Senseless { rule: rule.to_owned(), problem: problem.to_owned() }
+}

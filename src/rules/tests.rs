@@ -1,0 +1,136 @@
+use super::*;
+
+const ROLE: &str = "arn:aws:iam::111122223333:role/certificates-payments";
+
+fn rules(text: &str) -> Rules {
+    Rules::parse(text).unwrap()
+}
+
+fn wanted<'a>(namespace: &'a str, labels: &'a BTreeMap<String, String>) -> Wanted<'a> {
+    Wanted { namespace, labels, role: None, region: "us-east-1", id: "9ao60f" }
+}
+
+fn permit(rules: &Rules, change: impl FnOnce(&mut Wanted<'static>)) -> Result<Permit, Refusal> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    let mut wanted = wanted("payments", &NONE);
+    change(&mut wanted);
+    rules.permit(wanted)
+}
+
+fn with_role(external_id: Option<&'static str>) -> impl FnOnce(&mut Wanted<'static>) {
+    move |wanted| wanted.role = Some((ROLE, external_id))
+}
+
+fn external_id(permit: Result<Permit, Refusal>) -> Option<String> {
+    match permit.unwrap().identity {
+        Identity::Role(role) => role.external_id.clone(),
+        Identity::Operator => panic!("a role was wanted"),
+    }
+}
+
+#[test]
+fn without_a_file_everything_is_allowed_but_roles() {
+    let rules = rules("");
+    let permit_own = permit(&rules, |_| {}).unwrap();
+    assert_eq!(permit_own, Permit { identity: Identity::Operator, description: Ok(()) });
+    let refusal = permit(&rules, with_role(None)).unwrap_err();
+    assert_eq!(refusal.reason(), Reason::RoleNotAllowed);
+    assert!(refusal.to_string().contains(ROLE) && refusal.to_string().contains("roles of a rule"), "{refusal}");
+    assert!(!rules.allow_roles() && !rules.use_labels());
+}
+
+#[test]
+fn a_rule_is_for_its_namespaces_alone() {
+    let rules = rules(&format!("rules: [{{name: pay, namespaces: [payments], roles: ['{ROLE}']}}]"));
+    let Identity::Role(role) = permit(&rules, with_role(Some("shop"))).unwrap().identity else { panic!("a role") };
+    assert_eq!((role.arn.as_str(), role.external_id.as_deref()), (ROLE, Some("shop")));
+    assert_eq!((role.namespace.as_str(), role.tags_session), ("payments", false));
+    let elsewhere = permit(&rules, |wanted| {
+        with_role(None)(wanted);
+        wanted.namespace = "orders";
+    });
+    assert_eq!(elsewhere.unwrap_err().reason(), Reason::RoleNotAllowed);
+}
+
+#[test]
+fn a_rule_can_be_for_labelled_namespaces() {
+    let rules = rules(
+        "rules: [{namespaceSelector: {matchLabels: {team: pay}, matchExpressions: [{key: env, operator: In, values: [prod]}]}, regions: [eu-central-1]}]",
+    );
+    assert!(rules.use_labels());
+    let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let (fitting, other) = (labels(&[("team", "pay"), ("env", "prod")]), labels(&[("team", "pay")]));
+    assert_eq!(rules.permit(wanted("a", &fitting)).unwrap_err().reason(), Reason::RegionNotAllowed);
+    assert!(rules.permit(wanted("a", &other)).is_ok(), "no rule names it, so the default counts");
+}
+
+#[test]
+fn what_a_rule_leaves_out_is_as_without_a_file_and_what_it_says_is_kept_to() {
+    let rules = rules(
+        "default: {ownCredentials: false, descriptions: false}
+rules:
+- {name: pay, namespaces: [payments], regions: [us-*], certificateIds: [9ao60f, 'k*'], descriptions: false}",
+    );
+    let refused = |change: &dyn Fn(&mut Wanted<'static>)| permit(&rules, change).unwrap_err();
+    assert_eq!(refused(&|w| w.region = "eu-west-1").reason(), Reason::RegionNotAllowed);
+    assert_eq!(refused(&|w| w.id = "zzzzzz").reason(), Reason::CertificateNotAllowed);
+    assert_eq!(refused(&|w| w.namespace = "orders").reason(), Reason::RoleNotAllowed);
+    let permit = permit(&rules, |w| w.id = "k2c0qe").unwrap();
+    let refusal = permit.description.unwrap_err();
+    assert_eq!(refusal.reason(), Reason::DescriptionNotAllowed);
+    assert!(refusal.to_string().contains("payments (pay)"), "{refusal}");
+}
+
+#[test]
+fn grants_add_up_but_each_stands_for_itself() {
+    let rules = rules(&format!(
+        "rules:
+- {{name: a, namespaces: [payments], regions: [us-east-1], descriptions: false}}
+- {{name: b, namespaces: [payments], regions: [eu-west-1], roles: ['{ROLE}'], ownCredentials: false}}"
+    ));
+    assert!(permit(&rules, |_| {}).unwrap().description.is_err());
+    let of_b = |w: &mut Wanted<'static>| {
+        with_role(None)(w);
+        w.region = "eu-west-1";
+    };
+    assert_eq!(permit(&rules, of_b).unwrap().description, Ok(()));
+    assert_eq!(permit(&rules, with_role(None)).unwrap_err().reason(), Reason::RegionNotAllowed, "the role, but not here");
+}
+
+#[test]
+fn an_external_id_can_be_forced() {
+    let rules = rules(
+        "rules: [{namespaces: [payments], roles: ['arn:aws:iam::*:role/certificates-{namespace}'], externalId: 'ccr/{namespace}', sessionTags: true}]",
+    );
+    assert_eq!(external_id(permit(&rules, with_role(None))).as_deref(), Some("ccr/payments"));
+    assert_eq!(external_id(permit(&rules, with_role(Some("ccr/payments")))).as_deref(), Some("ccr/payments"));
+    let refusal = permit(&rules, with_role(Some("ccr/orders"))).unwrap_err();
+    assert_eq!(refusal.reason(), Reason::RoleNotAllowed);
+    assert!(refusal.to_string().contains("externalId"), "{refusal}");
+}
+
+#[test]
+fn a_pattern_fits_the_whole_text() {
+    for (pattern, text) in [("a", "a"), ("*", ""), ("*", "abc"), ("a*", "abc"), ("*c", "abc"), ("a*c*", "abcd"), ("a*b*c", "aXbYc")] {
+        assert!(fits(pattern, text), "{pattern} {text}");
+    }
+    for (pattern, text) in [("a", "ab"), ("", "a"), ("a*", "ba"), ("*c", "cb"), ("ab*b", "ab"), ("a*b*c", "acb")] {
+        assert!(!fits(pattern, text), "{pattern} {text}");
+    }
+}
+
+#[test]
+fn a_mistake_in_the_file_is_told_with_its_place() {
+    for (text, told) in [
+        ("rules: [{namespaces: [a], role: x}]", "role"),
+        ("rules: {a: b}", "parse"),
+        ("rules: [{name: pay, regions: [us-east-1]}]", "pay: it is for nobody"),
+        ("rules: [{namespaces: [a], roles: [admin]}]", "rules[0]: roles takes ARNs"),
+        ("rules: [{name: pay, namespaces: [a], externalId: 'x y'}]", "pay: externalId"),
+        ("rules: [{name: pay, namespaceSelector: {matchExpressions: [{key: a, operator: Like}]}}]", "pay: namespaceSelector"),
+        ("default: {namespaces: [a]}", "default: it is for the namespaces that no rule names"),
+    ] {
+        let error = Rules::parse(text).unwrap_err().to_string();
+        assert!(error.contains(told), "{text}: {error}");
+    }
+}
