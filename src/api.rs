@@ -135,7 +135,7 @@ pub struct AssumeRole {
     /// The external id that the role's trust policy asks for, if it does. The operator's rules can set it for a namespace; leave it out then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1224))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+=,.@:/-]{2,1224}$')").message("assumeRole.externalId takes 2 to 1224 letters, digits and any of _+=,.@:/-"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+=,.@:/-]+$') && self.size() >= 2").message("assumeRole.externalId takes 2 to 1224 letters, digits and any of _+=,.@:/-"))]
     pub external_id: Option<String>,
 }
 
