@@ -25,6 +25,8 @@ const QUIET: Duration = Duration::from_secs(5 * 60);
 pub struct Memory {
     /// The resource's uid: another life has another memory.
     pub uid: String,
+    /// Whether it is suspended, or was and was not read since.
+    pub was_suspended: bool,
     /// The generation that was last acted on.
     pub generation: Option<i64>,
     /// The value of the refresh annotation that was last acted on.
@@ -118,7 +120,9 @@ impl Memory {
             return Some(Demand { again: true, ..asked.demand.clone() });
         }
         self.asked = None;
-        let why = if refresh.is_some() && self.reading.next_forced() <= now {
+        let why = if self.was_suspended {
+            Why::Lifted
+        } else if refresh.is_some() && self.reading.next_forced() <= now {
             Why::Forced
         } else if self.generation.is_none() {
             Why::New
@@ -145,13 +149,14 @@ impl Memory {
         jitter: f64,
     ) -> bool {
         let asked = self.asked.take();
-        if asked.as_ref().is_some_and(|asked| matches!(asked.demand.why, Why::Forced | Why::Changed)) {
+        if asked.as_ref().is_some_and(|asked| asked.demand.insists()) {
             self.description.reset_failures();
         }
         if let Some(value) = asked.and_then(|asked| asked.refresh) {
             self.handled_refresh = Some(value);
         }
         self.generation = resource.generation();
+        self.was_suspended = false;
         let undone = came.outcome.as_ref().is_ok_and(|answer| self.description.found(&answer.description, now));
         self.reading.record(source.clone(), came, resource.refresh_interval(), now, jitter);
         undone

@@ -125,6 +125,8 @@ pub enum Why {
     Changed,
     /// The refresh annotation has a new value.
     Forced,
+    /// A suspension was lifted.
+    Lifted,
     /// The last answer has grown old, or an update of the description failed.
     Due,
 }
@@ -159,7 +161,7 @@ impl Demand {
         let (not_before, failure_not_before) = match why {
             Why::New => (lately, lately),
             Why::Changed => (lately, now.saturating_sub(FORCED_READS_APART)),
-            Why::Forced => (now, now),
+            Why::Forced | Why::Lifted => (now, now),
             Why::Due => (news, news),
         };
         Demand { why, not_before, failure_not_before, interval, since: now, again: false }
@@ -167,7 +169,7 @@ impl Demand {
 
     /// Whether somebody asks who may have mended what failed before.
     pub fn insists(&self) -> bool {
-        matches!(self.why, Why::Changed | Why::Forced)
+        matches!(self.why, Why::Changed | Why::Forced | Why::Lifted)
     }
 }
 

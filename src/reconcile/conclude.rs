@@ -105,7 +105,7 @@ pub fn conclude(
 /// The conclusion about a suspended resource: nothing was looked at, and what was said before still stands.
 pub fn suspended(resource: &ClientCertificateRef, memory: &mut Memory, now: Timestamp) -> Conclusion {
     // Lifting it reads afresh.
-    memory.reading.hasten(Tick::ZERO);
+    memory.was_suspended = true;
     let mut status = resource.status.clone().unwrap_or_default();
     status.observed_generation = resource.generation();
     let finding =

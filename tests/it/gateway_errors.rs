@@ -41,7 +41,7 @@ fn all() -> Vec<Trouble> {
         error("unauthorized", 401, "UnauthorizedException", "AccessDenied", DENIED),
         error("access-denied", 403, "AccessDeniedException", "AccessDenied", DENIED),
         error("bad-key", 403, "InvalidSignatureException", "AccessDenied", &["credentials"]),
-        error("not-found", 404, "NotFoundException", "NotFound", &["not-found in us-east-1", "check the id"]),
+        error("not-found", 404, "NotFoundException", "NotFound", &["not-found in xx-", "check the id"]),
         error("too-many", 429, "TooManyRequestsException", "Throttled", &["throttles"]),
         error("limit", 429, "LimitExceededException", "Throttled", &["throttles"]),
         error("internal", 500, "InternalFailure", "Unavailable", &["HTTP status 500"]),
@@ -56,7 +56,7 @@ fn all() -> Vec<Trouble> {
 
 /// What every message owes, whatever the trouble.
 fn check_message(trouble: &Trouble, id: &str, action: &str, message: &str) {
-    let arn = format!("arn:aws:apigateway:us-east-1::/clientcertificates/{id}");
+    let arn = format!("arn:aws:apigateway:xx-{id}-1::/clientcertificates/{id}");
     for says in trouble.says {
         // The id is that of the resource that meets the trouble, not always the one that it is named after.
         let says = says.replace("{action}", action).replace("{arn}", &arn).replace("not-found in", &format!("{id} in"));

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use client_certificate_operator::api::CertificateStatus;
 use jiff::fmt::strtime;
 use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::HOME_ACCOUNT;
 use operator_testing::wait::never;
 use serde_json::json;
 
@@ -56,7 +57,7 @@ async fn the_status_tells_what_openssl_and_api_gateway_tell() {
     let expected = CertificateStatus {
         id: "k2c0qe".to_owned(),
         region: Some(source(ID).place.region),
-        account_id: None,
+        account_id: Some(HOME_ACCOUNT.to_owned()),
         description: Some("the second".to_owned()),
         created_date: certificate.created,
         expiration_date: certificate.expires,

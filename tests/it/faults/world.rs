@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use client_certificate_operator::api::REFRESH_ANNOTATION;
+use client_certificate_operator::gateway::Source;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -16,37 +17,49 @@ use operator_testing::operator::Operator;
 use operator_testing::wait::eventually;
 use serde_json::{Value, json};
 
-use crate::ground::{Ground, started};
+use crate::ground::{Ground, source, started};
 
 /// Ample, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(40);
-pub struct World<'a>(Ground<'a>);
+
+/// Everything in it ends when it is dropped.
+pub struct World<'a> {
+    ground: Ground<'a>,
+    /// Whether each certificate has a region of its own.
+    is_apart: bool,
+}
 
 impl<'a> Deref for World<'a> {
     type Target = Ground<'a>;
 
     fn deref(&self) -> &Ground<'a> {
-        &self.0
+        &self.ground
     }
 }
 
 impl DerefMut for World<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
+        &mut self.ground
     }
 }
 
 impl World<'static> {
     /// A world on the shared control plane.
     pub async fn new(prefix: &str) -> Self {
-        World(Ground::shared(prefix).await)
+        World { ground: Ground::shared(prefix).await, is_apart: false }
+    }
+
+    /// The same, with a region for each certificate: there each is read by itself, and the trouble of one is none of the
+    /// others'.
+    pub async fn apart(prefix: &str) -> Self {
+        World { is_apart: true, ..World::new(prefix).await }
     }
 }
 
 impl<'a> World<'a> {
     /// A world on a control plane in which everything is installed.
     pub async fn on(control_plane: &'a ControlPlane, prefix: &str) -> Self {
-        World(Ground::on(control_plane, prefix).await)
+        World { ground: Ground::on(control_plane, prefix).await, is_apart: false }
     }
 
     /// An operator that is ready.
@@ -56,11 +69,33 @@ impl<'a> World<'a> {
 
     /// Makes a certificate in API Gateway.
     pub fn certificate(&self, id: &str) {
-        self.generate(NewCertificate::new().id(id));
+        self.certificate_like(id, NewCertificate::new());
+    }
+
+    /// The same, with more to it.
+    pub fn certificate_like(&self, id: &str, new: NewCertificate) {
+        self.emulator.generate(&self.source(id).place.region, new.id(id).shared_key());
+    }
+
+    /// Where a certificate is.
+    pub fn source(&self, id: &str) -> Source {
+        match self.is_apart {
+            true => Source::own(format!("xx-{}-1", id.replace(|c: char| !c.is_ascii_lowercase(), "-")), id),
+            false => source(id),
+        }
+    }
+
+    /// The PEM of a certificate as a target has to hold it, by other means than the operator's.
+    pub fn pem(&self, id: &str) -> String {
+        format!("{}\n", self.emulator.certificate(&self.source(id)).unwrap().pem.replace("\r\n", "\n"))
     }
 
     /// Creates a resource; answers its generation.
-    pub async fn create(&self, name: &str, spec: Value) -> i64 {
+    pub async fn create(&self, name: &str, mut spec: Value) -> i64 {
+        if self.is_apart {
+            let id = spec["clientCertificateId"].as_str().unwrap();
+            spec["region"] = json!(self.source(id).place.region);
+        }
         self.create_resource(name, spec).await.metadata.generation.unwrap()
     }
 

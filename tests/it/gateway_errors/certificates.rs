@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use operator_testing::certificates::NewCertificate;
-use operator_testing::emulator::{DEFAULT_REGION, Fault};
+use operator_testing::emulator::Fault;
 use operator_testing::wait::never;
 use serde_json::json;
 
-use crate::faults::{World, source};
+use crate::faults::World;
 
 #[tokio::test]
 async fn what_is_no_certificate_is_refused_by_its_own_words_and_the_last_good_target_stays() {
-    let world = World::new("hygiene").await;
+    let world = World::apart("hygiene").await;
     let operator = world.operator().await;
     world.certificate("model");
     let model = world.pem("model");
-    let key = world.emulator.private_key(&source("model")).unwrap();
+    let key = world.emulator.private_key(&world.source("model")).unwrap();
     let half = &model[..model.len() / 2];
     let odd = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
     let not_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -32,8 +32,8 @@ async fn what_is_no_certificate_is_refused_by_its_own_words_and_the_last_good_ta
     ];
     for (id, pem, says) in &cases {
         world.certificate(id);
-        let good_pem = world.emulator.certificate(&source(id)).unwrap().pem;
-        world.emulator.set_pem(&source(id), pem);
+        let good_pem = world.emulator.certificate(&world.source(id)).unwrap().pem;
+        world.emulator.set_pem(&world.source(id), pem);
         world.create(id, json!({ "clientCertificateId": id })).await;
         let conditions = world.wait_for(id, "CertificateRead", "False InvalidCertificate", 1).await;
         assert!(conditions["CertificateRead"].message.contains(says), "{id}: {conditions:?}");
@@ -41,12 +41,12 @@ async fn what_is_no_certificate_is_refused_by_its_own_words_and_the_last_good_ta
         assert_eq!(conditions["Stalled"].status, "True");
         assert_eq!(world.target(id).await, None, "{id}");
 
-        world.emulator.set_pem(&source(id), &good_pem);
+        world.emulator.set_pem(&world.source(id), &good_pem);
         let generation = world.hasten(id).await;
         world.wait_ready(id, generation).await;
         let good = world.target(id).await;
         assert_eq!(good.as_ref().unwrap().0, world.pem(id));
-        world.emulator.set_pem(&source(id), pem);
+        world.emulator.set_pem(&world.source(id), pem);
         let generation = world.hasten(id).await;
         let conditions = world.wait_for(id, "Ready", "False InvalidCertificate", generation).await;
         assert!(conditions["CertificateRead"].message.contains(says), "{id}: {conditions:?}");
@@ -79,10 +79,9 @@ async fn no_word_of(key: &str, world: &World<'_>, logs: &[String]) {
 
 #[tokio::test]
 async fn an_expired_certificate_is_refused_and_the_last_good_target_stays() {
-    let world = World::new("expired").await;
+    let world = World::apart("expired").await;
     let _operator = world.operator().await;
-    let expired = NewCertificate::new().id("from-the-start").shared_key().expires_in_seconds(-60);
-    world.emulator.generate(DEFAULT_REGION, expired);
+    world.certificate_like("from-the-start", NewCertificate::new().expires_in_seconds(-60));
     world.create("from-the-start", json!({ "clientCertificateId": "from-the-start" })).await;
     let conditions = world.wait_for("from-the-start", "Ready", "False Expired", 1).await;
     assert_eq!(conditions["CertificateRead"].reason, "Expired");
@@ -91,12 +90,12 @@ async fn an_expired_certificate_is_refused_and_the_last_good_target_stays() {
 
     world.mirrored("later", true).await;
     let good = world.target("later").await;
-    world.emulator.expire(&source("later")).unwrap();
+    world.emulator.expire(&world.source("later")).unwrap();
     let generation = world.hasten("later").await;
     let conditions = world.wait_for("later", "Ready", "False Expired", generation).await;
     assert!(conditions["CertificateRead"].message.contains("generate a new one"), "{conditions:?}");
     assert_eq!(world.target("later").await, good);
-    world.emulator.renew(&source("later"), NewCertificate::new().shared_key()).unwrap();
+    world.emulator.renew(&world.source("later"), NewCertificate::new().shared_key()).unwrap();
     let generation = world.hasten("later").await;
     world.wait_ready("later", generation).await;
     assert_eq!(world.target("later").await.unwrap().0, world.pem("later"));
@@ -104,19 +103,19 @@ async fn an_expired_certificate_is_refused_and_the_last_good_target_stays() {
 
 #[tokio::test]
 async fn line_ends_are_put_right_and_several_blocks_keep_their_order() {
-    let world = World::new("blocks").await;
+    let world = World::apart("blocks").await;
     let _operator = world.operator().await;
     for id in ["first", "second"] {
         world.certificate(id);
     }
-    let sent = world.emulator.certificate(&source("first")).unwrap().pem;
+    let sent = world.emulator.certificate(&world.source("first")).unwrap().pem;
     assert!(sent.contains("\r\n") && !sent.ends_with('\n'), "the emulator answers as API Gateway does");
     world.create("first", json!({ "clientCertificateId": "first" })).await;
     world.wait_for_target("first", "first").await;
 
-    let both = format!("{sent}\r\n{}", world.emulator.certificate(&source("second")).unwrap().pem);
+    let both = format!("{sent}\r\n{}", world.emulator.certificate(&world.source("second")).unwrap().pem);
     let expected = world.pem("first") + &world.pem("second");
-    world.emulator.set_pem(&source("first"), &both);
+    world.emulator.set_pem(&world.source("first"), &both);
     let generation = world.hasten("first").await;
     world.wait_ready("first", generation).await;
     assert_eq!(world.target("first").await.unwrap().0, expected);
@@ -124,7 +123,7 @@ async fn line_ends_are_put_right_and_several_blocks_keep_their_order() {
 
 #[tokio::test]
 async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_once_the_certificate_is_gone() {
-    let world = World::new("vanishing").await;
+    let world = World::apart("vanishing").await;
     let _operator = world.operator().await;
     for id in ["throttled", "gone"] {
         world.mirrored(id, true).await;
@@ -138,7 +137,7 @@ async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_once_t
 
     let good = world.target("gone").await;
     let pem = world.pem("gone");
-    assert!(world.emulator.delete(&source("gone")));
+    assert!(world.emulator.delete(&world.source("gone")));
     let generation = world.hasten("gone").await;
     let conditions = world.wait_for("gone", "Ready", "False NotFound", generation).await;
     assert!(!conditions.contains_key("Stalled"), "it may come back: {conditions:?}");
@@ -147,7 +146,7 @@ async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_once_t
     world.wait_for("gone", "TargetWritten", "Unknown NoCertificate", generation).await;
     never(Duration::from_secs(3), "a target of a certificate that is gone", async || world.target("gone").await).await;
 
-    assert!(world.emulator.restore(&source("gone")));
+    assert!(world.emulator.restore(&world.source("gone")));
     let generation = world.hasten("gone").await;
     world.wait_ready("gone", generation).await;
     assert_eq!(world.target("gone").await.unwrap().0, pem);

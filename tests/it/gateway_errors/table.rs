@@ -66,7 +66,7 @@ async fn live(world: &World<'_>, first: &Trouble, second: &Trouble) {
 
 #[tokio::test]
 async fn every_error_of_a_read_is_told_keeps_the_last_good_target_and_passes() {
-    let world = World::new("get-errors").await;
+    let world = World::apart("get-errors").await;
     let _operator = world.operator().await;
     let mut troubles = all();
     // Not documented for a read, so it is an answer that passes.
@@ -96,7 +96,7 @@ async fn expect_update_failure(world: &World<'_>, id: &str, trouble: &Trouble, g
 async fn describe(world: &World<'_>, first: &Trouble, second: &Trouble) {
     let id = first.name;
     let inject = |trouble: &Trouble| world.emulator.set_faults_of(id, [trouble.fault.clone().on(Operation::Update)]);
-    let holds = || world.emulator.certificate(&crate::faults::source(id)).unwrap().description;
+    let holds = || world.emulator.certificate(&world.source(id)).unwrap().description;
     world.certificate(id);
     inject(first);
     let generation = world.create(id, json!({ "clientCertificateId": id, "description": "one" })).await;
@@ -127,7 +127,7 @@ async fn describe(world: &World<'_>, first: &Trouble, second: &Trouble) {
 
 #[tokio::test]
 async fn every_error_of_an_update_is_told_leaves_the_mirror_alone_and_passes() {
-    let world = World::new("update-errors").await;
+    let world = World::apart("update-errors").await;
     let _operator = world.operator().await;
     let mut troubles = all();
     troubles.push(Trouble {

@@ -8,7 +8,7 @@ use operator_testing::script::Operation;
 use operator_testing::wait::eventually;
 use serde_json::json;
 
-use crate::faults::{SOON, World, source};
+use crate::faults::{SOON, World};
 
 /// A kubelet that is asked for 8 s waits no longer.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -21,7 +21,7 @@ async fn stopped(operator: &mut Operator) -> Exit {
 
 #[tokio::test]
 async fn an_idle_operator_ends_at_once_and_the_next_one_has_nothing_to_do() {
-    let world = World::new("idle").await;
+    let world = World::apart("idle").await;
     let mut operator = world.operator().await;
     world.mirrored("one", true).await;
     let exit = stopped(&mut operator).await;
@@ -38,7 +38,7 @@ async fn an_idle_operator_ends_at_once_and_the_next_one_has_nothing_to_do() {
 
 #[tokio::test]
 async fn a_read_that_stalls_is_given_up() {
-    let world = World::new("stop-get").await;
+    let world = World::apart("stop-get").await;
     let mut operator = world.operator().await;
     for id in ["one", "two"] {
         world.certificate(id);
@@ -53,20 +53,20 @@ async fn a_read_that_stalls_is_given_up() {
 
 #[tokio::test]
 async fn an_update_that_is_under_way_ends_and_is_told_of() {
-    let world = World::new("stop-patch").await;
+    let world = World::apart("stop-patch").await;
     let mut operator = world.operator().await;
     world.certificate("one");
     world.emulator.set_faults_of("one", [Fault::stall(Duration::from_secs(2)).on(Operation::Update)]);
     world.create("one", json!({ "clientCertificateId": "one", "description": "text" })).await;
     eventually(SOON, "the update is under way", async || world.emulator.count(Operation::Update) == 1).await;
     stopped(&mut operator).await;
-    assert_eq!(world.emulator.certificate(&source("one")).unwrap().description, "text");
+    assert_eq!(world.emulator.certificate(&world.source("one")).unwrap().description, "text");
     world.wait_for("one", "DescriptionSynced", "True Synced", 1).await;
 }
 
 #[tokio::test]
 async fn an_update_that_stalls_does_not_hold_the_process_up() {
-    let world = World::new("stop-stall").await;
+    let world = World::apart("stop-stall").await;
     let mut operator = world.operator().await;
     world.certificate("one");
     world.emulator.set_faults_of("one", [Fault::stall(Duration::from_secs(60)).on(Operation::Update)]);
@@ -80,7 +80,7 @@ async fn an_update_that_stalls_does_not_hold_the_process_up() {
 
 #[tokio::test]
 async fn it_ends_while_it_waits_for_the_caches() {
-    let world = World::new("stop-start").await;
+    let world = World::apart("stop-start").await;
     let rights = world.builder().env("CCR_NAMESPACES", "a-namespace-without-rights");
     let mut operator = rights.spawn().unwrap();
     operator.wait_for_log("may not list and watch").await.unwrap();

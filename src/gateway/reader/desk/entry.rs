@@ -125,7 +125,7 @@ impl Entry {
         let oldest = self.failed.first().filter(|_| self.failed.len() > RETRIES_MOST as usize);
         let allowed = oldest.map_or(Tick::ZERO, |oldest| *oldest + self.interval);
         match why {
-            Why::Changed => Tick::ZERO,
+            Why::Changed | Why::Lifted => Tick::ZERO,
             Why::Forced => self.known.as_ref().map_or(Tick::ZERO, |known| known.at + FORCED_READS_APART),
             _ if !is_failing => Tick::ZERO,
             Why::New => allowed,
