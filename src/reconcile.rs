@@ -23,7 +23,7 @@ use kube::runtime::controller;
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::api::ClientCertificateRef;
+use crate::api::{ClientCertificateRef, ResourceName};
 use crate::gateway::Gateway;
 use crate::index::Index;
 use crate::memory::{Memories, Memory};
@@ -112,13 +112,14 @@ async fn pass<G: Gateway>(cached: &ClientCertificateRef, context: &Context<G>) -
             }
         }
     }
-    // Most often the watch has told of the write by now, and the second copy of the status can go.
-    if memory.published.as_ref().is_some_and(|published| {
-        context.index.has_caught_up(cached.namespace(), cached.name(), &published.resource_version)
-    }) {
-        memory.published = None;
-    }
+    let published = memory.published.as_ref().map(|published| published.resource_version.clone());
     context.memories.put(cached, memory);
+    // The watch may have told of the write while the memory was out. Looked at only now, so that it cannot be missed.
+    if let Some(version) = published
+        && context.index.has_caught_up(cached.namespace(), cached.name(), &version)
+    {
+        context.memories.caught_up(&ResourceName::new(cached.namespace(), cached.name()), &version);
+    }
     (next_look, result)
 }
 

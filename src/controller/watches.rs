@@ -136,6 +136,12 @@ fn note_resource<G>(event: &Event<Watched>, scope: &Scope, reader: &Store<Watche
         Event::Init => Vec::new(),
         Event::InitApply(resource) | Event::Apply(resource) => match &resource.0 {
             Ok(resource) => {
+                // What a list shows is not in the cache before its end.
+                if matches!(event, Event::Apply(_))
+                    && let Some(version) = &resource.metadata.resource_version
+                {
+                    context.memories.caught_up(&ResourceName::new(resource.namespace(), resource.name()), version);
+                }
                 let source = source_of(resource, &context.settings).ok();
                 context.index.claims().apply(resource, source.as_ref())
             }
