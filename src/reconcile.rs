@@ -6,11 +6,13 @@ mod decide;
 mod observe;
 mod plan;
 mod publish;
+mod watched;
 
 pub use conclude::{Conclusion, Event, Events, conclude, suspended as conclude_suspended};
 pub use decide::decide;
 pub use plan::{Action, Cause, DescriptionVerdict, Done, Observation, Outcome, Plan, TargetVerdict};
 pub use publish::Publisher;
+pub use watched::Watched;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +20,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::Client;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller;
 use tokio::sync::watch;
 use tracing::warn;
@@ -32,9 +33,6 @@ use crate::settings::{Now, Settings};
 
 /// Who writes, as `managedFields` and events name it.
 pub const FIELD_MANAGER: &str = "client-certificate-operator";
-
-/// The resource as it is watched: one that does not parse must not stop the others.
-pub type Watched = DeserializeGuard<ClientCertificateRef>;
 
 /// What every pass works with.
 pub struct Context<G> {
@@ -76,9 +74,9 @@ pub async fn reconcile<G: Gateway>(
         return Ok(controller::Action::await_change());
     }
     let started = Instant::now();
-    let (next_look, result) = match &resource.0 {
-        Ok(resource) => pass(resource, &context).await,
-        Err(invalid) => match context.publisher.report_invalid(invalid).await {
+    let (next_look, result) = match resource.unfold() {
+        Ok(resource) => pass(&resource, &context).await,
+        Err(invalid) => match context.publisher.report_invalid(&invalid).await {
             Ok(()) => (None, ReconcileResult::Invalid),
             Err(error) => {
                 warn!("{error}");
