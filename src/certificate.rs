@@ -123,7 +123,7 @@ impl Block {
 
 /// The fingerprints of the certificates that a PEM file is made of; none where it is anything else. For files that others
 /// may have changed.
-pub fn fingerprints(pem: &[u8]) -> Vec<Fingerprint> {
+pub fn fingerprints(pem: &[u8]) -> Box<[Fingerprint]> {
     let certificate = std::str::from_utf8(pem).ok().and_then(|text| Certificate::parse(text).ok());
     certificate.iter().flat_map(Certificate::blocks).map(|block| block.fingerprint).collect()
 }
@@ -153,7 +153,9 @@ fn next_block<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Result<Option<Bl
     Err(CertificateError::Truncated)
 }
 
-fn block(pem: String, body: &str) -> Result<Block, CertificateError> {
+fn block(mut pem: String, body: &str) -> Result<Block, CertificateError> {
+    // It is kept for as long as the resource is there.
+    pem.shrink_to_fit();
     let der = STANDARD.decode(body).map_err(|_| CertificateError::NotBase64)?;
     let (rest, certificate) = X509Certificate::from_der(&der).map_err(|_| CertificateError::NotX509)?;
     if !rest.is_empty() {

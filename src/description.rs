@@ -67,6 +67,8 @@ impl Description {
     /// certificate: that it does not have the text yet is nobody's undoing. True where the text is wanted newly: what API
     /// Gateway holds may have changed without anybody looking.
     pub fn want(&mut self, wanted: Option<&str>, of: Option<&Source>) -> bool {
+        // Where nothing is wanted, of which certificate is of no matter.
+        let of = wanted.and(of);
         let is_new = self.wanted.as_deref() != wanted || self.of.as_ref() != of;
         if is_new {
             *self = Description { wanted: wanted.map(str::to_owned), of: of.cloned(), ..Description::default() };

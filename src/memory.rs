@@ -46,7 +46,7 @@ pub struct Memory {
     /// Failures to publish.
     pub publish_streak: Streak,
     /// The status that was last written, until the cache has caught up with it.
-    pub published: Option<Published>,
+    pub published: Option<Box<Published>>,
 }
 
 /// What was asked of API Gateway, and in which state of the resource.
@@ -233,7 +233,7 @@ impl Repairs {
 /// The memories of all resources.
 #[derive(Debug, Default)]
 pub struct Memories {
-    by_resource: Mutex<HashMap<ResourceName, Memory>>,
+    by_resource: Mutex<HashMap<ResourceName, Box<Memory>>>, // boxed: a map has room for twice as many
 }
 
 impl Memories {
@@ -241,12 +241,21 @@ impl Memories {
     pub fn take(&self, resource: &ClientCertificateRef) -> Memory {
         let key = ResourceName::new(resource.namespace(), resource.name());
         let memory = self.lock().remove(&key).filter(|memory| memory.uid == resource.uid());
-        memory.unwrap_or_else(|| Memory::new(resource))
+        memory.map_or_else(|| Memory::new(resource), |memory| *memory)
     }
 
     /// Puts it back.
     pub fn put(&self, resource: &ClientCertificateRef, memory: Memory) {
-        self.lock().insert(ResourceName::new(resource.namespace(), resource.name()), memory);
+        self.lock().insert(ResourceName::new(resource.namespace(), resource.name()), Box::new(memory));
+    }
+
+    /// The cache holds a resource at this version: a status that was written before it need not be remembered.
+    pub fn caught_up(&self, resource: &ResourceName, version: &str) {
+        if let Some(memory) = self.lock().get_mut(resource)
+            && memory.published.as_ref().is_some_and(|it| !is_older(Some(version), &it.resource_version))
+        {
+            memory.published = None;
+        }
     }
 
     /// Forgets a resource that is gone.
@@ -259,7 +268,7 @@ impl Memories {
         self.lock().retain(|name, _| is_there(name));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ResourceName, Memory>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ResourceName, Box<Memory>>> {
         // A panic elsewhere leaves the map whole: every change of it is a single call.
         self.by_resource.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -317,10 +326,25 @@ mod tests {
         let mut cached = resource("payments");
         let status = ClientCertificateRefStatus { observed_generation: Some(1), ..Default::default() };
         let mut memory = Memory::new(&cached);
-        memory.published = Some(Published { resource_version: "11".into(), status: status.clone() });
+        memory.published = Some(Box::new(Published { resource_version: "11".into(), status: status.clone() }));
         assert_eq!(memory.with_published_status(&cached).status.clone(), Some(status));
         cached.metadata.resource_version = Some("11".into());
         assert_eq!(memory.with_published_status(&cached).status.clone(), None);
         assert!(memory.published.is_none());
+    }
+
+    #[test]
+    fn a_status_that_was_written_is_remembered_until_the_cache_holds_it() {
+        let memories = Memories::default();
+        let resource = resource("payments");
+        let name = ResourceName::new(resource.namespace(), resource.name());
+        let published = Published { resource_version: "11".into(), status: ClientCertificateRefStatus::default() };
+        memories.put(&resource, Memory { published: Some(Box::new(published)), ..Memory::new(&resource) });
+        for (version, is_remembered) in [("10", true), ("11", false)] {
+            memories.caught_up(&name, version);
+            let memory = memories.take(&resource);
+            assert_eq!(memory.published.is_some(), is_remembered, "{version}");
+            memories.put(&resource, memory);
+        }
     }
 }

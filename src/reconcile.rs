@@ -6,11 +6,13 @@ mod decide;
 mod observe;
 mod plan;
 mod publish;
+mod watched;
 
 pub use conclude::{Conclusion, Event, Events, conclude, suspended as conclude_suspended};
 pub use decide::decide;
 pub use plan::{Action, Cause, DescriptionVerdict, Done, HeldBack, Observation, Outcome, Plan, TargetVerdict};
 pub use publish::Publisher;
+pub use watched::Watched;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,13 +20,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::Client;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::access::AccessControl;
-use crate::api::ClientCertificateRef;
+use crate::api::{ClientCertificateRef, ResourceName};
 use crate::clock::Clock;
 use crate::gateway::{CertificateKey, Gateway, Source};
 use crate::gateway::reader::Reader;
@@ -35,9 +36,6 @@ use crate::settings::{Now, Settings};
 
 /// Who writes, as `managedFields` and events name it.
 pub const FIELD_MANAGER: &str = "client-certificate-operator";
-
-/// The resource as it is watched: one that does not parse must not stop the others.
-pub type Watched = DeserializeGuard<ClientCertificateRef>;
 
 /// What every pass works with.
 pub struct Context<G> {
@@ -89,9 +87,9 @@ pub async fn reconcile<G: Gateway>(
         return Ok(controller::Action::await_change());
     }
     let started = Instant::now();
-    let Pass { next_look, result } = match &resource.0 {
-        Ok(resource) => pass(resource, &context).await,
-        Err(invalid) => match context.publisher.report_invalid(invalid).await {
+    let Pass { next_look, result } = match resource.unfold() {
+        Ok(resource) => pass(&resource, &context).await,
+        Err(invalid) => match context.publisher.report_invalid(&invalid).await {
             Ok(()) => Pass { next_look: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
                 warn!("{error}");
@@ -124,13 +122,14 @@ async fn pass<G: Gateway>(cached: &ClientCertificateRef, context: &Context<G>) -
         Err(NoConclusion::Unanswered) => Pass { next_look: Some(PATIENCE), result: None },
         Err(NoConclusion::Superfluous) => Pass { next_look: None, result: Some(ReconcileResult::Success) },
     };
-    // Most often the watch has told of the write by now, and the second copy of the status can go.
-    if memory.published.as_ref().is_some_and(|published| {
-        context.index.has_caught_up(cached.namespace(), cached.name(), &published.resource_version)
-    }) {
-        memory.published = None;
-    }
+    let published = memory.published.as_ref().map(|published| published.resource_version.clone());
     context.memories.put(cached, memory);
+    // The watch may have told of the write while the memory was out. Looked at only now, so that it cannot be missed.
+    if let Some(version) = published
+        && context.index.has_caught_up(cached.namespace(), cached.name(), &version)
+    {
+        context.memories.caught_up(&ResourceName::new(cached.namespace(), cached.name()), &version);
+    }
     pass
 }
 

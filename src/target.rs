@@ -17,7 +17,7 @@ use crate::api::{APPLIED_ANNOTATION, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, Tar
 use crate::certificate::{Fingerprint, fingerprints};
 
 /// What a watch that reads metadata alone tells of an object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TargetMeta {
     /// Kind and name.
     pub target: TargetRef,
@@ -110,9 +110,9 @@ pub struct TargetContent {
     /// Whether the object says that it cannot be changed.
     pub immutable: bool,
     /// Keys of the data.
-    pub keys: Vec<String>,
+    pub keys: Box<[String]>,
     /// The certificates that the value of each key is made of, in the order of the keys; none where it is anything else.
-    pub certificates: Vec<Vec<Fingerprint>>,
+    pub certificates: Box<[Box<[Fingerprint]>]>,
     digest: [u8; 32],
 }
 

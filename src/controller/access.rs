@@ -107,11 +107,11 @@ pub fn apply<G: Gateway>(context: &Context<G>) {
     let mut places = HashSet::new();
     let mut woken = Vec::new();
     for watched in context.index.all_resources() {
-        let Ok(resource) = &watched.0 else { continue };
-        let key = claimed(resource, context);
-        woken.extend(context.index.claims().apply(resource, key.as_ref()));
+        let Ok(resource) = watched.unfold() else { continue };
+        let key = claimed(&resource, context);
+        woken.extend(context.index.claims().apply(&resource, key.as_ref()));
         woken.push(ResourceName::new(resource.namespace(), resource.name()));
-        places.extend(context.access.of(resource).source.map(|source| source.place));
+        places.extend(context.access.of(&resource).source.map(|source| source.place));
     }
     context.reader.retain(|place| place.identity == Identity::Operator || places.contains(place));
     context.index.wake(woken);

@@ -72,7 +72,7 @@ mod tests {
     fn watched(name: &str, generation: i64) -> Watched {
         let mut resource = resource(name);
         resource.metadata.generation = Some(generation);
-        kube::core::DeserializeGuard(Ok(resource))
+        resource.into()
     }
 
     fn names(mut woken: Vec<ResourceName>) -> Vec<String> {
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(names(changes.note(&Event::Apply(watched("a", 1)))), ["a"]);
         let mut with_status = resource("a");
         with_status.status = Some(ClientCertificateRefStatus::default());
-        assert_eq!(names(changes.note(&Event::Apply(kube::core::DeserializeGuard(Ok(with_status))))), [""; 0]);
+        assert_eq!(names(changes.note(&Event::Apply(with_status.into()))), [""; 0]);
         assert_eq!(names(changes.note(&Event::Apply(watched("a", 2)))), ["a"]);
     }
 
@@ -95,7 +95,7 @@ mod tests {
         let mut changes = Changes::default();
         let mut a = resource("a");
         let mut note = |resource: &crate::api::ClientCertificateRef| {
-            !changes.note(&Event::Apply(kube::core::DeserializeGuard(Ok(resource.clone())))).is_empty()
+            !changes.note(&Event::Apply(resource.clone().into())).is_empty()
         };
         assert!(note(&a) && !note(&a));
         a.metadata.annotations = Some([(REFRESH_ANNOTATION.to_owned(), "1".to_owned())].into());

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::access;
 use super::changes::{Changes, name_of};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -104,13 +104,14 @@ pub fn resources<G: Gateway>(
     known: oneshot::Sender<()>,
     context: Arc<Context<G>>,
 ) -> impl Stream<Item = ObjectRef<Watched>> + Send {
-    let api: Api<Watched> = scope.api(&context.client);
+    let api: Api<DeserializeGuard<ClientCertificateRef>> = scope.api(&context.client);
     let trouble = Trouble::default();
     let mut known = Some(known);
     let mut changes = Changes::default();
     watcher(api, watcher::Config::default().page_size(PAGE))
         .modify(|resource| strip(resource.meta_mut()))
         .default_backoff()
+        .map_ok(folded)
         .reflect(writer)
         .flat_map(move |event| {
             let changed = match event {
@@ -131,13 +132,30 @@ pub fn resources<G: Gateway>(
         })
 }
 
+/// The event as the cache takes it.
+fn folded(event: Event<DeserializeGuard<ClientCertificateRef>>) -> Event<Watched> {
+    match event {
+        Event::Apply(resource) => Event::Apply(resource.into()),
+        Event::Delete(resource) => Event::Delete(resource.into()),
+        Event::Init => Event::Init,
+        Event::InitApply(resource) => Event::InitApply(resource.into()),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
 fn note_resource<G: Gateway>(event: &Event<Watched>, scope: &Scope, reader: &Store<Watched>, context: &Context<G>) {
     let woken = match event {
         Event::Init => Vec::new(),
-        Event::InitApply(resource) | Event::Apply(resource) => match &resource.0 {
+        Event::InitApply(resource) | Event::Apply(resource) => match resource.unfold() {
             Ok(resource) => {
-                let key = access::claimed(resource, context);
-                context.index.claims().apply(resource, key.as_ref())
+                // What a list shows is not in the cache before its end.
+                if matches!(event, Event::Apply(_))
+                    && let Some(version) = &resource.metadata.resource_version
+                {
+                    context.memories.caught_up(&ResourceName::new(resource.namespace(), resource.name()), version);
+                }
+                let key = access::claimed(&resource, context);
+                context.index.claims().apply(&resource, key.as_ref())
             }
             Err(_) => context.index.claims().remove(&name_of(resource)),
         },

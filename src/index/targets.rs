@@ -3,11 +3,14 @@
 //! The watch brings no content. A version that we wrote, or have looked at, has known content; any other version means
 //! that somebody else wrote, and has to be looked at.
 
+mod entry;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use self::entry::Entry;
 use super::Scope;
 use crate::api::ResourceName;
-use crate::api::TargetRef;
+use crate::api::{TargetKind, TargetRef};
 use crate::memory::is_older;
 use crate::target::{Target, TargetContent, TargetMeta};
 
@@ -28,7 +31,7 @@ type Key = (String, TargetRef);
 #[derive(Debug, Default)]
 pub struct Targets {
     entries: HashMap<Key, Entry>,
-    by_owner: HashMap<ResourceName, BTreeSet<TargetRef>>,
+    by_owner: BTreeSet<(ResourceName, TargetRef)>,
     gone: Gone,
 }
 
@@ -61,32 +64,25 @@ impl Gone {
     }
 }
 
-#[derive(Debug)]
-struct Entry {
-    meta: TargetMeta,
-    content: Option<TargetContent>,
-    /// Not seen yet by a list that is under way.
-    unseen: bool,
-}
-
 impl Targets {
     /// What is known of an object.
     pub fn get(&self, namespace: &str, target: &TargetRef) -> Known {
         match self.entries.get(&(namespace.to_owned(), target.clone())) {
             None => Known::Nothing,
-            Some(Entry { content: None, .. }) => Known::Metadata,
-            Some(Entry { meta, content: Some(content), .. }) => {
-                Known::All(Box::new(Target { meta: meta.clone(), content: content.clone() }))
-            }
+            Some(entry) => entry.target().map_or(Known::Metadata, |target| Known::All(Box::new(target))),
         }
     }
 
     /// The objects that say they belong to a resource, other than `except`.
     pub fn others_of(&self, resource: &ResourceName, except: &TargetRef) -> Vec<TargetMeta> {
-        let targets = self.by_owner.get(resource).into_iter().flatten().filter(|target| *target != except);
+        // No object has less of a name, nor a kind before the first.
+        let first = TargetRef { kind: TargetKind::default(), name: String::new() };
+        let owned = self.by_owner.range((resource.clone(), first)..);
+        let targets = owned.take_while(|(owner, _)| owner == resource).map(|(_, target)| target);
         targets
+            .filter(|target| *target != except)
             .filter_map(|target| self.entries.get(&(resource.namespace.clone(), target.clone())))
-            .map(|entry| entry.meta.clone())
+            .filter_map(Entry::meta)
             .collect()
     }
 
@@ -97,14 +93,14 @@ impl Targets {
             entry.unseen = false;
             let version = meta.resource_version.as_str();
             // An echo of our own write, or of one before it.
-            if version == entry.meta.resource_version || is_older(Some(version), &entry.meta.resource_version) {
+            if version == entry.version() || is_older(Some(version), entry.version()) {
                 return Vec::new();
             }
         }
-        let mut woken: Vec<_> = self.take(&key).and_then(|entry| owner(&entry.meta)).into_iter().collect();
+        let mut woken: Vec<_> = self.take(&key).into_iter().collect();
         woken.extend(owner(&meta));
         woken.dedup();
-        self.insert(meta, None);
+        self.insert(&meta, None);
         woken
     }
 
@@ -113,9 +109,9 @@ impl Targets {
         let key = key(meta);
         match self.entries.get(&key) {
             // It was made anew since, by us.
-            Some(entry) if is_older(Some(&meta.resource_version), &entry.meta.resource_version) => Vec::new(),
+            Some(entry) if is_older(Some(&meta.resource_version), entry.version()) => Vec::new(),
             _ => {
-                let woken = self.take(&key).and_then(|entry| owner(&entry.meta));
+                let woken = self.take(&key);
                 self.gone.note(key, meta.resource_version.clone());
                 woken.into_iter().collect()
             }
@@ -129,14 +125,14 @@ impl Targets {
             self.take(&key);
             return;
         }
-        let known = self.entries.get(&key).map(|entry| entry.meta.resource_version.as_str());
+        let known = self.entries.get(&key).map(Entry::version);
         if known.is_some_and(|known| is_older(Some(&target.meta.resource_version), known))
             || self.gone.covers(&key, &target.meta.resource_version)
         {
             return;
         }
         self.take(&key);
-        self.insert(target.meta, Some(target.content));
+        self.insert(&target.meta, Some(target.content));
     }
 
     /// An object was deleted by us, or is found to be gone.
@@ -146,34 +142,31 @@ impl Targets {
 
     /// A list of a scope begins.
     pub fn begin_list(&mut self, scope: &Scope) {
-        self.entries.values_mut().filter(|e| scope.covers(&e.meta.namespace)).for_each(|entry| entry.unseen = true);
+        let covered = self.entries.iter_mut().filter(|((namespace, _), _)| scope.covers(namespace));
+        covered.for_each(|(_, entry)| entry.unseen = true);
     }
 
     /// A list of a scope has ended: what it did not show is gone. Answers whom to wake.
     pub fn end_list(&mut self, scope: &Scope) -> Vec<ResourceName> {
-        let gone = |entry: &Entry| entry.unseen && scope.covers(&entry.meta.namespace);
-        let keys: Vec<Key> = self.entries.iter().filter(|(_, entry)| gone(entry)).map(|(key, _)| key.clone()).collect();
-        keys.iter().filter_map(|key| self.take(key)).filter_map(|entry| owner(&entry.meta)).collect()
+        let gone = self.entries.iter().filter(|((namespace, _), entry)| entry.unseen && scope.covers(namespace));
+        let keys: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+        keys.iter().filter_map(|key| self.take(key)).collect()
     }
 
-    fn insert(&mut self, meta: TargetMeta, content: Option<TargetContent>) {
-        if let Some(owner) = owner(&meta) {
-            self.by_owner.entry(owner).or_default().insert(meta.target.clone());
+    fn insert(&mut self, meta: &TargetMeta, content: Option<TargetContent>) {
+        if let Some(owner) = owner(meta) {
+            self.by_owner.insert((owner, meta.target.clone()));
         }
-        self.entries.insert(key(&meta), Entry { meta, content, unseen: false });
+        self.entries.insert(key(meta), Entry::new(meta, content));
     }
 
-    fn take(&mut self, key: &Key) -> Option<Entry> {
+    /// Forgets an object, and answers whose it was.
+    fn take(&mut self, key: &Key) -> Option<ResourceName> {
+        let (namespace, target) = key;
         let entry = self.entries.remove(key)?;
-        if let Some(owner) = owner(&entry.meta)
-            && let Some(targets) = self.by_owner.get_mut(&owner)
-        {
-            targets.remove(&key.1);
-            if targets.is_empty() {
-                self.by_owner.remove(&owner);
-            }
-        }
-        Some(entry)
+        let owner = ResourceName::new(namespace, entry.owner()?);
+        self.by_owner.remove(&(owner.clone(), target.clone()));
+        Some(owner)
     }
 }
 

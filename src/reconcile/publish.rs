@@ -81,7 +81,7 @@ impl Publisher {
         match resources.patch_status(resource.name(), &patch_params(), &Patch::Merge(&patch)).await {
             Ok(written) => {
                 let resource_version = written.metadata.resource_version.unwrap_or_default();
-                memory.published = Some(Published { resource_version, status });
+                memory.published = Some(Box::new(Published { resource_version, status }));
                 Ok(())
             }
             // It is gone, and with it the need.

@@ -180,7 +180,7 @@ mod tests {
             Box::new(move |t| drop(t.meta.annotations.insert(key.into(), value.into())))
         };
         let cases: [(Change, &str); 7] = [
-            (Box::new(|t| t.content.keys.push("tls.key".into())), "tls.key"),
+            (Box::new(|t| t.content.keys = ["ca.crt".to_owned(), "tls.key".to_owned()].into()), "tls.key"),
             (Box::new(|t| t.content.type_ = "kubernetes.io/tls".into()), "kubernetes.io/tls"),
             (Box::new(|t| t.content.immutable = true), "immutable"),
             (

@@ -148,7 +148,7 @@ fn a_replacement_carries_the_version_that_was_looked_at_and_what_others_set() {
     let mut target = written(&resource);
     target.meta.labels.insert("foreign".into(), "stays".into());
     target.meta.finalizers.push("example.com/held".into());
-    target.content.keys.push("extra".into());
+    target.content.keys = ["ca.crt".to_owned(), "extra".to_owned()].into();
     target = Target { content: crate::target::TargetContent::of_secret(&Default::default()), ..target };
     let plan = plan(&resource, &observed(&resource, Some(target)), &answered(&resource, ""));
     let [Action::ReplaceTarget { current, marks, .. }] = plan.actions.as_slice() else { panic!("{plan:?}") };
@@ -178,7 +178,7 @@ fn what_is_not_ours_is_never_written() {
     let mut adopting = ours;
     adopting.spec.target.adopt = true;
     assert_eq!(cause(&decide_for(&adopting, &foreign, true)), Some(Cause::Adopted));
-    foreign.content.keys.push("tls.key".into());
+    foreign.content.keys = ["ca.crt".to_owned(), "tls.key".to_owned()].into();
     assert_eq!(blocked(&decide_for(&adopting, &foreign, true)), Some(Reason::NotAdoptable));
 }
 

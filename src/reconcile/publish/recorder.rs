@@ -95,27 +95,15 @@ fn name_of(regarding: &ObjectReference, now: Timestamp) -> String {
     format!("{}{suffix}", about.trim_end_matches(['.', '-']))
 }
 
-/// What makes two events one series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    uid: Option<String>,
-    reason: String,
-    action: &'static str,
-    is_warning: bool,
-    note: u64,
-}
+/// What makes two events one series, as a hash: there can be an event for every resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key(u64);
 
 impl Key {
     fn of(event: &Event, regarding: &ObjectReference) -> Self {
-        let mut note = DefaultHasher::new();
-        event.note.hash(&mut note);
-        Key {
-            uid: regarding.uid.clone(),
-            reason: event.reason.clone(),
-            action: event.action,
-            is_warning: event.is_warning,
-            note: note.finish(),
-        }
+        let mut hash = DefaultHasher::new();
+        (&regarding.uid, &event.reason, event.action, event.is_warning, &event.note).hash(&mut hash);
+        Key(hash.finish())
     }
 }
 

@@ -86,8 +86,7 @@ async fn operator(world: &World, options: &Options, counts: &mut Counts) -> Resu
     for entry in world.control_plane.requests(&World::operator_user(), Some(&namespace))? {
         // The lists and watches of the start are of no matter here.
         if entry.is_write() || entry.verb == "get" {
-            let what = [entry.resource.as_str(), entry.subresource.as_str()].join("/");
-            *counts.requests.entry(format!("{} {}", entry.verb, what.trim_end_matches('/'))).or_default() += 1;
+            *counts.requests.entry(World::kind_of(&entry)).or_default() += 1;
         }
     }
     Ok(took)

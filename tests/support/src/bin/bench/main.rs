@@ -2,6 +2,7 @@
 
 mod bare;
 mod burst;
+mod fleet;
 mod latency;
 mod report;
 mod steady;
@@ -28,6 +29,7 @@ Parts:
   throughput  many resources at once, until all are mirrored and Ready, against a bare client's time for the same writes
   memory      resident memory with many resources, and what many large unrelated Secrets add to it
   resync      processor time and writes of refreshes that find nothing changed
+  fleet       very many resources over as many certificates: memory, calls and writes, also of a restarted operator
 
 The operator has to be a release build, as this program itself:
   cargo build --release && cargo run --release -p operator-testing --bin bench")]
@@ -39,7 +41,7 @@ pub struct Options {
     #[arg(long = "env", value_name = "NAME=VALUE")]
     environment: Vec<String>,
     /// Parts to run, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "latency,throughput,memory,resync")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "latency,throughput,memory,resync,fleet")]
     parts: Vec<Part>,
     /// How late API Gateway answers, in milliseconds
     #[arg(long, default_value_t = 20, value_name = "MILLISECONDS")]
@@ -50,6 +52,21 @@ pub struct Options {
     /// Resources that are created at once
     #[arg(long, default_value_t = 1000, value_name = "COUNT")]
     resources: usize,
+    /// Certificates that these resources take turns with; how many there are is of no matter to the operator
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    certificates: usize,
+    /// Resources of the fleet
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
+    fleet_resources: usize,
+    /// Certificates that the fleet's resources take turns with; as many as resources is the worst case
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
+    fleet_certificates: usize,
+    /// How long the fleet's refreshes are watched, in seconds
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    fleet_window: u64,
+    /// How often the fleet is refreshed meanwhile, in seconds
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    fleet_interval: u64,
     /// How often floor and operator take turns
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pairs: usize,
@@ -74,6 +91,7 @@ enum Part {
     Throughput,
     Memory,
     Resync,
+    Fleet,
 }
 
 impl Options {
@@ -103,7 +121,9 @@ impl Options {
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    ensure!(options.samples > 0 && options.resources > 0 && options.pairs > 0, "there has to be something to measure");
+    let counts = [options.samples, options.resources, options.certificates, options.pairs];
+    let counts_of_fleet = [options.fleet_resources, options.fleet_certificates];
+    ensure!(counts.iter().chain(&counts_of_fleet).all(|count| *count > 0), "there has to be something to measure");
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing");
     }
@@ -121,6 +141,9 @@ async fn main() -> Result<()> {
     }
     if options.runs(Part::Memory) || options.runs(Part::Resync) {
         steady::measure(&world, &options, &mut report).await?;
+    }
+    if options.runs(Part::Fleet) {
+        fleet::measure(&world, &options, &mut report).await?;
     }
     println!("{report}");
     eprintln!("took {:.0?}", start.elapsed());

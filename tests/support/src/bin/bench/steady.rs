@@ -1,6 +1,6 @@
 //! Many resources that are there: the memory they take, and what it costs to refresh them when nothing changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,14 +9,14 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use operator_testing::operator::Operator;
 use operator_testing::script::Operation;
-use operator_testing::wait::eventually;
 use serde_json::json;
 
 use crate::burst::Done;
 use crate::report::{Report, mebibytes, milliseconds};
+use crate::watching::Watching;
 use crate::world::World;
 use crate::{Options, Part};
 
@@ -28,7 +28,6 @@ const CPU_ALLOWED: Duration = Duration::from_millis(1);
 const SETTLING: Duration = Duration::from_secs(10);
 /// How long an idle operator is looked at.
 const IDLE: Duration = Duration::from_secs(20);
-const LIMIT: Duration = Duration::from_secs(120);
 
 pub async fn measure(world: &World, options: &Options, report: &mut Report) -> Result<()> {
     eprintln!("memory and resync: {} resources", options.resources);
@@ -38,6 +37,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     let empty = operator.resident_memory()?;
     let resources: Vec<_> =
         (0..options.resources).map(|number| world.resource(&namespace, number, "24h")).collect::<Result<_>>()?;
+    let names = resources.iter().map(|resource| resource.name().to_owned()).collect();
     let mut done = Done::watch(world, &namespace, &resources).await?;
     world.create_all(resources, options.concurrency).await?;
     done.at().await?;
@@ -52,7 +52,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
         report.figure("memory: highest until then", mebibytes(operator.peak_memory()? as f64));
     }
     if options.runs(Part::Resync) {
-        resync(world, options, &namespace, &operator, report).await?;
+        resync(world, options, &namespace, &names, &operator, report).await?;
     }
     if options.runs(Part::Memory) {
         unrelated(world, options, &namespace, operator, report).await?;
@@ -110,6 +110,7 @@ async fn resync(
     world: &World,
     options: &Options,
     namespace: &str,
+    names: &HashSet<String>,
     operator: &Operator,
     report: &mut Report,
 ) -> Result<()> {
@@ -118,7 +119,7 @@ async fn resync(
     tokio::time::sleep(IDLE).await;
     let idle = (operator.cpu_time()? - before).div_f64(IDLE.as_secs_f64());
 
-    refresh_often(world, options, namespace).await?;
+    refresh_every(world, options.concurrency, namespace, names, "30s").await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     world.emulator.clear_calls();
     let (before, since) = (operator.cpu_time()?, Timestamp::now());
@@ -142,25 +143,22 @@ async fn resync(
     Ok(())
 }
 
-/// Makes every resource refresh every 30 s, and waits until the operator has taken note.
-async fn refresh_often(world: &World, options: &Options, namespace: &str) -> Result<()> {
+/// Makes every resource refresh this often, and waits until the operator has taken note.
+pub async fn refresh_every(
+    world: &World,
+    concurrency: usize,
+    namespace: &str,
+    names: &HashSet<String>,
+    interval: &str,
+) -> Result<()> {
+    let mut noted = Watching::refreshed_every(&world.author, namespace, interval).await?;
     let resources: Api<ClientCertificateRef> = Api::namespaced(world.author.clone(), namespace);
-    let patch = Patch::Merge(json!({ "spec": { "refreshInterval": "30s" } }));
-    let names: Vec<_> = (0..options.resources)
-        .map(|number| Ok(world.resource(namespace, number, "24h")?.name().to_owned()))
-        .collect::<Result<_>>()?;
-    stream::iter(&names)
+    let patch = Patch::Merge(json!({ "spec": { "refreshInterval": interval } }));
+    stream::iter(names)
         .map(|name| async { resources.patch(name, &PatchParams::default(), &patch).await })
-        .buffer_unordered(options.concurrency)
+        .buffer_unordered(concurrency)
         .try_for_each(|_| async { Ok(()) })
         .await?;
-    eventually(LIMIT, "every resource's new interval is noted", async || {
-        let list = resources.list(&ListParams::default()).await.ok()?;
-        let noted = |resource: &ClientCertificateRef| {
-            resource.status.as_ref().is_some_and(|status| status.observed_generation == resource.generation())
-        };
-        list.iter().all(noted).then_some(())
-    })
-    .await;
+    noted.all(names).await?;
     Ok(())
 }

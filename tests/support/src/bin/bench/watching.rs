@@ -43,6 +43,17 @@ impl Watching {
         Self::start(resources, move |resource| resource.status.as_ref().is_some_and(is_ready)).await
     }
 
+    /// Notes resources of a namespace when the operator has taken note of this interval.
+    pub async fn refreshed_every(client: &Client, namespace: &str, interval: &str) -> Result<Self> {
+        let resources: Api<ClientCertificateRef> = Api::namespaced(client.clone(), namespace);
+        let interval = interval.to_owned();
+        Self::start(resources, move |resource| {
+            let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
+            resource.spec.refresh_interval == interval && observed == resource.generation()
+        })
+        .await
+    }
+
     /// Returns once the watch runs.
     async fn start<K>(api: Api<K>, counts: impl Fn(&K) -> bool + Send + 'static) -> Result<Self>
     where

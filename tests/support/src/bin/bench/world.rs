@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use operator_testing::certificates::NewCertificate;
+use operator_testing::control_plane::audit::AuditEntry;
 use operator_testing::control_plane::{ControlPlane, client_from, service_account_user};
 use operator_testing::emulator::{DEFAULT_REGION, Emulator};
 use operator_testing::operator::Operator;
@@ -18,8 +19,6 @@ use crate::Options;
 const RIGHTS: &str = include_str!("../../../../../deploy/rbac.yaml");
 /// Namespace and name of the ServiceAccount in that file.
 const ACCOUNT: &str = "client-certificate-operator";
-/// Resources take turns with these; how many there are is of no matter to the operator.
-const CERTIFICATES: usize = 100;
 
 /// The control plane, the emulator and the operator's credentials.
 pub struct World {
@@ -42,9 +41,7 @@ impl World {
         let control_plane = ControlPlane::start().await?;
         let emulator = Emulator::start().await?;
         emulator.set_latency(options.gateway_latency());
-        let certificates = (0..CERTIFICATES)
-            .map(|_| emulator.generate(DEFAULT_REGION, NewCertificate::new().shared_key()).id)
-            .collect();
+        let certificates = generate(&emulator, options.certificates);
         control_plane.apply_yaml(&serde_json::to_string(&api::crd())?).await?;
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": ACCOUNT } });
         control_plane.apply_yaml(&namespace.to_string()).await?;
@@ -73,14 +70,29 @@ impl World {
         Ok(operator)
     }
 
+    /// Makes certificates beside those that [`Self::resource`] takes, and answers their ids.
+    pub fn generate(&self, count: usize) -> Vec<String> {
+        generate(&self.emulator, count)
+    }
+
     /// The number-th resource of a namespace.
     pub fn resource(&self, namespace: &str, number: usize, refresh_interval: &str) -> Result<ClientCertificateRef> {
+        Self::resource_of(namespace, number, &self.certificates, refresh_interval)
+    }
+
+    /// The number-th of the resources that take turns with these certificates.
+    pub fn resource_of(
+        namespace: &str,
+        number: usize,
+        certificates: &[String],
+        refresh_interval: &str,
+    ) -> Result<ClientCertificateRef> {
         let resource = json!({
             "apiVersion": "apigateway.clientcert.dev/v1alpha1",
             "kind": "ClientCertificateRef",
-            "metadata": { "name": format!("payments-{number:04}"), "namespace": namespace },
+            "metadata": { "name": format!("payments-{number:05}"), "namespace": namespace },
             "spec": {
-                "clientCertificateId": self.certificates[number % self.certificates.len()],
+                "clientCertificateId": certificates[number % certificates.len()],
                 "refreshInterval": refresh_interval,
             },
         });
@@ -105,4 +117,14 @@ impl World {
     pub fn operator_user() -> String {
         service_account_user(ACCOUNT, ACCOUNT)
     }
+
+    /// Verb and resource of a request, for example `patch clientcertificaterefs/status`.
+    pub fn kind_of(request: &AuditEntry) -> String {
+        let what = [request.resource.as_str(), request.subresource.as_str()].join("/");
+        format!("{} {}", request.verb, what.trim_end_matches('/'))
+    }
+}
+
+fn generate(emulator: &Emulator, count: usize) -> Vec<String> {
+    (0..count).map(|_| emulator.generate(DEFAULT_REGION, NewCertificate::new().shared_key()).id).collect()
 }
