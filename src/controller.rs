@@ -78,7 +78,8 @@ pub enum Error {
 
 /// Runs until asked to stop, and until what is under way then has ended.
 pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
-    let Parts { client, gateway, limits, metrics, settings, rules, namespaces, concurrency, synced, mut stopping } = parts;
+    let Parts { client, gateway, limits, metrics, settings, rules, namespaces, concurrency, synced, mut stopping } =
+        parts;
     let scopes: Vec<Scope> = match namespaces.is_empty() {
         true => vec![Scope::All],
         false => namespaces.into_iter().map(Scope::Namespace).collect(),

@@ -113,13 +113,8 @@ impl Memory {
             self.description.was_in_place();
         }
         let taken_over = self.description.claimed(claim);
-        let refresh = self.refresh_pending(resource).then(|| resource.refresh_requested().unwrap_or_default().to_owned());
-        if let Some(asked) = &self.asked
-            && asked.fits(resource.generation(), refresh.as_deref(), source)
-        {
-            return Some(Demand { again: true, ..asked.demand.clone() });
-        }
-        self.asked = None;
+        let refresh =
+            self.refresh_pending(resource).then(|| resource.refresh_requested().unwrap_or_default().to_owned());
         let why = if self.was_suspended {
             Why::Lifted
         } else if refresh.is_some() && self.reading.next_forced() <= now {
@@ -131,10 +126,19 @@ impl Memory {
         } else if self.reading.has_failed() || self.reading.next(source) <= now {
             Why::Due
         } else {
+            self.asked = None;
             return None;
         };
+        let fits = |asked: &&Box<Asked>| {
+            asked.fits(resource.generation(), refresh.as_deref(), source)
+                && (asked.demand.why == why || why == Why::Due)
+        };
+        if let Some(asked) = self.asked.as_ref().filter(fits) {
+            return Some(Demand { again: true, ..asked.demand.clone() });
+        }
         let demand = Demand::new(why, resource.refresh_interval(), self.reading.at(source), now);
-        let asked = Asked { demand: demand.clone(), generation: resource.generation(), refresh, source: source.clone() };
+        let asked =
+            Asked { demand: demand.clone(), generation: resource.generation(), refresh, source: source.clone() };
         self.asked = Some(Box::new(asked));
         Some(demand)
     }
@@ -152,7 +156,8 @@ impl Memory {
         if asked.as_ref().is_some_and(|asked| asked.demand.insists()) {
             self.description.reset_failures();
         }
-        if let Some(value) = asked.and_then(|asked| asked.refresh) {
+        let is_of_now = |asked: &Asked| matches!(asked.demand.why, Why::Forced | Why::Lifted);
+        if let Some(value) = asked.filter(|asked| is_of_now(asked)).and_then(|asked| asked.refresh) {
             self.handled_refresh = Some(value);
         }
         self.generation = resource.generation();

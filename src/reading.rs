@@ -157,7 +157,8 @@ impl Demand {
         let lately = now.saturating_sub(LATELY.min(interval));
         // Any news will do, as long as it is not due itself: so whoever asks first asks for all, and the others, whose
         // last answer is about as old, find that they need not.
-        let news = last.map_or(Tick::ZERO, |last| last + Tick::from_nanos(1)).max(now.saturating_sub(interval.mul_f64(0.9)));
+        let news =
+            last.map_or(Tick::ZERO, |last| last + Tick::from_nanos(1)).max(now.saturating_sub(interval.mul_f64(0.9)));
         let (not_before, failure_not_before) = match why {
             Why::New => (lately, lately),
             Why::Changed => (lately, now.saturating_sub(FORCED_READS_APART)),

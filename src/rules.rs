@@ -88,7 +88,9 @@ pub struct Permit {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The role.
-    #[error("{rules} allows the role {arn}: add it to the roles of a rule for this namespace in the operator's rules file")]
+    #[error(
+        "{rules} allows the role {arn}: add it to the roles of a rule for this namespace in the operator's rules file"
+    )]
     Role {
         /// Which rules there are.
         rules: Rulebook,
@@ -96,7 +98,9 @@ pub enum Refusal {
         arn: String,
     },
     /// The external id.
-    #[error("{rules} allows the role {arn} with this externalId: leave spec.assumeRole.externalId out, the operator sets it")]
+    #[error(
+        "{rules} allows the role {arn} with this externalId: leave spec.assumeRole.externalId out, the operator sets it"
+    )]
     ExternalId {
         /// Which rules there are.
         rules: Rulebook,
@@ -112,7 +116,9 @@ pub enum Refusal {
         rules: Rulebook,
     },
     /// The region.
-    #[error("{rules} allows the region {region}: add it to the regions of a rule for this namespace in the operator's rules file")]
+    #[error(
+        "{rules} allows the region {region}: add it to the regions of a rule for this namespace in the operator's rules file"
+    )]
     Region {
         /// Which rules there are.
         rules: Rulebook,
@@ -130,7 +136,9 @@ pub enum Refusal {
         id: String,
     },
     /// The description.
-    #[error("{rules} allows to own descriptions: set descriptions in a rule for this namespace in the operator's rules file")]
+    #[error(
+        "{rules} allows to own descriptions: set descriptions in a rule for this namespace in the operator's rules file"
+    )]
     Description {
         /// Which rules there are.
         rules: Rulebook,
@@ -157,7 +165,9 @@ impl Refusal {
     /// The reason that a condition gives.
     pub fn reason(&self) -> Reason {
         match self {
-            Refusal::Role { .. } | Refusal::ExternalId { .. } | Refusal::OwnCredentials { .. } => Reason::RoleNotAllowed,
+            Refusal::Role { .. } | Refusal::ExternalId { .. } | Refusal::OwnCredentials { .. } => {
+                Reason::RoleNotAllowed
+            }
             Refusal::Region { .. } => Reason::RegionNotAllowed,
             Refusal::Certificate { .. } => Reason::CertificateNotAllowed,
             Refusal::Description { .. } => Reason::DescriptionNotAllowed,

@@ -13,8 +13,8 @@
 //! that costs fewer calls, which serves whoever asks next too.
 
 mod calls;
-mod desk;
 mod descriptions;
+mod desk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use self::desk::Desk;
 pub use self::descriptions::Described;
 use self::descriptions::UnderWay;
+use self::desk::Desk;
 use super::budget::{Bucket, Budget};
 use super::{Gateway, GatewayError, Place, Source};
 use crate::api::ResourceName;

@@ -35,9 +35,14 @@ pub struct Claims {
 
 impl Claims {
     /// A resource is there, in this state. Answers whose claims are decided differently now.
-    pub fn apply(&mut self, resource: &ClientCertificateRef, certificate: Option<&CertificateKey>) -> Vec<ResourceName> {
+    pub fn apply(
+        &mut self,
+        resource: &ClientCertificateRef,
+        certificate: Option<&CertificateKey>,
+    ) -> Vec<ResourceName> {
         let claimant = Claimant::of(resource);
-        let entry = certificate.filter(|certificate| is_claim(resource, certificate)).zip(resource.spec.description.clone());
+        let entry =
+            certificate.filter(|certificate| is_claim(resource, certificate)).zip(resource.spec.description.clone());
         let mut woken = Vec::new();
         if let Some((old_certificate, old)) = self.by_resource.get(&claimant.resource).cloned()
             && entry.as_ref().is_none_or(|(certificate, _)| **certificate != old_certificate || old != claimant)
@@ -85,7 +90,11 @@ impl Claims {
 
     /// Changes the claims to one description; everybody with a claim is told if the first among them, or its text,
     /// changed by that.
-    fn change(&mut self, certificate: &CertificateKey, change: impl FnOnce(&mut BTreeMap<Claimant, String>)) -> Vec<ResourceName> {
+    fn change(
+        &mut self,
+        certificate: &CertificateKey,
+        change: impl FnOnce(&mut BTreeMap<Claimant, String>),
+    ) -> Vec<ResourceName> {
         let claims = self.by_certificate.entry(certificate.clone()).or_default();
         let first =
             |claims: &BTreeMap<Claimant, String>| claims.first_key_value().map(|(c, text)| (c.clone(), text.clone()));
@@ -113,7 +122,8 @@ fn is_claim(resource: &ClientCertificateRef, certificate: &CertificateKey) -> bo
     if resource.spec.suspend {
         // Nothing is read now. What was read before it was suspended keeps its claim.
         let last = resource.status.as_ref().and_then(|status| status.certificates.first());
-        return is_true(conditions, ConditionType::CertificateRead) && last.is_some_and(|last| last.id == certificate.id);
+        return is_true(conditions, ConditionType::CertificateRead)
+            && last.is_some_and(|last| last.id == certificate.id);
     }
     let undecided = read.is_none_or(|read| read.observed_generation != resource.generation());
     undecided

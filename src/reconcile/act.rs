@@ -158,12 +158,7 @@ async fn release<G>(current: &TargetMeta, context: &Context<G>) -> Result<(), Cl
 }
 
 /// An update that is under way when the process is asked to stop gets a moment to end, so that it is not cut in half.
-async fn set_description<G: Gateway>(
-    source: &Source,
-    to: &str,
-    namespace: &str,
-    context: &Context<G>,
-) -> Described {
+async fn set_description<G: Gateway>(source: &Source, to: &str, namespace: &str, context: &Context<G>) -> Described {
     let mut stopping = context.stopping.clone();
     let too_late = async {
         let _ = stopping.wait_for(|stopping| *stopping).await;

@@ -74,9 +74,7 @@ fn read_if_due<G: Gateway>(
     let Some(demand) = memory.demand(resource, source, claim, now.tick) else { return Ok(false) };
     let came = match source {
         Err(failure) => Some(Came { outcome: Err(failure.clone()), at: now.tick }),
-        Ok(source) => {
-            context.reader.ask(source, &demand, &ResourceName::new(resource.namespace(), resource.name()))
-        }
+        Ok(source) => context.reader.ask(source, &demand, &ResourceName::new(resource.namespace(), resource.name())),
     };
     match came {
         Some(came) => {

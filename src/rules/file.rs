@@ -56,7 +56,8 @@ impl Rules {
         let not_parsed = |error: serde_saphyr::Error| InvalidRules::NotParsed(first_line(&error.to_string()));
         let file: File = serde_saphyr::from_str(text).map_err(not_parsed)?;
         let default = file.default.map(default).transpose()?.unwrap_or_default();
-        let rules = file.rules.into_iter().enumerate().map(|(index, entry)| rule(index, entry)).collect::<Result<_, _>>()?;
+        let rules =
+            file.rules.into_iter().enumerate().map(|(index, entry)| rule(index, entry)).collect::<Result<_, _>>()?;
         Ok(Rules { default, rules })
     }
 }
@@ -86,7 +87,8 @@ fn rule(index: usize, mut entry: Entry) -> Result<Rule, InvalidRules> {
 
 fn grant(name: &str, entry: Entry) -> Result<Grant, InvalidRules> {
     if let Some(role) = entry.roles.iter().find(|role| !role.starts_with("arn:") || !role.contains(":role/")) {
-        let problem = format!("roles takes ARNs of roles, for example arn:aws:iam::111122223333:role/certificates, not {role}");
+        let problem =
+            format!("roles takes ARNs of roles, for example arn:aws:iam::111122223333:role/certificates, not {role}");
         return Err(senseless(name, &problem));
     }
     if entry.external_id.as_ref().is_some_and(|id| !is_external_id(&id.replace("{namespace}", "ns"))) {

@@ -94,7 +94,11 @@ fn grants_add_up_but_each_stands_for_itself() {
         w.region = "eu-west-1";
     };
     assert_eq!(permit(&rules, of_b).unwrap().description, Ok(()));
-    assert_eq!(permit(&rules, with_role(None)).unwrap_err().reason(), Reason::RegionNotAllowed, "the role, but not here");
+    assert_eq!(
+        permit(&rules, with_role(None)).unwrap_err().reason(),
+        Reason::RegionNotAllowed,
+        "the role, but not here"
+    );
 }
 
 #[test]
@@ -111,7 +115,9 @@ fn an_external_id_can_be_forced() {
 
 #[test]
 fn a_pattern_fits_the_whole_text() {
-    for (pattern, text) in [("a", "a"), ("*", ""), ("*", "abc"), ("a*", "abc"), ("*c", "abc"), ("a*c*", "abcd"), ("a*b*c", "aXbYc")] {
+    for (pattern, text) in
+        [("a", "a"), ("*", ""), ("*", "abc"), ("a*", "abc"), ("*c", "abc"), ("a*c*", "abcd"), ("a*b*c", "aXbYc")]
+    {
         assert!(fits(pattern, text), "{pattern} {text}");
     }
     for (pattern, text) in [("a", "ab"), ("", "a"), ("a*", "ba"), ("*c", "cb"), ("ab*b", "ab"), ("a*b*c", "acb")] {
@@ -127,7 +133,10 @@ fn a_mistake_in_the_file_is_told_with_its_place() {
         ("rules: [{name: pay, regions: [us-east-1]}]", "pay: it is for nobody"),
         ("rules: [{namespaces: [a], roles: [admin]}]", "rules[0]: roles takes ARNs"),
         ("rules: [{name: pay, namespaces: [a], externalId: 'x y'}]", "pay: externalId"),
-        ("rules: [{name: pay, namespaceSelector: {matchExpressions: [{key: a, operator: Like}]}}]", "pay: namespaceSelector"),
+        (
+            "rules: [{name: pay, namespaceSelector: {matchExpressions: [{key: a, operator: Like}]}}]",
+            "pay: namespaceSelector",
+        ),
         ("default: {namespaces: [a]}", "default: it is for the namespaces that no rule names"),
     ] {
         let error = Rules::parse(text).unwrap_err().to_string();

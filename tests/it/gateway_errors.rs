@@ -56,11 +56,17 @@ fn all() -> Vec<Trouble> {
 
 /// What every message owes, whatever the trouble.
 fn check_message(trouble: &Trouble, id: &str, action: &str, message: &str) {
-    let arn = format!("arn:aws:apigateway:xx-{id}-1::/clientcertificates/{id}");
-    for says in trouble.says {
-        // The id is that of the resource that meets the trouble, not always the one that it is named after.
-        let says = says.replace("{action}", action).replace("{arn}", &arn).replace("not-found in", &format!("{id} in"));
-        assert!(message.contains(&says), "{} of {id}: {says:?} is not in {message:?}", trouble.name);
-    }
+    let name = trouble.name;
+    assert!(is_message_of(trouble, id, action, message), "{name} of {id}: {:?} is not in {message:?}", trouble.says);
     assert!(!message.to_lowercase().contains("request id"), "{message}");
+}
+
+/// Whether a message tells of this trouble.
+fn is_message_of(trouble: &Trouble, id: &str, action: &str, message: &str) -> bool {
+    let arn = format!("arn:aws:apigateway:xx-{id}-1::/clientcertificates/{id}");
+    // The id is that of the resource that meets the trouble, not always the one that it is named after.
+    let filled = |says: &&str| {
+        says.replace("{action}", action).replace("{arn}", &arn).replace("not-found in", &format!("{id} in"))
+    };
+    trouble.says.iter().map(filled).all(|says| message.contains(&says))
 }

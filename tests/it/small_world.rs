@@ -13,10 +13,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use client_certificate_operator::api::{ClientCertificateRef, DeletionPolicy, ResourceName, TargetRef};
+use client_certificate_operator::clock::Clock;
 use client_certificate_operator::conditions::{ConditionType, is_true};
 use client_certificate_operator::description::Claim;
 use client_certificate_operator::error::{ClusterFailure, ReadFailure};
-use client_certificate_operator::clock::Clock;
 use client_certificate_operator::gateway::budget::{Budget, Limits};
 use client_certificate_operator::gateway::reader::{Described, Reader};
 use client_certificate_operator::gateway::{ClientCertificate, GatewayError, Outage, Source};

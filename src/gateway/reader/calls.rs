@@ -121,7 +121,11 @@ fn list_failed<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter,
         );
     } else {
         shared.metrics.list_refused("unusable");
-        warn!(region, account, "the list of client certificates cannot be used ({failure}): reading them one by one for 10 minutes");
+        warn!(
+            region,
+            account,
+            "the list of client certificates cannot be used ({failure}): reading them one by one for 10 minutes"
+        );
     }
 }
 

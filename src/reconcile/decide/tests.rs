@@ -7,7 +7,9 @@ use crate::api::{
 use crate::conditions::Reason;
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
-use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of};
+use crate::fixtures::{
+    OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of,
+};
 use crate::gateway::{GatewayError, Source};
 use crate::settings::Tick;
 use std::time::Duration;

@@ -80,7 +80,7 @@ impl<'a> World<'a> {
     /// Where a certificate is.
     pub fn source(&self, id: &str) -> Source {
         match self.is_apart {
-            true => Source::own(format!("xx-{}-1", id.replace(|c: char| !c.is_ascii_lowercase(), "-")), id),
+            true => Source::own(format!("xx-{}-1", id.replace(|c: char| c.is_ascii_digit(), "x")), id),
             false => source(id),
         }
     }

@@ -6,10 +6,11 @@ use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use operator_testing::emulator::Fault;
 use operator_testing::script::Operation;
+use operator_testing::wait::eventually;
 use serde_json::json;
 
-use super::{Trouble, all, check_message};
-use crate::faults::World;
+use super::{Trouble, all, check_message, is_message_of};
+use crate::faults::{SOON, World};
 
 fn is(conditions: &BTreeMap<String, Condition>, type_: &str) -> Option<String> {
     conditions.get(type_).map(|condition| format!("{} {}", condition.status, condition.reason))
@@ -18,7 +19,13 @@ fn is(conditions: &BTreeMap<String, Condition>, type_: &str) -> Option<String> {
 /// Waits until the trouble shows in the conditions of a resource, and checks all that they say.
 async fn expect_read_failure(world: &World<'_>, id: &str, trouble: &Trouble, generation: i64, has_target: bool) {
     let expected = format!("False {}", trouble.reason);
-    let conditions = world.wait_for(id, "CertificateRead", &expected, generation).await;
+    // Until the answer is there the last failure stands, which may be of the same reason.
+    let conditions = eventually(SOON, &format!("{id} tells of {}", trouble.name), async || {
+        let conditions = world.wait_for(id, "CertificateRead", &expected, generation).await;
+        let message = conditions["CertificateRead"].message.clone();
+        if is_message_of(trouble, id, "apigateway:GET", &message) { Ok(conditions) } else { Err(message) }
+    })
+    .await;
     check_message(trouble, id, "apigateway:GET", &conditions["CertificateRead"].message);
 
     let ready = is(&conditions, "Ready").unwrap();

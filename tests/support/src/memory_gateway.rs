@@ -213,7 +213,8 @@ impl Gateway for MemoryGateway {
         let begun = self.begin(Operation::List, &all, None).await?;
         let after = position.unwrap_or_default();
         let inner = self.lock();
-        let mut rest = inner.certificates.iter().filter(|(source, _)| source.place == *place && source.id.as_str() > after);
+        let mut rest =
+            inner.certificates.iter().filter(|(source, _)| source.place == *place && source.id.as_str() > after);
         let certificates: Vec<_> = rest.by_ref().take(PAGE_SIZE).map(|(_, certificate)| certificate.clone()).collect();
         let next = rest.next().and(certificates.last()).map(|last| last.id.clone());
         begun.lost.map_or(Ok(Page { certificates, next }), Err)

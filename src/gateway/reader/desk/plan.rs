@@ -77,7 +77,8 @@ impl Desk {
         let listable = due.iter().filter(|(_, entry, _)| !entry.omitted).count();
         let refreshes = due.iter().filter(|(_, entry, waiting)| is_good(entry) && !waiting.insists);
         let Some(shortest) = refreshes.map(|(_, entry, _)| entry.interval).min() else { return listable };
-        let as_often = |entry: &&Entry| is_good(entry) && entry.is_named(now) && entry.interval <= shortest.mul_f64(1.1);
+        let as_often =
+            |entry: &&Entry| is_good(entry) && entry.is_named(now) && entry.interval <= shortest.mul_f64(1.1);
         listable.max(self.certificates.values().filter(as_often).count())
     }
 

@@ -38,7 +38,14 @@ impl World {
         self.ask_for(id, resource, why, last, now)
     }
 
-    fn ask_for(&mut self, id: &str, resource: &str, why: Why, last: Option<f64>, now: f64) -> Option<Result<(), ReadFailure>> {
+    fn ask_for(
+        &mut self,
+        id: &str,
+        resource: &str,
+        why: Why,
+        last: Option<f64>,
+        now: f64,
+    ) -> Option<Result<(), ReadFailure>> {
         let demand = Demand::new(why, MINUTES, last.map(seconds), seconds(now));
         self.0.ask(id, &demand, &name(resource), None, seconds(now)).came.map(|came| came.outcome.map(|_| ()))
     }
