@@ -100,8 +100,8 @@ impl Budget {
         self.clock.now() + std::time::Duration::from_secs_f64(waiting / self.limits.rate)
     }
 
-    /// Takes note of how a call ended.
-    pub fn report(&self, bucket: &Bucket, failure: Option<&GatewayError>) {
+    /// Takes note of how a call ended that was about this certificate, or about all where that is empty.
+    pub fn report(&self, bucket: &Bucket, id: &str, failure: Option<&GatewayError>) {
         let state = self.state(bucket);
         let mut locked = lock(&state);
         let (now, jitter) = (self.clock.now(), fastrand::f64());
@@ -117,7 +117,7 @@ impl Budget {
             }
             Some(GatewayError::Unavailable { outage, retry_after }) => match outage {
                 Outage::Status(_) | Outage::TimedOut | Outage::Connection => {
-                    locked.pace.unavailable(outage.clone(), *retry_after, now, jitter);
+                    locked.pace.unavailable(id, outage.clone(), *retry_after, now, jitter);
                 }
                 // Nothing was sent, so nothing is known of API Gateway.
                 Outage::NoCredentials | Outage::NoSession => {}

@@ -29,6 +29,9 @@ contract! {
     a_description_is_set_and_echoed
     a_description_is_cleared
     descriptions_of_every_kind_survive
+    the_list_shows_what_a_read_shows
+    a_long_list_comes_in_full_pages
+    a_list_survives_changes_between_its_pages
     every_trouble_has_its_error
     the_same_trouble_reads_the_same_every_time
     trouble_of_one_kind_does_not_colour_the_next

@@ -15,6 +15,7 @@ mod harness;
 mod install;
 mod licences;
 mod process;
+mod reader;
 mod resilience;
 mod samples;
 mod schema;

@@ -1,6 +1,7 @@
 //! How fast calls may follow one another in one account and region: the tokens, and what throttling and outages do to
 //! them. Time is an argument.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +60,9 @@ pub(super) struct Pace {
     stepped: Tick,
     closed: Option<Closed>,
     outages: u32,
+    /// The certificates whose calls have failed since the last answer: one that always fails must not close the bucket
+    /// for ever longer.
+    failing: BTreeSet<String>,
 }
 
 /// A clock that shows what it was set to last.
@@ -83,7 +87,16 @@ impl Pace {
     pub(super) fn new(limits: Limits) -> Self {
         let hand = Hand::default();
         let limiter = limiter(limits, PARTS, &hand);
-        Pace { limits, hand, limiter, parts: PARTS, stepped: Tick::ZERO, closed: None, outages: 0 }
+        Pace {
+            limits,
+            hand,
+            limiter,
+            parts: PARTS,
+            stepped: Tick::ZERO,
+            closed: None,
+            outages: 0,
+            failing: BTreeSet::new(),
+        }
     }
 
     /// Takes a token, or tells why there is none.
@@ -116,12 +129,21 @@ impl Pace {
         self.close(GatewayError::Throttled { retry_after }, until, now);
     }
 
-    /// API Gateway gave no answer, or a 5xx.
-    pub(super) fn unavailable(&mut self, outage: Outage, retry_after: Option<Duration>, now: Tick, jitter: f64) {
+    /// API Gateway gave no answer, or a 5xx, to a call about this certificate, or about all.
+    pub(super) fn unavailable(
+        &mut self,
+        id: &str,
+        outage: Outage,
+        retry_after: Option<Duration>,
+        now: Tick,
+        jitter: f64,
+    ) {
+        let is_another = id.is_empty() || self.failing.insert(id.to_owned());
         let mut wait = retry_after.map_or(Duration::ZERO, |asked| retry_after_asked(asked, jitter));
         if self.closed(now).is_none() {
-            self.outages = self.outages.saturating_add(1);
-            wait = wait.max(doubling(Duration::from_secs(1), self.outages, OUTAGE_MOST).mul_f64(0.9 + 0.2 * jitter));
+            self.outages = self.outages.saturating_add(u32::from(is_another));
+            let count = if is_another { self.outages } else { 1 };
+            wait = wait.max(doubling(Duration::from_secs(1), count, OUTAGE_MOST).mul_f64(0.9 + 0.2 * jitter));
         }
         self.close(GatewayError::Unavailable { outage, retry_after }, now + wait, now);
     }
@@ -129,6 +151,7 @@ impl Pace {
     /// API Gateway answered.
     pub(super) fn answered(&mut self) {
         self.outages = 0;
+        self.failing.clear();
     }
 
     fn close(&mut self, failure: GatewayError, until: Tick, now: Tick) {
@@ -241,12 +264,26 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_always_fails_closes_for_a_moment_only() {
+        let mut pace = Pace::new(LIMITS);
+        let mut now = seconds(0.0);
+        for _ in 0..8 {
+            pace.unavailable("9ao60f", Outage::Status(500), None, now, 0.5);
+            let until = pace.closed(now).unwrap().until;
+            assert_eq!(until - now, Duration::from_secs(1));
+            now = until;
+        }
+        pace.unavailable("k2c0qe", Outage::Status(500), None, now, 0.5);
+        assert_eq!(pace.closed(now).unwrap().until - now, Duration::from_secs(2), "another one too");
+    }
+
+    #[test]
     fn outages_close_for_ever_longer_until_an_answer_comes() {
         let mut pace = Pace::new(LIMITS);
         let mut now = seconds(0.0);
         let mut waits = Vec::new();
         for _ in 0..8 {
-            pace.unavailable(Outage::TimedOut, None, now, 0.5);
+            pace.unavailable("", Outage::TimedOut, None, now, 0.5);
             let until = pace.closed(now).unwrap().until;
             waits.push((until - now).as_secs());
             now = until;
@@ -254,7 +291,7 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(pace.rate(), 5.0, "the rate is for throttling");
         pace.answered();
-        pace.unavailable(Outage::Status(500), None, now, 0.5);
+        pace.unavailable("", Outage::Status(500), None, now, 0.5);
         assert_eq!(pace.closed(now).unwrap().until - now, Duration::from_secs(1));
     }
 }

@@ -62,7 +62,7 @@ async fn a_closed_bucket_sends_away_those_who_wait_and_those_who_come() {
         tokio::spawn(async move { budget.acquire(&bucket("here"), Turn::First, "a").await })
     };
     tokio::task::yield_now().await;
-    budget.report(&bucket("here"), Some(&throttled(7)));
+    budget.report(&bucket("here"), "", Some(&throttled(7)));
     assert_eq!(waiting.await.unwrap().unwrap_err().failure, throttled(7));
     assert!(budget.acquire(&bucket("here"), Turn::First, "a").await.is_err());
     assert!(budget.closed(&bucket("here")).is_some() && budget.closed(&bucket("there")).is_none());
@@ -90,10 +90,10 @@ async fn what_is_no_word_of_api_gateways_closes_nothing() {
         GatewayError::Unavailable { outage: Outage::NoSession, retry_after: None },
         GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None },
     ] {
-        budget.report(&bucket("here"), Some(&failure));
+        budget.report(&bucket("here"), "", Some(&failure));
         assert_eq!(budget.closed(&bucket("here")), None, "{failure}");
     }
     let down = GatewayError::Unavailable { outage: Outage::Status(503), retry_after: None };
-    budget.report(&bucket("here"), Some(&down));
+    budget.report(&bucket("here"), "", Some(&down));
     assert_eq!(budget.closed(&bucket("here")).unwrap().failure, down);
 }

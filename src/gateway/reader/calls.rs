@@ -59,7 +59,7 @@ async fn get<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter, p
     let at = shared.now();
     let source = Source { place: place.clone(), id: pick.id.clone() };
     let outcome = shared.gateway.get_client_certificate(&source).await;
-    shared.budget.report(&bucket, outcome.as_ref().err());
+    shared.budget.report(&bucket, &pick.id, outcome.as_ref().err());
     shared.learn(place, counter, at, |desk, moment| desk.got(&pick.id, outcome, moment));
 }
 
@@ -76,7 +76,7 @@ async fn list<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter, 
         let at = shared.now();
         let began = *began.get_or_insert(at);
         let outcome = shared.gateway.list_client_certificates(place, position.as_deref()).await;
-        shared.budget.report(&bucket, outcome.as_ref().err());
+        shared.budget.report(&bucket, "", outcome.as_ref().err());
         let page = match outcome {
             Ok(page) => page,
             Err(failure) => return list_failed(shared, place, counter, at, &failure),

@@ -64,7 +64,7 @@ pub(super) async fn set<G: Gateway>(shared: &Shared<G>, source: &Source, text: &
         return Described::Done(Err(as_failure(closed, shared.now())));
     }
     let outcome = shared.gateway.set_description(source, text).await;
-    shared.budget.report(&bucket, outcome.as_ref().err());
+    shared.budget.report(&bucket, &source.id, outcome.as_ref().err());
     // Even a call that failed may have been carried out.
     shared.counter(&source.place).lock().desk.changed(&source.id, shared.now());
     Described::Done(outcome)

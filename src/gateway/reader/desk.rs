@@ -33,6 +33,8 @@ pub(super) struct Desk {
     list_off_until: Tick,
     trouble: Option<Trouble>,
     streak: Streak,
+    /// The certificates whose reads have failed since the last answer. One that always fails is not the place's trouble.
+    failing: HashSet<String>,
     last_served: HashMap<String, u64>,
     served: u64,
 }
@@ -79,6 +81,7 @@ impl Desk {
             list_off_until: Tick::ZERO,
             trouble: None,
             streak: Streak::default(),
+            failing: HashSet::new(),
             last_served: HashMap::new(),
             served: 0,
         }
@@ -121,7 +124,7 @@ impl Desk {
     ) -> Vec<ResourceName> {
         let mut woken = Vec::new();
         match &outcome {
-            Err(failure) if is_of_place(failure) => woken = self.in_trouble(failure, moment),
+            Err(failure) if is_of_place(failure) => woken = self.in_trouble(failure, Some(id), moment),
             _ => self.out_of_trouble(moment.now),
         }
         let source = Source { place: self.place.clone(), id: id.to_owned() };
@@ -174,7 +177,7 @@ impl Desk {
     /// then certificates are asked for one by one for a while.
     pub(super) fn list_failed(&mut self, failure: &GatewayError, moment: Moment<'_>) -> (Vec<ResourceName>, bool) {
         if is_of_place(failure) {
-            return (self.in_trouble(failure, moment), false);
+            return (self.in_trouble(failure, None, moment), false);
         }
         self.list_off_until = moment.now + LIST_OFF;
         self.out_of_trouble(moment.now);
@@ -193,15 +196,21 @@ impl Desk {
         self.certificates.values().all(|entry| !entry.is_named(now))
     }
 
-    fn in_trouble(&mut self, failure: &GatewayError, moment: Moment<'_>) -> Vec<ResourceName> {
+    /// Nothing is asked for a while, because of a failure of the list or of a read of this certificate.
+    fn in_trouble(&mut self, failure: &GatewayError, id: Option<&str>, moment: Moment<'_>) -> Vec<ResourceName> {
+        let is_another = id.is_none_or(|id| self.failing.insert(id.to_owned()));
         // Calls that were under way together count once.
         if self.trouble.as_ref().is_some_and(|trouble| moment.now < trouble.until) {
             return Vec::new();
         }
         let interval = self.shortest_interval(moment.now);
+        let was_told = self.trouble.as_ref().is_some_and(|trouble| trouble.told);
         let is_first = self.trouble.is_none();
-        let wait = self.streak.fail(failure.class(), interval, moment.jitter);
-        let told = !is_first || failure.is_of_credentials() || wait > SHORT;
+        let wait = match is_another {
+            true => self.streak.fail(failure.class(), interval, moment.jitter),
+            false => failure.class().delay(1, interval, moment.jitter),
+        };
+        let told = was_told || (is_another && !is_first) || failure.is_of_credentials() || wait > SHORT;
         self.trouble = Some(Trouble { failure: failure.clone(), until: moment.now + wait, told });
         if !told {
             return Vec::new();
@@ -211,6 +220,7 @@ impl Desk {
     }
 
     fn out_of_trouble(&mut self, now: Tick) {
+        self.failing.clear();
         if self.trouble.take().is_some() {
             self.streak.reset();
             // What failed with the others need not wait for its own next try.

@@ -3,7 +3,7 @@
 mod trouble;
 mod worlds;
 
-use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, Source};
+use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, PAGE_SIZE, Page, Place, Source};
 
 pub use self::trouble::Trouble;
 pub use self::worlds::{EmulatorWorld, MemoryWorld};
@@ -115,12 +115,73 @@ pub async fn descriptions_of_every_kind_survive(world: &impl World) {
     }
 }
 
-/// One error class for each way to fail, on reads and on updates.
+/// The whole list, page by page.
+async fn list(world: &impl World, place: &Place) -> Result<Vec<Page>, GatewayError> {
+    let mut pages: Vec<Page> = Vec::new();
+    loop {
+        let position = pages.last().and_then(|page| page.next.as_deref());
+        let page = world.gateway().list_client_certificates(place, position).await?;
+        let is_last = page.next.is_none();
+        pages.push(page);
+        if is_last {
+            return Ok(pages);
+        }
+    }
+}
+
+fn ids(pages: &[Page]) -> Vec<&str> {
+    let certificates = pages.iter().flat_map(|page| &page.certificates);
+    certificates.map(|certificate| certificate.id.as_str()).collect()
+}
+
+/// The list tells the same of a certificate as a read of it does.
+pub async fn the_list_shows_what_a_read_shows(world: &impl World) {
+    let (source, _) = generate(world, NewCertificate::new().id("9ao60f").description("orders").tag("team", "shop"));
+    generate(world, NewCertificate::new().id("k2c0qe"));
+    let pages = list(world, &source.place).await.unwrap();
+    assert_eq!(ids(&pages), ["9ao60f", "k2c0qe"]);
+    assert_eq!(pages[0].certificates[0], get(world, &source).await.unwrap());
+    assert_eq!(list(world, &Place::own("eu-central-1")).await.unwrap(), [Page::default()], "another region's is empty");
+}
+
+/// As few calls as can be, and nothing twice.
+pub async fn a_long_list_comes_in_full_pages(world: &impl World) {
+    let made: Vec<_> =
+        (0..=2 * PAGE_SIZE).map(|n| generate(world, NewCertificate::new().id(format!("id{n:05}"))).1.id).collect();
+    let pages = list(world, &Place::own(REGION)).await.unwrap();
+    assert_eq!(pages.iter().map(|page| page.certificates.len()).collect::<Vec<_>>(), [PAGE_SIZE, PAGE_SIZE, 1]);
+    assert_eq!(ids(&pages), made);
+}
+
+/// What is there from the first page to the last is shown once, whatever comes and goes meanwhile.
+pub async fn a_list_survives_changes_between_its_pages(world: &impl World) {
+    let place = Place::own(REGION);
+    let made: Vec<_> =
+        (0..PAGE_SIZE + 10).map(|n| generate(world, NewCertificate::new().id(format!("id{n:05}"))).0).collect();
+    let first = world.gateway().list_client_certificates(&place, None).await.unwrap();
+    world.delete(&made[3]);
+    world.delete(&made[PAGE_SIZE - 1]);
+    world.delete(&made[PAGE_SIZE + 3]);
+    generate(world, NewCertificate::new().id("id00000a"));
+    generate(world, NewCertificate::new().id("id99999"));
+    let position = first.next.clone().unwrap();
+    let second = world.gateway().list_client_certificates(&place, Some(&position)).await.unwrap();
+    assert_eq!(second.next, None);
+    let mut expected: Vec<_> = made[PAGE_SIZE..].iter().map(|source| source.id.as_str()).collect();
+    expected.remove(3);
+    expected.push("id99999");
+    assert_eq!(ids(&[second]), expected);
+}
+
+/// One error class for each way to fail, on reads, lists and updates.
 pub async fn every_trouble_has_its_error(world: &impl World) {
     let (source, _) = generate(world, NewCertificate::new().description("kept"));
     for trouble in Trouble::ALL {
         world.trouble(Operation::Get, trouble, 1);
         assert_eq!(get(world, &source).await, Err(trouble.error()), "get, {trouble:?}");
+        world.trouble(Operation::List, trouble, 1);
+        let listed = world.gateway().list_client_certificates(&source.place, None).await;
+        assert_eq!(listed, Err(trouble.error()), "list, {trouble:?}");
         world.trouble(Operation::Update, trouble, 1);
         assert_eq!(set(world, &source, "new").await, Err(trouble.error()), "set, {trouble:?}");
     }

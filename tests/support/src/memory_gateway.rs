@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::certificates::{NewCertificate, issue};
 use crate::emulator::HOME_ACCOUNT;
-use crate::script::{Fault, Operation, Script};
+use crate::script::{Fault, Incoming, Operation, Script};
 
 /// What happens to a call.
 #[derive(Clone, Debug)]
@@ -151,7 +151,8 @@ impl MemoryGateway {
             inner.under_way += 1;
             inner.peak = inner.peak.max(inner.under_way);
             let id = Some(source.id.as_str()).filter(|id| !id.is_empty());
-            (UnderWay(self.clone()), inner.latency, inner.script.next(operation, id))
+            let call = Incoming { operation, account: None, region: Some(&source.place.region), id };
+            (UnderWay(self.clone()), inner.latency, inner.script.next_for(call))
         };
         let delay = match &failure {
             Some(Failure::Stall(delay)) => latency + *delay,

@@ -196,7 +196,9 @@ impl Entry {
                 }
             }
         }
-        let is_news = self.known.as_ref().is_none_or(|before| before.outcome != known.outcome);
+        // Whoever knows of a failure of the place has heard something else than what was known of the certificate.
+        let is_same = self.known.as_ref().is_some_and(|before| before.outcome == known.outcome);
+        let is_news = known.outcome.is_ok() || !is_same;
         let at = known.at;
         self.known = Some(known);
         let Some(mut waiting) = self.waiting.take_if(|waiting| at >= waiting.not_before) else { return Vec::new() };
