@@ -149,7 +149,7 @@ pub struct Demand {
 }
 
 /// A new resource and a changed spec take an answer of this age, as long as it is no older than their interval.
-const LATELY: Duration = Duration::from_secs(30);
+pub const LATELY: Duration = Duration::from_secs(30);
 
 impl Demand {
     /// What is demanded now, where the resource's last answer is of a call that began at `last`.

@@ -18,6 +18,7 @@ mod process;
 mod reader;
 mod resilience;
 mod samples;
+mod scale;
 mod schema;
 mod small_world;
 mod status;

@@ -7,7 +7,7 @@ mod plan;
 use self::entry::{Entry, Known, Waiting};
 pub(super) use self::plan::{Pick, Step};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub(super) struct Desk {
     failing: HashSet<String>,
     last_served: HashMap<String, u64>,
     served: u64,
+    /// When certificates were read for the first time, each by itself, of late.
+    first_reads: VecDeque<Tick>,
 }
 
 /// What became of a question.
@@ -84,6 +86,7 @@ impl Desk {
             failing: HashSet::new(),
             last_served: HashMap::new(),
             served: 0,
+            first_reads: VecDeque::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Desk, Entry, Waiting};
 use crate::gateway::budget::{Closed, Turn};
+use crate::reading::LATELY;
 use crate::settings::Tick;
 
 /// Certificates that are asked for one by one at the same time.
@@ -55,13 +56,21 @@ impl Desk {
             return Step::Wait(earliest);
         }
         let mut picks: Vec<_> = due.iter().filter_map(pick).collect();
-        if now >= self.list_off_until && self.cost_one_by_one(&due, now) > self.pages {
+        // Resources that come one after the other are read one by one, until the list would have been cheaper: it serves
+        // those too that come after it.
+        self.first_reads.retain(|at| now < *at + LATELY);
+        let first = due.iter().any(|(_, entry, _)| entry.known.is_none() && !entry.omitted);
+        let so_far = if first { self.first_reads.len() } else { 0 };
+        if now >= self.list_off_until && so_far + self.cost_one_by_one(&due, now) > self.pages {
             picks.sort_by_key(|(since, pick)| (pick.turn, *since));
             return picks.into_iter().next().map_or(Step::Idle, |(_, first)| Step::List(first));
         }
         // One call finds out whether the trouble is over.
         let most = if self.trouble.is_some() { 1 } else { ONE_BY_ONE };
-        Step::Get(self.take_turns(picks, most))
+        let picks = self.take_turns(picks, most);
+        let is_first = |pick: &&Pick| self.certificates.get(&pick.id).is_some_and(|entry| entry.known.is_none());
+        self.first_reads.extend(picks.iter().filter(is_first).map(|_| now));
+        Step::Get(picks)
     }
 
     /// Whether the list is worth another page after so many: as long as asking for everything that is named here, one by

@@ -95,6 +95,22 @@ fn one_certificate_is_got_and_many_are_listed() {
 }
 
 #[test]
+fn resources_that_come_one_after_the_other_are_soon_listed() {
+    let mut world = World::new();
+    world.ask("a", Why::New, None, 0.0);
+    assert_eq!(world.gets(0.0), ["a"]);
+    world.got("a", 0.0, Ok(()));
+    world.ask("b", Why::New, None, 1.0);
+    assert!(matches!(world.plan(1.0), Step::List(_)), "the second is not the last");
+    assert_eq!(world.listed(&["a", "b", "c", "d"], 1.0), ["b"]);
+    for resource in ["c", "d"] {
+        assert_eq!(world.ask(resource, Why::New, None, 20.0), Some(Ok(())), "{resource}");
+    }
+    world.ask("e", Why::New, None, 100.0);
+    assert_eq!(world.gets(100.0), ["e"], "after a while it counts as the first again");
+}
+
+#[test]
 fn all_who_name_a_certificate_share_one_call() {
     let mut world = World::new();
     for resource in ["x", "y", "z"] {

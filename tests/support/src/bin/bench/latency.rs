@@ -7,7 +7,7 @@ use client_certificate_operator::api::ClientCertificateRef;
 use client_certificate_operator::gateway::{Gateway, Source};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
-use operator_testing::emulator::DEFAULT_REGION;
+use operator_testing::certificates::NewCertificate;
 
 use crate::Options;
 use crate::bare::Writes;
@@ -30,15 +30,18 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     let (mut floors, mut latencies) = (Vec::new(), Vec::new());
     for number in 0..options.samples {
         // The floor: one call to API Gateway and one Secret, with nobody to be told by a watch that there is something to do.
-        let created = create(world, &floor, number).await?;
+        // In a region of its own each, so that no answer serves the next.
+        let region = format!("xx-{}-1", "a".repeat(number % 20 + 1) + &"b".repeat(number / 20));
+        let id = world.emulator.generate(&region, NewCertificate::new().shared_key()).id;
+        let created = create(world, &floor, number, &region, &id).await?;
         let answered = Instant::now();
-        let source = Source::own(DEFAULT_REGION, &created.spec.client_certificate_id);
+        let source = Source::own(&region, &id);
         gateway.get_client_certificate(&source).await?;
         let secrets: Api<Secret> = Api::namespaced(world.account.clone(), &floor);
         secrets.create(&PostParams::default(), &writes.secret(&created)).await?;
         floors.push(by_hand.one(created.name()).await?.saturating_duration_since(answered));
 
-        let created = create(world, &namespace, number).await?;
+        let created = create(world, &namespace, number, &region, &id).await?;
         let answered = Instant::now();
         latencies.push(by_operator.one(created.name()).await?.saturating_duration_since(answered));
     }
@@ -60,7 +63,15 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     Ok(())
 }
 
-async fn create(world: &World, namespace: &str, number: usize) -> Result<ClientCertificateRef> {
+async fn create(
+    world: &World,
+    namespace: &str,
+    number: usize,
+    region: &str,
+    id: &str,
+) -> Result<ClientCertificateRef> {
     let resources: Api<ClientCertificateRef> = Api::namespaced(world.author.clone(), namespace);
-    Ok(resources.create(&PostParams::default(), &world.resource(namespace, number, "24h")?).await?)
+    let mut resource = World::resource_of(namespace, number, &[id.to_owned()], "24h")?;
+    resource.spec.region = Some(region.to_owned());
+    Ok(resources.create(&PostParams::default(), &resource).await?)
 }

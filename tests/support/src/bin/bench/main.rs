@@ -4,6 +4,7 @@ mod bare;
 mod burst;
 mod fleet;
 mod latency;
+mod neighbours;
 mod report;
 mod steady;
 mod watching;
@@ -27,6 +28,7 @@ use crate::world::World;
 Parts:
   latency     from the answer to the create of one resource, until its Secret is there
   throughput  many resources at once, until all are mirrored and Ready, against a bare client's time for the same writes
+  neighbours  an account that is throttled to zero, and what another account's resources notice of it
   memory      resident memory with many resources, and what many large unrelated Secrets add to it
   resync      processor time and writes of refreshes that find nothing changed
   fleet       very many resources over as many certificates: memory, calls and writes, also of a restarted operator
@@ -41,7 +43,7 @@ pub struct Options {
     #[arg(long = "env", value_name = "NAME=VALUE")]
     environment: Vec<String>,
     /// Parts to run, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "latency,throughput,memory,resync,fleet")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "latency,throughput,neighbours,memory,resync,fleet")]
     parts: Vec<Part>,
     /// How late API Gateway answers, in milliseconds
     #[arg(long, default_value_t = 20, value_name = "MILLISECONDS")]
@@ -68,11 +70,14 @@ pub struct Options {
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     fleet_interval: u64,
     /// How often floor and operator take turns
-    #[arg(long, default_value_t = 5, value_name = "COUNT")]
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
     pairs: usize,
     /// Resources that are reconciled, or written by the bare client, at the same time
     #[arg(long, default_value_t = 32, value_name = "COUNT")]
     concurrency: usize,
+    /// Resources of an account beside one that is throttled
+    #[arg(long, default_value_t = 300, value_name = "COUNT")]
+    neighbours: usize,
     /// Unrelated Secrets beside the resources
     #[arg(long, default_value_t = 2000, value_name = "COUNT")]
     secrets: usize,
@@ -89,6 +94,7 @@ pub struct Options {
 enum Part {
     Latency,
     Throughput,
+    Neighbours,
     Memory,
     Resync,
     Fleet,
@@ -138,6 +144,9 @@ async fn main() -> Result<()> {
     if options.runs(Part::Throughput) {
         eprintln!("throughput: {} resources at once, {} times each way", options.resources, options.pairs);
         burst::measure(&world, &options, &mut report).await?;
+    }
+    if options.runs(Part::Neighbours) {
+        neighbours::measure(&world, &options, &mut report).await?;
     }
     if options.runs(Part::Memory) || options.runs(Part::Resync) {
         steady::measure(&world, &options, &mut report).await?;

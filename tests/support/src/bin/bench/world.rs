@@ -20,6 +20,21 @@ const RIGHTS: &str = include_str!("../../../../../deploy/rbac.yaml");
 /// Namespace and name of the ServiceAccount in that file.
 const ACCOUNT: &str = "client-certificate-operator";
 
+/// Certificates that resources take turns with.
+pub struct Certificates {
+    pub region: String,
+    pub ids: Vec<String>,
+}
+
+impl Certificates {
+    /// The number-th resource of a namespace.
+    pub fn resource(&self, namespace: &str, number: usize, refresh_interval: &str) -> Result<ClientCertificateRef> {
+        let mut resource = World::resource_of(namespace, number, &self.ids, refresh_interval)?;
+        resource.spec.region = Some(self.region.clone());
+        Ok(resource)
+    }
+}
+
 /// The control plane, the emulator and the operator's credentials.
 pub struct World {
     pub control_plane: ControlPlane,
@@ -53,6 +68,16 @@ impl World {
 
     /// Starts the operator for one namespace, or for all, and waits until it is ready.
     pub async fn operator(&self, namespace: Option<&str>, concurrency: usize) -> Result<Operator> {
+        self.operator_with(namespace, concurrency, &[]).await
+    }
+
+    /// The same, with more arguments.
+    pub async fn operator_with(
+        &self,
+        namespace: Option<&str>,
+        concurrency: usize,
+        args: &[String],
+    ) -> Result<Operator> {
         let mut builder = Operator::builder(&self.operator).kubeconfig(&self.kubeconfig).quiet();
         for (name, value) in self.emulator.environment() {
             builder = builder.env(name, value);
@@ -65,6 +90,7 @@ impl World {
         if let Some(namespace) = namespace {
             builder = builder.arg(format!("--namespaces={namespace}"));
         }
+        builder = args.iter().fold(builder, |builder, arg| builder.arg(arg));
         let mut operator = builder.spawn()?;
         operator.wait_ready().await?;
         Ok(operator)
@@ -73,6 +99,12 @@ impl World {
     /// Makes certificates beside those that [`Self::resource`] takes, and answers their ids.
     pub fn generate(&self, count: usize) -> Vec<String> {
         generate(&self.emulator, count)
+    }
+
+    /// The same in a region.
+    pub fn generate_in(&self, region: &str, count: usize) -> Certificates {
+        let make = |_| self.emulator.generate(region, NewCertificate::new().shared_key()).id;
+        Certificates { region: region.to_owned(), ids: (0..count).map(make).collect() }
     }
 
     /// The number-th resource of a namespace.
