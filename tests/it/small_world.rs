@@ -56,6 +56,8 @@ enum Trouble {
 enum Step {
     Pass,
     Wait(u64),
+    /// Somebody sets the wall clock, by so many hours.
+    SetClock(i64),
     Crash,
     DeleteTarget,
     EditTarget,
@@ -84,6 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Pass),
         2 => (1_u64..4000).prop_map(Step::Wait),
+        1 => (-4000_i64..4000).prop_map(Step::SetClock),
         1 => Just(Step::Crash),
         1 => Just(Step::DeleteTarget),
         1 => Just(Step::EditTarget),
@@ -117,6 +120,8 @@ struct World {
     woken: Arc<Notify>,
     clock: Clock,
     started: Timestamp,
+    /// How far the wall clock was set away from the right time.
+    jumped: SignedDuration,
     next_write: Option<(usize, Trouble)>,
     next_publish: Option<Trouble>,
     runtime: Runtime,
@@ -172,6 +177,7 @@ impl World {
             woken,
             clock,
             started: Timestamp::now(),
+            jumped: SignedDuration::ZERO,
             next_write: None,
             next_publish: None,
             runtime,
@@ -180,7 +186,7 @@ impl World {
 
     fn now(&self) -> Now {
         let tick = self.runtime.block_on(async { self.clock.now() });
-        Now { wall: self.started + SignedDuration::try_from(tick).unwrap(), tick }
+        Now { wall: self.started + self.jumped + SignedDuration::try_from(tick).unwrap(), tick }
     }
 
     /// Nothing is waited for really: the clock runs ahead to what comes next.
@@ -193,7 +199,7 @@ impl World {
         self.memory = Memory::new(&self.resource);
         let gateway = self.gateway.clone();
         self.woken = Arc::new(Notify::new());
-        self.started = self.now().wall;
+        self.started = self.now().wall - self.jumped;
         (self.clock, self.reader) = self.runtime.block_on(async { start(&gateway, &self.woken) });
     }
 
@@ -210,6 +216,7 @@ impl World {
         match step {
             Step::Pass => drop(self.pass()),
             Step::Wait(seconds) => self.wait(Duration::from_secs(seconds)),
+            Step::SetClock(hours) => self.jumped = SignedDuration::from_hours(hours),
             Step::Crash => self.crash(),
             Step::DeleteTarget => self.cluster.remove(&target),
             Step::EditTarget => self.cluster.edit(&target, |secret| secret.data = None),
@@ -395,7 +402,7 @@ proptest! {
             world.take(step);
         }
         world.gateway.clear_faults();
-        (world.next_write, world.next_publish) = (None, None);
+        (world.next_write, world.next_publish, world.jumped) = (None, None, SignedDuration::ZERO);
         world.change_spec(|resource| resource.spec.suspend = false);
         world.settle();
 

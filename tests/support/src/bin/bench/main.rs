@@ -2,6 +2,7 @@
 
 mod bare;
 mod burst;
+mod chart;
 mod fleet;
 mod latency;
 mod neighbours;
@@ -45,6 +46,9 @@ pub struct Options {
     /// Parts to run, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_value = "latency,throughput,neighbours,memory,resync,fleet")]
     parts: Vec<Part>,
+    /// Where to draw the figures that have a limit, as SVG
+    #[arg(long, value_name = "PATH")]
+    chart: Option<PathBuf>,
     /// How late API Gateway answers, in milliseconds
     #[arg(long, default_value_t = 20, value_name = "MILLISECONDS")]
     gateway_latency: u64,
@@ -155,6 +159,10 @@ async fn main() -> Result<()> {
         fleet::measure(&world, &options, &mut report).await?;
     }
     println!("{report}");
+    if let Some(path) = &options.chart {
+        std::fs::write(path, chart::svg(report.all_limited()))
+            .with_context(|| format!("cannot write the chart to {}", path.display()))?;
+    }
     eprintln!("took {:.0?}", start.elapsed());
     Ok(())
 }

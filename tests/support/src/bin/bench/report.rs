@@ -7,6 +7,22 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Report {
     rows: Vec<[String; 4]>,
+    limited: Vec<Limited>,
+}
+
+/// A figure with a limit.
+pub struct Limited {
+    pub what: String,
+    pub value: f64,
+    pub limit: f64,
+    pub value_text: String,
+    pub limit_text: String,
+    pub is_kept: bool,
+}
+
+/// The number that a figure begins with.
+fn number(text: &str) -> f64 {
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 impl Report {
@@ -17,7 +33,15 @@ impl Report {
 
     /// A figure with a limit that it is to keep.
     pub fn limited(&mut self, what: &str, value: impl Display, limit: impl Display, is_kept: bool) {
-        self.row(what, value.to_string(), limit.to_string(), if is_kept { "kept" } else { "MISSED" });
+        let (value_text, limit_text) = (value.to_string(), limit.to_string());
+        self.row(what, value_text.clone(), limit_text.clone(), if is_kept { "kept" } else { "MISSED" });
+        let (value, limit) = (number(&value_text), number(&limit_text));
+        self.limited.push(Limited { what: what.to_owned(), value, limit, value_text, limit_text, is_kept });
+    }
+
+    /// The figures with a limit.
+    pub fn all_limited(&self) -> &[Limited] {
+        &self.limited
     }
 
     fn row(&mut self, what: &str, value: String, limit: String, verdict: &str) {
