@@ -55,7 +55,8 @@ bench: ## Measure speed and size against the machine's own floor
 	tests/kubernetes/build >/dev/null
 	$(call say,"building with optimisation: some 6 minutes on 2 cores the first time")
 	cargo build --locked --release --workspace --bin client-certificate-operator --bin bench
-	@cargo run --quiet --locked --release --package operator-testing --bin bench
+	@cargo run --quiet --locked --release --package operator-testing --bin bench -- --chart target/bench.svg
+	@echo 'drawn: target/bench.svg'
 
 generate: ## Write deploy/crd.yaml and deploy/install.yaml anew
 	@tests/prerequisites rust

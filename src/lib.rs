@@ -29,15 +29,18 @@
 //! | [`controller`] | which events wake which resource; concurrency; the end |
 //! | [`index`] | what the watches tell: targets by owner, claims to descriptions |
 //! | [`reconcile`] | the five steps, and the plain values between them |
+//! | [`rules`], [`access`] | what each namespace may ask for, as the rules file says; what is in force now |
+//! | [`reading`] | what a resource wants to know, and how new it has to be; an answer, checked; when to ask again |
+//! | [`gateway::reader`] | one desk for each region and identity: shares answers, and asks for many at once |
+//! | [`gateway::budget`] | how many calls an account and region may get, and who is next |
 //! | [`gateway`] | the seam to API Gateway; behind it, [`gateway::aws`] alone names the SDK |
-//! | [`reading`] | an answer of API Gateway, checked; how old it is; when to ask again |
 //! | [`certificate`] | PEM in, X.509 facts out |
 //! | [`target`] | the object that should be there, whose an object is, what differs |
 //! | [`description`] | whether to send the description, and when to give in |
 //! | [`memory`] | what is remembered of a resource between passes |
 //! | [`error`] | classes of failure, and how long each means to wait |
 //! | [`conditions`] | types and reasons; setting one keeps its transition time |
-//! | [`server`], [`metrics`], [`telemetry`] | the open port, the counters, the log |
+//! | [`server`], [`metrics`], [`telemetry`], [`clock`] | the open port, the counters, the log, the steady clock |
 //!
 //! # Why it is as it is
 //!
@@ -46,6 +49,8 @@
 //!   known by version: read whole once at the start, then after each of our own writes; any other version is looked at.
 //! - A replacement carries uid and resourceVersion, a creation is a `create`: what somebody else did in between is
 //!   never overwritten, it is looked at.
+//! - No pass waits for AWS to read: it asks, ends, and is begun anew when there is an answer. So a region that is down, or
+//!   an account that is throttled, holds nobody else up.
 //! - What must survive a restart is in the status; [`memory`] may be lost at any time.
 //! - Text in a status is the same when the same thing happens again, so a repeated failure is written once.
 

@@ -8,13 +8,14 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use operator_testing::certificates::NewCertificate;
 use operator_testing::control_plane::ControlPlane;
-use operator_testing::emulator::Emulator;
+use operator_testing::emulator::{Emulator, NewRole};
 use operator_testing::operator::Operator;
 
 const REGION: &str = "us-east-1";
 
 /// What each sample makes: its id, the Secret, and the Secret's keys.
-const SAMPLES: [(&str, &str, &str, &[&str]); 5] = [
+const SAMPLES: [(&str, &str, &str, &[&str]); 6] = [
+    ("assume-role.yaml", "h2v6pu", "payments-elsewhere", &["ca.crt"]),
     ("description.yaml", "k2c0qe", "payments-described", &["ca.crt"]),
     ("keys.yaml", "q4w8zt", "payments-keys", &["active.pem", "trusted.pem"]),
     ("minimal.yaml", "9ao60f", "payments", &["ca.crt"]),
@@ -56,11 +57,16 @@ async fn every_sample_becomes_ready() {
     for (_, id, ..) in SAMPLES {
         emulator.generate(REGION, NewCertificate::new().id(id));
     }
+    let role = "arn:aws:iam::111122223333:role/certificates";
+    emulator.add_role(NewRole::new(role).external_id("payments"));
+    let rules = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(rules.path(), format!("rules: [{{namespaces: [{namespace}], roles: ['{role}']}}]")).unwrap();
     let account = "client-certificate-operator";
     let kubeconfig = control_plane.service_account_kubeconfig(account, account).await.unwrap();
     let mut operator = Operator::builder(env!("CARGO_BIN_EXE_client-certificate-operator"))
         .kubeconfig(kubeconfig)
-        .env("CCR_NAMESPACES", &namespace);
+        .env("CCR_NAMESPACES", &namespace)
+        .env("CCR_RULES_FILE", rules.path().to_str().unwrap());
     for (name, value) in emulator.environment() {
         operator = operator.env(name, value);
     }
