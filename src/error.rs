@@ -150,18 +150,28 @@ impl GatewayError {
     pub fn explain(&self, action: &str, source: &Source) -> String {
         match self {
             GatewayError::AccessDenied(Denial::NotAuthorized) => {
-                format!("IAM does not allow {action} on {}; add it to the policy of the operator's role", source.arn())
+                let whose = match &source.place.identity {
+                    Identity::Role(role) => &role.arn,
+                    Identity::Operator => "the operator's role",
+                };
+                format!("IAM does not allow {action} on {}; add it to the policy of {whose}", source.arn())
             }
             GatewayError::AccessDenied(Denial::RoleRefused) => match &source.place.identity {
                 Identity::Role(role) => format!(
-                    "AWS does not let the operator assume {}; check the ARN and the externalId, allow sts:AssumeRole on it in the policy of the operator's role, and the operator's role in its trust policy",
-                    role.arn
+                    "AWS does not let the operator assume {}; check the ARN and the externalId, allow {} on it in the policy of the operator's role, and the operator's role in its trust policy",
+                    role.arn,
+                    if role.tags_session { "sts:AssumeRole and sts:TagSession" } else { "sts:AssumeRole" }
                 ),
                 Identity::Operator => self.to_string(),
             },
-            GatewayError::NotFound => format!(
-                "API Gateway has no client certificate {source} for the operator's account; check the id and the region"
-            ),
+            GatewayError::NotFound => match &source.place.identity {
+                Identity::Role(_) => {
+                    format!("API Gateway has no client certificate {source}; check the id, the region and the role's account")
+                }
+                Identity::Operator => format!(
+                    "API Gateway has no client certificate {source} for the operator's account; check the id and the region"
+                ),
+            },
             GatewayError::BadRequest { .. }
             | GatewayError::AccessDenied(Denial::BadCredentials { .. })
             | GatewayError::Conflict

@@ -156,8 +156,9 @@ impl Memory {
         if asked.as_ref().is_some_and(|asked| asked.demand.insists()) {
             self.description.reset_failures();
         }
-        let is_of_now = |asked: &Asked| matches!(asked.demand.why, Why::Forced | Why::Lifted);
-        if let Some(value) = asked.filter(|asked| is_of_now(asked)).and_then(|asked| asked.refresh) {
+        // An answer from before the annotation, though it did for what was asked, leaves that open.
+        let handled = asked.filter(|asked| came.at >= asked.demand.since);
+        if let Some(value) = handled.and_then(|asked| asked.refresh) {
             self.handled_refresh = Some(value);
         }
         self.generation = resource.generation();
@@ -282,7 +283,9 @@ impl Memories {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::REFRESH_ANNOTATION;
     use crate::fixtures::resource;
+    use crate::gateway::GatewayError;
 
     fn seconds(n: u64) -> Tick {
         Tick::from_secs(n)
@@ -324,6 +327,23 @@ mod tests {
         memories.put(&first, Memory { generation: Some(7), ..Memory::new(&first) });
         first.metadata.uid = Some("another".into());
         assert_eq!(memories.take(&first).generation, None);
+    }
+
+    #[test]
+    fn a_refresh_is_not_answered_by_a_failure_from_before_it() {
+        let mut resource = resource("payments");
+        let source = Ok(Source::own("us-east-1", "9ao60f"));
+        let failed = |at| Came { outcome: Err(ReadFailure::Gateway(GatewayError::NotFound)), at };
+        let mut memory = Memory::new(&resource);
+        memory.demand(&resource, &source, &Claim::Mine, seconds(100)).unwrap();
+        memory.answered(&resource, &source, failed(seconds(100)), seconds(100), 0.5);
+        resource.metadata.annotations = Some([(REFRESH_ANNOTATION.to_owned(), "now".to_owned())].into());
+        for (now, why, came_at, is_pending) in [(103, Why::Due, 100, true), (110, Why::Forced, 110, false)] {
+            let demand = memory.demand(&resource, &source, &Claim::Mine, seconds(now)).unwrap();
+            assert_eq!(demand.why, why);
+            memory.answered(&resource, &source, failed(seconds(came_at)), seconds(now), 0.5);
+            assert_eq!(memory.refresh_pending(&resource), is_pending);
+        }
     }
 
     #[test]

@@ -97,9 +97,9 @@ impl AwsGateway {
         debug!(operation, region, id, code, ?elapsed, "called AWS");
         match result {
             Ok(answer) => Ok(answer),
-            Err(Failure { error, detail, .. }) => {
+            Err(Failure { error, detail, code }) => {
                 if error.is_of_credentials() {
-                    self.credentials_failed(place, &error).await;
+                    self.credentials_failed(place, &error, code == errors::NO_CREDENTIALS);
                 }
                 if error == GatewayError::AccessDenied(Denial::NotAuthorized) {
                     warn!(operation, region, id, detail, "AWS denied the call");
@@ -112,15 +112,16 @@ impl AwsGateway {
     }
 
     /// Credentials that AWS does not take, before their time, are not used again; and where the operator's own are
-    /// missing or refused, others may have taken their place.
-    async fn credentials_failed(&self, place: &Place, error: &GatewayError) {
+    /// missing or refused, others may have taken their place. `unsent` tells that there was no session to send the call
+    /// with: then it is STS that refused, and what it refused are the operator's own.
+    fn credentials_failed(&self, place: &Place, error: &GatewayError, unsent: bool) {
         let refused = matches!(error, GatewayError::AccessDenied(Denial::BadCredentials { .. }));
         if refused && place.identity != Identity::Operator {
             self.clients.forget(place);
         }
         let none = matches!(error, GatewayError::Unavailable { outage: Outage::NoCredentials, .. });
-        if none || (refused && place.identity == Identity::Operator) {
-            self.clients.look_for_credentials_again().await;
+        if none || (refused && (unsent || place.identity == Identity::Operator)) {
+            self.clients.look_for_credentials_again();
         }
     }
 }
@@ -160,7 +161,7 @@ impl Gateway for AwsGateway {
         let Some(region) = self.default_region() else {
             return Err(GatewayError::BadRequest { message: "no region: set AWS_REGION for the operator".into() });
         };
-        let request = self.clients.sts().get_caller_identity();
+        let request = self.clients.sts().await.get_caller_identity();
         let call = async { answers::of_identity(request.send().await.map_err(errors::classify)?) };
         self.observed("GetCallerIdentity", &Place::own(region), "", call).await
     }

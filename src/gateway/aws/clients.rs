@@ -21,6 +21,8 @@ use crate::gateway::{AssumedRole, Identity, Place};
 const MAX_CLIENTS: usize = 1024;
 /// Many calls that find no credentials at the same time look at the environment once.
 const RELOADS_APART: Duration = Duration::from_millis(500);
+/// How long a session may take to come. The SDK would give up soon after, and not tell what it waited for.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest name that STS takes for a session.
 const SESSION_NAME_MOST: usize = 64;
 
@@ -35,11 +37,13 @@ struct State {
     base: SdkConfig,
     by_place: HashMap<Place, Client>,
     loaded: Instant,
+    /// The credentials of the environment were missing or refused.
+    is_stale: bool,
 }
 
 impl State {
     fn new(base: SdkConfig) -> Self {
-        State { base, by_place: HashMap::new(), loaded: Instant::now() }
+        State { base, by_place: HashMap::new(), loaded: Instant::now(), is_stale: false }
     }
 }
 
@@ -65,6 +69,7 @@ impl Clients {
 
     /// The client of a place, with credentials of its own where the place has a role.
     pub(super) async fn of(&self, place: &Place) -> Client {
+        self.reload_if_stale().await;
         if let Some(client) = self.state().by_place.get(place) {
             return client.clone();
         }
@@ -90,7 +95,8 @@ impl Clients {
     }
 
     /// A client of STS, for the operator's own credentials.
-    pub(super) fn sts(&self) -> aws_sdk_sts::Client {
+    pub(super) async fn sts(&self) -> aws_sdk_sts::Client {
+        self.reload_if_stale().await;
         let config = aws_sdk_sts::config::Builder::from(&self.base())
             .retry_config(RetryConfig::disabled())
             .timeout_config(self.timeouts.clone());
@@ -103,11 +109,20 @@ impl Clients {
     }
 
     /// The SDK reads profiles once, and remembers that there were none: credentials that came since, or took the place of
-    /// others, are found by a new look at the environment alone.
-    pub(super) async fn look_for_credentials_again(&self) {
-        let is_recent = self.state().loaded.elapsed() < RELOADS_APART;
-        if self.from_environment && !is_recent {
-            *self.state() = State::new(load().await);
+    /// others, are found by a new look at the environment alone. It is for the next call, which comes after a while: what
+    /// is there now has most likely just been refused.
+    pub(super) fn look_for_credentials_again(&self) {
+        self.state().is_stale = self.from_environment;
+    }
+
+    async fn reload_if_stale(&self) {
+        let is_due = {
+            let state = self.state();
+            state.is_stale && state.loaded.elapsed() >= RELOADS_APART
+        };
+        if is_due {
+            let base = load().await;
+            *self.state() = State::new(base);
         }
     }
 }
@@ -119,8 +134,9 @@ async fn load() -> SdkConfig {
 
 /// Assumes the role where and when its credentials are needed, and again before they end.
 async fn assume(role: &AssumedRole, region: &str, base: &SdkConfig) -> SharedCredentialsProvider {
+    let timeouts = TimeoutConfig::builder().operation_timeout(SESSION_TIMEOUT).build();
     let mut provider = AssumeRoleProvider::builder(&role.arn)
-        .configure(base)
+        .configure(&base.to_builder().timeout_config(timeouts).build())
         .region(Region::new(region.to_owned()))
         .session_name(session_name(&role.namespace));
     if let Some(external_id) = &role.external_id {

@@ -174,6 +174,20 @@ async fn signatures_are_for_one_service_and_checked_by_both() {
 }
 
 #[tokio::test]
+async fn a_rotated_access_key_is_refused_by_both_services() {
+    let emulator = Emulator::start().await.unwrap();
+    let identity = [("Action", "GetCallerIdentity")];
+    let old = emulator.access_key().clone();
+    let new = emulator.rotate_access_key();
+    let refused = emulator.sts(&old, REGION, &identity).await.unwrap();
+    assert_eq!((refused.status, tag(&refused, "Code")), (403, "InvalidClientTokenId"));
+    let denied = emulator.gateway_builder().build().get_client_certificate(&source("abc123")).await.unwrap_err();
+    assert!(denied.to_string().contains("UnrecognizedClientException"), "{denied}");
+    let accepted = emulator.sts(&new, REGION, &identity).await.unwrap();
+    assert_eq!((tag(&accepted, "Account"), tag(&accepted, "Arn")), (HOME_ACCOUNT, HOME_USER));
+}
+
+#[tokio::test]
 async fn sts_can_be_in_trouble_too() {
     let emulator = Emulator::start().await.unwrap();
     emulator.add_role(NewRole::new(ROLE));

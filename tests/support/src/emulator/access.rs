@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Emulator;
 use super::answer::Refusal;
-use super::roles::{NewRole, Session, parse_arn};
+use super::roles::{self, NewRole, Session, parse_arn};
 use super::sigv4::{self, AccessKey, Flaw, Signed};
 use super::state::Location;
 use crate::script::{Operation, Service};
@@ -23,6 +23,13 @@ impl Emulator {
         self.state.lock().access.denied.insert((principal.to_owned(), operation));
     }
 
+    /// Puts a new access key in the place of those that the home account had so far, which are refused from now on.
+    pub fn rotate_access_key(&self) -> AccessKey {
+        let key = roles::new_key("AKIA", None);
+        self.state.lock().access.rotated = Some(key.clone());
+        key
+    }
+
     /// Ends a denial; answers whether there was one.
     pub fn allow(&self, principal: &str, operation: Operation) -> bool {
         self.state.lock().access.denied.remove(&(principal.to_owned(), operation))
@@ -35,6 +42,8 @@ pub(super) struct Access {
     pub(super) roles: BTreeMap<String, NewRole>,
     pub(super) sessions: Vec<Session>,
     pub(super) denied: BTreeSet<(String, Operation)>,
+    /// The home account's only key, once those that it began with have been rotated.
+    rotated: Option<AccessKey>,
 }
 
 /// Who signed a request.
@@ -52,10 +61,14 @@ pub(super) struct Caller {
 impl Access {
     /// The account that an access key belongs to.
     pub(super) fn account_of(&self, home: &[AccessKey], key_id: &str) -> Option<String> {
-        if home.iter().any(|key| key.id == key_id) {
+        if self.home_keys(home).iter().any(|key| key.id == key_id) {
             return Some(HOME_ACCOUNT.to_owned());
         }
         self.session(key_id).map(|session| session.account.clone())
+    }
+
+    fn home_keys<'a>(&'a self, first: &'a [AccessKey]) -> &'a [AccessKey] {
+        self.rotated.as_ref().map_or(first, std::slice::from_ref)
     }
 
     fn session(&self, key_id: &str) -> Option<&Session> {
@@ -72,7 +85,8 @@ impl Access {
     ) -> Result<Caller, Refusal> {
         let key_id = sigv4::claimed(request.headers).map(|(key_id, _)| key_id).unwrap_or_default();
         let session = self.session(&key_id);
-        let key = home.iter().find(|key| key.id == key_id).or(session.map(|session| &session.access_key));
+        let home = self.home_keys(home).iter().find(|key| key.id == key_id);
+        let key = home.or(session.map(|session| &session.access_key));
         sigv4::verify(request, service, key, now)?;
         let Some(session) = session else {
             return Ok(Caller {

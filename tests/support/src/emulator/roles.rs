@@ -185,17 +185,17 @@ impl Access {
                 parts.partition, parts.account, asked.session_name
             ),
             expires: Timestamp::now() + lasts,
-            access_key: AccessKey {
-                id: format!("ASIA{}", random(16)),
-                secret: random(40),
-                session_token: Some(random(120)),
-            },
+            access_key: new_key("ASIA", Some(random(120))),
             user_id: format!("AROA{}:{}", random(17), asked.session_name),
             request: asked,
         };
         self.sessions.push(session.clone());
         Ok(session)
     }
+}
+
+pub(super) fn new_key(prefix: &str, session_token: Option<String>) -> AccessKey {
+    AccessKey { id: format!("{prefix}{}", random(16)), secret: random(40), session_token }
 }
 
 fn random(length: usize) -> String {
