@@ -35,7 +35,7 @@ use crate::settings::Tick;
 
 /// How long is waited for others who ask, so that one call serves all.
 const GATHER: Duration = Duration::from_millis(4);
-/// Beyond so many desks those that nobody uses are closed.
+/// With so many desks, those that nobody uses are closed before another is opened.
 const DESKS: usize = 64;
 
 /// Told which resources to look at again.
@@ -76,6 +76,11 @@ struct State {
 }
 
 impl Counter {
+    fn new(place: &Place) -> Self {
+        let state = State { desk: Desk::new(place.clone()), is_served: false, is_closed: false };
+        Counter { desk: Mutex::new(state), bell: Notify::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,21 +105,21 @@ impl<G: Gateway> Reader<G> {
     /// Asks about a certificate. None where the answer needs a call first: the resource is woken when there is news.
     pub fn ask(&self, source: &Source, demand: &Demand, resource: &ResourceName) -> Option<Came> {
         let shared = &self.shared;
-        let counter = shared.counter(&source.place);
         let closed = shared.budget.closed(&shared.bucket(&source.place));
-        let mut state = counter.lock();
-        let asked = state.desk.ask(&source.id, demand, resource, closed.as_ref(), shared.clock.now());
-        if asked.came.is_some() && !demand.again {
-            shared.metrics.answer_shared();
-        }
-        if asked.is_open {
-            if std::mem::replace(&mut state.is_served, true) {
-                counter.bell.notify_one();
-            } else {
-                tokio::spawn(calls::serve(Arc::clone(shared), source.place.clone(), Arc::clone(&counter)));
+        shared.at_desk(&source.place, |counter, state| {
+            let asked = state.desk.ask(&source.id, demand, resource, closed.as_ref(), shared.clock.now());
+            if asked.came.is_some() && !demand.again {
+                shared.metrics.answer_shared();
             }
-        }
-        asked.came
+            if asked.is_open {
+                if std::mem::replace(&mut state.is_served, true) {
+                    counter.bell.notify_one();
+                } else {
+                    tokio::spawn(calls::serve(Arc::clone(shared), source.place.clone(), Arc::clone(counter)));
+                }
+            }
+            asked.came
+        })
     }
 
     /// Sends a description.
@@ -137,7 +142,8 @@ impl<G: Gateway> Reader<G> {
 
     /// Closes the desks of places that may not be used any more, and ends their sessions.
     pub fn retain(&self, may_be_used: impl Fn(&Place) -> bool) {
-        self.shared.close_desks(|place, _| !may_be_used(place));
+        let mut desks = self.shared.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.close(&mut desks, |place, _| !may_be_used(place));
     }
 }
 
@@ -148,25 +154,18 @@ impl<G: Gateway> Shared<G> {
         Bucket { account: account.or_else(own), region: place.region.clone() }
     }
 
-    fn counter(&self, place: &Place) -> Arc<Counter> {
+    /// Does something at the desk of a place, which is opened where there is none. No desk is closed meanwhile.
+    fn at_desk<R>(&self, place: &Place, what: impl FnOnce(&Arc<Counter>, &mut State) -> R) -> R {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = desks.get(place) {
-            return Arc::clone(counter);
-        }
-        let state = State { desk: Desk::new(place.clone()), is_served: false, is_closed: false };
-        let counter = Arc::new(Counter { desk: Mutex::new(state), bell: Notify::new() });
-        desks.insert(place.clone(), Arc::clone(&counter));
-        let are_many = desks.len() > DESKS;
-        drop(desks);
-        if are_many {
+        if desks.len() >= DESKS && !desks.contains_key(place) {
             let now = self.clock.now();
-            self.close_desks(|other, desk| other != place && desk.is_idle(now));
+            self.close(&mut desks, |_, desk| desk.is_idle(now));
         }
-        counter
+        let counter = desks.entry(place.clone()).or_insert_with(|| Arc::new(Counter::new(place)));
+        what(counter, &mut counter.lock())
     }
 
-    fn close_desks(&self, is_over: impl Fn(&Place, &Desk) -> bool) {
-        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+    fn close(&self, desks: &mut HashMap<Place, Arc<Counter>>, is_over: impl Fn(&Place, &Desk) -> bool) {
         desks.retain(|place, counter| {
             let mut state = counter.lock();
             state.is_closed = is_over(place, &state.desk);

@@ -66,7 +66,7 @@ pub(super) async fn set<G: Gateway>(shared: &Shared<G>, source: &Source, text: &
     let outcome = shared.gateway.set_description(source, text).await;
     shared.budget.report(&bucket, &source.id, outcome.as_ref().err());
     // Even a call that failed may have been carried out.
-    shared.counter(&source.place).lock().desk.changed(&source.id, shared.now());
+    shared.at_desk(&source.place, |_, state| state.desk.changed(&source.id, shared.now()));
     Described::Done(outcome)
 }
 
