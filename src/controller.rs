@@ -3,11 +3,13 @@
 //! ```text
 //! resources ──► changed spec, annotation, deletion ──►┐
 //!           └─► claims: another owner of a description ──►├─► one queue a scope ──► reconcile
-//! targets   ──► a version that we did not write ──►───┘        (one pass a resource, 32 in all)
+//! targets   ──► a version that we did not write ──►────┤        (one pass a resource, 32 in all)
+//! timers    ──► the time that its last pass named ──►──┘
 //! ```
 
 mod access;
 mod changes;
+mod timers;
 mod watches;
 
 use std::convert::Infallible;
@@ -21,7 +23,6 @@ use kube::runtime::reflector::{Store, store::Writer};
 use kube::runtime::{applier, reflector};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinError;
 use tracing::{debug, error, info};
 
 use crate::access::AccessControl;
@@ -35,11 +36,15 @@ use crate::metrics::Metrics;
 use crate::reconcile::{Context, Publisher, Watched, reconcile};
 use crate::settings::Settings;
 
+use self::timers::Timers;
+
 pub use access::{RulesFile, UnusableRules};
 pub use watches::Unreachable;
 
 /// What is under way when the process is asked to stop has this long to end.
 const DRAIN: Duration = Duration::from_secs(8);
+/// A pass that panicked has told so on standard error; the others go on, and it gets another chance.
+const AFTER_A_PANIC: Duration = Duration::from_secs(60);
 
 /// What the controller is made of.
 pub struct Parts<G> {
@@ -110,13 +115,18 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         clock,
     });
 
+    let timers = Arc::new(Timers::new(clock));
+    let (going, woken) = (Arc::clone(&timers), Arc::clone(&context.index));
+    tokio::spawn(async move { going.run(|resources| woken.wake(resources)).await });
+
     let targets_synced: Vec<_> =
         scopes.iter().map(|scope| watches::watch_targets(scope.clone(), Arc::clone(&context))).collect();
     // Not the caches' own `wait_until_ready`: of several who wait there, only the last is woken, and that is the queue.
     let (known, resources_known): (Vec<_>, Vec<_>) = scopes.iter().map(|_| oneshot::channel()).unzip();
     let controllers = scopes.into_iter().zip(readers).zip(writers).zip(wakes).zip(known).map(
         |((((scope, reader), writer), wakes), known)| {
-            let queue = Queue { scope, reader, writer, wakes, known, concurrency };
+            let timers = Arc::clone(&timers);
+            let queue = Queue { scope, reader, writer, wakes, known, timers, concurrency };
             tokio::spawn(control(queue, Arc::clone(&context)))
         },
     );
@@ -153,13 +163,14 @@ struct Queue {
     writer: Writer<Watched>,
     wakes: Wakes,
     known: oneshot::Sender<()>,
+    timers: Arc<Timers>,
     concurrency: u16,
 }
 
 /// Runs one scope's queue.
 async fn control<G: Gateway>(queue: Queue, context: Arc<Context<G>>) {
-    let Queue { scope, reader, writer, wakes, known, concurrency } = queue;
-    let changed = watches::resources(scope, reader.clone(), writer, known, Arc::clone(&context));
+    let Queue { scope, reader, writer, wakes, known, timers, concurrency } = queue;
+    let changed = watches::resources(scope, reader.clone(), writer, known, Arc::clone(&timers), Arc::clone(&context));
     let mut stopping = context.stopping.clone();
     let stop = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -167,9 +178,7 @@ async fn control<G: Gateway>(queue: Queue, context: Arc<Context<G>>) {
     let queue = stream::select(changed, wakes).map(|resource| Ok::<_, Infallible>(ReconcileRequest::from(resource)));
     let queue = queue.take_until(stop);
     let config = ControllerConfig::default().concurrency(concurrency);
-    // A task for each pass, so that they share the processors.
-    let pass =
-        |resource, context| tokio::spawn(reconcile(resource, context)).map(|ended| ended.unwrap_or_else(retry)).boxed();
+    let pass = move |resource, context| pass(resource, Arc::clone(&timers), context).boxed();
     applier(pass, |_, never: &Infallible, _| match *never {}, context, reader, queue, config)
         .for_each(|result| {
             match result {
@@ -183,7 +192,18 @@ async fn control<G: Gateway>(queue: Queue, context: Arc<Context<G>>) {
         .await;
 }
 
-/// A pass that panicked has told so on standard error; the others go on, and it gets another chance.
-fn retry(_: JoinError) -> Result<controller::Action, Infallible> {
-    Ok(controller::Action::requeue(Duration::from_secs(60)))
+/// Runs one pass, and sets the timer for the next.
+async fn pass<G: Gateway>(
+    resource: Arc<Watched>,
+    timers: Arc<Timers>,
+    context: Arc<Context<G>>,
+) -> Result<controller::Action, Infallible> {
+    let name = changes::name_of(&resource);
+    timers.cancel(&name);
+    // A task for each pass, so that they share the processors.
+    let ended = tokio::spawn(reconcile(resource, context)).await;
+    if let Some(wait) = ended.unwrap_or(Some(AFTER_A_PANIC)) {
+        timers.set(name, wait);
+    }
+    Ok(controller::Action::await_change())
 }

@@ -50,10 +50,16 @@ pub enum Verdict {
 /// What is remembered of a resource's attempts.
 #[derive(Clone, Debug, Default)]
 pub struct Description {
-    wanted: Option<String>,
-    of: Option<Source>,
     theirs: bool,
     in_place: bool,
+    wanted: Option<Box<Wanted>>, // boxed: few resources ask for a description
+}
+
+/// A text that the spec asks for.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    text: String,
+    of: Option<Source>,
     undone: Vec<Tick>,
     contested: bool,
     sent_at: Option<Tick>,
@@ -68,10 +74,11 @@ impl Description {
     /// Gateway holds may have changed without anybody looking.
     pub fn want(&mut self, wanted: Option<&str>, of: Option<&Source>) -> bool {
         // Where nothing is wanted, of which certificate is of no matter.
-        let of = wanted.and(of);
-        let is_new = self.wanted.as_deref() != wanted || self.of.as_ref() != of;
+        let before = self.wanted.as_ref().map(|before| (before.text.as_str(), before.of.as_ref()));
+        let is_new = before != wanted.map(|text| (text, of));
         if is_new {
-            *self = Description { wanted: wanted.map(str::to_owned), of: of.cloned(), ..Description::default() };
+            let new = |text: &str| Box::new(Wanted { text: text.to_owned(), of: of.cloned(), ..Wanted::default() });
+            *self = Description { wanted: wanted.map(new), ..Description::default() };
         }
         is_new && wanted.is_some()
     }
@@ -94,46 +101,48 @@ impl Description {
     /// Forgets earlier failures, because somebody asked for another try. A text that API Gateway made another of is no
     /// failure: what it made of it then it would make of it now.
     pub fn reset_failures(&mut self) {
-        self.streak.reset();
-        self.waiting = None;
+        if let Some(wanted) = &mut self.wanted {
+            wanted.streak.reset();
+            wanted.waiting = None;
+        }
     }
 
     /// Takes note of what a read found. True where somebody has undone our text.
     pub fn found(&mut self, found: &str, now: Tick) -> bool {
-        let Some(wanted) = self.wanted.as_deref() else { return false };
-        self.undone.retain(|at| now.saturating_sub(*at) < HOUR);
-        if wanted == found {
+        let Some(wanted) = &mut self.wanted else { return false };
+        wanted.undone.retain(|at| now.saturating_sub(*at) < HOUR);
+        if wanted.text == found {
             // Held for as long as a try lasts: whoever undid it has stopped.
-            if self.contested && self.sent_at.is_none_or(|at| now.saturating_sub(at) >= HOUR) {
-                self.contested = false;
-                self.undone.clear();
+            if wanted.contested && wanted.sent_at.is_none_or(|at| now.saturating_sub(at) >= HOUR) {
+                wanted.contested = false;
+                wanted.undone.clear();
             }
             self.in_place = true;
-            self.not_applied = None;
-            self.waiting = None;
+            wanted.not_applied = None;
+            wanted.waiting = None;
             return false;
         }
         let undone = std::mem::take(&mut self.in_place);
         if undone {
-            self.undone.push(now);
-            self.contested |= self.undone.len() >= UNDONE_MOST;
+            wanted.undone.push(now);
+            wanted.contested |= wanted.undone.len() >= UNDONE_MOST;
         }
         undone
     }
 
     /// What to do, given what API Gateway holds. `None` where the spec asks for nothing.
     pub fn verdict(&self, found: &str, now: Tick) -> Option<Verdict> {
-        let wanted = self.wanted.as_deref()?;
-        if wanted == found {
+        let wanted = self.wanted.as_ref()?;
+        if wanted.text == found {
             return Some(Verdict::Synced);
         }
-        if self.not_applied.as_deref() == Some(found) {
+        if wanted.not_applied.as_deref() == Some(found) {
             return Some(Verdict::NotApplied);
         }
-        if let Some(until) = self.sent_at.map(|at| at + HOUR).filter(|until| self.contested && now < *until) {
+        if let Some(until) = wanted.sent_at.map(|at| at + HOUR).filter(|until| wanted.contested && now < *until) {
             return Some(Verdict::Contested { until });
         }
-        match &self.waiting {
+        match &wanted.waiting {
             Some((failure, until)) if now < *until => {
                 Some(Verdict::Waiting { failure: failure.clone(), until: *until })
             }
@@ -143,30 +152,35 @@ impl Description {
 
     /// Takes note of a try: what API Gateway answered that it holds, or how it failed.
     pub fn sent(&mut self, result: Result<&str, &GatewayError>, refresh: Duration, now: Tick, jitter: f64) {
-        self.sent_at = Some(now);
+        let Some(wanted) = &mut self.wanted else { return };
+        wanted.sent_at = Some(now);
         match result {
             Ok(holds) => {
-                self.in_place = self.wanted.as_deref() == Some(holds);
-                self.not_applied = (!self.in_place).then(|| holds.to_owned());
-                self.waiting = None;
-                self.streak.reset();
+                self.in_place = wanted.text == holds;
+                wanted.not_applied = (!self.in_place).then(|| holds.to_owned());
+                wanted.waiting = None;
+                wanted.streak.reset();
             }
             Err(failure) => {
-                let wait = self.streak.fail(failure.class(), refresh, jitter);
-                self.waiting = Some((failure.clone(), now + wait));
+                let wait = wanted.streak.fail(failure.class(), refresh, jitter);
+                wanted.waiting = Some((failure.clone(), now + wait));
             }
         }
     }
 
     /// When to try again after a failure.
     pub fn retry_at(&self) -> Option<Tick> {
-        self.waiting.as_ref().map(|(_, at)| *at)
+        self.waiting().map(|(_, at)| *at)
     }
 
     /// When to read again because of the last failure: what API Gateway holds is unknown then.
     pub fn read_again_at(&self) -> Option<Tick> {
-        let (failure, at) = self.waiting.as_ref()?;
+        let (failure, at) = self.waiting()?;
         matches!(failure.class(), FailureClass::Conflict | FailureClass::Unavailable { .. }).then_some(*at)
+    }
+
+    fn waiting(&self) -> Option<&(GatewayError, Tick)> {
+        self.wanted.as_ref()?.waiting.as_ref()
     }
 }
 

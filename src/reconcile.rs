@@ -14,13 +14,11 @@ pub use plan::{Action, Cause, DescriptionVerdict, Done, HeldBack, Observation, O
 pub use publish::Publisher;
 pub use watched::Watched;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::Client;
-use kube::runtime::controller;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -77,14 +75,11 @@ impl<G: Gateway> Context<G> {
     }
 }
 
-/// Brings one resource to where it should be, as far as that is possible now, and says when to look again.
-pub async fn reconcile<G: Gateway>(
-    resource: Arc<Watched>,
-    context: Arc<Context<G>>,
-) -> Result<controller::Action, Infallible> {
+/// Brings one resource to where it should be, as far as that is possible now, and says in what time to look again.
+pub async fn reconcile<G: Gateway>(resource: Arc<Watched>, context: Arc<Context<G>>) -> Option<Duration> {
     let mut synced = context.synced.clone();
     if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
-        return Ok(controller::Action::await_change());
+        return None;
     }
     let started = Instant::now();
     let Pass { next_look, result } = match resource.unfold() {
@@ -100,7 +95,7 @@ pub async fn reconcile<G: Gateway>(
     if let Some(result) = result {
         context.metrics.reconciled(result, started.elapsed());
     }
-    Ok(next_look.map_or_else(controller::Action::await_change, controller::Action::requeue))
+    next_look
 }
 
 /// How a pass ended.

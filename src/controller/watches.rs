@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::access;
 use super::changes::{Changes, name_of};
+use super::timers::Timers;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
@@ -102,6 +103,7 @@ pub fn resources<G: Gateway>(
     reader: Store<Watched>,
     writer: Writer<Watched>,
     known: oneshot::Sender<()>,
+    timers: Arc<Timers>,
     context: Arc<Context<G>>,
 ) -> impl Stream<Item = ObjectRef<Watched>> + Send {
     let api: Api<DeserializeGuard<ClientCertificateRef>> = scope.api(&context.client);
@@ -117,7 +119,7 @@ pub fn resources<G: Gateway>(
             let changed = match event {
                 Ok(event) => {
                     trouble.is_over();
-                    note_resource(&event, &scope, &reader, &context);
+                    note_resource(&event, &scope, &reader, &timers, &context);
                     if let Some(known) = known.take_if(|_| matches!(event, Event::InitDone)) {
                         let _ = known.send(());
                     }
@@ -143,7 +145,13 @@ fn folded(event: Event<DeserializeGuard<ClientCertificateRef>>) -> Event<Watched
     }
 }
 
-fn note_resource<G: Gateway>(event: &Event<Watched>, scope: &Scope, reader: &Store<Watched>, context: &Context<G>) {
+fn note_resource<G: Gateway>(
+    event: &Event<Watched>,
+    scope: &Scope,
+    reader: &Store<Watched>,
+    timers: &Timers,
+    context: &Context<G>,
+) {
     let woken = match event {
         Event::Init => Vec::new(),
         Event::InitApply(resource) | Event::Apply(resource) => match resource.unfold() {
@@ -161,6 +169,7 @@ fn note_resource<G: Gateway>(event: &Event<Watched>, scope: &Scope, reader: &Sto
         },
         Event::Delete(resource) => {
             let name = name_of(resource);
+            timers.cancel(&name);
             context.memories.forget(&name);
             context.index.claims().remove(&name)
         }
@@ -169,6 +178,7 @@ fn note_resource<G: Gateway>(event: &Event<Watched>, scope: &Scope, reader: &Sto
                 !scope.covers(&name.namespace)
                     || reader.get(&ObjectRef::new(&name.name).within(&name.namespace)).is_some()
             };
+            timers.retain(is_there);
             context.memories.retain(is_there);
             context.index.claims().retain(is_there)
         }

@@ -27,7 +27,7 @@ const SHORT: Duration = Duration::from_secs(5);
 /// One place.
 pub(super) struct Desk {
     place: Place,
-    certificates: HashMap<String, Entry>,
+    certificates: HashMap<String, Box<Entry>>, // boxed: a map has room for twice as many
     /// Pages of the list, as far as is known.
     pages: usize,
     list_off_until: Tick,
@@ -148,7 +148,8 @@ impl Desk {
         for came in certificates {
             let source = Source { place: self.place.clone(), id: came.id.clone() };
             // Nobody has asked for some of them, but may in a moment: many resources come one after the other.
-            let entry = self.certificates.entry(came.id.clone()).or_insert_with(|| Entry::unnamed(moment.now));
+            let entry =
+                self.certificates.entry(came.id.clone()).or_insert_with(|| Box::new(Entry::unnamed(moment.now)));
             entry.omitted = false;
             let known = entry.check(&source, came, moment);
             woken.extend(entry.learn(known, false, moment));

@@ -41,7 +41,8 @@ type Due<'a> = (&'a String, &'a Entry, &'a Waiting);
 impl Desk {
     /// What to do next.
     pub(in super::super) fn plan(&mut self, closed: Option<&Closed>, now: Tick) -> Step {
-        let waiting = self.certificates.iter().filter_map(|(id, entry)| Some((id, entry, entry.waiting.as_deref()?)));
+        let certificates = self.certificates.iter();
+        let waiting = certificates.filter_map(|(id, entry)| Some((id, entry.as_ref(), entry.waiting.as_deref()?)));
         let waiting: Vec<Due<'_>> = waiting.collect();
         let Some(earliest) = waiting.iter().map(|(_, _, waiting)| waiting.begin_at).min() else { return Step::Idle };
         let due: Vec<Due<'_>> = waiting.into_iter().filter(|(_, _, waiting)| waiting.begin_at <= now).collect();
@@ -87,7 +88,7 @@ impl Desk {
         let refreshes = due.iter().filter(|(_, entry, waiting)| is_good(entry) && !waiting.insists);
         let Some(shortest) = refreshes.map(|(_, entry, _)| entry.interval).min() else { return listable };
         let as_often =
-            |entry: &&Entry| is_good(entry) && entry.is_named(now) && entry.interval <= shortest.mul_f64(1.1);
+            |entry: &&Box<Entry>| is_good(entry) && entry.is_named(now) && entry.interval <= shortest.mul_f64(1.1);
         listable.max(self.certificates.values().filter(as_often).count())
     }
 
