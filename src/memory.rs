@@ -25,6 +25,8 @@ const QUIET: Duration = Duration::from_secs(5 * 60);
 pub struct Memory {
     /// The resource's uid: another life has another memory.
     pub uid: String,
+    /// When the resource was seen first: it may wait long for its first pass.
+    seen: Option<Tick>,
     /// Whether it is suspended, or was and was not read since.
     pub was_suspended: bool,
     /// The generation that was last acted on.
@@ -136,7 +138,8 @@ impl Memory {
         if let Some(asked) = self.asked.as_ref().filter(fits) {
             return Some(Demand { again: true, ..asked.demand.clone() });
         }
-        let demand = Demand::new(why, resource.refresh_interval(), self.reading.at(source), now);
+        let wanted = self.seen.filter(|_| why == Why::New).unwrap_or(now);
+        let demand = Demand::new(why, resource.refresh_interval(), self.reading.at(source), wanted, now);
         let asked =
             Asked { demand: demand.clone(), generation: resource.generation(), refresh, source: source.clone() };
         self.asked = Some(Box::new(asked));
@@ -248,6 +251,16 @@ impl Memories {
         let key = ResourceName::new(resource.namespace(), resource.name());
         let memory = self.lock().remove(&key).filter(|memory| memory.uid == resource.uid());
         memory.map_or_else(|| Memory::new(resource), |memory| *memory)
+    }
+
+    /// The watch tells of a resource, perhaps for the first time.
+    pub fn meet(&self, resource: &ClientCertificateRef, now: Tick) {
+        let key = ResourceName::new(resource.namespace(), resource.name());
+        let mut memories = self.lock();
+        // What a pass has taken out comes back over this.
+        if memories.get(&key).is_none_or(|memory| memory.uid != resource.uid()) {
+            memories.insert(key, Box::new(Memory { seen: Some(now), ..Memory::new(resource) }));
+        }
     }
 
     /// Puts it back.

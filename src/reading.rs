@@ -152,9 +152,10 @@ pub struct Demand {
 pub const LATELY: Duration = Duration::from_secs(30);
 
 impl Demand {
-    /// What is demanded now, where the resource's last answer is of a call that began at `last`.
-    pub fn new(why: Why, interval: Duration, last: Option<Tick>, now: Tick) -> Self {
-        let lately = now.saturating_sub(LATELY.min(interval));
+    /// What is demanded now, where the resource's last answer is of a call that began at `last`, and the demand arose at
+    /// `wanted`: a new resource may have waited for its turn.
+    pub fn new(why: Why, interval: Duration, last: Option<Tick>, wanted: Tick, now: Tick) -> Self {
+        let lately = wanted.saturating_sub(LATELY.min(interval));
         // Any news will do, as long as it is not due itself: so whoever asks first asks for all, and the others, whose
         // last answer is about as old, find that they need not.
         let news =

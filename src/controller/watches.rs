@@ -156,6 +156,7 @@ fn note_resource<G: Gateway>(
         Event::Init => Vec::new(),
         Event::InitApply(resource) | Event::Apply(resource) => match resource.unfold() {
             Ok(resource) => {
+                context.memories.meet(&resource, context.clock.now());
                 // What a list shows is not in the cache before its end.
                 if matches!(event, Event::Apply(_))
                     && let Some(version) = &resource.metadata.resource_version

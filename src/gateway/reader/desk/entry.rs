@@ -104,7 +104,8 @@ impl Entry {
     }
 
     pub(super) fn is_worth_keeping(&self, now: Tick) -> bool {
-        self.is_named(now) || now < self.asked + UNNAMED
+        let told = self.known.as_ref().map_or(self.asked, |known| known.at.max(self.asked));
+        self.is_named(now) || now < told + UNNAMED
     }
 
     /// What is known, if it will do.

@@ -46,7 +46,7 @@ impl World {
         last: Option<f64>,
         now: f64,
     ) -> Option<Result<(), ReadFailure>> {
-        let demand = Demand::new(why, MINUTES, last.map(seconds), seconds(now));
+        let demand = Demand::new(why, MINUTES, last.map(seconds), seconds(now), seconds(now));
         self.0.ask(id, &demand, &name(resource), None, seconds(now)).came.map(|came| came.outcome.map(|_| ()))
     }
 
@@ -143,7 +143,8 @@ fn a_short_interval_alone_is_refreshed_by_itself() {
         world.ask(resource, Why::New, None, 0.0);
     }
     world.listed(&["a", "b", "c"], 0.0);
-    let demand = Demand::new(Why::Due, Duration::from_secs(30), Some(seconds(0.0)), seconds(28.0));
+    let now = seconds(28.0);
+    let demand = Demand::new(Why::Due, Duration::from_secs(30), Some(seconds(0.0)), now, now);
     world.0.ask("a", &demand, &name("a"), None, seconds(28.0));
     assert_eq!(world.gets(28.0), ["a"]);
 }
@@ -295,6 +296,26 @@ fn an_answer_that_did_not_change_is_stored_once() {
     assert!(std::sync::Arc::ptr_eq(&first, &answer(&mut world)));
     world.0.got("a", Ok(certificate("a", OTHER_PEM)), moment(2.0));
     assert_ne!(first, answer(&mut world));
+}
+
+#[test]
+fn a_resource_that_waited_for_its_turn_takes_what_was_new_when_it_came() {
+    let mut world = World::new();
+    world.ask("a", Why::New, None, 0.0);
+    world.listed(&["a", "b", "c"], 0.0);
+    let demand = |wanted| Demand::new(Why::New, MINUTES, None, seconds(wanted), seconds(59.0));
+    assert!(world.0.ask("b", &demand(2.0), &name("b"), None, seconds(59.0)).came.is_some());
+    assert!(world.0.ask("c", &demand(40.0), &name("c"), None, seconds(59.0)).came.is_none());
+}
+
+#[test]
+fn what_the_list_shows_again_is_kept_again() {
+    let mut world = World::new();
+    for at in [0.0, 50.0, 100.0] {
+        world.ask("a", Why::New, None, at);
+        world.listed(&["a", "unnamed"], at);
+    }
+    assert_eq!(world.ask("unnamed", Why::New, None, 110.0), Some(Ok(())));
 }
 
 #[test]

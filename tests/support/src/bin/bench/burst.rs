@@ -86,12 +86,7 @@ struct Counts {
     requests: BTreeMap<String, usize>,
 }
 
-async fn floor(
-    world: &World,
-    options: &Options,
-    certificates: &Certificates,
-    writes: &Writes,
-) -> Result<Duration> {
+async fn floor(world: &World, options: &Options, certificates: &Certificates, writes: &Writes) -> Result<Duration> {
     let namespace = world.control_plane.namespace("floor").await?;
     let resources = resources(options, certificates, &namespace)?;
     let mut done = Done::watch(world, &namespace, &resources).await?;

@@ -63,13 +63,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     Ok(())
 }
 
-async fn create(
-    world: &World,
-    namespace: &str,
-    number: usize,
-    region: &str,
-    id: &str,
-) -> Result<ClientCertificateRef> {
+async fn create(world: &World, namespace: &str, number: usize, region: &str, id: &str) -> Result<ClientCertificateRef> {
     let resources: Api<ClientCertificateRef> = Api::namespaced(world.author.clone(), namespace);
     let mut resource = World::resource_of(namespace, number, &[id.to_owned()], "24h")?;
     resource.spec.region = Some(region.to_owned());

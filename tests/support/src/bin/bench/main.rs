@@ -44,7 +44,12 @@ pub struct Options {
     #[arg(long = "env", value_name = "NAME=VALUE")]
     environment: Vec<String>,
     /// Parts to run, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "latency,throughput,neighbours,memory,resync,fleet")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "latency,throughput,neighbours,memory,resync,fleet"
+    )]
     parts: Vec<Part>,
     /// Where to draw the figures that have a limit, as SVG
     #[arg(long, value_name = "PATH")]
