@@ -166,7 +166,9 @@ impl GatewayError {
             },
             GatewayError::NotFound => match &source.place.identity {
                 Identity::Role(_) => {
-                    format!("API Gateway has no client certificate {source}; check the id, the region and the role's account")
+                    format!(
+                        "API Gateway has no client certificate {source}; check the id, the region and the role's account"
+                    )
                 }
                 Identity::Operator => format!(
                     "API Gateway has no client certificate {source} for the operator's account; check the id and the region"
