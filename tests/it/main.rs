@@ -1,6 +1,7 @@
 //! Integration tests: one binary, so that they share one control plane.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // here a broken assumption is a failed test
 
+mod accounts;
 mod architecture;
 mod aws_gateway;
 mod contract;

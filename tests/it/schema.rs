@@ -104,6 +104,52 @@ async fn an_id_is_letters_and_digits() {
 }
 
 #[tokio::test]
+async fn a_role_is_the_arn_of_a_role_and_no_way_to_anything_else() {
+    let door = Door::open().await;
+    let role = |arn: &str| json!({ "assumeRole": { "roleArn": arn } });
+    let bad = [
+        "",
+        "certificates",
+        "arn:aws:iam::111122223333:user/certificates",
+        "arn:aws:iam::111122223333:role/",
+        "arn:aws:iam::1111:role/certificates",
+        "arn:aws:iam:us-east-1:111122223333:role/certificates",
+        "arn:aws:sts::111122223333:assumed-role/certificates/x",
+        "arn:other:iam::111122223333:role/certificates",
+        "arn:aws:iam::111122223333:role/certificates\n",
+        "arn:aws:iam::111122223333:role/a b",
+        "arn:aws:iam::111122223333:role/*",
+        "arn:aws:iam::{namespace}:role/certificates",
+        " arn:aws:iam::111122223333:role/certificates",
+    ];
+    let words =
+        ["spec.assumeRole.roleArn", "takes the ARN of an IAM role, for example arn:aws:iam::111122223333:role/"];
+    door.refuses(&words, bad.map(role)).await;
+    let of_length = |length: usize| format!("arn:aws:iam::111122223333:role/{}", "r".repeat(length));
+    door.refuses(&["spec.assumeRole.roleArn"], [role(&of_length(640)), json!({ "assumeRole": {} })]).await;
+    let good = [
+        "arn:aws:iam::111122223333:role/certificates",
+        "arn:aws-cn:iam::111122223333:role/path/of/it/certificates",
+        "arn:aws-us-gov:iam::111122223333:role/a_B+c=d,e.f@g-h",
+        &of_length(577),
+    ];
+    door.takes(good.map(role)).await;
+
+    let with_id = |id: &str| json!({ "assumeRole": { "roleArn": good[0], "externalId": id } });
+    let bad = ["", "x", "a b", "a\n", "ä1", "{namespace}", "a;b"].map(with_id);
+    door.refuses(&["spec.assumeRole.externalId", "takes 2 to 1224 letters, digits"], bad).await;
+    door.refuses(&["spec.assumeRole.externalId", "1224"], [with_id(&"x".repeat(1225))]).await;
+    door.takes(["12", "shop:a/b", "_+=,.@:/-", &"x".repeat(1224)].map(with_id)).await;
+    // There is nothing in a role that could name a host.
+    for field in ["endpoint", "endpointUrl", "stsRegion"] {
+        let mut spec = json!({ "clientCertificateId": ID, "assumeRole": { "roleArn": good[0] } });
+        spec["assumeRole"][field] = json!("https://example.com");
+        let stored = door.knock(&spec).await.unwrap();
+        assert_eq!(stored.data["spec"]["assumeRole"], json!({ "roleArn": good[0] }), "{field} is dropped");
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_interval_is_a_duration_from_thirty_seconds_to_a_day() {
     let door = Door::open().await;
     let words = ["spec.refreshInterval", "takes a duration from 30s to 24h in s, m and h, for example 90s"];

@@ -1,0 +1,172 @@
+//! Several accounts and regions: whose rights a resource is read with, who may ask for which, and whom the trouble of one
+//! does not touch. The program is the real one, and so is the API server.
+
+mod credentials;
+mod descriptions;
+mod labels;
+mod own;
+mod regions;
+mod roles;
+mod rules;
+mod start;
+mod sts;
+
+use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION};
+use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::Call;
+use operator_testing::wait::eventually;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::fixture::{SOON, World, condition, data};
+
+/// Another account than the emulator's home.
+const THERE: &str = "444455556666";
+const ROLE: &str = "arn:aws:iam::444455556666:role/certificates";
+const OTHER_REGION: &str = "eu-west-1";
+/// Allows the role to the namespace of the test.
+const ALLOWED: &str = "rules: [{name: ours, namespaces: [NAMESPACE], roles: ['arn:aws:iam::444455556666:role/*']}]";
+/// Ample for what is tried again half a minute after AWS has denied it.
+const AFTER_A_DENIAL: Duration = Duration::from_secs(70);
+
+/// A rules file as the kubelet mounts it: behind a link to a folder, which a change puts another folder in the place of.
+struct RulesFile {
+    folder: TempDir,
+}
+
+impl RulesFile {
+    fn new(text: &str) -> Self {
+        let file = RulesFile { folder: tempfile::tempdir().unwrap() };
+        symlink("..data/rules.yaml", file.path()).unwrap();
+        file.replace(text);
+        file
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("rules.yaml")
+    }
+
+    fn replace(&self, text: &str) {
+        let next = tempfile::Builder::new().prefix("..").tempdir_in(self.folder.path()).unwrap().keep();
+        std::fs::write(next.join("rules.yaml"), text).unwrap();
+        let link = self.folder.path().join("..data_tmp");
+        symlink(next.file_name().unwrap(), &link).unwrap();
+        std::fs::rename(link, self.folder.path().join("..data")).unwrap();
+    }
+}
+
+/// A world whose operator has a rules file. `NAMESPACE` in the rules stands for the world's own.
+struct Ruled<'a> {
+    world: World<'a>,
+    file: RulesFile,
+}
+
+impl<'a> Deref for Ruled<'a> {
+    type Target = World<'a>;
+
+    fn deref(&self) -> &World<'a> {
+        &self.world
+    }
+}
+
+impl DerefMut for Ruled<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.world
+    }
+}
+
+impl Ruled<'static> {
+    async fn start(prefix: &str, rules: &str) -> Self {
+        let mut ruled = Ruled::without_operator(prefix, rules).await;
+        ruled.start_operator().await;
+        ruled
+    }
+
+    async fn without_operator(prefix: &str, rules: &str) -> Self {
+        Ruled::of(World::without_operator(prefix).await, rules)
+    }
+}
+
+impl<'a> Ruled<'a> {
+    fn of(world: World<'a>, rules: &str) -> Self {
+        let file = RulesFile::new(&rules.replace("NAMESPACE", &world.namespace));
+        Ruled { world, file }
+    }
+
+    async fn start_operator(&mut self) {
+        let path = self.file.path();
+        self.world.start_operator_with(&["--rules-file", path.to_str().unwrap()]).await;
+    }
+
+    /// Changes the rules file and waits until the operator has seen that.
+    async fn change_rules(&mut self, rules: &str) {
+        let count = self.rules_loaded("success").await;
+        self.file.replace(&rules.replace("NAMESPACE", &self.world.namespace));
+        eventually(SOON, "the new rules are in force", async || self.rules_loaded("success").await > count).await;
+    }
+
+    /// How often a changed rules file was read with this result.
+    async fn rules_loaded(&mut self, result: &str) -> f64 {
+        let operator = self.world.operator.as_mut().unwrap();
+        operator.metric("ccr_rules_loads_total", &[("result", result)]).await.unwrap().unwrap_or_default()
+    }
+}
+
+impl World<'_> {
+    /// Makes a certificate in another account.
+    fn generate_there(&self, region: &str, id: &str) {
+        self.emulator.account(THERE).generate(region, NewCertificate::new().shared_key().id(id));
+    }
+
+    /// Waits until the Secret holds the certificate of an account.
+    async fn until_holds(&self, name: &str, account: &str, region: &str, id: &str) {
+        let pem = self.emulator.account(account).certificate(region, id).unwrap().pem;
+        let pem = format!("{}\n", pem.replace("\r\n", "\n"));
+        self.until_secret(SOON, name, "it holds the certificate", |secret| data(secret, "ca.crt") == Some(&pem)).await;
+    }
+
+    /// Asks for a read by the annotation, without waiting for it.
+    async fn ask(&self, name: &str, value: &str) {
+        self.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+    }
+
+    /// The same, and waits until it has been answered: forced reads are 10 s apart.
+    async fn ask_and_hear(&self, name: &str, value: &str) -> ClientCertificateRef {
+        self.ask(name, value).await;
+        eventually(SOON, &format!("the read {value} of {name} is done"), async || {
+            let resource = self.resource(name).await;
+            let handled = resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref());
+            if handled == Some(value) { Ok(resource) } else { Err(format!("handled: {handled:?}")) }
+        })
+        .await
+    }
+
+    /// The calls that were signed with one access key.
+    fn calls_with(&self, access_key_id: &str) -> Vec<Call> {
+        let calls = self.emulator.calls().into_iter();
+        calls.filter(|call| call.access_key_id.as_deref() == Some(access_key_id)).collect()
+    }
+}
+
+/// The fields of a spec that ask for a role.
+fn by(role: &str) -> Value {
+    json!({ "assumeRole": { "roleArn": role } })
+}
+
+/// The fields of a spec that ask for another certificate and a role.
+fn by_role(id: &str, role: &str) -> Value {
+    json!({ "clientCertificateId": id, "assumeRole": { "roleArn": role } })
+}
+
+fn account_of(resource: &ClientCertificateRef) -> Option<&str> {
+    resource.status.as_ref()?.certificates.first()?.account_id.as_deref()
+}
+
+fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
+    &condition(resource, type_).unwrap().message
+}

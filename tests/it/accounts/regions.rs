@@ -1,0 +1,96 @@
+//! Two regions, of which one is down or does not exist: the other does not notice.
+
+use std::time::Duration;
+
+use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::{DEFAULT_REGION, Fault, HOME_ACCOUNT};
+use operator_testing::script::Operation::{Get, List};
+use operator_testing::wait::eventually;
+use serde_json::{Value, json};
+
+use super::{OTHER_REGION, message};
+use crate::fixture::{MINUTES, World, condition};
+
+const HOW_MANY: usize = 10;
+
+fn at(id: &str, region: &str) -> Value {
+    json!({ "clientCertificateId": id, "region": region })
+}
+
+/// Makes resources of the default region, waits until they are ready, and answers how many calls that took.
+async fn makes_ready(world: &World<'_>, prefix: &str) -> usize {
+    let calls = || {
+        let of = |operation| world.emulator.count_in(operation, HOME_ACCOUNT, DEFAULT_REGION);
+        of(Get) + of(List)
+    };
+    let before = calls();
+    for number in 0..HOW_MANY {
+        let id = format!("{prefix}{number}");
+        world.generate(NewCertificate::new().id(&id));
+        // One after the other, so that each costs the call that it needs and no chance is in it.
+        world.create_ready(&id, at(&id, DEFAULT_REGION)).await;
+    }
+    calls() - before
+}
+
+async fn is_down(trouble: Fault) {
+    let world = World::start("region-down").await;
+    world.emulator.generate(OTHER_REGION, NewCertificate::new().id("far").shared_key());
+    let without = makes_ready(&world, "before").await;
+    world.emulator.inject(trouble.in_region(OTHER_REGION));
+    for number in 0..HOW_MANY {
+        world.create(&format!("far{number}"), at("far", OTHER_REGION)).await;
+    }
+    assert_eq!(makes_ready(&world, "during").await, without);
+    for number in 0..HOW_MANY {
+        let resource = world.until(&format!("far{number}"), "Ready", "False", "Unavailable").await;
+        assert!(condition(&resource, "Stalled").is_none());
+    }
+    for number in 0..HOW_MANY {
+        let near = world.resource(&format!("during{number}")).await;
+        assert_eq!(condition(&near, "Ready").unwrap().status, "True");
+        world.until_events(&format!("during{number}"), &[("Normal TargetCreated", 1)]).await;
+    }
+    world.emulator.clear_faults();
+    eventually(MINUTES, "the region is back", async || {
+        let resource = world.resource("far0").await;
+        condition(&resource, "Ready").is_some_and(|ready| ready.status == "True")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_region_that_fails_is_not_noticed_in_another() {
+    is_down(Fault::error(500, "InternalFailure", "down")).await;
+}
+
+#[tokio::test]
+async fn a_region_that_does_not_answer_is_not_noticed_in_another() {
+    is_down(Fault::stall(Duration::from_secs(60))).await;
+}
+
+#[tokio::test]
+async fn a_region_that_throttles_is_not_noticed_in_another() {
+    let world = World::start("region-throttles").await;
+    world.emulator.generate(OTHER_REGION, NewCertificate::new().id("far").shared_key());
+    world.emulator.inject(Fault::throttled(Some("20")).in_region(OTHER_REGION));
+    world.create("far", at("far", OTHER_REGION)).await;
+    let resource = world.until("far", "CertificateRead", "False", "Throttled").await;
+    assert!(message(&resource, "CertificateRead").contains("throttles"), "{resource:?}");
+    assert!(makes_ready(&world, "near").await <= HOW_MANY);
+}
+
+#[tokio::test]
+async fn a_region_that_does_not_exist_is_told_of_its_own_resources_alone() {
+    let world = World::start("nowhere").await;
+    // A host that cannot be found and a connection that ends look alike.
+    world.emulator.inject(Fault::drop_connection().in_region("us-nowhere-1"));
+    world.create("lost", json!({ "region": "us-nowhere-1" })).await;
+    let resource = world.until("lost", "Ready", "False", "Unavailable").await;
+    let told = message(&resource, "CertificateRead");
+    assert!(told.contains("the connection failed"), "{told}");
+    world.create_ready("found", json!({})).await;
+    // Once it is named right, nothing is waited for.
+    world.patch("lost", json!({ "spec": { "region": null } })).await;
+    world.until_ready("lost").await;
+}

@@ -1,0 +1,203 @@
+//! What a namespace may ask for is what the rules file says now.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use operator_testing::emulator::{DEFAULT_REGION, Fault, HOME_ACCOUNT, NewRole};
+use operator_testing::script::Operation::{AssumeRole, Get, Update};
+use operator_testing::wait::{eventually, never};
+use serde_json::json;
+
+use super::{ALLOWED, OTHER_REGION, ROLE, Ruled, THERE, by, by_role, message};
+use crate::fixture::{A_WHILE, ID, SOON, World};
+use crate::ground::source;
+
+#[tokio::test]
+async fn without_rules_no_role_is_assumed() {
+    let world = World::start("no-rules").await;
+    world.emulator.add_role(NewRole::new(ROLE));
+    world.generate_there(DEFAULT_REGION, ID);
+    world.create("one", by(ROLE)).await;
+    let resource = world.until("one", "Ready", "False", "RoleNotAllowed").await;
+    let told = message(&resource, "CertificateRead");
+    for word in [world.namespace.as_str(), ROLE, "roles of a rule for this namespace", "rules file"] {
+        assert!(told.contains(word), "{word} is not in: {told}");
+    }
+    assert_eq!(message(&resource, "Stalled"), told);
+    world.until("one", "Stalled", "True", "RoleNotAllowed").await;
+    world.until_events("one", &[("Warning RoleNotAllowed", 1)]).await;
+    assert_eq!(world.emulator.count(AssumeRole), 0);
+    assert!(world.secrets().get_opt("one").await.unwrap().is_none());
+    // Everything else is allowed.
+    world.create_ready("own", json!({ "description": "ours" })).await;
+    world.until("own", "DescriptionSynced", "True", "Synced").await;
+}
+
+#[tokio::test]
+async fn each_refusal_names_the_rule_that_is_missing_and_nothing_is_asked() {
+    let ruled = Ruled::start(
+        "refusals",
+        "rules: [{name: narrow, namespaces: [NAMESPACE], regions: [us-east-1], certificateIds: [9ao60f, pay-*]}, \
+         {name: by-role, namespaces: [NAMESPACE], ownCredentials: false, regions: ['*'], roles: ['arn:aws:iam::444455556666:role/*']}]",
+    )
+    .await;
+    let elsewhere = "arn:aws:iam::777788889999:role/certificates";
+    for (name, spec, reason, words) in [
+        ("role", by(elsewhere), "RoleNotAllowed", ["narrow, by-role", elsewhere, "roles"]),
+        ("region", json!({ "region": OTHER_REGION }), "RegionNotAllowed", ["narrow", OTHER_REGION, "regions"]),
+        (
+            "certificate",
+            json!({ "clientCertificateId": "other1" }),
+            "CertificateNotAllowed",
+            ["narrow", "other1", "certificateIds"],
+        ),
+    ] {
+        ruled.create(name, spec).await;
+        let resource = ruled.until(name, "Ready", "False", reason).await;
+        let told = message(&resource, "CertificateRead");
+        words.iter().for_each(|word| assert!(told.contains(word), "{name}: {word} is not in: {told}"));
+        ruled.until(name, "Stalled", "True", reason).await;
+    }
+    let calls = ruled.emulator.calls();
+    assert!(calls.iter().all(|call| call.operation.service() == operator_testing::script::Service::Sts), "{calls:?}");
+    assert_eq!(ruled.emulator.count(AssumeRole), 0);
+    ruled.create_ready("allowed", json!({})).await;
+    // What was refused is allowed as soon as the spec asks for something else.
+    ruled.patch("region", json!({ "spec": { "region": null } })).await;
+    ruled.until_ready("region").await;
+}
+
+#[tokio::test]
+async fn a_rule_without_own_credentials_asks_for_a_role() {
+    let mut ruled =
+        Ruled::start("no-own", "rules: [{name: roles-only, namespaces: [NAMESPACE], ownCredentials: false}]").await;
+    ruled.create("one", json!({})).await;
+    let resource = ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
+    let told = message(&resource, "CertificateRead");
+    assert!(
+        told.contains("roles-only") && told.contains("own credentials") && told.contains("spec.assumeRole"),
+        "{told}"
+    );
+    assert_eq!(ruled.reads(ID), 0);
+    ruled.change_rules("").await;
+    ruled.until_ready("one").await;
+}
+
+#[tokio::test]
+async fn a_description_that_may_not_be_owned_is_left_alone_while_the_mirror_goes_on() {
+    let silent = "rules: [{name: readers, namespaces: [NAMESPACE], descriptions: false}]";
+    let mut ruled = Ruled::start("no-description", silent).await;
+    ruled.create_ready("one", json!({ "description": "ours" })).await;
+    let resource = ruled.until("one", "DescriptionSynced", "False", "DescriptionNotAllowed").await;
+    let told = message(&resource, "DescriptionSynced");
+    assert!(told.contains("readers") && told.contains("set descriptions in a rule"), "{told}");
+    ruled.until_holds("one", HOME_ACCOUNT, DEFAULT_REGION, ID).await;
+    never(A_WHILE, "an update", async || (ruled.emulator.count(Update) > 0).then_some(())).await;
+
+    ruled.change_rules("rules: [{name: owners, namespaces: [NAMESPACE]}]").await;
+    ruled.until("one", "DescriptionSynced", "True", "Synced").await;
+    assert_eq!(ruled.emulator.certificate(&source(ID)).unwrap().description, "ours");
+
+    // And back: the text stays as it is, and somebody else's is not undone.
+    ruled.change_rules(silent).await;
+    ruled.emulator.set_description(&source(ID), "theirs");
+    ruled.ask_and_hear("one", "look").await;
+    ruled.until("one", "DescriptionSynced", "False", "DescriptionNotAllowed").await;
+    assert_eq!(ruled.emulator.certificate(&source(ID)).unwrap().description, "theirs");
+    ruled.until_ready("one").await;
+}
+
+#[tokio::test]
+async fn a_role_can_be_given_and_taken_away_under_a_running_operator() {
+    let mut ruled = Ruled::start("taken", "").await;
+    ruled.emulator.add_role(NewRole::new(ROLE));
+    ruled.generate_there(DEFAULT_REGION, ID);
+    ruled.create("one", by(ROLE)).await;
+    ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
+
+    ruled.change_rules(ALLOWED).await;
+    let resource = ruled.until_ready("one").await;
+    assert!(super::condition(&resource, "Stalled").is_none());
+    let before = ruled.secret("one").await;
+    let first = ruled.emulator.sessions()[0].access_key.id.clone();
+
+    ruled.change_rules("").await;
+    ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
+    ruled.until("one", "Stalled", "True", "RoleNotAllowed").await;
+    ruled.until("one", "TargetWritten", "True", "Written").await;
+    let calls = ruled.calls_with(&first).len();
+    // Whatever asks for a read gets none: not the annotation, not another resource, not a changed spec.
+    ruled.ask("one", "please").await;
+    ruled.create("two", by_role("second", ROLE)).await;
+    ruled.until("two", "Ready", "False", "RoleNotAllowed").await;
+    ruled.patch("one", json!({ "spec": { "refreshInterval": "30s" } })).await;
+    ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
+    never(A_WHILE, "a call of the session that was dropped", async || {
+        (ruled.calls_with(&first).len() != calls).then(|| ruled.calls_with(&first))
+    })
+    .await;
+    assert_eq!(ruled.emulator.count(AssumeRole), 1);
+    assert_eq!(ruled.secret("one").await.resource_version(), before.resource_version(), "the last good target is kept");
+
+    ruled.change_rules(ALLOWED).await;
+    ruled.until_ready("one").await;
+    ruled.generate_there(DEFAULT_REGION, "second");
+    ruled.ask_and_hear("two", "now").await;
+    ruled.until_ready("two").await;
+    assert_eq!(ruled.emulator.sessions().len(), 2, "a new session, not the old one");
+    assert_eq!(ruled.calls_with(&first).len(), calls);
+    ruled.until_holds("one", THERE, DEFAULT_REGION, ID).await;
+}
+
+#[tokio::test]
+async fn what_a_session_brings_after_it_was_dropped_is_shown_to_nobody() {
+    let mut ruled = Ruled::start("mid-flight", ALLOWED).await;
+    ruled.emulator.add_role(NewRole::new(ROLE));
+    ruled.generate_there(DEFAULT_REGION, ID);
+    // Longer than a new file goes unnoticed, and shorter than a call is waited for.
+    ruled.emulator.inject(Fault::stall(Duration::from_secs(9)).in_account(THERE));
+    ruled.create("one", by(ROLE)).await;
+    eventually(SOON, "the call is under way", async || ruled.reads(ID) == 1).await;
+    ruled.change_rules("").await;
+    ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
+    let answered = || ruled.emulator.calls().iter().any(|call| call.operation == Get && call.status == Some(200));
+    eventually(SOON, "the answer is there", async || answered()).await;
+    never(A_WHILE, "a target", async || ruled.secrets().get_opt("one").await.unwrap()).await;
+    ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
+    assert_eq!(ruled.reads(ID), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_file_under_a_running_operator_changes_nothing_and_is_told() {
+    let mut ruled = Ruled::start("wrong-file", ALLOWED).await;
+    ruled.emulator.add_role(NewRole::new(ROLE));
+    ruled.generate_there(DEFAULT_REGION, ID);
+    ruled.generate_there(DEFAULT_REGION, "second");
+    ruled.create_ready("one", by(ROLE)).await;
+    let wrong = [
+        ("rules: [{namespaces: [NAMESPACE], roles: [admin]}]", "rules[0]: roles takes ARNs of roles"),
+        ("rules: [{name: nobody, roles: []}]", "nobody: it is for nobody"),
+        ("rules: [{namespaces: [x], rolls: []}]", "does not parse"),
+        ("rules: {", "does not parse"),
+        ("rules: [{namespaceSelector: {}}]", "does not see the labels of namespaces"),
+    ];
+    for (index, (text, says)) in wrong.into_iter().enumerate() {
+        ruled.file.replace(&text.replace("NAMESPACE", &ruled.world.namespace));
+        let count = index as f64 + 1.0;
+        eventually(SOON, text, async || ruled.rules_loaded("error").await == count).await;
+        let line = ruled.operator.as_mut().unwrap().wait_for_log(says).await.unwrap();
+        assert!(line.contains("ERROR") && line.contains("rules.yaml") && line.contains("stay as they are"), "{line}");
+    }
+    std::fs::remove_file(ruled.file.path()).unwrap();
+    let line = ruled.operator.as_mut().unwrap().wait_for_log("cannot read the rules file").await.unwrap();
+    assert!(line.contains("ERROR") && line.contains("stay as they are"), "{line}");
+    ruled.create_ready("two", by_role("second", ROLE)).await;
+    assert_eq!(ruled.emulator.sessions().len(), 1, "the session lives on too");
+    // Looked at every 5 s, told once.
+    let told = || {
+        let lines = ruled.operator.as_ref().unwrap().logs();
+        lines.into_iter().filter(|line| line.contains("stay as they are")).collect::<Vec<_>>()
+    };
+    never(Duration::from_secs(11), "the same told twice", async || (told().len() > 6).then(&told)).await;
+    assert_eq!(told().len(), 6);
+}

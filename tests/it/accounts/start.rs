@@ -1,0 +1,53 @@
+//! A rules file that cannot be used ends the start, in one clear line.
+
+use operator_testing::operator::Operator;
+use serde_json::Value;
+
+use super::RulesFile;
+use crate::fixture::SOON;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
+
+/// The one line that is told when it does not start.
+async fn refused(builder: operator_testing::operator::Builder) -> String {
+    let mut operator = builder.spawn().unwrap();
+    assert_eq!(operator.wait(SOON).await.unwrap().code, Some(1));
+    operator.wait_for_log("ERROR").await.unwrap();
+    let lines = operator.logs();
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    let line: Value = serde_json::from_str(line).unwrap();
+    line["message"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_rules_file_that_is_not_there_ends_the_start() {
+    let line = refused(Operator::builder(BINARY).env("CCR_RULES_FILE", "/no/such/rules.yaml")).await;
+    assert!(line.contains("cannot read the rules file /no/such/rules.yaml"), "{line}");
+}
+
+#[tokio::test]
+async fn a_rules_file_that_is_wrong_ends_the_start() {
+    for (text, says) in [
+        ("rules: {", "does not parse"),
+        ("- a list", "does not parse"),
+        ("rules: [{namespaces: [a], regoins: []}]", "regoins"),
+        ("rules: [{name: nobody}]", "nobody: it is for nobody: give it namespaces, or a namespaceSelector"),
+        ("rules: [{namespaces: [a], roles: ['*']}]", "rules[0]: roles takes ARNs of roles"),
+        ("rules: [{namespaces: [a], externalId: 'a b'}]", "rules[0]: externalId takes 2 to 1224"),
+        ("default: {namespaces: [a]}", "default: it is for the namespaces that no rule names"),
+    ] {
+        let file = RulesFile::new(text);
+        let line = refused(Operator::builder(BINARY).arg("--rules-file").arg(file.path())).await;
+        assert!(line.contains(says) && line.contains("rules.yaml is wrong"), "{text}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_selector_needs_an_operator_that_watches_the_whole_cluster() {
+    let file = RulesFile::new("rules: [{namespaceSelector: {matchLabels: {team: pay}}}]");
+    let builder = Operator::builder(BINARY).arg("--rules-file").arg(file.path());
+    let line = refused(builder.env("CCR_NAMESPACES", "payments")).await;
+    for word in ["namespaceSelector", "--namespaces", "name them in `namespaces`"] {
+        assert!(line.contains(word), "{word} is not in: {line}");
+    }
+}
