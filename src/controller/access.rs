@@ -13,13 +13,14 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::watches::{Trouble, explain_watch};
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::gateway::{CertificateKey, Gateway, Identity};
 use crate::index::Scope;
+use crate::metrics::Metrics;
 use crate::reading::Access;
 use crate::reconcile::Context;
 use crate::rules::{InvalidRules, Rules};
@@ -149,43 +150,28 @@ pub fn learn_own_account<G: Gateway>(context: Arc<Context<G>>) -> impl Future<Ou
 }
 
 /// Follows the rules file and the labels that it selects by. The future ends when the first rules can be applied.
-pub fn follow_rules<G: Gateway>(file: RulesFile, context: Arc<Context<G>>) -> impl Future<Output = ()> {
+pub fn follow_rules<G: Gateway>(mut file: RulesFile, context: Arc<Context<G>>) -> impl Future<Output = ()> {
     let (known, is_known) = oneshot::channel();
     tokio::spawn(async move {
-        let RulesFile { path, mut text, rules, sees_namespaces } = file;
         let mut labels = None;
-        if rules.use_labels() {
-            labels = Some(watch_labels(&context).await);
+        if file.rules.use_labels() {
+            let mut of_namespaces = watch_labels(&context);
+            let _ = of_namespaces.wait_for(|known| *known).await;
+            labels = Some(of_namespaces);
         }
         let _ = known.send(());
-        let Some(path) = path else { return };
-        loop {
+        let mut next = None;
+        while file.path.is_some() {
             tokio::time::sleep(LOOK).await;
-            // The same trouble is told once: what was read, or could not be, is what it was.
-            let now = match read(&path) {
-                Ok(now) if now == text => continue,
-                Ok(now) => now,
-                Err(trouble) => {
-                    if !text.is_empty() {
-                        error!("{trouble}; the rules stay as they are");
-                        text.clear();
-                    }
-                    continue;
-                }
+            next = file.look(&context.metrics).or(next);
+            // Without the labels a namespace would have what the default gives, which may be more than its rule does.
+            let can_apply = |rules: &mut Rules| {
+                !rules.use_labels() || *labels.get_or_insert_with(|| watch_labels(&context)).borrow()
             };
-            let parsed = parse(&path, &now, sees_namespaces);
-            context.metrics.rules_loaded(parsed.as_ref().map(|_| ()).map_err(|_| ()));
-            text = now;
-            match parsed {
-                Ok(rules) => {
-                    if rules.use_labels() && labels.is_none() {
-                        labels = Some(watch_labels(&context).await);
-                    }
-                    info!("the rules file has changed, and its rules are in force");
-                    context.access.set_rules(rules);
-                    apply(&context);
-                }
-                Err(trouble) => error!("{trouble}; the rules stay as they are"),
+            if let Some(rules) = next.take_if(can_apply) {
+                info!("the rules file has changed, and its rules are in force");
+                context.access.set_rules(rules);
+                apply(&context);
             }
         }
     });
@@ -194,40 +180,61 @@ pub fn follow_rules<G: Gateway>(file: RulesFile, context: Arc<Context<G>>) -> im
     }
 }
 
-/// Watches the labels of namespaces, and returns when all are known.
-async fn watch_labels<G: Gateway>(context: &Arc<Context<G>>) {
-    let (known, is_known) = oneshot::channel();
+impl RulesFile {
+    /// Looks whether the file has changed, and answers its rules then. The same trouble is told once: what was read, or
+    /// could not be, is what it was.
+    fn look(&mut self, metrics: &Metrics) -> Option<Rules> {
+        let path = self.path.as_ref()?;
+        let text = match read(path) {
+            Ok(text) if text == self.text => return None,
+            Ok(text) => text,
+            Err(trouble) => {
+                if !self.text.is_empty() {
+                    error!("{trouble}; the rules stay as they are");
+                    self.text.clear();
+                }
+                return None;
+            }
+        };
+        let parsed = parse(path, &text, self.sees_namespaces);
+        metrics.rules_loaded(parsed.as_ref().map(|_| ()).map_err(|_| ()));
+        self.text = text;
+        parsed.inspect_err(|trouble| error!("{trouble}; the rules stay as they are")).ok()
+    }
+}
+
+/// Watches the labels of namespaces. Turns true when all are known.
+fn watch_labels<G: Gateway>(context: &Arc<Context<G>>) -> watch::Receiver<bool> {
+    let (known, is_known) = watch::channel(false);
     let context = Arc::clone(context);
     tokio::spawn(async move {
         let trouble = Trouble::default();
-        let mut known = Some(known);
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
         let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
         let mut listing = HashSet::new();
         while let Some(event) = events.next().await {
-            let changed = match event {
+            match event {
                 Ok(event) => {
                     trouble.is_over();
-                    note_labels(event, &mut listing, &mut known, &context)
+                    let is_whole = matches!(event, Event::InitDone);
+                    if note_labels(event, &mut listing, &context) && *known.borrow() {
+                        apply(&context);
+                    }
+                    if is_whole {
+                        known.send_replace(true);
+                    }
                 }
-                Err(error) => {
-                    trouble.tell(explain_watch(&error, "namespaces", &Scope::All));
-                    false
-                }
-            };
-            if changed && known.is_none() {
-                apply(&context);
+                Err(error) => trouble.tell(explain_watch(&error, "namespaces", &Scope::All)),
             }
         }
     });
-    let _ = is_known.await;
+    is_known
 }
 
 /// Answers whether labels are others than before.
 fn note_labels<G: Gateway>(
     event: Event<PartialObjectMeta<Namespace>>,
     listing: &mut HashSet<String>,
-    known: &mut Option<oneshot::Sender<()>>,
     context: &Context<G>,
 ) -> bool {
     match event {
@@ -240,11 +247,6 @@ fn note_labels<G: Gateway>(
             context.access.set_labels(&namespace.name_any(), namespace.metadata.labels.unwrap_or_default())
         }
         Event::Delete(namespace) => context.access.set_labels(&namespace.name_any(), Default::default()),
-        Event::InitDone => {
-            if let Some(known) = known.take() {
-                let _ = known.send(());
-            }
-            context.access.retain_labels(|namespace| listing.contains(namespace))
-        }
+        Event::InitDone => context.access.retain_labels(|namespace| listing.contains(namespace)),
     }
 }

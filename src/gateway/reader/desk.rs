@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::api::ResourceName;
 use crate::error::{FailureClass, ReadFailure, Streak};
 use crate::gateway::budget::Closed;
-use crate::gateway::{ClientCertificate, GatewayError, Place, Source};
+use crate::gateway::{ClientCertificate, Denial, GatewayError, Place, Source};
 use crate::reading::{Came, Demand};
 use crate::settings::Tick;
 
@@ -23,6 +23,9 @@ use crate::settings::Tick;
 const LIST_OFF: Duration = Duration::from_secs(10 * 60);
 /// A trouble that is over sooner is not told to those who were not asked about.
 const SHORT: Duration = Duration::from_secs(5);
+
+/// A second try that is likely to go better is made after this time.
+const AT_ONCE: Duration = Duration::from_millis(200);
 
 /// One place.
 pub(super) struct Desk {
@@ -126,6 +129,9 @@ impl Desk {
         moment: Moment<'_>,
     ) -> Vec<ResourceName> {
         let mut woken = Vec::new();
+        if outcome.as_ref().is_err_and(|failure| self.tries_once_more(failure, moment.now)) {
+            return woken;
+        }
         match &outcome {
             Err(failure) if is_of_place(failure) => woken = self.in_trouble(failure, Some(id), moment),
             _ => self.out_of_trouble(moment.now),
@@ -138,6 +144,8 @@ impl Desk {
             Err(failure) => Known::failed(failure.into(), moment.at),
         };
         woken.extend(entry.learn(known, true, moment));
+        woken.sort();
+        woken.dedup();
         woken
     }
 
@@ -180,6 +188,9 @@ impl Desk {
     /// The list cannot be had. Answers whom to wake, and whether the reason is that it is not allowed, or makes no sense:
     /// then certificates are asked for one by one for a while.
     pub(super) fn list_failed(&mut self, failure: &GatewayError, moment: Moment<'_>) -> (Vec<ResourceName>, bool) {
+        if self.tries_once_more(failure, moment.now) {
+            return (Vec::new(), false);
+        }
         if is_of_place(failure) {
             return (self.in_trouble(failure, None, moment), false);
         }
@@ -198,6 +209,16 @@ impl Desk {
     /// Whether nobody has asked for anything lately.
     pub(super) fn is_idle(&self, now: Tick) -> bool {
         self.certificates.values().all(|entry| !entry.is_named(now))
+    }
+
+    /// Credentials that AWS did not take are replaced by others for the next call: that is made before anybody is told.
+    fn tries_once_more(&mut self, failure: &GatewayError, now: Tick) -> bool {
+        let is_replaced = matches!(failure, GatewayError::AccessDenied(Denial::BadCredentials { .. }));
+        if !is_replaced || self.trouble.is_some() {
+            return false;
+        }
+        self.trouble = Some(Trouble { failure: failure.clone(), until: now + AT_ONCE, told: false });
+        true
     }
 
     /// Nothing is asked for a while, because of a failure of the list or of a read of this certificate.

@@ -286,6 +286,23 @@ fn a_credential_that_is_refused_concerns_all_and_is_told_at_once() {
 }
 
 #[test]
+fn a_key_that_is_refused_is_told_only_where_its_successor_is_refused_too() {
+    let refused = GatewayError::AccessDenied(Denial::BadCredentials { code: "ExpiredTokenException".into() });
+    let mut world = World::new();
+    world.ask("a", Why::New, None, 0.0);
+    assert_eq!(world.got("a", 0.0, Err(refused.clone())), [""; 0]);
+    let Step::Wait(until) = world.plan(0.1) else { panic!("it waits") };
+    assert!(until <= seconds(0.5), "{until:?}");
+    assert_eq!(world.gets(0.5), ["a"]);
+    assert_eq!(world.got("a", 0.5, Ok(())), ["a"]);
+
+    world.ask("b", Why::New, None, 100.0);
+    assert_eq!(world.got("b", 100.0, Err(refused.clone())), [""; 0]);
+    assert_eq!(world.got("b", 100.5, Err(refused.clone())), ["b"], "the next one too");
+    assert_eq!(world.ask("b", Why::New, None, 101.0), Some(Err(refused.into())));
+}
+
+#[test]
 fn an_answer_that_did_not_change_is_stored_once() {
     let mut world = World::new();
     world.ask("a", Why::New, None, 0.0);
