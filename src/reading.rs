@@ -148,8 +148,11 @@ pub struct Demand {
     pub again: bool,
 }
 
-/// A new resource and a changed spec take an answer of this age, as long as it is no older than their interval.
+/// A changed spec takes an answer of this age, and a new resource a failure, as long as it is no older than their interval.
 const LATELY: Duration = Duration::from_secs(30);
+/// A new resource takes a good answer of this age: as old as that of a resource that nobody tuned may be. Otherwise a fleet
+/// that takes minutes to be made would have everything read again and again meanwhile.
+pub const OF_USE_TO_NEW: Duration = Duration::from_secs(5 * 60);
 
 impl Demand {
     /// What is demanded now, where the resource's last answer is of a call that began at `last`.
@@ -160,7 +163,7 @@ impl Demand {
         let news =
             last.map_or(Tick::ZERO, |last| last + Tick::from_nanos(1)).max(now.saturating_sub(interval.mul_f64(0.9)));
         let (not_before, failure_not_before) = match why {
-            Why::New => (lately, lately),
+            Why::New => (now.saturating_sub(OF_USE_TO_NEW.min(interval)), lately),
             Why::Changed => (lately, now.saturating_sub(FORCED_READS_APART)),
             Why::Forced | Why::Lifted => (now, now),
             Why::Due => (news, news),

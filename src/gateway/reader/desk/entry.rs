@@ -9,13 +9,11 @@ use super::Moment;
 use crate::api::ResourceName;
 use crate::error::{FailureClass, RETRIES_MOST, ReadFailure, Streak};
 use crate::gateway::{ClientCertificate, Source};
-use crate::reading::{Answer, Came, Demand, FORCED_READS_APART, Why};
+use crate::reading::{Answer, Came, Demand, FORCED_READS_APART, OF_USE_TO_NEW, Why};
 use crate::settings::Tick;
 
 /// Nobody names a certificate any more that was not asked for in so many of its intervals.
 const SILENT: u32 = 3;
-/// What the list shows and nobody names is kept this long: the resource that names it may be next in the queue.
-const UNNAMED: Duration = Duration::from_secs(60);
 
 /// One certificate.
 #[derive(Debug, Default)]
@@ -103,8 +101,11 @@ impl Entry {
         now < self.asked + self.interval * SILENT
     }
 
+    /// What the list shows and nobody names is kept for as long as it is of use: the resource that names it may be next
+    /// in the queue.
     pub(super) fn is_worth_keeping(&self, now: Tick) -> bool {
-        self.is_named(now) || now < self.asked + UNNAMED
+        let told = self.known.as_ref().map_or(self.asked, |known| known.at.max(self.asked));
+        self.is_named(now) || now < told + OF_USE_TO_NEW
     }
 
     /// What is known, if it will do.

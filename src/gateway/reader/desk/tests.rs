@@ -102,8 +102,8 @@ fn all_who_name_a_certificate_share_one_call() {
     }
     assert_eq!(world.gets(1.0), ["a"]);
     assert_eq!(world.got("a", 1.0, Ok(())), ["x", "y", "z"]);
-    assert_eq!(world.ask_for("a", "late", Why::New, None, 20.0), Some(Ok(())));
-    assert_eq!(world.ask_for("a", "later", Why::New, None, 40.0), None, "30 s are too old for a new one");
+    assert_eq!(world.ask_for("a", "late", Why::New, None, 300.0), Some(Ok(())));
+    assert_eq!(world.ask_for("a", "later", Why::New, None, 302.0), None, "too old for a new one");
 }
 
 #[test]
@@ -279,6 +279,17 @@ fn an_answer_that_did_not_change_is_stored_once() {
     assert!(std::sync::Arc::ptr_eq(&first, &answer(&mut world)));
     world.0.got("a", Ok(certificate("a", OTHER_PEM)), moment(2.0));
     assert_ne!(first, answer(&mut world));
+}
+
+#[test]
+fn what_the_list_has_told_of_serves_a_resource_that_comes_minutes_later() {
+    let mut world = World::new();
+    world.ask("a", Why::New, None, 0.0);
+    world.listed(&["a", "b", "c"], 0.0);
+    assert_eq!(world.ask("b", Why::New, None, 240.0), Some(Ok(())));
+    // At the end of a list that tells of it again it is kept again.
+    world.listed(&["a", "b", "c"], 320.0);
+    assert_eq!(world.ask("c", Why::New, None, 600.0), Some(Ok(())));
 }
 
 #[test]

@@ -144,7 +144,8 @@ impl Fleet<'_> {
 
     /// Calls that read every certificate once.
     fn pages(&self) -> usize {
-        self.options.fleet_certificates.div_ceil(PAGE)
+        // The account holds the certificates of the other parts too.
+        (self.options.fleet_certificates + self.options.certificates).div_ceil(PAGE)
     }
 
     fn report_memory(&self, when: &str, operator: &Operator, report: &mut Report) -> Result<()> {
