@@ -88,8 +88,8 @@ impl Desk {
         let refreshes = due.iter().filter(|(_, entry, waiting)| is_good(entry) && !waiting.insists);
         let Some(shortest) = refreshes.map(|(_, entry, _)| entry.interval).min() else { return listable };
         let as_often =
-            |entry: &&Box<Entry>| is_good(entry) && entry.is_named(now) && entry.interval <= shortest.mul_f64(1.1);
-        listable.max(self.certificates.values().filter(as_often).count())
+            |entry: &&Entry| is_good(entry) && entry.is_named(now) && entry.interval <= shortest.mul_f64(1.1);
+        listable.max(self.certificates.values().map(Box::as_ref).filter(as_often).count())
     }
 
     /// The next of those that are due: first reads before refreshes, and the namespace that was served longest ago.
