@@ -131,11 +131,11 @@ impl Memory {
             self.asked = None;
             return None;
         };
-        let fits = |asked: &&Box<Asked>| {
+        let fits = |asked: &&Asked| {
             asked.fits(resource.generation(), refresh.as_deref(), source)
                 && (asked.demand.why == why || why == Why::Due)
         };
-        if let Some(asked) = self.asked.as_ref().filter(fits) {
+        if let Some(asked) = self.asked.as_deref().filter(fits) {
             return Some(Demand { again: true, ..asked.demand.clone() });
         }
         let wanted = self.seen.filter(|_| why == Why::New).unwrap_or(now);

@@ -19,7 +19,7 @@ use crate::conditions::Reason;
 use crate::gateway::{AssumedRole, Identity};
 
 /// The rules in force.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     default: Grant,
     rules: Vec<Rule>,
@@ -172,12 +172,6 @@ impl Refusal {
             Refusal::Certificate { .. } => Reason::CertificateNotAllowed,
             Refusal::Description { .. } => Reason::DescriptionNotAllowed,
         }
-    }
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Rules { default: Grant::default(), rules: Vec::new() }
     }
 }
 

@@ -51,11 +51,11 @@ impl<T> Turns<T> {
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
-        if self.in_a_row < FIRST_IN_A_ROW || self.refresh.len == 0 {
-            if let Some(item) = self.first.pop() {
-                self.in_a_row += 1;
-                return Some(item);
-            }
+        if (self.in_a_row < FIRST_IN_A_ROW || self.refresh.len == 0)
+            && let Some(item) = self.first.pop()
+        {
+            self.in_a_row += 1;
+            return Some(item);
         }
         self.in_a_row = 0;
         self.refresh.pop()
