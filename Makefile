@@ -34,7 +34,8 @@ test: ## Run every test, on a real control plane
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	$(call say,"testing: a few minutes of building the first time and then about as many of running")
-	cargo test --locked --workspace
+	# Most tests wait, for the clock or for others: more at once than there are processors.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace
 
 check: ## Check format, lints, generated files and the licences of dependencies
 	@tests/prerequisites rust
