@@ -36,23 +36,35 @@ struct Fleet<'a> {
     options: &'a Options,
     namespace: String,
     resources: Vec<ClientCertificateRef>,
+    certificates: usize,
+    title: String,
 }
 
 pub async fn measure(world: &World, options: &Options, report: &mut Report) -> Result<()> {
-    eprintln!("fleet: making {} certificates", options.fleet_certificates);
-    let certificates = world.generate(options.fleet_certificates);
-    let namespace = world.control_plane.namespace("fleet").await?;
-    let resource = |number| World::resource_of(&namespace, number, &certificates, "24h");
-    let resources = (0..options.fleet_resources).map(resource).collect::<Result<_>>()?;
-    let fleet = Fleet { world, options, namespace, resources };
-    fleet.mirrored(report).await?;
-    let operator = fleet.restarted(report).await?;
-    fleet.refreshed(&operator, report).await
+    let last = options.fleet_certificates.len() - 1;
+    for (round, count) in options.fleet_certificates.iter().enumerate() {
+        eprintln!("fleet: making {count} certificates");
+        let certificates = world.generate_in(&format!("xx-fleet-{round}"), *count);
+        let namespace = world.control_plane.namespace("fleet").await?;
+        let resource = |number| certificates.resource(&namespace, number, "24h");
+        let resources = (0..options.fleet_resources).map(resource).collect::<Result<_>>()?;
+        let title = format!("fleet of {} over {count} certificates", options.fleet_resources);
+        let fleet = Fleet { world, options, namespace, resources, certificates: *count, title };
+        fleet.mirrored(report).await?;
+        let mut operator = fleet.restarted(report).await?;
+        if round == last {
+            fleet.refreshed(&operator, report).await?;
+        }
+        operator.terminate(Duration::from_secs(20)).await?;
+    }
+    world.emulator.set_rate_limit(None);
+    Ok(())
 }
 
 impl Fleet<'_> {
     /// All are there when the operator comes.
     async fn mirrored(&self, report: &mut Report) -> Result<()> {
+        let title = &self.title;
         let count = self.resources.len();
         eprintln!("fleet: creating {count} resources: a minute for 10,000");
         self.world.create_all(self.resources.clone(), self.options.concurrency).await?;
@@ -67,13 +79,13 @@ impl Fleet<'_> {
         tokio::time::sleep(SETTLING).await;
 
         report.figure(
-            &format!("fleet: {count} mirrored, from the start of the operator"),
+            &format!("{title}: {count} mirrored, from the start of the operator"),
             format!("{:.0} s", took.as_secs_f64()),
         );
         self.report_memory("after mirroring", &operator, report)?;
         self.report_calls("to mirror them", self.pages() + MORE_AT_FIRST, report);
         for (kind, writes) in self.writes(since)? {
-            report.figure(&format!("fleet: Kubernetes writes to mirror them, {kind}"), writes);
+            report.figure(&format!("{title}: Kubernetes writes to mirror them, {kind}"), writes);
         }
         operator.terminate(Duration::from_secs(20)).await?;
         Ok(())
@@ -81,6 +93,7 @@ impl Fleet<'_> {
 
     /// A new process finds everything as it should be.
     async fn restarted(&self, report: &mut Report) -> Result<Operator> {
+        let title = &self.title;
         eprintln!("fleet: starting the operator anew");
         self.world.emulator.clear_calls();
         let (start, since) = (Instant::now(), Timestamp::now());
@@ -90,21 +103,25 @@ impl Fleet<'_> {
         let passed = start.elapsed();
         tokio::time::sleep(SETTLING).await;
 
-        report.figure("fleet: restart, until ready", format!("{:.1} s", ready.as_secs_f64()));
-        report.figure("fleet: restart, until every resource was looked at", format!("{:.1} s", passed.as_secs_f64()));
+        report.figure(&format!("{title}: restart, until ready"), format!("{:.1} s", ready.as_secs_f64()));
+        report.figure(
+            &format!("{title}: restart, until every resource was looked at"),
+            format!("{:.1} s", passed.as_secs_f64()),
+        );
         self.report_memory("after a restart", &operator, report)?;
         self.report_calls("after a restart", self.pages(), report);
         let writes = self.writes(since)?;
         for (kind, writes) in &writes {
-            report.figure(&format!("fleet: Kubernetes writes after a restart, {kind}"), writes);
+            report.figure(&format!("{title}: Kubernetes writes after a restart, {kind}"), writes);
         }
         let writes: usize = writes.values().sum();
-        report.limited("fleet: Kubernetes writes after a restart", writes, 0, writes == 0);
+        report.limited(&format!("{title}: Kubernetes writes after a restart"), writes, 0, writes == 0);
         Ok(operator)
     }
 
     /// Refreshes that find nothing changed, more often than usual so that some are seen.
     async fn refreshed(&self, operator: &Operator, report: &mut Report) -> Result<()> {
+        let title = &self.title;
         let (interval, window) = (self.options.fleet_interval, self.options.fleet_window);
         eprintln!("fleet: {} s idle", IDLE.as_secs());
         let before = operator.cpu_time()?;
@@ -130,52 +147,54 @@ impl Fleet<'_> {
         let per_refresh = interval as f64 / window;
         for (operation, calls) in &calls {
             report.figure(
-                &format!("fleet: refreshes every {interval} s for {window} s, {operation:?}"),
+                &format!("{title}: refreshes every {interval} s for {window} s, {operation:?}"),
                 format!("{calls}, computed for every 5 min: {:.0}/h", *calls as f64 * per_refresh * refreshes_an_hour),
             );
         }
         let a_refresh = calls.iter().map(|(_, calls)| *calls as f64).sum::<f64>() * per_refresh;
         let pages = self.pages();
-        report.limited("fleet: calls to refresh all once", format!("{a_refresh:.0}"), pages, a_refresh <= pages as f64);
+        report.limited(
+            &format!("{title}: calls to refresh all once"),
+            format!("{a_refresh:.0}"),
+            pages,
+            a_refresh <= pages as f64,
+        );
         let own = busy.saturating_sub(idle.mul_f64(window)).mul_f64(per_refresh);
-        report.figure("fleet: processor time to refresh all once", format!("{:.2} s", own.as_secs_f64()));
-        report.figure("fleet: processor time, idle", format!("{:.0} s/h", (idle * 3600).as_secs_f64()));
+        report.figure(&format!("{title}: processor time to refresh all once"), format!("{:.2} s", own.as_secs_f64()));
+        report.figure(&format!("{title}: processor time, idle"), format!("{:.0} s/h", (idle * 3600).as_secs_f64()));
         report.figure(
-            "fleet: processor time, computed for a refresh every 5 min",
+            &format!("{title}: processor time, computed for a refresh every 5 min"),
             format!("{:.0} s/h", (idle * 3600 + own.mul_f64(refreshes_an_hour)).as_secs_f64()),
         );
-        report.limited("fleet: Kubernetes writes while refreshing", writes, 0, writes == 0);
+        report.limited(&format!("{title}: Kubernetes writes while refreshing"), writes, 0, writes == 0);
         self.report_memory("after refreshes", operator, report)
     }
 
     /// Calls that read every certificate once.
     fn pages(&self) -> usize {
-        // The account holds the certificates of the other parts too.
-        (self.options.fleet_certificates + self.options.certificates).div_ceil(PAGE)
+        self.certificates.div_ceil(PAGE)
     }
 
     fn report_memory(&self, when: &str, operator: &Operator, report: &mut Report) -> Result<()> {
+        let title = &self.title;
         let resident = operator.resident_memory()?;
-        let what = format!(
-            "fleet: memory of {} resources, {} certificates, {when}",
-            self.resources.len(),
-            self.options.fleet_certificates
-        );
+        let what = format!("{title}: memory {when}");
         let is_kept = resident <= MEMORY_ALLOWED;
         report.limited(&what, mebibytes(resident as f64), mebibytes(MEMORY_ALLOWED as f64), is_kept);
-        report.figure(&format!("fleet: highest until then, {when}"), mebibytes(operator.peak_memory()? as f64));
+        report.figure(&format!("{title}: highest until then, {when}"), mebibytes(operator.peak_memory()? as f64));
         Ok(())
     }
 
     fn report_calls(&self, when: &str, limit: usize, report: &mut Report) {
+        let title = &self.title;
         let calls = self.calls();
         for (operation, calls) in &calls {
-            report.figure(&format!("fleet: calls {when}, {operation:?}"), calls);
+            report.figure(&format!("{title}: calls {when}, {operation:?}"), calls);
         }
         let calls: usize = calls.iter().map(|(_, calls)| calls).sum();
-        report.limited(&format!("fleet: calls {when}"), calls, limit, calls <= limit);
+        report.limited(&format!("{title}: calls {when}"), calls, limit, calls <= limit);
         let throttled = self.world.emulator.throttled();
-        report.limited(&format!("fleet: of these throttled, {when}"), throttled, 0, throttled == 0);
+        report.limited(&format!("{title}: of these throttled, {when}"), throttled, 0, throttled == 0);
     }
 
     fn calls(&self) -> Vec<(Operation, usize)> {

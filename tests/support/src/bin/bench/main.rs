@@ -69,9 +69,9 @@ pub struct Options {
     /// Resources of the fleet
     #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
     fleet_resources: usize,
-    /// Certificates that the fleet's resources take turns with; as many as resources is the worst case
-    #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
-    fleet_certificates: usize,
+    /// Certificates that the fleet's resources take turns with: the default quota, and the worst case of one for each
+    #[arg(long, value_delimiter = ',', default_value = "60,10000", value_name = "COUNT")]
+    fleet_certificates: Vec<usize>,
     /// How long the fleet's refreshes are watched, in seconds
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     fleet_window: u64,
@@ -137,8 +137,12 @@ impl Options {
 async fn main() -> Result<()> {
     let options = Options::parse();
     let counts = [options.samples, options.resources, options.certificates, options.pairs];
-    let counts_of_fleet = [options.fleet_resources, options.fleet_certificates];
-    ensure!(counts.iter().chain(&counts_of_fleet).all(|count| *count > 0), "there has to be something to measure");
+    let mut counts_of_fleet = options.fleet_certificates.iter().chain([&options.fleet_resources]);
+    ensure!(
+        counts.iter().all(|count| *count > 0) && counts_of_fleet.all(|count| *count > 0),
+        "there has to be something to measure"
+    );
+    ensure!(!options.fleet_certificates.is_empty(), "--fleet-certificates takes a number, or several");
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing");
     }

@@ -96,12 +96,7 @@ impl World {
         Ok(operator)
     }
 
-    /// Makes certificates beside those that [`Self::resource`] takes, and answers their ids.
-    pub fn generate(&self, count: usize) -> Vec<String> {
-        generate(&self.emulator, count)
-    }
-
-    /// The same in a region.
+    /// Makes certificates in a region, beside those that [`Self::resource`] takes.
     pub fn generate_in(&self, region: &str, count: usize) -> Certificates {
         let make = |_| self.emulator.generate(region, NewCertificate::new().shared_key()).id;
         Certificates { region: region.to_owned(), ids: (0..count).map(make).collect() }
