@@ -118,26 +118,29 @@ impl Memory {
         let refresh =
             self.refresh_pending(resource).then(|| resource.refresh_requested().unwrap_or_default().to_owned());
         let why = if self.was_suspended {
-            Why::Lifted
+            Some(Why::Lifted)
         } else if refresh.is_some() && self.reading.next_forced() <= now {
-            Why::Forced
+            Some(Why::Forced)
         } else if self.generation.is_none() {
-            Why::New
+            Some(Why::New)
         } else if self.generation != resource.generation() || newly_wanted || taken_over {
-            Why::Changed
+            Some(Why::Changed)
         } else if self.reading.has_failed() || self.reading.next(source) <= now {
-            Why::Due
+            Some(Why::Due)
         } else {
-            self.asked = None;
-            return None;
+            None
         };
-        let fits = |asked: &&Asked| {
+        // What was asked stands until it is answered, or something is asked that wants more: that a description was taken
+        // over, for example, shows only once.
+        let stands = |asked: &&Asked| {
             asked.fits(resource.generation(), refresh.as_deref(), source)
-                && (asked.demand.why == why || why == Why::Due)
+                && why.is_none_or(|why| why == asked.demand.why || why == Why::Due)
         };
-        if let Some(asked) = self.asked.as_deref().filter(fits) {
+        if let Some(asked) = self.asked.as_deref().filter(stands) {
             return Some(Demand { again: true, ..asked.demand.clone() });
         }
+        self.asked = None;
+        let why = why?;
         let wanted = self.seen.filter(|_| why == Why::New).unwrap_or(now);
         let demand = Demand::new(why, resource.refresh_interval(), self.reading.at(source), wanted, now);
         let asked =
@@ -297,7 +300,7 @@ impl Memories {
 mod tests {
     use super::*;
     use crate::api::REFRESH_ANNOTATION;
-    use crate::fixtures::resource;
+    use crate::fixtures::{came, resource, source_of};
     use crate::gateway::GatewayError;
 
     fn seconds(n: u64) -> Tick {
@@ -357,6 +360,26 @@ mod tests {
             memory.answered(&resource, &source, failed(seconds(came_at)), seconds(now), 0.5);
             assert_eq!(memory.refresh_pending(&resource), is_pending);
         }
+    }
+
+    #[test]
+    fn what_was_asked_stands_until_it_is_answered() {
+        let mut resource = resource("payments");
+        resource.spec.description = Some("ours".into());
+        let (source, mut memory) = (source_of(&resource), Memory::new(&resource));
+        let theirs = Claim::Theirs { owner: "a/b".into(), same_text: false };
+        let failed = |at| came(Err(ReadFailure::Expired), seconds(at));
+        assert_eq!(memory.demand(&resource, &source, &theirs, seconds(0)).unwrap().why, Why::New);
+        memory.answered(&resource, &source, failed(0), seconds(0), 0.5);
+        assert_eq!(memory.demand(&resource, &source, &theirs, seconds(1)).unwrap().why, Why::Due);
+
+        // Taken over: that shows in one pass alone, and holds in the next.
+        let first = memory.demand(&resource, &source, &Claim::Mine, seconds(2)).unwrap();
+        assert_eq!((first.why, first.again), (Why::Changed, false));
+        let next = memory.demand(&resource, &source, &Claim::Mine, seconds(3)).unwrap();
+        assert_eq!(next, Demand { again: true, ..first });
+        memory.answered(&resource, &source, failed(3), seconds(3), 0.5);
+        assert_eq!(memory.demand(&resource, &source, &Claim::Mine, seconds(4)).unwrap().why, Why::Due);
     }
 
     #[test]

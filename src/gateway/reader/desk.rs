@@ -218,6 +218,8 @@ impl Desk {
             return false;
         }
         self.trouble = Some(Trouble { failure: failure.clone(), until: now + AT_ONCE, told: false });
+        // The same read made again is no sign of more to come.
+        self.first_reads.pop_back();
         true
     }
 
