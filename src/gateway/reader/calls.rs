@@ -67,7 +67,7 @@ async fn get<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter, p
 async fn list<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter, pick: &Pick) {
     let bucket = shared.bucket(place);
     let mut began = None;
-    let mut positions = HashSet::new();
+    let (mut positions, mut beginnings) = (HashSet::new(), HashSet::new());
     let mut position: Option<String> = None;
     for pages in 1..=PAGES_MOST {
         if shared.budget.acquire(&bucket, pick.turn, &pick.namespace).await.is_err() {
@@ -83,12 +83,14 @@ async fn list<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter, 
         };
         let mut listed = page.certificates;
         listed.truncate(PAGE_SIZE);
+        let beginning = listed.first().map(|certificate| certificate.id.clone());
         shared.learn(place, counter, at, |desk, moment| desk.listed(listed, moment));
         let Some(next) = page.next else {
             shared.learn(place, counter, began, |desk, moment| desk.list_ended(pages, true, moment));
             return;
         };
-        if !positions.insert(next.clone()) {
+        // Positions that go round in a circle, or pages that show again what was shown, or nothing, lead nowhere.
+        if !positions.insert(next.clone()) || beginning.is_none_or(|id| !beginnings.insert(id)) {
             break;
         }
         position = Some(next);
@@ -97,7 +99,6 @@ async fn list<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter, 
             return;
         }
     }
-    // The positions go round in a circle, or never end.
     let failure = GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None };
     list_failed(shared, place, counter, shared.now(), &failure);
 }

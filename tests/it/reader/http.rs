@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use client_certificate_operator::error::ReadFailure;
 use client_certificate_operator::gateway::aws::AwsGateway;
-use client_certificate_operator::gateway::{GatewayError, Place, Source};
+use client_certificate_operator::gateway::{AssumedRole, GatewayError, Identity, Place, Source};
 use operator_testing::certificates::NewCertificate;
-use operator_testing::emulator::{DEFAULT_REGION, Emulator, Fault, HOME_ACCOUNT, HOME_USER, RateLimit};
+use operator_testing::emulator::{DEFAULT_REGION, Emulator, Fault, HOME_ACCOUNT, HOME_USER, NewRole, RateLimit};
 use operator_testing::script::Operation::{Get, List};
 
-use super::fleet::{Fleet, Member};
+use super::fleet::{Fleet, Member, Seen};
 
 fn place() -> Place {
     Place::own(DEFAULT_REGION)
@@ -91,12 +91,37 @@ async fn a_list_that_makes_no_sense_is_given_up_for_reads_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_list_without_an_end_is_left_when_it_costs_more_than_it_is_worth() {
-    let (emulator, fleet, ids) = limited(5).await;
+async fn a_list_without_an_end_is_left_when_it_shows_nothing_new() {
+    let (emulator, fleet, mut ids) = limited(600).await;
     emulator.inject(Fault::endless_pages().on(List));
-    all_good(&fleet.add_many(ids, &place(), "5m")).await;
-    assert!(emulator.count(List) <= 6, "{} lists", emulator.count(List));
-    assert!(emulator.count(Get) <= 5, "{} reads", emulator.count(Get));
+    ids.push("missing".into());
+    let members = fleet.add_many(ids, &place(), "5m");
+    all_good(&members[..600]).await;
+    members[600].until(|seen| seen.outcome == Err(ReadFailure::Gateway(GatewayError::NotFound))).await;
+    assert!(emulator.count(List) <= 4, "{} lists", emulator.count(List));
+    assert!(emulator.count(Get) <= 1, "{} reads", emulator.count(Get));
+}
+
+#[tokio::test]
+async fn an_account_that_is_throttled_to_zero_is_not_noticed_in_another() {
+    const ACCOUNT: &str = "444455556666";
+    let run = async |is_throttled: bool| {
+        let (emulator, fleet, home) = limited(60).await;
+        emulator.set_rate_limit_of(HOME_ACCOUNT, is_throttled.then(RateLimit::nothing));
+        let role = "arn:aws:iam::444455556666:role/certificates";
+        emulator.add_role(NewRole::new(role));
+        let (account, ids) = (emulator.account(ACCOUNT), (0..200).map(|n| format!("other{n:03}")));
+        ids.clone().for_each(|id| drop(account.generate(DEFAULT_REGION, NewCertificate::new().id(id).shared_key())));
+        let at_home = fleet.add_many(home, &place(), "5m");
+        let role =
+            AssumedRole { arn: role.into(), external_id: None, namespace: "backends".into(), tags_session: false };
+        let elsewhere = Place { identity: Identity::Role(Arc::new(role)), region: DEFAULT_REGION.into() };
+        all_good(&fleet.add_many(ids, &elsewhere, "5m")).await;
+        let throttled = |seen: &Seen| matches!(seen.outcome, Err(ReadFailure::Gateway(GatewayError::Throttled { .. })));
+        at_home[0].until(|seen| throttled(seen) == is_throttled).await;
+        [Get, List].map(|operation| emulator.count_in(operation, ACCOUNT, DEFAULT_REGION))
+    };
+    assert_eq!(run(true).await, run(false).await);
 }
 
 #[tokio::test]
