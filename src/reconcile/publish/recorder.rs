@@ -43,12 +43,12 @@ impl Recorder {
         let events: Api<KubeEvent> = Api::namespaced(self.client.clone(), namespace);
         let key = Key::of(event, regarding);
         let earlier = self.recent().find(&key, now);
-        if let Some(Series { name, count, .. }) = earlier {
-            let count = count.saturating_add(1);
+        if let Some(Series { first, count, .. }) = earlier {
+            let (name, count) = (name_of(regarding, first), count.saturating_add(1));
             let patch = json!({ "series": { "count": count, "lastObservedTime": MicroTime(now) } });
             match events.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(_) => {
-                    self.recent().keep(key, Series { name, count, last: now });
+                    self.recent().keep(key, Series { first, count, last: now });
                     return Ok(());
                 }
                 // Somebody cleaned up. What follows makes it anew.
@@ -58,7 +58,7 @@ impl Recorder {
         }
         let name = name_of(regarding, now);
         events.create(&PostParams::default(), &self.first(event, regarding, &name, now)).await?;
-        self.recent().keep(key, Series { name, count: 1, last: now });
+        self.recent().keep(key, Series { first: now, count: 1, last: now });
         Ok(())
     }
 
@@ -110,7 +110,8 @@ impl Key {
 /// An event that was recorded.
 #[derive(Clone, Debug, PartialEq)]
 struct Series {
-    name: String,
+    /// When it was recorded first, which its name holds.
+    first: Timestamp,
     count: i32,
     last: Timestamp,
 }
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn series(minute: i64) -> Series {
-        Series { name: "payments.1".into(), count: 1, last: at(minute) }
+        Series { first: at(minute), count: 1, last: at(minute) }
     }
 
     fn at(minute: i64) -> Timestamp {
