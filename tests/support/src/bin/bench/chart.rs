@@ -6,10 +6,10 @@ use crate::report::Limited;
 
 const ROW: usize = 24;
 const TOP: usize = 46;
-const LABELS: usize = 430;
+const LABELS: usize = 520;
 /// A limit is this long; a bar that is longer was missed.
 const LIMIT: f64 = 260.0;
-const WIDTH: usize = 960;
+const WIDTH: usize = 1050;
 
 /// An SVG, one bar a figure. It stands on its own: light background, plain fonts.
 pub fn svg(figures: &[Limited]) -> String {
