@@ -54,6 +54,11 @@ impl Place {
         Place { identity: Identity::Operator, region: region.into() }
     }
 
+    /// The ARN of the list of its certificates, which IAM policies name; the account field is empty.
+    pub fn list_arn(&self) -> String {
+        format!("arn:{}:apigateway:{}::/clientcertificates", partition(&self.region), self.region)
+    }
+
     /// The account, where the place itself tells: a role's ARN names it.
     pub fn account(&self) -> Option<&str> {
         match &self.identity {
@@ -85,10 +90,9 @@ impl Source {
         Source { place: Place::own(region), id: id.into() }
     }
 
-    /// The ARN that IAM policies name; the account field of a client certificate's ARN is empty.
+    /// The ARN that IAM policies name.
     pub fn arn(&self) -> String {
-        let region = &self.place.region;
-        format!("arn:{}:apigateway:{region}::/clientcertificates/{}", partition(region), self.id)
+        format!("{}/{}", self.place.list_arn(), self.id)
     }
 }
 

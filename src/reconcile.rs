@@ -25,8 +25,8 @@ use tracing::warn;
 use crate::access::AccessControl;
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::clock::Clock;
+use crate::gateway::Gateway;
 use crate::gateway::reader::Reader;
-use crate::gateway::{CertificateKey, Gateway, Source};
 use crate::index::Index;
 use crate::memory::{Memories, Memory};
 use crate::metrics::{Metrics, ReconcileResult};
@@ -64,14 +64,6 @@ pub struct Context<G> {
 impl<G> Context<G> {
     fn now(&self) -> Now {
         Now { wall: Timestamp::now(), tick: self.clock.now() }
-    }
-}
-
-impl<G: Gateway> Context<G> {
-    /// The certificate that a source means, as it is one whoever names it.
-    pub fn key_of(&self, source: &Source) -> CertificateKey {
-        let account = source.place.account().map(str::to_owned).or_else(|| self.reader.own_account());
-        CertificateKey { account, region: source.place.region.clone(), id: source.id.clone() }
     }
 }
 

@@ -96,8 +96,12 @@ fn parse(path: &Path, text: &str, sees_namespaces: bool) -> Result<Rules, Unusab
 
 /// The certificate whose description a resource may claim.
 pub fn claimed<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Option<CertificateKey> {
-    match context.access.of(resource) {
-        Access { source: Ok(source), description: Ok(()) } => Some(context.key_of(&source)),
+    key_to_claim(&context.access.of(resource), context)
+}
+
+fn key_to_claim<G: Gateway>(access: &Access, context: &Context<G>) -> Option<CertificateKey> {
+    match access {
+        Access { source: Ok(source), description: Ok(()) } => Some(context.reader.key_of(source)),
         _ => None,
     }
 }
@@ -109,10 +113,12 @@ pub fn apply<G: Gateway>(context: &Context<G>) {
     let mut woken = Vec::new();
     for watched in context.index.all_resources() {
         let Ok(resource) = watched.unfold() else { continue };
-        let key = claimed(&resource, context);
-        woken.extend(context.index.claims().apply(&resource, key.as_ref()));
+        let access = context.access.of(&resource);
+        let key = key_to_claim(&access, context);
+        // Everybody is woken, so it is of no matter whom the claims would wake.
+        context.index.claims().apply(&resource, key.as_ref());
         woken.push(ResourceName::new(resource.namespace(), resource.name()));
-        places.extend(context.access.of(&resource).source.map(|source| source.place));
+        places.extend(access.source.map(|source| source.place));
     }
     context.reader.retain(|place| place.identity == Identity::Operator || places.contains(place));
     context.index.wake(woken);

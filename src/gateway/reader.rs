@@ -26,7 +26,7 @@ pub use self::descriptions::Described;
 use self::descriptions::UnderWay;
 use self::desk::Desk;
 use super::budget::{Bucket, Budget};
-use super::{Gateway, GatewayError, Place, Source};
+use super::{CertificateKey, Gateway, GatewayError, Place, Source};
 use crate::api::ResourceName;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -128,9 +128,10 @@ impl<G: Gateway> Reader<G> {
         Box::pin(descriptions::set(&self.shared, source, text, namespace)).await
     }
 
-    /// The account of the operator's own credentials, once it is known.
-    pub fn own_account(&self) -> Option<String> {
-        self.shared.own_account.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The certificate that a source means, as it is one whoever names it.
+    pub fn key_of(&self, source: &Source) -> CertificateKey {
+        let Source { place, id } = source;
+        CertificateKey { account: self.shared.account_of(place), region: place.region.clone(), id: id.clone() }
     }
 
     /// Asks AWS for that account, and remembers it.
@@ -148,10 +149,14 @@ impl<G: Gateway> Reader<G> {
 }
 
 impl<G: Gateway> Shared<G> {
-    fn bucket(&self, place: &Place) -> Bucket {
-        let account = place.account().map(str::to_owned);
+    /// The account of a place; none, where it is the operator's own and not known yet.
+    fn account_of(&self, place: &Place) -> Option<String> {
         let own = || self.own_account.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Bucket { account: account.or_else(own), region: place.region.clone() }
+        place.account().map(str::to_owned).or_else(own)
+    }
+
+    fn bucket(&self, place: &Place) -> Bucket {
+        Bucket { account: self.account_of(place), region: place.region.clone() }
     }
 
     /// Does something at the desk of a place, which is opened where there is none. No desk is closed meanwhile.

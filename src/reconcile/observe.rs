@@ -27,7 +27,7 @@ pub async fn observe<G: Gateway>(
     memory: &mut Memory,
 ) -> Result<Observation, NoConclusion> {
     let Access { source, description } = context.access.of(resource);
-    let key = source.as_ref().ok().map(|source| context.key_of(source));
+    let key = source.as_ref().ok().map(|source| context.reader.key_of(source));
     let description_undone = read_if_due(resource, &source, &claim(resource, key.as_ref(), context), context, memory)?;
     let target = look_at_target(resource, context).await;
     if was_deleted(resource, &target) && is_on_its_way_out(resource, context).await {

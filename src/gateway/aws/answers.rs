@@ -43,14 +43,8 @@ pub(super) fn of_update(source: &Source, answer: UpdateClientCertificateOutput) 
 pub(super) fn of_list(answer: GetClientCertificatesOutput) -> Result<Page, Failure> {
     let items = answer.items.ok_or_else(Failure::not_understood)?;
     let usable = items.into_iter().filter_map(|item| {
-        Some(ClientCertificate {
-            id: item.client_certificate_id?,
-            description: item.description.unwrap_or_default(),
-            created: item.created_date.and_then(timestamp),
-            expires: item.expiration_date.and_then(timestamp),
-            pem: item.pem_encoded_certificate?,
-            tags: item.tags.unwrap_or_default().into_iter().collect(),
-        })
+        let dates = [item.created_date, item.expiration_date];
+        Some(elements(item.client_certificate_id?, item.description, dates, item.pem_encoded_certificate?, item.tags))
     });
     Ok(Page { certificates: usable.collect(), next: answer.position.filter(|position| !position.is_empty()) })
 }
@@ -64,22 +58,30 @@ fn certificate(
     source: &Source,
     id: Option<String>,
     description: Option<String>,
-    [created, expires]: [Option<DateTime>; 2],
+    dates: [Option<DateTime>; 2],
     pem: String,
     tags: Option<HashMap<String, String>>,
 ) -> Result<ClientCertificate, Failure> {
     // A shared cache or a proxy gone wrong must not put one certificate in the place of another.
-    if id.as_ref() != Some(&source.id) {
-        return Err(Failure::not_understood());
-    }
-    Ok(ClientCertificate {
-        id: source.id.clone(),
+    let id = id.filter(|id| *id == source.id).ok_or_else(Failure::not_understood)?;
+    Ok(elements(id, description, dates, pem, tags))
+}
+
+fn elements(
+    id: String,
+    description: Option<String>,
+    [created, expires]: [Option<DateTime>; 2],
+    pem: String,
+    tags: Option<HashMap<String, String>>,
+) -> ClientCertificate {
+    ClientCertificate {
+        id,
         description: description.unwrap_or_default(),
         created: created.and_then(timestamp),
         expires: expires.and_then(timestamp),
         pem,
         tags: tags.unwrap_or_default().into_iter().collect(),
-    })
+    }
 }
 
 fn timestamp(date: DateTime) -> Option<Timestamp> {

@@ -116,7 +116,7 @@ impl Pace {
 
     /// Calls a second as of now.
     pub(super) fn rate(&self) -> f64 {
-        self.limits.rate * f64::from(self.parts) / f64::from(PARTS)
+        rate(self.limits, self.parts)
     }
 
     /// API Gateway asked to slow down. Calls that were under way together count once.
@@ -176,14 +176,17 @@ impl Pace {
     }
 }
 
+fn rate(limits: Limits, parts: u32) -> f64 {
+    limits.rate * f64::from(parts) / f64::from(PARTS)
+}
+
 /// At less than the full rate there is no burst: it is what brought the throttling on.
 fn limiter(
     limits: Limits,
     parts: u32,
     hand: &Hand,
 ) -> RateLimiter<NotKeyed, InMemoryState, Hand, NoOpMiddleware<<Hand as Clock>::Instant>> {
-    let rate = limits.rate * f64::from(parts) / f64::from(PARTS);
-    let period = Duration::from_secs_f64(1.0 / rate.max(0.001));
+    let period = Duration::from_secs_f64(1.0 / rate(limits, parts).max(0.001));
     let burst = if parts == PARTS { limits.burst } else { NonZeroU32::MIN };
     let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
     RateLimiter::direct_with_clock(quota, hand.clone())

@@ -110,7 +110,7 @@ fn list_failed<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter,
         is_off = off;
         woken
     });
-    let (region, account) = (&place.region, shared.bucket(place).account.unwrap_or_default());
+    let (region, account) = (&place.region, shared.account_of(place).unwrap_or_default());
     if !is_off {
         debug!(region, account, "could not list the client certificates: {failure}");
     } else if *failure == GatewayError::AccessDenied(Denial::NotAuthorized) {
@@ -118,7 +118,8 @@ fn list_failed<G: Gateway>(shared: &Shared<G>, place: &Place, counter: &Counter,
         warn!(
             region,
             account,
-            "IAM does not allow apigateway:GET on the list of client certificates (arn:aws:apigateway:{region}::/clientcertificates): reading them one by one for the next 10 minutes, which costs more of the account's requests"
+            "IAM does not allow apigateway:GET on the list of client certificates ({}): reading them one by one for the next 10 minutes, which costs more of the account's requests",
+            place.list_arn()
         );
     } else {
         shared.metrics.list_refused("unusable");
@@ -139,7 +140,7 @@ impl<G: Gateway> Shared<G> {
         at: Tick,
         note: impl FnOnce(&mut super::Desk, Moment<'_>) -> Vec<ResourceName>,
     ) {
-        let account = self.bucket(place).account;
+        let account = self.account_of(place);
         let moment = Moment {
             at,
             now: self.now(),
