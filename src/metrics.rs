@@ -214,12 +214,26 @@ mod tests {
         let metrics = Metrics::default();
         metrics.reconciled(ReconcileResult::Success, Duration::from_millis(3));
         metrics.gateway_called("GetClientCertificate", "200", Duration::from_millis(20));
+        metrics.waited_for_budget(Duration::from_millis(200));
+        metrics.budget_queue_changed(2);
+        metrics.throttled();
+        metrics.batch_answered(500);
+        metrics.answer_shared();
+        metrics.list_refused("denied");
+        metrics.rules_loaded(Ok(()));
         let text = metrics.render();
         for line in [
             "ccr_reconciles_total{result=\"success\"} 1",
             "ccr_reconcile_duration_seconds_count 1",
             "ccr_gateway_requests_total{operation=\"GetClientCertificate\",code=\"200\"} 1",
             "ccr_gateway_request_duration_seconds_count{operation=\"GetClientCertificate\"} 1",
+            "ccr_gateway_budget_wait_seconds_count 1",
+            "ccr_gateway_budget_queue_length 2",
+            "ccr_gateway_throttles_total 1",
+            "ccr_gateway_batch_size_sum 500.0",
+            "ccr_gateway_shared_answers_total 1",
+            "ccr_gateway_list_refusals_total{reason=\"denied\"} 1",
+            "ccr_rules_loads_total{result=\"success\"} 1",
             "ccr_build_info{version=",
             "# EOF",
         ] {
