@@ -46,6 +46,22 @@ pub struct RunArgs {
     #[arg(long, env = "CCR_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
 
+    /// Let one of several replicas work at a time, the one that holds a Lease; the others stand by.
+    #[arg(long, env = "CCR_LEADER_ELECT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub leader_elect: bool,
+
+    /// Name of the Lease. With its namespace it names the installation, which every status tells.
+    #[arg(long, env = "CCR_LEASE_NAME", default_value = "client-certificate-operator", value_name = "NAME")]
+    pub lease_name: String,
+
+    /// Namespace of the Lease. Default: the pod's own, or the one of the kubeconfig's context.
+    #[arg(long, env = "CCR_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// Name under which this process holds the Lease: the pod's. Default: the name of the host.
+    #[arg(long, env = "CCR_HOLDER", value_name = "NAME")]
+    pub holder: Option<String>,
+
     /// Resources that are reconciled at the same time.
     #[arg(long, env = "CCR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "COUNT")]
     pub concurrency: u16,
@@ -69,6 +85,10 @@ pub struct RunArgs {
     /// Write the descriptions that resources ask for to API Gateway. With false, no PATCH is ever sent.
     #[arg(long, env = "CCR_MANAGE_DESCRIPTIONS", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub manage_descriptions: bool,
+
+    /// Tell the end of each certificate and the conditions of each resource among the metrics: three series a resource and one more.
+    #[arg(long, env = "CCR_PER_RESOURCE_METRICS", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub per_resource_metrics: bool,
 
     /// Form of the log, which goes to standard error; RUST_LOG filters it.
     #[arg(long, env = "CCR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
