@@ -9,7 +9,10 @@
 
 mod access;
 mod changes;
+mod election;
+mod fenced;
 mod timers;
+mod trouble;
 mod watches;
 
 use std::convert::Infallible;
@@ -31,6 +34,7 @@ use crate::gateway::Gateway;
 use crate::gateway::budget::{Budget, Limits};
 use crate::gateway::reader::Reader;
 use crate::index::{Index, Scope, Wakes};
+use crate::leader::{Fence, LOOK_EVERY, Standing};
 use crate::memory::Memories;
 use crate::metrics::Metrics;
 use crate::reconcile::{Context, Publisher, Watched, reconcile};
@@ -39,6 +43,7 @@ use crate::settings::Settings;
 use self::timers::Timers;
 
 pub use access::{RulesFile, UnusableRules};
+pub use election::Election;
 pub use watches::Unreachable;
 
 /// What is under way when the process is asked to stop has this long to end.
@@ -48,8 +53,8 @@ const AFTER_A_PANIC: Duration = Duration::from_secs(60);
 
 /// What the controller is made of.
 pub struct Parts<G> {
-    /// The Kubernetes API.
-    pub client: Client,
+    /// How to reach the Kubernetes API.
+    pub config: kube::Config,
     /// API Gateway.
     pub gateway: G,
     /// How many calls it may get.
@@ -58,6 +63,8 @@ pub struct Parts<G> {
     pub metrics: Arc<Metrics>,
     /// Configuration that decisions depend on.
     pub settings: Settings,
+    /// The election that decides whether this replica works; it does, where there is none.
+    pub election: Option<Election>,
     /// What each namespace may ask for.
     pub rules: RulesFile,
     /// Namespaces to watch; all, where empty.
@@ -76,6 +83,9 @@ pub enum Error {
     /// The cluster could not be reached at the start.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
+    /// The configuration makes no client.
+    #[error("the Kubernetes configuration cannot be used: {0}")]
+    Configuration(#[from] kube::Error),
     /// Passes were still under way when the time to end them was over.
     #[error("some passes did not end within {} s", DRAIN.as_secs())]
     NotDrained,
@@ -83,8 +93,25 @@ pub enum Error {
 
 /// Runs until asked to stop, and until what is under way then has ended.
 pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
-    let Parts { client, gateway, limits, metrics, settings, rules, namespaces, concurrency, synced, mut stopping } =
-        parts;
+    let Parts {
+        config,
+        gateway,
+        limits,
+        metrics,
+        settings,
+        election,
+        rules,
+        namespaces,
+        concurrency,
+        synced,
+        mut stopping,
+    } = parts;
+    let clock = Clock::start();
+    let (standing, followed) = watch::channel(if election.is_some() { Standing::StandingBy } else { Standing::Alone });
+    let fence = Fence::new(clock, followed);
+    // The Lease is taken and given back without it.
+    let lease_client = Client::try_from(config.clone())?;
+    let client = fenced::client(config, fence.clone())?;
     let scopes: Vec<Scope> = match namespaces.is_empty() {
         true => vec![Scope::All],
         false => namespaces.into_iter().map(Scope::Namespace).collect(),
@@ -97,14 +124,14 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     let (readers, writers): (Vec<Store<Watched>>, Vec<Writer<Watched>>) =
         scopes.iter().map(|_| reflector::store()).unzip();
     let (index, wakes) = Index::new(scopes.iter().cloned().zip(readers.iter().cloned()).collect());
-    let (index, clock) = (Arc::new(index), Clock::start());
+    let index = Arc::new(index);
     let budget = Budget::new(limits, clock, Arc::clone(&metrics));
     let woken = Arc::clone(&index);
     let wake = Box::new(move |resources| woken.wake(resources));
     let context = Arc::new(Context {
         publisher: Publisher::new(client.clone()),
         client,
-        reader: Reader::new(gateway, budget, clock, Arc::clone(&metrics), wake),
+        reader: Reader::new(gateway, budget, clock, fence.clone(), Arc::clone(&metrics), wake),
         access: AccessControl::new(settings.clone(), rules.rules.clone()),
         index,
         memories: Memories::default(),
@@ -112,6 +139,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         metrics,
         synced: synced.subscribe(),
         stopping: stopping.clone(),
+        fence,
         clock,
     });
 
@@ -119,6 +147,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     let (going, woken) = (Arc::clone(&timers), Arc::clone(&context.index));
     tokio::spawn(async move { going.run(|resources| woken.wake(resources)).await });
 
+    let targets_of = scopes.clone();
     let targets_synced: Vec<_> =
         scopes.iter().map(|scope| watches::watch_targets(scope.clone(), Arc::clone(&context))).collect();
     // Not the caches' own `wait_until_ready`: of several who wait there, only the last is woken, and that is the queue.
@@ -144,15 +173,56 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         info!("the caches have synced");
         let _ = synced.send(true);
     };
+    let mut joined = None;
+    let work = async {
+        all_synced.await;
+        match election {
+            // Only now: who leads must be able to work at once.
+            Some(election) => {
+                let following = standing.subscribe();
+                joined = Some(election::join(election, lease_client, clock, standing, Arc::clone(&context.metrics)));
+                follow(following, &targets_of, &context).await;
+            }
+            None => context.metrics.leads(true),
+        }
+        future::pending::<()>().await;
+    };
     tokio::select! {
-        () = all_synced => {}
+        () = work => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
-    let _ = stopping.wait_for(|stopping| *stopping).await;
     info!("asked to stop: ending what is under way");
-    match tokio::time::timeout(DRAIN, controllers).await {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::NotDrained),
+    if tokio::time::timeout(DRAIN, controllers).await.is_err() {
+        // The Lease is left to end by itself: what is under way may still write.
+        return Err(Error::NotDrained);
+    }
+    if let Some(joined) = joined {
+        joined.resign().await;
+    }
+    Ok(())
+}
+
+/// Makes what another replica left behind this one's own, whenever it begins to lead.
+async fn follow<G: Gateway>(mut standing: watch::Receiver<Standing>, scopes: &[Scope], context: &Arc<Context<G>>) {
+    loop {
+        let began = context.clock.now();
+        if standing.wait_for(|standing| standing.leads()).await.is_err() {
+            return;
+        }
+        // Another has worked meanwhile, and what is remembered from before that is not to be trusted.
+        if context.clock.now().saturating_sub(began) > LOOK_EVERY {
+            context.memories.begin_anew(context.clock.now());
+            // The other one's writes are known by their versions alone: one list is less than a look at each.
+            for scope in scopes {
+                if let Err(error) = watches::read_targets(scope, context).await {
+                    debug!("the targets could not be read again, so each is looked at by itself: {error}");
+                }
+            }
+        }
+        access::apply(context);
+        if standing.wait_for(|standing| !standing.leads()).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -39,6 +39,7 @@
 //! | [`description`] | whether to send the description, and when to give in |
 //! | [`memory`] | what is remembered of a resource between passes |
 //! | [`error`] | classes of failure, and how long each means to wait |
+//! | [`leader`] | which of several replicas works, and until when it may write |
 //! | [`conditions`] | types and reasons; setting one keeps its transition time |
 //! | [`server`], [`metrics`], [`telemetry`], [`clock`] | the open port, the counters, the log, the steady clock |
 //!
@@ -67,6 +68,7 @@ pub mod error;
 mod fixtures;
 pub mod gateway;
 pub mod index;
+pub mod leader;
 pub mod memory;
 pub mod metrics;
 pub mod reading;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use client_certificate_operator::config::{Cli, Command, RunArgs};
-use client_certificate_operator::controller::{self, Parts, RulesFile};
+use client_certificate_operator::controller::{self, Election, Parts, RulesFile};
 use client_certificate_operator::gateway::aws::AwsGateway;
 use client_certificate_operator::gateway::budget::Limits;
 use client_certificate_operator::metrics::Metrics;
@@ -71,7 +71,6 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let config = kube::Config::infer().await.context(
         "no Kubernetes cluster is configured: set KUBECONFIG to a kubeconfig file, or run inside of a pod with a ServiceAccount",
     )?;
-    let client = kube::Client::try_from(config).context("the Kubernetes configuration cannot be used")?;
 
     let counted = Arc::clone(&metrics);
     // Looking for the region may ask the instance's metadata, which can take seconds where there is none.
@@ -93,12 +92,21 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         expiring_within: args.expiring_within,
         manage_descriptions: args.manage_descriptions,
     };
+    let namespace = args.lease_namespace.filter(|namespace| !namespace.is_empty());
+    let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+    let election = args.leader_elect.then(|| Election {
+        namespace,
+        name: args.lease_name,
+        holder: args.holder.filter(|holder| !holder.is_empty()).unwrap_or_else(unique_holder),
+    });
+
     controller::run(Parts {
-        client,
+        config,
         gateway,
         limits: Limits { rate: args.rate, burst: args.burst },
         metrics,
         settings,
+        election,
         rules,
         namespaces,
         concurrency: args.concurrency,
@@ -117,4 +125,10 @@ async fn tell_of_missing_credentials(gateway: Arc<AwsGateway>) {
             "{trouble}; give the operator an IAM role (IRSA, EKS Pod Identity), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; trying again"
         );
     }
+}
+
+/// A name for a replica that was given none: two on one host are two.
+fn unique_holder() -> String {
+    let host = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!("{host}-{:08x}", fastrand::u32(..))
 }

@@ -87,8 +87,9 @@ impl Memory {
         let cached = resource.metadata.resource_version.as_deref();
         match &self.published {
             Some(published) if is_older(cached, &published.resource_version) => {
-                let status = Some(published.status.clone());
-                Cow::Owned(ClientCertificateRef { status, ..resource.clone() })
+                let mut newer = ClientCertificateRef { status: Some(published.status.clone()), ..resource.clone() };
+                newer.metadata.resource_version = Some(published.resource_version.clone());
+                Cow::Owned(newer)
             }
             _ => {
                 self.published = None;
@@ -277,6 +278,13 @@ impl Memories {
             && memory.published.as_ref().is_some_and(|it| !is_older(Some(version), &it.resource_version))
         {
             memory.published = None;
+        }
+    }
+
+    /// Remembers of every resource only that it is there, as if it had just been met.
+    pub fn begin_anew(&self, now: Tick) {
+        for memory in self.lock().values_mut() {
+            **memory = Memory { uid: std::mem::take(&mut memory.uid), seen: Some(now), ..Memory::default() };
         }
     }
 

@@ -68,6 +68,7 @@ pub struct Metrics {
     shared_answers: Counter,
     list_refusals: Family<ReasonLabel, Counter>,
     rules_loads: Family<ResultLabel, Counter>,
+    leader: Gauge,
 }
 
 impl Default for Metrics {
@@ -120,6 +121,8 @@ impl Default for Metrics {
         );
         let rules_loads = Family::<ResultLabel, Counter>::default();
         registry.register("rules_loads", "Times that the rules file was read, by result", rules_loads.clone());
+        let leader = Gauge::default();
+        registry.register("leader", "1 while this replica works, 0 while it stands by", leader.clone());
         let build = Family::<BuildLabels, Gauge<i64, std::sync::atomic::AtomicI64>>::default();
         build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "The version that runs; always 1", build);
@@ -136,6 +139,7 @@ impl Default for Metrics {
             shared_answers,
             list_refusals,
             rules_loads,
+            leader,
         }
     }
 }
@@ -194,6 +198,11 @@ impl Metrics {
         self.rules_loads.get_or_create(&ResultLabel { result }).inc();
     }
 
+    /// Tells whether this replica works.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
     /// All of them in the OpenMetrics text format.
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -221,6 +230,7 @@ mod tests {
         metrics.answer_shared();
         metrics.list_refused("denied");
         metrics.rules_loaded(Ok(()));
+        metrics.leads(true);
         let text = metrics.render();
         for line in [
             "ccr_reconciles_total{result=\"success\"} 1",
@@ -234,6 +244,7 @@ mod tests {
             "ccr_gateway_shared_answers_total 1",
             "ccr_gateway_list_refusals_total{reason=\"denied\"} 1",
             "ccr_rules_loads_total{result=\"success\"} 1",
+            "ccr_leader 1",
             "ccr_build_info{version=",
             "# EOF",
         ] {

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::gateway::Gateway;
 use crate::gateway::reader::Reader;
 use crate::index::Index;
+use crate::leader::Fence;
 use crate::memory::{Memories, Memory};
 use crate::metrics::{Metrics, ReconcileResult};
 use crate::settings::{Now, Settings};
@@ -57,6 +58,8 @@ pub struct Context<G> {
     pub synced: watch::Receiver<bool>,
     /// Turns true when the process is asked to stop.
     pub stopping: watch::Receiver<bool>,
+    /// Whether this process works, and may write.
+    pub fence: Fence,
     /// The steady clock.
     pub clock: Clock,
 }
@@ -71,6 +74,10 @@ impl<G> Context<G> {
 pub async fn reconcile<G: Gateway>(resource: Arc<Watched>, context: Arc<Context<G>>) -> Option<Duration> {
     let mut synced = context.synced.clone();
     if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
+        return None;
+    }
+    // Whoever begins to lead looks at everything.
+    if !context.fence.wait().await {
         return None;
     }
     let started = Instant::now();

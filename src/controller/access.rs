@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
-use super::watches::{Trouble, explain_watch};
+use super::trouble::{Trouble, explain_watch};
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::gateway::{CertificateKey, Gateway, Identity};
 use crate::index::Scope;

@@ -1,11 +1,12 @@
 //! The watches: on resources and on targets. What they tell goes into the index; what goes wrong is told once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access;
 use super::changes::{Changes, name_of};
 use super::timers::Timers;
+use super::trouble::{Trouble, explain, explain_watch, innermost};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
@@ -18,7 +19,6 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use thiserror::Error;
 use tokio::sync::oneshot;
-use tracing::{info, warn};
 
 use crate::api::ResourceName;
 use crate::api::{ClientCertificateRef, MANAGED_LABEL, TargetKind};
@@ -38,26 +38,6 @@ const PAGE: u32 = 100;
 #[error("the Kubernetes API server cannot be reached: {0}; check KUBECONFIG, the network, and that the server runs")]
 pub struct Unreachable(String);
 
-/// Tells a trouble once, until it changes or passes.
-#[derive(Default)]
-pub struct Trouble(Mutex<Option<String>>);
-
-impl Trouble {
-    pub fn tell(&self, trouble: String) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref() != Some(&trouble) {
-            warn!("{trouble}");
-            *last = Some(trouble);
-        }
-    }
-
-    pub fn is_over(&self) {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            info!("the trouble is over: the watch goes on");
-        }
-    }
-}
-
 impl Scope {
     fn api<K>(&self, client: &Client) -> Api<K>
     where
@@ -69,7 +49,7 @@ impl Scope {
         }
     }
 
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self {
             Scope::All => "in the whole cluster".to_owned(),
             Scope::Namespace(namespace) => format!("in the namespace {namespace}"),
@@ -220,7 +200,7 @@ pub fn watch_targets<G: Gateway>(scope: Scope, context: Arc<Context<G>>) -> impl
 }
 
 /// Reads every target whole, once: what was changed while nobody looked is found by that.
-async fn read_targets<G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
+pub async fn read_targets<G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
     let secrets: Api<Secret> = scope.api(&context.client);
     let mut page = ListParams::default().labels(&selector()).limit(PAGE);
     loop {
@@ -263,45 +243,4 @@ fn strip(meta: &mut kube::core::ObjectMeta) {
     if let Some(annotations) = &mut meta.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
-}
-
-pub fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => explain(error, resource, scope),
-        watcher::Error::WatchError(status) => {
-            format!("the watch on {resource} {} ended: {}; it begins anew", scope.describe(), status.message)
-        }
-        watcher::Error::NoResourceVersion => error.to_string(),
-    }
-}
-
-/// One clear line that says what to do.
-fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
-    let place = scope.describe();
-    match error {
-        kube::Error::Api(status) if status.code == 404 => str::to_owned(
-            "the CustomResourceDefinition of ClientCertificateRef is not installed: apply deploy/crd.yaml, or the output of `client-certificate-operator crd`; waiting for it"
-        ),
-        kube::Error::Api(status) if status.code == 403 => format!(
-            "the operator may not list and watch {resource} {place}: give its ServiceAccount that right (see deploy/install.yaml); waiting for it"
-        ),
-        kube::Error::Api(status) if status.code == 401 => {
-            "the API server does not accept the operator's credentials: check its ServiceAccount token or KUBECONFIG; trying again".to_owned()
-        }
-        kube::Error::Api(status) => {
-            format!("could not list {resource} {place}: {}; trying again", status.message)
-        }
-        error => format!("the Kubernetes API server cannot be reached: {}; trying again", innermost(error)),
-    }
-}
-
-/// The cause that says most: what is around it repeats it in other words.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }

@@ -29,6 +29,7 @@ use super::budget::{Bucket, Budget};
 use super::{CertificateKey, Gateway, GatewayError, Place, Source};
 use crate::api::ResourceName;
 use crate::clock::Clock;
+use crate::leader::Fence;
 use crate::metrics::Metrics;
 use crate::reading::{Came, Demand};
 use crate::settings::Tick;
@@ -57,6 +58,7 @@ struct Shared<G> {
     budget: Budget,
     clock: Clock,
     metrics: Arc<Metrics>,
+    fence: Fence,
     wake: Wake,
     own_account: RwLock<Option<String>>,
     desks: Mutex<HashMap<Place, Arc<Counter>>>,
@@ -87,13 +89,14 @@ impl Counter {
 }
 
 impl<G: Gateway> Reader<G> {
-    /// A reader that makes its calls through this gateway and within this budget.
-    pub fn new(gateway: G, budget: Budget, clock: Clock, metrics: Arc<Metrics>, wake: Wake) -> Self {
+    /// A reader that makes its calls through this gateway and within this budget, and writes only where the fence is open.
+    pub fn new(gateway: G, budget: Budget, clock: Clock, fence: Fence, metrics: Arc<Metrics>, wake: Wake) -> Self {
         let shared = Shared {
             gateway,
             budget,
             clock,
             metrics,
+            fence,
             wake,
             own_account: RwLock::default(),
             desks: Mutex::default(),

@@ -67,8 +67,9 @@ impl Publisher {
             return Ok(());
         }
         let mut patch = json!({
-            // Another life of the resource must not get the status of this one.
-            "metadata": { "uid": resource.uid() },
+            // Another life of the resource must not get the status of this one, and a status that another replica has
+            // written meanwhile is not overwritten.
+            "metadata": { "uid": resource.uid(), "resourceVersion": resource.metadata.resource_version },
             "status": &status,
         });
         // A merge patch keeps what it does not name.

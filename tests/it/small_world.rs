@@ -20,6 +20,7 @@ use client_certificate_operator::error::{ClusterFailure, ReadFailure};
 use client_certificate_operator::gateway::budget::{Budget, Limits};
 use client_certificate_operator::gateway::reader::{Described, Reader};
 use client_certificate_operator::gateway::{ClientCertificate, GatewayError, Outage, Source};
+use client_certificate_operator::leader::Fence;
 use client_certificate_operator::memory::Memory;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::reconcile::{
@@ -148,7 +149,10 @@ fn start(gateway: &MemoryGateway, woken: &Arc<Notify>) -> (Clock, Reader<MemoryG
     let (clock, metrics) = (Clock::start(), Arc::new(Metrics::default()));
     let budget = Budget::new(Limits { rate: 5.0, burst: NonZeroU32::new(20).unwrap() }, clock, Arc::clone(&metrics));
     let woken = Arc::clone(woken);
-    (clock, Reader::new(gateway.clone(), budget, clock, metrics, Box::new(move |_| woken.notify_one())))
+    (
+        clock,
+        Reader::new(gateway.clone(), budget, clock, Fence::open(clock), metrics, Box::new(move |_| woken.notify_one())),
+    )
 }
 
 impl World {

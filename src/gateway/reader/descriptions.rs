@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::gateway::budget::{Bucket, Closed, Turn};
-use crate::gateway::{ClientCertificate, Gateway, GatewayError, Source};
+use crate::gateway::{ClientCertificate, Gateway, GatewayError, Outage, Source};
+use crate::leader::LONGEST_WRITE;
 use crate::settings::Tick;
 
 /// Writes to one account and region that passes wait for at the same time.
 const AT_ONCE: usize = 4;
+/// A renewal of the Lease that is late is waited for this long.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 /// What became of a description.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +66,14 @@ pub(super) async fn set<G: Gateway>(shared: &Shared<G>, source: &Source, text: &
     if let Err(closed) = shared.budget.acquire(&bucket, Turn::First, namespace).await {
         return Described::Done(Err(as_failure(closed, shared.now())));
     }
-    let outcome = shared.gateway.set_description(source, text).await;
+    // Asked only now: the turn may have been long in coming.
+    if !shared.fence.may_write() {
+        return Described::Later(shared.now() + RENEWAL);
+    }
+    let call = shared.gateway.set_description(source, text);
+    let outcome = tokio::time::timeout(LONGEST_WRITE, call)
+        .await
+        .unwrap_or_else(|_| Err(GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }));
     shared.budget.report(&bucket, &source.id, outcome.as_ref().err());
     // Even a call that failed may have been carried out.
     shared.at_desk(&source.place, |_, state| state.desk.changed(&source.id, shared.now()));

@@ -12,6 +12,7 @@ use client_certificate_operator::error::ReadFailure;
 use client_certificate_operator::gateway::budget::{Budget, Limits};
 use client_certificate_operator::gateway::reader::Reader;
 use client_certificate_operator::gateway::{Gateway, Place, Source};
+use client_certificate_operator::leader::Fence;
 use client_certificate_operator::memory::Memory;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Tick;
@@ -76,7 +77,7 @@ impl<G: Gateway> Fleet<G> {
             let bells = ring.lock().unwrap();
             woken.iter().filter_map(|name| bells.get(name)).for_each(|bell| bell.notify_one());
         });
-        let reader = Reader::new(gateway, budget, clock, Arc::clone(&metrics), wake);
+        let reader = Reader::new(gateway, budget, clock, Fence::open(clock), Arc::clone(&metrics), wake);
         Fleet { reader, clock, metrics, bells }
     }
 

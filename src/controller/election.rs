@@ -1,0 +1,266 @@
+//! Holds the Lease by which one of several replicas works, or waits for it. What it comes to is told as a [`Standing`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use super::trouble::{Trouble, innermost};
+use crate::clock::Clock;
+use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, RENEW_EVERY, Standing, Step};
+use crate::metrics::Metrics;
+use crate::reconcile::FIELD_MANAGER;
+use crate::settings::Tick;
+
+/// A request that is not answered by then is given up, so that there is time for another before the Lease ends.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The Lease, and who would like to hold it.
+#[derive(Clone, Debug)]
+pub struct Election {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub name: String,
+    /// Name of this replica.
+    pub holder: String,
+}
+
+/// A replica that has joined an election.
+pub struct Joined {
+    resign: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl Joined {
+    /// Gives the Lease back, so that another need not wait for its end.
+    pub async fn resign(self) {
+        if self.resign.send(()).is_ok() {
+            let _ = self.ended.await;
+        }
+    }
+}
+
+/// Joins an election, in a task of its own.
+pub fn join(
+    election: Election,
+    client: Client,
+    clock: Clock,
+    standing: watch::Sender<Standing>,
+    metrics: Arc<Metrics>,
+) -> Joined {
+    let (resign, resigned) = oneshot::channel();
+    let leases = Api::namespaced(client, &election.namespace);
+    let trouble = Trouble::of("the trouble is over: the Lease answers");
+    let replica =
+        Replica { election, leases, clock, standing, metrics, trouble, candidate: Candidate::default(), held: None };
+    Joined { resign, ended: tokio::spawn(replica.run(resigned)) }
+}
+
+/// A Lease that is held: as it was written last, and when that was sent.
+struct Held {
+    lease: Lease,
+    sent: Tick,
+}
+
+struct Replica {
+    election: Election,
+    leases: Api<Lease>,
+    clock: Clock,
+    standing: watch::Sender<Standing>,
+    metrics: Arc<Metrics>,
+    trouble: Trouble,
+    candidate: Candidate,
+    held: Option<Held>,
+}
+
+impl Replica {
+    async fn run(mut self, mut resigned: oneshot::Receiver<()>) {
+        loop {
+            // A write that is cut might have been carried out, so it is not cut by the wish to resign.
+            match self.held.take() {
+                Some(held) => self.renew(held).await,
+                None => self.look().await,
+            }
+            let pause = if self.held.is_some() { RENEW_EVERY } else { LOOK_EVERY };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = &mut resigned => break,
+            }
+        }
+        if let Some(held) = self.held.take() {
+            self.release(held.lease).await;
+        }
+    }
+
+    /// Looks whether the Lease is free, and takes it.
+    async fn look(&mut self) {
+        let found = match within(self.leases.get_opt(&self.election.name)).await {
+            Ok(found) => found,
+            Err(failure) => return self.tell(&failure, "get"),
+        };
+        let before = self.candidate.holder().map(str::to_owned);
+        let holding = found.as_ref().map(holding);
+        let sent = self.clock.now();
+        let taken = match self.candidate.look(&self.election.holder, holding, sent) {
+            Step::Wait => {
+                self.trouble.is_over();
+                let holder = self.candidate.holder();
+                if holder != before.as_deref() {
+                    info!(holder, "standing by: another replica leads");
+                }
+                return;
+            }
+            Step::Create => {
+                let lease = self.taken(Lease::default());
+                within(self.leases.create(&params(), &lease)).await.map_err(|failure| (failure, "create"))
+            }
+            Step::Take => self.replace(self.taken(found.unwrap_or_default())).await,
+        };
+        match taken {
+            Ok(lease) => {
+                self.trouble.is_over();
+                info!(holder = self.election.holder, "leading");
+                self.metrics.leads(true);
+                self.hold(lease, sent);
+            }
+            // Another was faster.
+            Err((Failure::Conflict, _)) => {}
+            Err((failure, verb)) => self.tell(&failure, verb),
+        }
+    }
+
+    async fn renew(&mut self, held: Held) {
+        let sent = self.clock.now();
+        let mut lease = held.lease.clone();
+        lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+        match self.replace(lease).await {
+            Ok(lease) => {
+                self.trouble.is_over();
+                return self.hold(lease, sent);
+            }
+            Err((Failure::Conflict, _)) => match within(self.leases.get_opt(&self.election.name)).await {
+                // An answer that was lost, or somebody who put a label on it.
+                Ok(Some(lease)) if holding(&lease).holder.as_ref() == Some(&self.election.holder) => {
+                    return self.held = Some(Held { lease, ..held });
+                }
+                Ok(_) => return self.lose("another replica holds the Lease"),
+                Err(failure) => self.tell(&failure, "get"),
+            },
+            Err((failure, verb)) => self.tell(&failure, verb),
+        }
+        if self.clock.now().saturating_sub(held.sent) < DURATION {
+            self.held = Some(held);
+        } else {
+            self.lose("the Lease could not be renewed in time");
+        }
+    }
+
+    fn hold(&mut self, lease: Lease, sent: Tick) {
+        self.held = Some(Held { lease, sent });
+        self.standing.send_replace(Standing::renewed(sent));
+    }
+
+    fn lose(&mut self, why: &str) {
+        warn!(holder = self.election.holder, "not leading any more: {why}");
+        self.standing.send_replace(Standing::StandingBy);
+        self.metrics.leads(false);
+        self.candidate = Candidate::default();
+    }
+
+    async fn release(&mut self, mut lease: Lease) {
+        self.standing.send_replace(Standing::StandingBy);
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = None;
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        match self.replace(lease).await {
+            Ok(_) => info!("the Lease is released"),
+            Err((failure, verb)) => self.tell(&failure, verb),
+        }
+    }
+
+    /// The Lease as it is when this replica has just taken it.
+    fn taken(&self, found: Lease) -> Lease {
+        let before = found.spec.unwrap_or_default();
+        let now = MicroTime(Timestamp::now());
+        let is_another = before.holder_identity.as_ref() != Some(&self.election.holder);
+        let is_first = found.metadata.resource_version.is_none();
+        let metadata = ObjectMeta {
+            name: Some(self.election.name.clone()),
+            namespace: Some(self.election.namespace.clone()),
+            ..found.metadata
+        };
+        let transitions = before.lease_transitions.unwrap_or_default();
+        let spec = LeaseSpec {
+            holder_identity: Some(self.election.holder.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions.saturating_add((is_another && !is_first).into())),
+            ..before
+        };
+        Lease { metadata, spec: Some(spec) }
+    }
+
+    /// Writes the Lease, if it is still at the version that it was read at.
+    async fn replace(&self, mut lease: Lease) -> Result<Lease, (Failure, &'static str)> {
+        lease.metadata.managed_fields = None;
+        within(self.leases.replace(&self.election.name, &params(), &lease)).await.map_err(|failure| (failure, "update"))
+    }
+
+    fn tell(&self, failure: &Failure, verb: &str) {
+        let Election { namespace, name, .. } = &self.election;
+        self.trouble.tell(match failure {
+            Failure::Forbidden => format!(
+                "the operator may not {verb} leases in the namespace {namespace}, so no replica can lead: give its ServiceAccount that right on the Lease {name} (see deploy/install.yaml), or run one replica with --leader-elect=false; trying again"
+            ),
+            Failure::NoNamespace => format!(
+                "the namespace {namespace} of the Lease {name} does not exist: choose another --lease-namespace; trying again"
+            ),
+            Failure::Conflict => format!("the Lease {namespace}/{name} was changed by somebody else; trying again"),
+            Failure::Other(cause) => format!("could not {verb} the Lease {namespace}/{name}: {cause}; trying again"),
+        });
+    }
+}
+
+/// Why a request failed.
+enum Failure {
+    Conflict,
+    Forbidden,
+    NoNamespace,
+    Other(String),
+}
+
+async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Err(_) => Err(Failure::Other(format!("no answer within {} s", PATIENCE.as_secs()))),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) => Err(match status.code {
+            403 => Failure::Forbidden,
+            404 if status.message.starts_with("namespaces ") => Failure::NoNamespace,
+            404 | 409 => Failure::Conflict,
+            _ => Failure::Other(status.message),
+        }),
+        Ok(Err(error)) => Err(Failure::Other(innermost(&error))),
+    }
+}
+
+fn holding(lease: &Lease) -> Holding {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Holding {
+        holder: spec.holder_identity,
+        renewed: spec.renew_time.map(|time| time.0),
+        duration: seconds.map_or(DURATION, Duration::from_secs),
+    }
+}
+
+fn params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
