@@ -31,8 +31,22 @@ pub struct Cli {
 pub enum Command {
     /// Run the operator until SIGTERM or SIGINT.
     Run(RunArgs),
+    /// Ask a URL once, and succeed if it answers 200: a check for images without a shell, as `helm test` runs it.
+    Probe(ProbeArgs),
     /// Print the CustomResourceDefinition as YAML, for `kubectl apply --server-side -f -`.
     Crd,
+}
+
+/// What to ask.
+#[derive(Clone, Debug, Args)]
+pub struct ProbeArgs {
+    /// What to ask, for example http://client-certificate-operator:8080/readyz. Plain HTTP only.
+    #[arg(long, value_name = "URL")]
+    pub url: http::Uri,
+
+    /// How long to wait for the answer.
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub timeout: Duration,
 }
 
 /// Configuration of the operator. Every flag can be given as a variable of the environment too.
@@ -123,7 +137,7 @@ mod tests {
         let cli = Cli::try_parse_from([&["client-certificate-operator", "run"], args].concat())?;
         match cli.command {
             Command::Run(args) => Ok(args),
-            Command::Crd => unreachable!("run was asked for"),
+            other => unreachable!("run was asked for, not {other:?}"),
         }
     }
 

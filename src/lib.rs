@@ -41,6 +41,7 @@
 //! | [`error`] | classes of failure, and how long each means to wait |
 //! | [`leader`] | which of several replicas works, and until when it may write |
 //! | [`conditions`] | types and reasons; setting one keeps its transition time |
+//! | [`probe`] | one question to a running operator, for images that have no shell |
 //! | [`server`], [`metrics`], [`telemetry`], [`clock`] | the open port, the counters, the log, the steady clock |
 //!
 //! # Why it is as it is
@@ -71,6 +72,7 @@ pub mod index;
 pub mod leader;
 pub mod memory;
 pub mod metrics;
+pub mod probe;
 pub mod reading;
 pub mod reconcile;
 pub mod rules;

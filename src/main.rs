@@ -11,7 +11,7 @@ use client_certificate_operator::gateway::aws::AwsGateway;
 use client_certificate_operator::gateway::budget::Limits;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
-use client_certificate_operator::{api, server, telemetry};
+use client_certificate_operator::{api, probe, server, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Crd => print_crd(),
+        Command::Probe(args) => probe::run(&args),
         Command::Run(args) => {
             telemetry::init(args.log_format);
             run(args)
@@ -87,13 +88,14 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let gateway = Arc::new(gateway);
     tokio::spawn(tell_of_missing_credentials(Arc::clone(&gateway)));
 
+    let namespace = args.lease_namespace.filter(|namespace| !namespace.is_empty());
+    let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let settings = Settings {
         default_region,
         expiring_within: args.expiring_within,
+        installation: format!("{namespace}/{}", args.lease_name),
         manage_descriptions: args.manage_descriptions,
     };
-    let namespace = args.lease_namespace.filter(|namespace| !namespace.is_empty());
-    let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let election = args.leader_elect.then(|| Election {
         namespace,
         name: args.lease_name,

@@ -47,6 +47,8 @@ pub struct Memory {
     pub target_streak: Streak,
     /// Failures to publish.
     pub publish_streak: Streak,
+    /// Whose mark the status carried.
+    pub mark: Mark,
     /// The status that was last written, until the cache has caught up with it.
     pub published: Option<Box<Published>>,
 }
@@ -215,6 +217,48 @@ pub fn is_older(version: Option<&str>, than: &str) -> bool {
     }
 }
 
+/// A mark that another installation took is put back no more often than this, so that both notice and neither fights.
+const MARK_AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// Whether the status of a resource was found to be ours, which two installations can tell each other by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark {
+    was_ours: bool,
+    put_back: Option<Tick>,
+}
+
+/// Whose mark to leave in a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    /// The installation to name.
+    pub installation: String,
+    /// Another that works on the same resource, where it has just shown itself.
+    pub rival: Option<String>,
+}
+
+impl Mark {
+    /// Decides what to make of the mark that was found. The first time another's is that of one before us; where ours was
+    /// taken since, both are at work.
+    pub fn found(&mut self, mark: Option<&str>, ours: &str, now: Tick) -> Marked {
+        let other = mark.filter(|mark| *mark != ours);
+        let rival = other.filter(|_| self.was_ours).map(str::to_owned);
+        let was_just_put_back = self.put_back.is_some_and(|at| now.saturating_sub(at) < MARK_AGAIN);
+        if rival.is_some() && was_just_put_back {
+            return Marked { installation: rival.clone().unwrap_or_default(), rival };
+        }
+        if rival.is_some() {
+            self.put_back = Some(now);
+        }
+        self.was_ours = true;
+        Marked { installation: ours.to_owned(), rival }
+    }
+
+    /// Whether a mark shows that another installation has just taken the resource.
+    pub fn is_taken(&self, mark: Option<&str>, ours: &str) -> bool {
+        self.was_ours && mark.is_some_and(|mark| mark != ours)
+    }
+}
+
 /// When the target was put back after somebody had changed or deleted it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Repairs {
@@ -281,6 +325,11 @@ impl Memories {
         }
     }
 
+    /// Whether a mark shows that another installation has taken the resource.
+    pub fn is_taken(&self, resource: &ResourceName, mark: Option<&str>, ours: &str) -> bool {
+        self.lock().get(resource).is_some_and(|memory| memory.mark.is_taken(mark, ours))
+    }
+
     /// Remembers of every resource only that it is there, as if it had just been met.
     pub fn begin_anew(&self, now: Tick) {
         for memory in self.lock().values_mut() {
@@ -338,6 +387,52 @@ mod tests {
             assert_eq!(repairs.held_until(now), None);
             repairs.record(now);
         }
+    }
+
+    #[test]
+    fn two_installations_notice_each_other_and_do_not_fight() {
+        let (mut first, mut second) = (Mark::default(), Mark::default());
+        let mut status = None;
+        let mut told = Vec::new();
+        for second_of_time in 0..1300 {
+            let now = seconds(second_of_time);
+            let mut turns = vec![("a/one", &mut first)];
+            if second_of_time > 5 {
+                turns.push(("b/two", &mut second));
+            }
+            for (ours, mark) in turns {
+                let marked = mark.found(status.as_deref(), ours, now);
+                if status.as_ref() != Some(&marked.installation) {
+                    told.push((second_of_time, marked.installation.clone(), marked.rival.is_some()));
+                    status = Some(marked.installation);
+                }
+            }
+        }
+        let one = |at, notices| (at, "a/one".to_owned(), notices);
+        let two = |at, notices| (at, "b/two".to_owned(), notices);
+        assert_eq!(
+            told,
+            [
+                one(0, false),
+                two(6, false),
+                one(7, true),
+                two(7, true),
+                one(607, true),
+                two(607, true),
+                one(1207, true),
+                two(1207, true)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mark_of_an_installation_that_is_gone_is_replaced_without_a_word() {
+        let mut mark = Mark::default();
+        assert!(!mark.is_taken(Some("a/one"), "b/two"));
+        let expected = Marked { installation: "b/two".into(), rival: None };
+        assert_eq!(mark.found(Some("a/one"), "b/two", seconds(0)), expected);
+        assert_eq!(mark.found(Some("b/two"), "b/two", seconds(1)), expected);
+        assert!(mark.is_taken(Some("a/one"), "b/two") && !mark.is_taken(Some("b/two"), "b/two"));
     }
 
     #[test]

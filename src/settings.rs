@@ -11,6 +11,8 @@ pub struct Settings {
     pub default_region: Option<String>,
     /// How long before its end a certificate counts as expiring.
     pub expiring_within: Duration,
+    /// Which installation of the operator this is, as statuses tell it: replicas of one are the same.
+    pub installation: String,
     /// Whether descriptions may be written at all.
     pub manage_descriptions: bool,
 }

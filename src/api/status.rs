@@ -23,6 +23,11 @@ pub struct ClientCertificateRefStatus {
     #[schemars(length(max = 1024))]
     pub last_handled_refresh: Option<String>,
 
+    /// The installation of the operator that wrote this: namespace and name of its Lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317))]
+    pub installation: Option<String>,
+
     /// Ready, CertificateRead, TargetWritten, Expiring; DescriptionSynced where the spec has a description; Stalled and Suspended while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]

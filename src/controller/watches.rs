@@ -144,7 +144,13 @@ fn note_resource<G: Gateway>(
                     context.memories.caught_up(&ResourceName::new(resource.namespace(), resource.name()), version);
                 }
                 let key = access::claimed(&resource, context);
-                context.index.claims().apply(&resource, key.as_ref())
+                let mut woken = context.index.claims().apply(&resource, key.as_ref());
+                let name = ResourceName::new(resource.namespace(), resource.name());
+                let mark = resource.status.as_ref().and_then(|status| status.installation.as_deref());
+                if context.memories.is_taken(&name, mark, &context.settings.installation) {
+                    woken.push(name);
+                }
+                woken
             }
             Err(_) => context.index.claims().remove(&name_of(resource)),
         },

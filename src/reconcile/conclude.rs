@@ -14,7 +14,7 @@ use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefSt
 use crate::conditions::{ConditionType, Finding, Reason, clear, set};
 use crate::description::Verdict;
 use crate::error::{ClusterFailure, FailureClass};
-use crate::memory::Memory;
+use crate::memory::{Marked, Memory};
 use crate::settings::{Now, Settings, Tick};
 
 use super::DescriptionVerdict;
@@ -67,6 +67,9 @@ pub fn conclude(
         status.certificates.clear();
     }
     status.observed_generation = resource.generation();
+    let Marked { installation, rival } =
+        memory.mark.found(status.installation.as_deref(), &settings.installation, now.tick);
+    status.installation = Some(installation);
     if let Some(value) = &memory.handled_refresh {
         status.last_handled_refresh = Some(value.clone());
     }
@@ -98,7 +101,8 @@ pub fn conclude(
     apply(ConditionType::Suspended, None);
 
     let before = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let events = events::tell(outcomes, before, &status.conditions);
+    let mut events = events::tell(outcomes, before, &status.conditions);
+    events.done.extend(rival.map(|rival| events::rival(&rival, &settings.installation)));
     Conclusion { status, events, next_look }
 }
 

@@ -139,6 +139,7 @@ fn source(id: &str) -> Source {
 
 fn settings() -> Settings {
     Settings {
+        installation: "operators/ours".into(),
         default_region: Some(REGION.into()),
         expiring_within: Duration::from_secs(30 * 24 * 3600),
         manage_descriptions: true,

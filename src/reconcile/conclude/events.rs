@@ -33,6 +33,14 @@ pub(super) fn tell(outcomes: &[Outcome], before: &[Condition], after: &[Conditio
     Events { done: outcomes.iter().filter_map(done).collect(), changed: changed(before, after) }
 }
 
+/// Two installations work on one resource.
+pub(super) fn rival(rival: &str, ours: &str) -> Event {
+    let note = format!(
+        "the installation {rival} of the operator works on this resource as well as {ours}, and each undoes what the other does differently: give each its own namespaces to watch, or uninstall one"
+    );
+    Event { is_warning: true, reason: "AnotherInstallation".to_owned(), action: "Reconcile", note }
+}
+
 fn normal(reason: &str, action: &'static str, note: String) -> Event {
     Event { is_warning: false, reason: reason.to_owned(), action, note }
 }

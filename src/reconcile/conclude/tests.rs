@@ -44,6 +44,7 @@ impl World {
     /// A pass whose writes are answered by `answer`; successful ones are carried out.
     fn pass_with(&mut self, answer: impl Fn(&Action) -> Done) -> Conclusion {
         let settings = Settings {
+            installation: "operators/ours".into(),
             default_region: Some("us-east-1".into()),
             expiring_within: Duration::from_secs(30 * 24 * 3600),
             manage_descriptions: true,

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 fn settings() -> Settings {
     Settings {
+        installation: "operators/ours".into(),
         default_region: Some("us-east-1".into()),
         expiring_within: Duration::from_secs(30 * 24 * 3600),
         manage_descriptions: true,
