@@ -17,6 +17,7 @@ mod install;
 mod licences;
 mod process;
 mod reader;
+mod replicas;
 mod resilience;
 mod samples;
 mod scale;

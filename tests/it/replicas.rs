@@ -1,0 +1,105 @@
+//! Several replicas of the operator: one works, the others stand by, whatever becomes of it.
+
+mod election;
+mod load;
+mod paused;
+mod rivals;
+
+use std::ops::Deref;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::Api;
+use operator_testing::operator::Operator;
+use operator_testing::proxy::{FaultProxy, Seen};
+use operator_testing::wait::eventually;
+
+use crate::fixture::{SOON, World};
+
+const LEASE: &str = "client-certificate-operator";
+
+/// What a replica needs beside the rights of every operator, as the chart gives it.
+const RIGHTS: &str = r#"apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: leader-election, namespace: NAMESPACE}
+rules:
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [client-certificate-operator], verbs: [get, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: leader-election, namespace: NAMESPACE}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: leader-election}
+subjects: [{kind: ServiceAccount, name: client-certificate-operator, namespace: NAMESPACE}]
+"#;
+
+/// A replica, and the proxy that sees its requests to the API server.
+struct Replica {
+    operator: Operator,
+    proxy: FaultProxy,
+}
+
+impl Replica {
+    async fn leads(&mut self) -> bool {
+        self.operator.metric("ccr_leader", &[]).await.unwrap() == Some(1.0)
+    }
+
+    async fn until_it_leads(&mut self) {
+        eventually(SOON, "it leads", async || self.leads().await).await;
+    }
+
+    /// What it asked the API server to change, but for the Lease.
+    fn writes(&self) -> Vec<Seen> {
+        let is_write = |seen: &Seen| !matches!(seen.request.verb, "get" | "list" | "watch");
+        self.proxy.seen().into_iter().filter(|seen| is_write(seen) && seen.request.resource != "leases").collect()
+    }
+}
+
+/// A world without an operator, in which replicas may hold a Lease.
+struct Replicas(World<'static>);
+
+impl Deref for Replicas {
+    type Target = World<'static>;
+
+    fn deref(&self) -> &World<'static> {
+        &self.0
+    }
+}
+
+impl Replicas {
+    async fn new(prefix: &str) -> Self {
+        let world = World::without_operator(prefix).await;
+        world.control_plane.apply_yaml(&RIGHTS.replace("NAMESPACE", &world.namespace)).await.unwrap();
+        Replicas(world)
+    }
+
+    /// A replica that is ready.
+    async fn start(&self, name: &str) -> Replica {
+        let mut replica = self.spawn(name).await;
+        replica.operator.wait_ready().await.unwrap();
+        replica
+    }
+
+    async fn spawn(&self, name: &str) -> Replica {
+        let proxy = FaultProxy::start(self.control_plane).await.unwrap();
+        let builder = self.builder_through(&proxy).await;
+        let builder = builder.arg("--leader-elect").env("CCR_HOLDER", name).env("CCR_LEASE_NAMESPACE", &self.namespace);
+        Replica { operator: builder.spawn().unwrap(), proxy }
+    }
+
+    async fn lease(&self) -> Option<Lease> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        leases.get_opt(LEASE).await.unwrap()
+    }
+
+    async fn holder(&self) -> Option<String> {
+        self.lease().await?.spec?.holder_identity
+    }
+
+    async fn until_held_by(&self, name: &str) {
+        eventually(SOON, &format!("{name} holds the Lease"), async || {
+            let holder = self.holder().await;
+            if holder.as_deref() == Some(name) { Ok(()) } else { Err(format!("{holder:?} holds it")) }
+        })
+        .await;
+    }
+}

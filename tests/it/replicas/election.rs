@@ -1,0 +1,117 @@
+//! Who leads, and how that changes.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{Api, DeleteParams};
+use operator_testing::proxy::{Fault, Rule};
+use operator_testing::wait::{eventually, never};
+use serde_json::json;
+
+use super::{LEASE, Replicas};
+use crate::fixture::{A_WHILE, SOON};
+
+/// What the design promises for a leader that is gone.
+const REPLACED_WITHIN: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn one_works_and_the_other_is_ready_and_stands_by() {
+    let world = Replicas::new("two").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    let mut b = world.start("b").await;
+    world.create_ready("payments", json!({ "description": "ours" })).await;
+    assert!(a.leads().await && !b.leads().await);
+    let writes = b.writes();
+    assert!(writes.is_empty(), "{writes:?}");
+    b.operator.wait_for_log("standing by: another replica leads").await.unwrap();
+    let spec = world.lease().await.unwrap().spec.unwrap();
+    assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(15), Some(0)));
+}
+
+#[tokio::test]
+async fn a_leader_that_stops_gives_the_lease_back_and_the_other_goes_on() {
+    let world = Replicas::new("stops").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    world.create_ready("payments", json!({})).await;
+    let mut b = world.start("b").await;
+
+    assert_eq!(a.operator.terminate(SOON).await.unwrap().code, Some(0));
+    a.operator.wait_for_log("the Lease is released").await.unwrap();
+    world.until_held_by("b").await;
+    let spec = world.lease().await.unwrap().spec.unwrap();
+    assert_eq!(spec.lease_transitions, Some(1));
+    b.until_it_leads().await;
+    world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
+    world.until_secret(SOON, "payments", "it is back", |_| true).await;
+    let ours = b.writes().into_iter().filter(|seen| seen.request.resource == "secrets").count();
+    assert_eq!(ours, 1, "{:?}", b.writes());
+}
+
+#[tokio::test]
+async fn a_leader_that_is_killed_is_replaced_and_what_was_changed_meanwhile_is_put_right() {
+    let world = Replicas::new("killed").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    world.create_ready("payments", json!({})).await;
+    world.create_ready("ledger", json!({})).await;
+    let mut b = world.start("b").await;
+
+    a.operator.kill().unwrap();
+    world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
+    world.patch_secret("ledger", json!({ "stringData": { "ca.crt": "somebody else's" } })).await;
+    eventually(REPLACED_WITHIN, "another leads", async || world.holder().await.as_deref() == Some("b")).await;
+    world.until_secret(SOON, "payments", "it is back", |_| true).await;
+    let expected = world.pem(crate::fixture::ID).into_bytes();
+    world
+        .until_secret(SOON, "ledger", "it holds the certificate", |secret| {
+            secret.data.as_ref().is_some_and(|data| data["ca.crt"].0 == expected)
+        })
+        .await;
+    assert!(b.leads().await);
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_renew_stops_writing_and_goes_on_when_it_can() {
+    let world = Replicas::new("renew").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    world.create_ready("payments", json!({})).await;
+
+    a.proxy.inject(Rule::new(Fault::unavailable()).resource("leases").always());
+    a.operator.wait_for_log("not leading any more").await.unwrap();
+    assert!(!a.leads().await);
+    let before = a.writes().len();
+    world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
+    never(A_WHILE, "a write of one that does not lead", async || a.writes().into_iter().nth(before)).await;
+
+    a.proxy.clear();
+    world.until_secret(SOON, "payments", "it is back", |_| true).await;
+    assert!(a.leads().await);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_deleted_is_made_anew() {
+    let world = Replicas::new("deleted").await;
+    let _a = world.start("a").await;
+    world.until_held_by("a").await;
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), &world.namespace);
+    leases.delete(LEASE, &DeleteParams::default()).await.unwrap();
+    world.until_held_by("a").await;
+    world.create_ready("payments", json!({})).await;
+}
+
+#[tokio::test]
+async fn without_the_right_on_leases_nobody_leads_and_the_log_says_what_is_missing() {
+    let world = Replicas::new("forbidden").await;
+    let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
+    bindings.delete("leader-election", &DeleteParams::default()).await.unwrap();
+    let mut a = world.start("a").await;
+    let line = a.operator.wait_for_log("may not get leases").await.unwrap();
+    assert!(line.contains(&world.namespace) && line.contains("give its ServiceAccount that right"), "{line}");
+    assert!(!a.leads().await);
+    world.control_plane.apply_yaml(&super::RIGHTS.replace("NAMESPACE", &world.namespace)).await.unwrap();
+    world.create_ready("payments", json!({})).await;
+}
