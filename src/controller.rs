@@ -10,9 +10,9 @@
 mod access;
 mod changes;
 mod election;
+mod explain;
 mod fenced;
 mod timers;
-mod trouble;
 mod watches;
 
 use std::convert::Infallible;

@@ -38,6 +38,7 @@
 //! | [`target`] | the object that should be there, whose an object is, what differs |
 //! | [`description`] | whether to send the description, and when to give in |
 //! | [`memory`] | what is remembered of a resource between passes |
+//! | [`trouble`] | what goes wrong with the cluster, told once and with what to do |
 //! | [`error`] | classes of failure, and how long each means to wait |
 //! | [`leader`] | which of several replicas works, and until when it may write |
 //! | [`conditions`] | types and reasons; setting one keeps its transition time |
@@ -81,3 +82,4 @@ pub mod settings;
 pub mod target;
 pub mod telemetry;
 mod text;
+pub mod trouble;

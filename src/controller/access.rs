@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
-use super::trouble::{Trouble, explain_watch};
+use super::explain::explain_watch;
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::gateway::{CertificateKey, Gateway, Identity};
 use crate::index::Scope;
@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::reading::Access;
 use crate::reconcile::Context;
 use crate::rules::{InvalidRules, Rules};
+use crate::trouble::Trouble;
 
 /// How often the rules file is looked at. The kubelet takes up to a minute to bring a change of a ConfigMap.
 const LOOK: Duration = Duration::from_secs(5);

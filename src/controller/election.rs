@@ -11,12 +11,12 @@ use kube::{Api, Client};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use super::trouble::{Trouble, innermost};
 use crate::clock::Clock;
 use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, RENEW_EVERY, Standing, Step};
 use crate::metrics::Metrics;
 use crate::reconcile::FIELD_MANAGER;
 use crate::settings::Tick;
+use crate::trouble::{Trouble, innermost};
 
 /// A request that is not answered by then is given up, so that there is time for another before the Lease ends.
 const PATIENCE: Duration = Duration::from_secs(4);

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::access;
 use super::changes::{Changes, name_of};
+use super::explain::{explain, explain_watch};
 use super::timers::Timers;
-use super::trouble::{Trouble, explain, explain_watch, innermost};
+use crate::trouble::{Trouble, innermost};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;

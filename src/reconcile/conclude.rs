@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Action, Done, Observation, Outcome, Plan, TargetVerdict};
-use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus};
+use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, TargetRef};
 use crate::conditions::{ConditionType, Finding, Reason, clear, set};
 use crate::description::Verdict;
 use crate::error::{ClusterFailure, FailureClass};
@@ -164,10 +164,12 @@ pub(super) fn failure_of_target(outcomes: &[Outcome]) -> Option<&ClusterFailure>
     })
 }
 
-/// How the write of an earlier target failed.
-fn failure_of_leftover(outcomes: &[Outcome]) -> Option<&ClusterFailure> {
+/// Which earlier target could not be removed or released, and why.
+pub(super) fn failure_of_leftover(outcomes: &[Outcome]) -> Option<(&TargetRef, &ClusterFailure)> {
     outcomes.iter().find_map(|outcome| match (&outcome.action, &outcome.done) {
-        (Action::DeleteTarget { .. } | Action::ReleaseTarget { .. }, Done::NotWritten(failure)) => Some(failure),
+        (Action::DeleteTarget { current } | Action::ReleaseTarget { current }, Done::NotWritten(failure)) => {
+            Some((&current.target, failure))
+        }
         _ => None,
     })
 }
@@ -233,10 +235,12 @@ pub(super) fn look_again_at(
     now: Tick,
     jitter: f64,
 ) -> Option<Tick> {
-    let failure = failure_of_target(outcomes).or_else(|| failure_of_leftover(outcomes)).or(match &plan.target {
-        TargetVerdict::Unseen(failure) => Some(failure),
-        _ => None,
-    });
+    let failure = failure_of_target(outcomes).or(failure_of_leftover(outcomes).map(|(_, failure)| failure)).or(
+        match &plan.target {
+            TargetVerdict::Unseen(failure) => Some(failure),
+            _ => None,
+        },
+    );
     let retry = failure.map(|failure| {
         let class: FailureClass = failure.class();
         // The cluster's requests are cheap: an interval of a day need not hold them back.

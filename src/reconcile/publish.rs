@@ -19,10 +19,11 @@ use super::conclude::{Event, Events};
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, Finding, Reason, set};
 use crate::memory::{Memory, Published};
+use crate::trouble::{Trouble, explain_refusal};
 
 /// Why a status could not be written.
 #[derive(Debug, Error)]
-#[error("could not write the status: {source}")]
+#[error("could not write the status: {}", explain_refusal(source, "patch", "clientcertificaterefs/status"))]
 pub struct Error {
     #[source]
     source: kube::Error,
@@ -32,12 +33,14 @@ pub struct Error {
 pub struct Publisher {
     client: Client,
     recorder: Recorder,
+    trouble: Trouble,
 }
 
 impl Publisher {
     /// A publisher.
     pub fn new(client: Client) -> Self {
-        Publisher { recorder: Recorder::new(client.clone()), client }
+        let trouble = Trouble::of("the trouble is over: events are recorded");
+        Publisher { recorder: Recorder::new(client.clone()), trouble, client }
     }
 
     /// Writes the status if it differs from the one that the resource has, and tells the events.
@@ -99,8 +102,13 @@ impl Publisher {
             } else {
                 info!(namespace, name, reason = event.reason, "{}", event.note);
             }
-            if let Err(error) = self.recorder.record(event, reference).await {
-                warn!(namespace, name, reason = event.reason, "could not record the event: {error}");
+            match self.recorder.record(event, reference).await {
+                Ok(()) => self.trouble.is_over(),
+                // Told once: the event itself stands in the log.
+                Err(error) => self.trouble.tell(format!(
+                    "could not record events: {}",
+                    explain_refusal(&error, "create and patch", "events.events.k8s.io")
+                )),
             }
         }
     }

@@ -2,8 +2,11 @@
 
 mod cluster;
 mod crash;
+mod crd;
+mod full;
 mod races;
 mod requests;
+mod rights;
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::{failure_of_leftover, findings};
 use crate::conditions::{ConditionType, Is, find, is_true};
 use crate::reconcile::{Action, Cause, Done, Outcome};
 
@@ -30,7 +31,18 @@ pub struct Events {
 const NOTE_LENGTH: usize = 900; // Kubernetes takes 1024 bytes
 
 pub(super) fn tell(outcomes: &[Outcome], before: &[Condition], after: &[Condition]) -> Events {
-    Events { done: outcomes.iter().filter_map(done).collect(), changed: changed(before, after) }
+    let mut changed = changed(before, after);
+    changed.extend(left_over(outcomes, before));
+    Events { done: outcomes.iter().filter_map(done).collect(), changed }
+}
+
+/// An earlier target that cannot be removed, where the status did not say so yet.
+fn left_over(outcomes: &[Outcome], before: &[Condition]) -> Option<Event> {
+    let (leftover, failure) = failure_of_leftover(outcomes)?;
+    let note = findings::left_over(leftover, failure);
+    let is_known = find(before, ConditionType::TargetWritten).is_some_and(|was| was.message.contains(&note));
+    let reason = failure.reason().to_string();
+    (!is_known).then(|| Event { is_warning: true, reason, action: "Write", note: cut(note) })
 }
 
 /// Two installations work on one resource.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{TargetResult, failure_of_target, look_again_at};
-use crate::api::{CertificateStatus, ClientCertificateRef};
+use super::{TargetResult, failure_of_leftover, failure_of_target, look_again_at};
+use crate::api::{CertificateStatus, ClientCertificateRef, TargetRef};
 use crate::conditions::{ConditionType, Finding, Is, Reason, find};
 use crate::description::Verdict;
-use crate::error::ReadFailure;
+use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::{GatewayError, Source};
 use crate::memory::Memory;
 use crate::reconcile::{Action, DescriptionVerdict, Done, HeldBack, Outcome, Plan, TargetVerdict};
@@ -35,7 +35,9 @@ pub(super) fn target(
     let name = format!("the Secret {}", resource.target_name());
     let (finding, holds) = match (&plan.target, failure_of_target(outcomes)) {
         (TargetVerdict::Desired { .. }, None) => {
-            (Finding::yes(Reason::Written, format!("{name} holds the certificate")), true)
+            let leftover = failure_of_leftover(outcomes).map(|(leftover, failure)| left_over(leftover, failure));
+            let but = leftover.map(|leftover| format!("; {leftover}")).unwrap_or_default();
+            (Finding::yes(Reason::Written, format!("{name} holds the certificate{but}")), true)
         }
         (TargetVerdict::Kept, _) => {
             (Finding::yes(Reason::Written, format!("{name} holds the certificate that was read last")), true)
@@ -59,6 +61,11 @@ pub(super) fn target(
     };
     let look_again = look_again_at(plan, outcomes, memory, resource.refresh_interval(), now.tick, jitter);
     TargetResult { finding, holds, look_again }
+}
+
+/// What keeps an earlier target from going: the new one is there, so it stands in the way of nothing.
+pub(super) fn left_over(leftover: &TargetRef, failure: &ClusterFailure) -> String {
+    format!("the earlier target, Secret {}, is still there: {failure}", leftover.name)
 }
 
 /// True exactly when the target holds an unexpired certificate of the spec's id and nothing but a passing failure keeps

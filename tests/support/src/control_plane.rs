@@ -39,14 +39,26 @@ pub struct ControlPlane {
     ca_pem: String,
 }
 
+/// What can be other than usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Bytes that etcd's database may take; etcd's own default, where nothing is said.
+    pub etcd_quota: Option<u64>,
+}
+
 impl ControlPlane {
     /// Starts a control plane and returns when it is ready: about 3 s, but minutes the first time ever, when the programs are built.
     ///
     /// A failure names the program, ends with the last lines of its log, and leaves the logs in place.
     pub async fn start() -> Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// The same, not quite as usual.
+    pub async fn start_with(options: Options) -> Result<Self> {
         let bin = tokio::task::spawn_blocking(programs::folder).await??;
         let mut files = Files::new(bin)?;
-        let result = Self::start_in(&files).await;
+        let result = Self::start_in(&files, options).await;
         match result {
             Ok((etcd, apiserver, controller_manager, port, ca_pem)) => Ok(Self {
                 _controller_manager: controller_manager,
@@ -63,13 +75,13 @@ impl ControlPlane {
         }
     }
 
-    async fn start_in(files: &Files) -> Result<(Program, Program, Program, ReservedPort, String)> {
+    async fn start_in(files: &Files, options: Options) -> Result<(Program, Program, Program, ReservedPort, String)> {
         let port = ReservedPort::new()?;
         let ca_pem = certificates::write(files)?;
         kubeconfig::write_admin(files, &port.url())?;
         audit::write_policy(files)?;
         // kube-apiserver waits for etcd by itself; started together they are ready sooner.
-        let mut etcd = programs::etcd(files)?;
+        let mut etcd = programs::etcd(files, options.etcd_quota)?;
         let mut apiserver = programs::apiserver(files, port.number())?;
         ready::apiserver(files, &mut [("etcd", &mut etcd), ("kube-apiserver", &mut apiserver)]).await?;
         let mut controller_manager = programs::controller_manager(files)?;

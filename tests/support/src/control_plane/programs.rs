@@ -27,7 +27,7 @@ pub(super) fn folder() -> Result<PathBuf> {
     Ok(folder.insert(path).clone())
 }
 
-pub(super) fn etcd(files: &Files) -> Result<Program> {
+pub(super) fn etcd(files: &Files, quota: Option<u64>) -> Result<Program> {
     // Sockets in the folder need no ports. They are named relative to it because a socket's path is limited to about 100 bytes.
     let (clients, peers) = ("unix://etcd.sock", "unix://etcd-peers.sock");
     let mut command = command(files, "etcd")?;
@@ -35,6 +35,7 @@ pub(super) fn etcd(files: &Files) -> Result<Program> {
     command.arg(format!("--listen-client-urls={clients}")).arg(format!("--advertise-client-urls={clients}"));
     command.arg(format!("--listen-peer-urls={peers}")).arg(format!("--initial-advertise-peer-urls={peers}"));
     command.arg(format!("--initial-cluster=test={peers}"));
+    command.args(quota.map(|bytes| format!("--quota-backend-bytes={bytes}")));
     Program::spawn(command)
 }
 

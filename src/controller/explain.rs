@@ -1,44 +1,9 @@
-//! What goes wrong between the operator and the Kubernetes API, told once and with what to do about it.
-
-use std::sync::{Mutex, PoisonError};
+//! What the failures of watches and lists mean, in one clear line that says what to do.
 
 use kube::runtime::watcher;
-use tracing::{info, warn};
 
 use crate::index::Scope;
-
-/// Tells a trouble once, until it changes or passes.
-pub struct Trouble {
-    last: Mutex<Option<String>>,
-    over: &'static str,
-}
-
-impl Default for Trouble {
-    fn default() -> Self {
-        Trouble::of("the trouble is over: the watch goes on")
-    }
-}
-
-impl Trouble {
-    /// One whose end is told in these words.
-    pub fn of(over: &'static str) -> Self {
-        Trouble { last: Mutex::default(), over }
-    }
-
-    pub fn tell(&self, trouble: String) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref() != Some(&trouble) {
-            warn!("{trouble}");
-            *last = Some(trouble);
-        }
-    }
-
-    pub fn is_over(&self) {
-        if self.last.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            info!("{}", self.over);
-        }
-    }
-}
+use crate::trouble::innermost;
 
 pub fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> String {
     match error {
@@ -70,13 +35,4 @@ pub fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
         }
         error => format!("the Kubernetes API server cannot be reached: {}; trying again", innermost(error)),
     }
-}
-
-/// The cause that says most: what is around it repeats it in other words.
-pub fn innermost(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
