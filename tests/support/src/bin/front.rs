@@ -1,0 +1,112 @@
+//! A name and a certificate before a plain server, as API Gateway's endpoint has them: to see that an image resolves names
+//! and trusts authorities.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use hickory_proto::op::{Message, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+/// Serves a name by DNS and what is behind it by TLS, until interrupted. Prints the URL when all of it listens.
+#[derive(Parser)]
+struct Arguments {
+    /// Address to listen on, which the name resolves to; TLS takes a free port
+    #[arg(long)]
+    listen: IpAddr,
+    /// Port of DNS; a pod asks 53 alone
+    #[arg(long, default_value_t = 53)]
+    dns_port: u16,
+    /// The name
+    #[arg(long)]
+    name: String,
+    /// Where the requests go, as plain HTTP
+    #[arg(long)]
+    to: SocketAddr,
+    /// Where to write the certificate of the authority that signed the server's
+    #[arg(long)]
+    ca: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Arguments { listen, dns_port, name, to, ca } = Arguments::parse();
+    let acceptor = acceptor(&name, &ca)?;
+    let dns = UdpSocket::bind((listen, dns_port)).await.context("DNS cannot be served: port 53 is for root")?;
+    let tls = TcpListener::bind((listen, 0)).await?;
+    println!("https://{name}:{}", tls.local_addr()?.port());
+    tokio::select! {
+        served = serve_names(dns, Name::from_utf8(&name)?, listen) => served,
+        served = serve_tls(tls, acceptor, to) => served,
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+    }
+}
+
+fn acceptor(name: &str, ca_file: &PathBuf) -> Result<TlsAcceptor> {
+    let ca_key = KeyPair::generate()?;
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    std::fs::write(ca_file, ca.self_signed(&ca_key)?.pem())?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new([name.to_owned()])?.signed_by(&key, &Issuer::new(ca, ca_key))?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder().with_no_client_auth();
+    Ok(TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate.der().clone()], key)?)))
+}
+
+async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) -> Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let mut inside = acceptor.accept(stream).await?;
+            let mut behind = TcpStream::connect(to).await?;
+            tokio::io::copy_bidirectional(&mut inside, &mut behind).await
+        });
+    }
+}
+
+async fn serve_names(socket: UdpSocket, name: Name, address: IpAddr) -> Result<()> {
+    let mut packet = [0; 1232];
+    loop {
+        let (length, asker) = socket.recv_from(&mut packet).await?;
+        if let Ok(question) = Message::from_vec(&packet[..length]) {
+            socket.send_to(&answer(&question, &name, address).to_vec()?, asker).await?;
+        }
+    }
+}
+
+/// The address for the name, no other type of it, and nothing for other names.
+fn answer(question: &Message, name: &Name, address: IpAddr) -> Message {
+    let mut metadata = Metadata::new(question.metadata.id, MessageType::Response, OpCode::Query);
+    metadata.recursion_desired = question.metadata.recursion_desired;
+    metadata.recursion_available = true;
+    let mut answer = Message::new(metadata.id, MessageType::Response, OpCode::Query);
+    for query in &question.queries {
+        answer.add_query(query.clone());
+        let asked = query.name().to_lowercase();
+        if asked.to_utf8().trim_end_matches('.') != name.to_utf8().trim_end_matches('.') {
+            metadata.response_code = ResponseCode::NXDomain;
+            continue;
+        }
+        let data = match (query.query_type(), address) {
+            (RecordType::A, IpAddr::V4(address)) => Some(RData::A(A(address))),
+            (RecordType::AAAA, IpAddr::V6(address)) => Some(RData::AAAA(AAAA(address))),
+            _ => None,
+        };
+        if let Some(data) = data {
+            answer.add_answer(Record::from_rdata(query.name().clone(), 5, data));
+        }
+    }
+    answer.metadata = metadata;
+    answer
+}
