@@ -119,8 +119,10 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     let (going, woken) = (Arc::clone(&timers), Arc::clone(&context.index));
     tokio::spawn(async move { going.run(|resources| woken.wake(resources)).await });
 
+    let kinds = || context.settings.target_kinds.iter();
+    let watched = scopes.iter().flat_map(|scope| kinds().map(move |kind| (scope.clone(), kind)));
     let targets_synced: Vec<_> =
-        scopes.iter().map(|scope| watches::watch_targets(scope.clone(), Arc::clone(&context))).collect();
+        watched.map(|(scope, kind)| watches::watch_targets(scope, kind, Arc::clone(&context))).collect();
     // Not the caches' own `wait_until_ready`: of several who wait there, only the last is woken, and that is the queue.
     let (known, resources_known): (Vec<_>, Vec<_>) = scopes.iter().map(|_| oneshot::channel()).unzip();
     let controllers = scopes.into_iter().zip(readers).zip(writers).zip(wakes).zip(known).map(

@@ -92,6 +92,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         default_region,
         expiring_within: args.expiring_within,
         manage_descriptions: args.manage_descriptions,
+        target_kinds: args.target_kinds,
     };
     controller::run(Parts {
         client,

@@ -355,7 +355,12 @@ mod tests {
 
     #[test]
     fn what_a_resource_names_is_what_the_rules_allow_it() {
-        let settings = Settings { default_region: None, expiring_within: REFRESH, manage_descriptions: true };
+        let settings = Settings {
+            default_region: None,
+            expiring_within: REFRESH,
+            manage_descriptions: true,
+            target_kinds: Default::default(),
+        };
         let mut resource = resource("payments");
         let access = |resource: &ClientCertificateRef, rules: &str| {
             Access::of(resource, &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())

@@ -32,7 +32,7 @@ pub(super) fn target(
     now: Now,
     jitter: f64,
 ) -> TargetResult {
-    let name = format!("the Secret {}", resource.target_name());
+    let name = format!("the {}", resource.target_ref());
     let (finding, holds) = match (&plan.target, failure_of_target(outcomes)) {
         (TargetVerdict::Desired { .. }, None) => {
             (Finding::yes(Reason::Written, format!("{name} holds the certificate")), true)
