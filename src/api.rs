@@ -3,14 +3,15 @@
 //! What the API server refuses, it refuses with a message that names the field and says what the field takes.
 #![allow(clippy::duplicated_attributes)] // it takes the columns of the table for one
 
+mod kind;
 mod schema;
 mod status;
 
+pub use kind::TargetKind;
 pub use schema::crd;
 pub use status::{CertificateStatus, ClientCertificateRefStatus, TargetRef};
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use kube::{CustomResource, KubeSchema};
@@ -197,43 +198,6 @@ pub struct Target {
     /// What becomes of the object when this resource is deleted, or names another target. Delete: it goes too. Retain: it stays and loses its tie to this resource.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-}
-
-/// Kind of the target.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum TargetKind {
-    /// A v1 Secret.
-    #[default]
-    Secret,
-    /// A v1 ConfigMap.
-    ConfigMap,
-}
-
-impl TargetKind {
-    /// Every kind.
-    pub const ALL: [TargetKind; 2] = [TargetKind::Secret, TargetKind::ConfigMap];
-
-    /// The kind as Kubernetes writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            TargetKind::Secret => "Secret",
-            TargetKind::ConfigMap => "ConfigMap",
-        }
-    }
-
-    /// The resource of the Kubernetes API, as RBAC names it.
-    pub fn plural(self) -> &'static str {
-        match self {
-            TargetKind::Secret => "secrets",
-            TargetKind::ConfigMap => "configmaps",
-        }
-    }
-}
-
-impl fmt::Display for TargetKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// A ready-made set of keys. CaCrt: ca.crt, what most servers read. TlsCrt: tls.crt, with kind Secret only, for haproxytech kubernetes-ingress and Emissary. Default: CaCrt, unless keys is given.

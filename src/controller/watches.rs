@@ -23,8 +23,8 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::api::ClientCertificateRef;
 use crate::api::ResourceName;
+use crate::api::{ClientCertificateRef, TargetKind};
 use crate::gateway::Gateway;
 use crate::index::Scope;
 use crate::reconcile::{Context, Watched};
@@ -217,7 +217,12 @@ fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
             "the CustomResourceDefinition of ClientCertificateRef is not installed: apply deploy/crd.yaml, or the output of `client-certificate-operator crd`; waiting for it"
         ),
         kube::Error::Api(status) if status.code == 403 => format!(
-            "the operator may not list and watch {resource} {place}: give its ServiceAccount that right (see deploy/install.yaml); waiting for it"
+            "the operator may not list and watch {resource} {place}: give its ServiceAccount that right (see deploy/install.yaml){}; waiting for it",
+            if TargetKind::ALL.iter().any(|kind| kind.plural() == resource) {
+                ", or leave the kind out of --target-kinds"
+            } else {
+                ""
+            }
         ),
         kube::Error::Api(status) if status.code == 401 => {
             "the API server does not accept the operator's credentials: check its ServiceAccount token or KUBECONFIG; trying again".to_owned()
