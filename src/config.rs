@@ -29,6 +29,7 @@ pub struct Cli {
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one, and it is taken apart at once
 pub enum Command {
     /// Run the operator until SIGTERM or SIGINT.
     Run(RunArgs),

@@ -23,7 +23,7 @@ pub async fn fetch<G>(
     }
 }
 
-/// Writes what an action on a target says.
+/// Writes what an action on a target says. One on API Gateway has nothing to write here.
 pub async fn write<G>(action: &Action, context: &Context<G>) -> Result<(), ClusterFailure> {
     match action.target().map(|target| target.kind) {
         Some(TargetKind::Secret) => write_as::<Secret, G>(action, context).await,

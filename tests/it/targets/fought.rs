@@ -14,7 +14,7 @@ use crate::fixture::{A_WHILE, ID, MINUTES, World, condition, data};
 async fn undo(secrets: Api<Secret>, pem: String) {
     loop {
         if data(&secrets.get("payments").await.unwrap(), "ca.crt") == Some(&pem) {
-            let patch = Patch::Merge(json!({ "text": { "ca.crt": "theirs" } }));
+            let patch = Patch::Merge(json!({ "stringData": { "ca.crt": "theirs" } }));
             secrets.patch("payments", &PatchParams::default(), &patch).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
