@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 say = @printf '\n==> %s\n' $(1)
 
 help: ## List the targets
-	@echo "client-certificate-operator: API Gateway client certificates as Kubernetes Secrets"
+	@echo "client-certificate-operator: API Gateway client certificates as Kubernetes Secrets and ConfigMaps"
 	@echo
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 

@@ -3,9 +3,11 @@
 //! What the API server refuses, it refuses with a message that names the field and says what the field takes.
 #![allow(clippy::duplicated_attributes)] // it takes the columns of the table for one
 
+mod kind;
 mod schema;
 mod status;
 
+pub use kind::TargetKind;
 pub use schema::crd;
 pub use status::{CertificateStatus, ClientCertificateRefStatus, TargetRef};
 
@@ -45,7 +47,7 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     status = "ClientCertificateRefStatus",
     derive = "PartialEq",
     derive = "Default",
-    doc = "ClientCertificateRef mirrors an Amazon API Gateway client certificate into a Secret of its own namespace, keeps it right, and can own the certificate's description in API Gateway.",
+    doc = "ClientCertificateRef mirrors an Amazon API Gateway client certificate into a Secret or ConfigMap of its own namespace, keeps it right, and can own the certificate's description in API Gateway.",
     printcolumn(
         name = "ID",
         type_ = "string",
@@ -77,6 +79,13 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         priority = 1,
         description = "Why the resource is ready or not"
+    ),
+    printcolumn(
+        name = "Kind",
+        type_ = "string",
+        json_path = ".status.target.kind",
+        priority = 1,
+        description = "Kind of the object that holds the certificate"
     ),
     printcolumn(
         name = "Fingerprint",
@@ -144,17 +153,19 @@ pub struct AssumeRole {
 #[x_kube(
     validation = Rule::new("!(has(self.preset) && has(self.keys))").message("target takes preset or keys, not both: preset names a ready-made set of keys, keys is a map from key to content"),
     validation = Rule::new("!has(self.type) || has(self.keys)").message("target.type goes with target.keys only: a preset brings its own type"),
+    validation = Rule::new("!has(self.type) || self.kind == 'Secret'").message("target.type goes with kind Secret only: a ConfigMap has no type; leave target.type out"),
+    validation = Rule::new("!has(self.preset) || self.preset != 'TlsCrt' || self.kind == 'Secret'").message("target.preset TlsCrt goes with kind Secret only, because what reads tls.crt reads Secrets; with kind ConfigMap take preset CaCrt, or keys"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// Kind of the object: Secret.
+    /// Kind of the object: Secret or ConfigMap. The certificate is public, so a ConfigMap is as good where the server reads one, and an operator that writes ConfigMaps alone needs no right on Secrets. Changed, the new object is written before the old one goes.
     #[serde(default)]
     pub kind: TargetKind,
 
     /// Name of the object. Default: the name of this resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("target.name takes the name of a Secret: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; leave it out for the name of this resource"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("target.name takes the name of a Secret or ConfigMap: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; leave it out for the name of this resource"))]
     pub name: Option<String>,
 
     /// A ready-made set of keys.
@@ -166,7 +177,7 @@ pub struct Target {
     #[schemars(schema_with = "schema::keys")]
     pub keys: Option<BTreeMap<String, Content>>,
 
-    /// Type of the Secret.
+    /// Type of the Secret, with kind Secret only.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
     pub type_: Option<SecretType>,
 
@@ -189,15 +200,7 @@ pub struct Target {
     pub deletion_policy: DeletionPolicy,
 }
 
-/// Kind of the target.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum TargetKind {
-    /// A v1 Secret.
-    #[default]
-    Secret,
-}
-
-/// A ready-made set of keys. CaCrt: ca.crt, what most servers read. TlsCrt: tls.crt, for haproxytech kubernetes-ingress and Emissary. Default: CaCrt, unless keys is given.
+/// A ready-made set of keys. CaCrt: ca.crt, what most servers read. TlsCrt: tls.crt, with kind Secret only, for haproxytech kubernetes-ingress and Emissary. Default: CaCrt, unless keys is given.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// `ca.crt`: Bundle

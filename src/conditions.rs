@@ -47,6 +47,7 @@ pub enum Reason {
     NotAdoptable,
     OwnedByAnother,
     TypeImmutable,
+    KindNotAllowed,
     Forbidden,
     NamespaceTerminating,
     QuotaExceeded,
@@ -91,6 +92,7 @@ impl Reason {
                 | Reason::OwnedByAnother
                 | Reason::NotAdoptable
                 | Reason::TypeImmutable
+                | Reason::KindNotAllowed
                 | Reason::InvalidSpec
         )
     }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::parse_duration;
+use crate::settings::TargetKinds;
 
-/// Mirrors Amazon API Gateway client certificates into Kubernetes Secrets and keeps them right.
+/// Mirrors Amazon API Gateway client certificates into Kubernetes Secrets and ConfigMaps and keeps them right.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -28,6 +29,7 @@ pub struct Cli {
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one, and it is taken apart at once
 pub enum Command {
     /// Run the operator until SIGTERM or SIGINT.
     Run(RunArgs),
@@ -59,6 +61,10 @@ pub struct RunArgs {
     /// Namespaces to watch, separated by commas. Default: all.
     #[arg(long, env = "CCR_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
+
+    /// Kinds of objects to write certificates into: Secret, ConfigMap or both, separated by commas. Of a kind that is left out the operator asks nothing, and needs no right on it.
+    #[arg(long, env = "CCR_TARGET_KINDS", default_value = "Secret,ConfigMap", value_name = "KIND")]
+    pub target_kinds: TargetKinds,
 
     /// Let one of several replicas work at a time, the one that holds a Lease; the others stand by.
     #[arg(long, env = "CCR_LEADER_ELECT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
@@ -132,6 +138,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::TargetKind;
 
     fn parse(args: &[&str]) -> Result<RunArgs, clap::Error> {
         let cli = Cli::try_parse_from([&["client-certificate-operator", "run"], args].concat())?;
@@ -148,6 +155,7 @@ mod tests {
         assert_eq!((args.concurrency, args.manage_descriptions), (32, true));
         assert_eq!(args.expiring_within, Duration::from_secs(30 * 24 * 3600));
         assert!(args.namespaces.is_empty());
+        assert_eq!(args.target_kinds, TargetKinds::default());
         assert_eq!((args.rate, args.burst.get(), args.rules_file), (5.0, 20, None));
     }
 
@@ -158,6 +166,9 @@ mod tests {
         assert_eq!(args.namespaces, ["a", "b"]);
         assert!(!args.manage_descriptions);
         assert_eq!(args.expiring_within, Duration::from_secs(5400));
+        let kinds = parse(&["--target-kinds", "ConfigMap"]).unwrap().target_kinds;
+        assert_eq!(kinds.iter().collect::<Vec<_>>(), [TargetKind::ConfigMap]);
+        assert_eq!(parse(&["--target-kinds", ""]).unwrap().target_kinds, TargetKinds::default());
     }
 
     #[test]
@@ -170,6 +181,7 @@ mod tests {
             &["--rate", "NaN"],
             &["--burst", "0"],
             &["--log-format", "xml"],
+            &["--target-kinds", "Pod"],
         ] {
             assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");
         }

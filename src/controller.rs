@@ -148,8 +148,10 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     tokio::spawn(async move { going.run(|resources| woken.wake(resources)).await });
 
     let targets_of = scopes.clone();
+    let kinds = || context.settings.target_kinds.iter();
+    let watched = scopes.iter().flat_map(|scope| kinds().map(move |kind| (scope.clone(), kind)));
     let targets_synced: Vec<_> =
-        scopes.iter().map(|scope| watches::watch_targets(scope.clone(), Arc::clone(&context))).collect();
+        watched.map(|(scope, kind)| watches::watch_targets(scope, kind, Arc::clone(&context))).collect();
     // Not the caches' own `wait_until_ready`: of several who wait there, only the last is woken, and that is the queue.
     let (known, resources_known): (Vec<_>, Vec<_>) = scopes.iter().map(|_| oneshot::channel()).unzip();
     let controllers = scopes.into_iter().zip(readers).zip(writers).zip(wakes).zip(known).map(
@@ -213,10 +215,8 @@ async fn follow<G: Gateway>(mut standing: watch::Receiver<Standing>, scopes: &[S
         if context.clock.now().saturating_sub(began) > LOOK_EVERY {
             context.memories.begin_anew(context.clock.now());
             // The other one's writes are known by their versions alone: one list is less than a look at each.
-            for scope in scopes {
-                if let Err(error) = watches::read_targets(scope, context).await {
-                    debug!("the targets could not be read again, so each is looked at by itself: {error}");
-                }
+            if let Err(error) = watches::read_again(scopes, context).await {
+                debug!("the targets could not be read again, so each is looked at by itself: {error}");
             }
         }
         access::apply(context);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::api::TargetKind;
 use crate::certificate::CertificateError;
 use crate::conditions::Reason;
 use crate::gateway::{Denial, GatewayError, Identity, Outage, Source};
@@ -260,9 +261,17 @@ impl ReadFailure {
     }
 }
 
-/// Why a write to the cluster failed.
+/// Why a write to the cluster failed, or was not tried.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClusterFailure {
+    /// The operator does not work with targets of this kind: nothing was asked of the cluster.
+    #[error(
+        "the operator is set not to write a {kind}; give target.kind another value, or add {kind} to the operator's --target-kinds and to its rights"
+    )]
+    KindNotAllowed {
+        /// The kind.
+        kind: TargetKind,
+    },
     /// An object of this name is there already.
     #[error("an object of this name is there already")]
     AlreadyExists,
@@ -305,6 +314,8 @@ impl ClusterFailure {
     /// spent on them.
     pub fn class(&self) -> FailureClass {
         match self {
+            // Another operator would have to be started.
+            ClusterFailure::KindNotAllowed { .. } => FailureClass::Settled,
             ClusterFailure::AlreadyExists
             | ClusterFailure::Conflict
             | ClusterFailure::Forbidden { .. }
@@ -319,6 +330,7 @@ impl ClusterFailure {
     /// The reason that a condition gives.
     pub fn reason(&self) -> Reason {
         match self {
+            ClusterFailure::KindNotAllowed { .. } => Reason::KindNotAllowed,
             ClusterFailure::AlreadyExists => Reason::TargetExists,
             ClusterFailure::Conflict => Reason::Conflict,
             ClusterFailure::Forbidden { .. } => Reason::Forbidden,

@@ -69,22 +69,15 @@ pub fn resource(name: &str) -> crate::api::ClientCertificateRef {
 
 /// The Secret that a write of `desired` makes.
 pub fn secret_of(desired: &crate::target::Desired) -> k8s_openapi::api::core::v1::Secret {
-    let marks = desired.merge(None);
-    k8s_openapi::api::core::v1::Secret {
-        metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-            name: Some(desired.target.name.clone()),
-            namespace: Some(desired.namespace.clone()),
-            uid: Some("uid-target".to_owned()),
-            resource_version: Some("20".to_owned()),
-            labels: Some(marks.labels),
-            annotations: Some(marks.annotations),
-            owner_references: Some(marks.owner_references),
-            ..Default::default()
-        },
-        data: Some(desired.data.iter().map(|(k, v)| (k.clone(), k8s_openapi::ByteString(v.clone()))).collect()),
-        type_: Some(desired.type_.to_owned()),
-        ..Default::default()
-    }
+    stored(desired)
+}
+
+/// The object that a write of `desired` makes.
+pub fn stored<K: crate::target::TargetObject>(desired: &crate::target::Desired) -> K {
+    let mut object = K::of_desired(desired, desired.merge(None), None, false);
+    object.metadata_mut().uid = Some("uid-target".to_owned());
+    object.metadata_mut().resource_version = Some("20".to_owned());
+    object
 }
 
 /// What API Gateway says of a certificate.

@@ -1,7 +1,7 @@
 //! client-certificate-operator mirrors Amazon API Gateway client certificates into Kubernetes.
 //!
 //! A [`ClientCertificateRef`](api::ClientCertificateRef) names a certificate. The operator reads it from API Gateway,
-//! keeps its PEM in a Secret beside the resource, and, where the resource asks for it, keeps the certificate's
+//! keeps its PEM in a Secret or ConfigMap beside the resource, and, where the resource asks for it, keeps the certificate's
 //! description in API Gateway.
 //!
 //! # The way of the data
@@ -48,8 +48,10 @@
 //! # Why it is as it is
 //!
 //! - No finalizer: nothing in AWS is ours to delete, and owner references do the rest.
-//! - Targets are watched by metadata, selected by label, so memory does not grow with other Secrets. Their content is
+//! - Targets are watched by metadata, selected by label, so memory does not grow with other objects. Their content is
 //!   known by version: read whole once at the start, then after each of our own writes; any other version is looked at.
+//! - Secrets and ConfigMaps differ in [`target::TargetObject`] alone; requests are generic over it. Of a kind that
+//!   `--target-kinds` leaves out nothing is asked, because the operator may have no right on it.
 //! - A replacement carries uid and resourceVersion, a creation is a `create`: what somebody else did in between is
 //!   never overwritten, it is looked at.
 //! - No pass waits for AWS to read: it asks, ends, and is begun anew when there is an answer. So a region that is down, or

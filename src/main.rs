@@ -95,6 +95,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         expiring_within: args.expiring_within,
         installation: format!("{namespace}/{}", args.lease_name),
         manage_descriptions: args.manage_descriptions,
+        target_kinds: args.target_kinds,
     };
     let election = args.leader_elect.then(|| Election {
         namespace,

@@ -360,6 +360,7 @@ mod tests {
             expiring_within: REFRESH,
             installation: "operators/ours".into(),
             manage_descriptions: true,
+            target_kinds: Default::default(),
         };
         let mut resource = resource("payments");
         let access = |resource: &ClientCertificateRef, rules: &str| {

@@ -1,8 +1,11 @@
 //! What the pure parts of a reconcile need to know of the operator's configuration, and of the time.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+use crate::api::TargetKind;
 
 /// Configuration that decisions depend on.
 #[derive(Clone, Debug)]
@@ -15,6 +18,50 @@ pub struct Settings {
     pub installation: String,
     /// Whether descriptions may be written at all.
     pub manage_descriptions: bool,
+    /// Kinds of targets that the operator works with.
+    pub target_kinds: TargetKinds,
+}
+
+/// The kinds of targets that the operator works with, at least one. Of another kind nothing is ever asked of the API
+/// server, because there may be no right to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetKinds(Vec<TargetKind>);
+
+impl Default for TargetKinds {
+    fn default() -> Self {
+        TargetKinds(TargetKind::ALL.to_vec())
+    }
+}
+
+impl TargetKinds {
+    /// Whether a kind is among them.
+    pub fn contains(&self, kind: TargetKind) -> bool {
+        self.0.contains(&kind)
+    }
+
+    /// Each of them, once.
+    pub fn iter(&self) -> impl Iterator<Item = TargetKind> {
+        self.0.iter().copied()
+    }
+}
+
+impl FromStr for TargetKinds {
+    type Err = String;
+
+    /// Reads names of kinds, separated by commas; no name means all of them.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut kinds = Vec::new();
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let kind = TargetKind::ALL.into_iter().find(|kind| kind.as_str() == name);
+            let kind = kind.ok_or_else(|| {
+                "kinds of targets are needed, separated by commas: Secret, ConfigMap, or Secret,ConfigMap".to_owned()
+            })?;
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        Ok(if kinds.is_empty() { TargetKinds::default() } else { TargetKinds(kinds) })
+    }
 }
 
 /// Time by a clock that never jumps: since the start of the process.
@@ -27,4 +74,23 @@ pub struct Now {
     pub wall: Timestamp,
     /// The steady clock.
     pub tick: Tick,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_targets_are_read_and_no_name_means_all() {
+        let kinds = |text: &str| text.parse::<TargetKinds>().map(|kinds| kinds.iter().collect::<Vec<_>>());
+        for text in ["Secret,ConfigMap", "", " , "] {
+            assert_eq!(kinds(text).unwrap(), TargetKind::ALL, "{text:?}");
+        }
+        assert_eq!(kinds("ConfigMap").unwrap(), [TargetKind::ConfigMap]);
+        assert_eq!(kinds("Secret, Secret").unwrap(), [TargetKind::Secret]);
+        assert!(!"ConfigMap".parse::<TargetKinds>().unwrap().contains(TargetKind::Secret));
+        for text in ["secret", "Pod", "Secret;ConfigMap", "Secret,Pod"] {
+            assert!(kinds(text).unwrap_err().contains("Secret,ConfigMap"), "{text:?}");
+        }
+    }
 }

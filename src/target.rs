@@ -1,20 +1,19 @@
 //! The target: what it should be, what it is, and whether the two are the same. Pure; the writes are in
 //! [`crate::reconcile`].
 
+mod object;
 mod ownership;
 mod render;
 
+pub use object::{TargetContent, TargetObject};
 pub use ownership::{Ownership, is_controlled_by_another, obstacle_to_adoption, ownership};
 pub use render::{Desired, is_made_of, render};
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use sha2::{Digest, Sha256};
 
 use crate::api::{APPLIED_ANNOTATION, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, TargetKind, TargetRef};
-use crate::certificate::{Fingerprint, fingerprints};
 
 /// What a watch that reads metadata alone tells of an object.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -102,51 +101,6 @@ impl Marks {
     }
 }
 
-/// The content of an object, as much of it as comparing needs: the data itself is not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetContent {
-    /// Type of the Secret.
-    pub type_: String,
-    /// Whether the object says that it cannot be changed.
-    pub immutable: bool,
-    /// Keys of the data.
-    pub keys: Box<[String]>,
-    /// The certificates that the value of each key is made of, in the order of the keys; none where it is anything else.
-    pub certificates: Box<[Box<[Fingerprint]>]>,
-    digest: [u8; 32],
-}
-
-impl TargetContent {
-    /// What a Secret holds.
-    pub fn of_secret(secret: &Secret) -> Self {
-        let data = secret.data.iter().flatten().map(|(key, value)| (key.as_str(), value.0.as_slice()));
-        TargetContent {
-            type_: secret.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
-            immutable: secret.immutable.unwrap_or_default(),
-            keys: secret.data.iter().flatten().map(|(key, _)| key.clone()).collect(),
-            certificates: secret.data.iter().flatten().map(|(_, value)| fingerprints(&value.0)).collect(),
-            digest: digest(data),
-        }
-    }
-
-    /// Whether the data is to the letter what is desired.
-    pub fn holds(&self, desired: &Desired) -> bool {
-        self.digest == digest(desired.data.iter().map(|(key, value)| (key.as_str(), value.as_slice())))
-    }
-}
-
-fn digest<'a>(data: impl Iterator<Item = (&'a str, &'a [u8])>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for (key, value) in data {
-        // Lengths first, so that no two sets of data look alike.
-        hash.update((key.len() as u64).to_be_bytes());
-        hash.update(key);
-        hash.update((value.len() as u64).to_be_bytes());
-        hash.update(value);
-    }
-    hash.finalize().into()
-}
-
 /// An object as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
@@ -154,14 +108,6 @@ pub struct Target {
     pub meta: TargetMeta,
     /// Its content.
     pub content: TargetContent,
-}
-
-impl Target {
-    /// A Secret as it is.
-    pub fn of_secret(secret: Secret) -> Self {
-        let content = TargetContent::of_secret(&secret);
-        Target { meta: TargetMeta::from_meta(TargetKind::Secret, secret.metadata), content }
-    }
 }
 
 /// Which labels and annotations of an object come from `spec.target`, so that they can be taken back one day.

@@ -1,6 +1,7 @@
 //! The status of a `ClientCertificateRef`: what the operator found and did.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -105,4 +106,10 @@ pub struct TargetRef {
     /// Name of the object.
     #[schemars(length(max = 253))]
     pub name: String,
+}
+
+impl fmt::Display for TargetRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
 }

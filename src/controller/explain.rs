@@ -2,6 +2,7 @@
 
 use kube::runtime::watcher;
 
+use crate::api::TargetKind;
 use crate::index::Scope;
 use crate::trouble::innermost;
 
@@ -20,12 +21,14 @@ pub fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> S
 /// One clear line that says what to do.
 pub fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
     let place = scope.describe();
+    let is_target = TargetKind::ALL.iter().any(|kind| kind.plural() == resource);
+    let or_else = if is_target { ", or leave the kind out of --target-kinds" } else { "" };
     match error {
         kube::Error::Api(status) if status.code == 404 => str::to_owned(
             "the CustomResourceDefinition of ClientCertificateRef is not installed: apply deploy/crd.yaml, or the output of `client-certificate-operator crd`; waiting for it"
         ),
         kube::Error::Api(status) if status.code == 403 => format!(
-            "the operator may not list and watch {resource} {place}: give its ServiceAccount that right (see deploy/install.yaml); waiting for it"
+            "the operator may not list and watch {resource} {place}: give its ServiceAccount that right (see deploy/install.yaml){or_else}; waiting for it"
         ),
         kube::Error::Api(status) if status.code == 401 => {
             "the API server does not accept the operator's credentials: check its ServiceAccount token or KUBECONFIG; trying again".to_owned()

@@ -1,5 +1,9 @@
 //! The watches: on resources and on targets. What they tell goes into the index; what goes wrong is told once.
 
+mod targets;
+
+pub use targets::{read_again, watch_targets};
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +14,6 @@ use super::timers::Timers;
 use crate::trouble::{Trouble, innermost};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
@@ -21,12 +24,11 @@ use kube::{Api, Client, Resource};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::api::ClientCertificateRef;
 use crate::api::ResourceName;
-use crate::api::{ClientCertificateRef, MANAGED_LABEL, TargetKind};
 use crate::gateway::Gateway;
 use crate::index::Scope;
 use crate::reconcile::{Context, Watched};
-use crate::target::{Target, TargetMeta};
 
 /// How long an API server that does not answer is waited for at the start, before the process gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -172,76 +174,6 @@ fn note_resource<G: Gateway>(
         }
     };
     context.index.wake(woken);
-}
-
-/// Watches the targets of a scope in a task of its own. The future ends when they are all known for the first time.
-pub fn watch_targets<G: Gateway>(scope: Scope, context: Arc<Context<G>>) -> impl Future<Output = ()> {
-    let (known, is_known) = oneshot::channel();
-    tokio::spawn(async move {
-        let trouble = Trouble::default();
-        while let Err(error) = read_targets(&scope, &context).await {
-            trouble.tell(explain(&error, "secrets", &scope));
-            tokio::time::sleep(RETRY).await;
-        }
-        let mut known = Some(known);
-        let api: Api<PartialObjectMeta<Secret>> = scope.api(&context.client);
-        let selected = watcher::Config::default().labels(&selector());
-        let mut events = watcher(api, selected).default_backoff().boxed();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    trouble.is_over();
-                    let done = matches!(event, Event::InitDone);
-                    note_target(event, &scope, &context);
-                    if let Some(known) = known.take_if(|_| done) {
-                        let _ = known.send(());
-                    }
-                }
-                Err(error) => trouble.tell(explain_watch(&error, "secrets", &scope)),
-            }
-        }
-    });
-    async {
-        let _ = is_known.await;
-    }
-}
-
-/// Reads every target whole, once: what was changed while nobody looked is found by that.
-pub async fn read_targets<G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
-    let secrets: Api<Secret> = scope.api(&context.client);
-    let mut page = ListParams::default().labels(&selector()).limit(PAGE);
-    loop {
-        let list = secrets.list(&page).await?;
-        let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
-        for secret in list {
-            context.index.targets().learn(Target::of_secret(secret));
-        }
-        match next {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(()),
-        }
-    }
-}
-
-fn note_target<G>(event: Event<PartialObjectMeta<Secret>>, scope: &Scope, context: &Context<G>) {
-    let meta = |object: PartialObjectMeta<Secret>| TargetMeta::from_meta(TargetKind::Secret, object.metadata);
-    let woken = {
-        let mut targets = context.index.targets();
-        match event {
-            Event::Init => {
-                targets.begin_list(scope);
-                Vec::new()
-            }
-            Event::InitApply(object) | Event::Apply(object) => targets.apply(meta(object)),
-            Event::Delete(object) => targets.remove(&meta(object)),
-            Event::InitDone => targets.end_list(scope),
-        }
-    };
-    context.index.wake(woken);
-}
-
-fn selector() -> String {
-    format!("{MANAGED_LABEL}=true")
 }
 
 /// Drops what is large and never looked at.

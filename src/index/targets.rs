@@ -9,8 +9,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use self::entry::Entry;
 use super::Scope;
-use crate::api::ResourceName;
-use crate::api::{TargetKind, TargetRef};
+use crate::api::{ResourceName, TargetKind, TargetRef};
 use crate::memory::is_older;
 use crate::target::{Target, TargetContent, TargetMeta};
 
@@ -25,13 +24,40 @@ pub enum Known {
     All(Box<Target>),
 }
 
-type Key = (String, TargetRef);
+/// An object, in as little room as there is: the index holds a few of these for every resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    namespace: Box<str>,
+    name: Box<str>,
+    kind: TargetKind,
+}
+
+impl Key {
+    fn new(namespace: &str, target: &TargetRef) -> Self {
+        Key { namespace: namespace.into(), name: target.name.as_str().into(), kind: target.kind }
+    }
+}
+
+/// That an object says it belongs to a resource: those of one resource are neighbours.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Belonging {
+    namespace: Box<str>,
+    owner: Box<str>,
+    kind: TargetKind,
+    name: Box<str>,
+}
+
+impl Belonging {
+    fn new(key: &Key, owner: &str) -> Self {
+        Belonging { namespace: key.namespace.clone(), owner: owner.into(), kind: key.kind, name: key.name.clone() }
+    }
+}
 
 /// The targets that carry our label.
 #[derive(Debug, Default)]
 pub struct Targets {
     entries: HashMap<Key, Entry>,
-    by_owner: BTreeSet<(ResourceName, TargetRef)>,
+    by_owner: BTreeSet<Belonging>,
     gone: Gone,
 }
 
@@ -67,7 +93,7 @@ impl Gone {
 impl Targets {
     /// What is known of an object.
     pub fn get(&self, namespace: &str, target: &TargetRef) -> Known {
-        match self.entries.get(&(namespace.to_owned(), target.clone())) {
+        match self.entries.get(&Key::new(namespace, target)) {
             None => Known::Nothing,
             Some(entry) => entry.target().map_or(Known::Metadata, |target| Known::All(Box::new(target))),
         }
@@ -76,12 +102,13 @@ impl Targets {
     /// The objects that say they belong to a resource, other than `except`.
     pub fn others_of(&self, resource: &ResourceName, except: &TargetRef) -> Vec<TargetMeta> {
         // No object has less of a name, nor a kind before the first.
-        let first = TargetRef { kind: TargetKind::default(), name: String::new() };
-        let owned = self.by_owner.range((resource.clone(), first)..);
-        let targets = owned.take_while(|(owner, _)| owner == resource).map(|(_, target)| target);
-        targets
-            .filter(|target| *target != except)
-            .filter_map(|target| self.entries.get(&(resource.namespace.clone(), target.clone())))
+        let first = Key::new(&resource.namespace, &TargetRef { kind: TargetKind::default(), name: String::new() });
+        let owned = self.by_owner.range(Belonging::new(&first, &resource.name)..);
+        let owned = owned.take_while(|it| *it.namespace == *resource.namespace && *it.owner == *resource.name);
+        owned
+            .map(|it| Key { namespace: it.namespace.clone(), name: it.name.clone(), kind: it.kind })
+            .filter(|key| *key != Key::new(&resource.namespace, except))
+            .filter_map(|key| self.entries.get(&key))
             .filter_map(Entry::meta)
             .collect()
     }
@@ -137,41 +164,41 @@ impl Targets {
 
     /// An object was deleted by us, or is found to be gone.
     pub fn forget(&mut self, namespace: &str, target: &TargetRef) {
-        self.take(&(namespace.to_owned(), target.clone()));
+        self.take(&Key::new(namespace, target));
     }
 
-    /// A list of a scope begins.
-    pub fn begin_list(&mut self, scope: &Scope) {
-        let covered = self.entries.iter_mut().filter(|((namespace, _), _)| scope.covers(namespace));
+    /// A list of one kind in a scope begins.
+    pub fn begin_list(&mut self, scope: &Scope, kind: TargetKind) {
+        let covered = self.entries.iter_mut().filter(|(key, _)| key.kind == kind && scope.covers(&key.namespace));
         covered.for_each(|(_, entry)| entry.unseen = true);
     }
 
-    /// A list of a scope has ended: what it did not show is gone. Answers whom to wake.
-    pub fn end_list(&mut self, scope: &Scope) -> Vec<ResourceName> {
-        let gone = self.entries.iter().filter(|((namespace, _), entry)| entry.unseen && scope.covers(namespace));
-        let keys: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+    /// A list of one kind in a scope has ended: what it did not show is gone. Answers whom to wake.
+    pub fn end_list(&mut self, scope: &Scope, kind: TargetKind) -> Vec<ResourceName> {
+        let covered = self.entries.iter().filter(|(key, _)| key.kind == kind && scope.covers(&key.namespace));
+        let keys: Vec<Key> = covered.filter(|(_, entry)| entry.unseen).map(|(key, _)| key.clone()).collect();
         keys.iter().filter_map(|key| self.take(key)).collect()
     }
 
     fn insert(&mut self, meta: &TargetMeta, content: Option<TargetContent>) {
-        if let Some(owner) = owner(meta) {
-            self.by_owner.insert((owner, meta.target.clone()));
+        let key = key(meta);
+        if let Some(owner) = meta.owner_name() {
+            self.by_owner.insert(Belonging::new(&key, owner));
         }
-        self.entries.insert(key(meta), Entry::new(meta, content));
+        self.entries.insert(key, Entry::new(meta, content));
     }
 
     /// Forgets an object, and answers whose it was.
     fn take(&mut self, key: &Key) -> Option<ResourceName> {
-        let (namespace, target) = key;
         let entry = self.entries.remove(key)?;
-        let owner = ResourceName::new(namespace, entry.owner()?);
-        self.by_owner.remove(&(owner.clone(), target.clone()));
-        Some(owner)
+        let owner = entry.owner()?;
+        self.by_owner.remove(&Belonging::new(key, owner));
+        Some(ResourceName::new(&key.namespace, owner))
     }
 }
 
 fn key(meta: &TargetMeta) -> Key {
-    (meta.namespace.clone(), meta.target.clone())
+    Key::new(&meta.namespace, &meta.target)
 }
 
 fn owner(meta: &TargetMeta) -> Option<ResourceName> {
@@ -183,14 +210,23 @@ mod tests {
     use super::*;
     use crate::api::OWNER_ANNOTATION;
     use crate::certificate::Certificate;
-    use crate::fixtures::{PEM, resource, secret_of};
-    use crate::target::render;
+    use crate::fixtures::{PEM, resource, stored};
+    use crate::target::{TargetObject, render};
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
     fn target(name: &str, version: &str) -> Target {
-        let resource = resource(name);
+        of_kind(TargetKind::Secret, name, version)
+    }
+
+    fn of_kind(kind: TargetKind, name: &str, version: &str) -> Target {
+        let mut resource = resource(name);
+        resource.spec.target.kind = kind;
         let now = "2026-11-24T00:00:00Z".parse().unwrap();
         let desired = render(&resource, &[&Certificate::parse(PEM).unwrap()], now).unwrap();
-        let mut target = Target::of_secret(secret_of(&desired));
+        let mut target = match kind {
+            TargetKind::Secret => stored::<Secret>(&desired).into_target(),
+            TargetKind::ConfigMap => stored::<ConfigMap>(&desired).into_target(),
+        };
         target.meta.resource_version = version.to_owned();
         target
     }
@@ -255,12 +291,36 @@ mod tests {
         let mut targets = Targets::default();
         ["a", "b", "c"].iter().for_each(|name| targets.learn(target(name, "5")));
         let scope = Scope::Namespace("backends".into());
-        targets.begin_list(&scope);
+        targets.begin_list(&scope, TargetKind::Secret);
         assert_eq!(targets.apply(target("a", "5").meta), []);
         targets.learn(target("b", "9"));
-        assert_eq!(targets.end_list(&scope), [name("c")]);
-        targets.begin_list(&Scope::Namespace("elsewhere".into()));
-        assert_eq!(targets.end_list(&Scope::Namespace("elsewhere".into())), []);
+        assert_eq!(targets.end_list(&scope, TargetKind::Secret), [name("c")]);
+        let elsewhere = Scope::Namespace("elsewhere".into());
+        targets.begin_list(&elsewhere, TargetKind::Secret);
+        assert_eq!(targets.end_list(&elsewhere, TargetKind::Secret), []);
         assert_ne!(targets.get("backends", &target("b", "1").meta.target), Known::Nothing);
+    }
+    #[test]
+    fn a_secret_and_a_config_map_of_one_name_are_two_objects() {
+        let mut targets = Targets::default();
+        let (secret, map) = (target("payments", "5"), of_kind(TargetKind::ConfigMap, "payments", "6"));
+        targets.learn(secret.clone());
+        assert_eq!(targets.get("backends", &map.meta.target), Known::Nothing);
+        targets.learn(map.clone());
+        assert_eq!(targets.get("backends", &secret.meta.target), Known::All(Box::new(secret.clone())));
+        assert_eq!(targets.others_of(&name("payments"), &map.meta.target), std::slice::from_ref(&secret.meta));
+        assert_eq!(targets.others_of(&name("payments"), &secret.meta.target), std::slice::from_ref(&map.meta));
+
+        // The list of one kind says nothing of the other.
+        targets.begin_list(&Scope::All, TargetKind::ConfigMap);
+        assert_eq!(targets.end_list(&Scope::All, TargetKind::ConfigMap), [name("payments")]);
+        assert_eq!(targets.get("backends", &map.meta.target), Known::Nothing);
+        assert_eq!(targets.get("backends", &secret.meta.target), Known::All(Box::new(secret)));
+    }
+
+    #[test]
+    fn the_kind_of_an_object_takes_no_room() {
+        assert!(size_of::<Key>() <= 2 * size_of::<String>(), "{}", size_of::<Key>());
+        assert!(size_of::<Belonging>() <= 3 * size_of::<String>(), "{}", size_of::<Belonging>());
     }
 }

@@ -152,16 +152,17 @@ fn replacement(
         }
     };
     let marks = desired.merge(Some(&target.meta));
-    let same_content = target.content.type_ == desired.type_ && target.content.holds(&desired);
+    let same_content = target.content.type_.as_deref() == desired.type_ && target.content.holds(&desired);
     if same_content && marks.match_meta(&target.meta) {
         return Ok(None);
     }
-    if target.content.type_ != desired.type_ {
+    if let (Some(type_), Some(needed)) = (&target.content.type_, desired.type_)
+        && type_ != needed
+    {
         return Err((
             Reason::TypeImmutable,
             format!(
-                "{name} has type {}, {} is needed, and a Secret's type cannot be changed: give target.name a new value",
-                target.content.type_, desired.type_
+                "{name} has type {type_}, {needed} is needed, and a Secret's type cannot be changed: give target.name a new value"
             ),
         ));
     }
@@ -243,7 +244,7 @@ fn decide_description(
 }
 
 fn describe(desired: &Desired) -> String {
-    format!("the Secret {}", desired.target.name)
+    format!("the {}", desired.target)
 }
 
 fn digest(desired: &Desired) -> u64 {

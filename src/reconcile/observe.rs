@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::core::PartialObjectMeta;
 use tracing::{debug, warn};
@@ -111,6 +110,9 @@ pub async fn look_at_target<G>(
     context: &Context<G>,
 ) -> Result<Option<Target>, ClusterFailure> {
     let target = resource.target_ref();
+    if !context.settings.target_kinds.contains(target.kind) {
+        return Err(ClusterFailure::KindNotAllowed { kind: target.kind });
+    }
     match context.index.targets().get(resource.namespace(), &target) {
         Known::All(known) => return Ok(Some(*known)),
         Known::Nothing if !was_looked_at(resource) => return Ok(None),
@@ -124,15 +126,7 @@ pub async fn fetch_target<G>(
     resource: &ClientCertificateRef,
     context: &Context<G>,
 ) -> Result<Option<Target>, ClusterFailure> {
-    let target = resource.target_ref();
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), resource.namespace());
-    let found = secrets.get_opt(&target.name).await.map_err(|error| act::classify(&error, "get"))?;
-    let found = found.map(Target::of_secret);
-    match &found {
-        Some(found) => context.index.targets().learn(found.clone()),
-        None => context.index.targets().forget(resource.namespace(), &target),
-    }
-    Ok(found)
+    act::fetch(resource.namespace(), &resource.target_ref(), context).await
 }
 
 /// Whether an earlier pass has written this target, or met something in its place.

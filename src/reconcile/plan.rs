@@ -1,5 +1,6 @@
 //! The plain values that pass from step to step: what was found, what to do, what became of it.
 
+use crate::api::TargetRef;
 use crate::conditions::Reason;
 use crate::description::{Claim, Verdict};
 use crate::error::{ClusterFailure, ReadFailure};
@@ -81,6 +82,19 @@ pub enum Action {
         /// Whether somebody had undone ours.
         restores: bool,
     },
+}
+
+impl Action {
+    /// The object that it writes; none where it writes to API Gateway.
+    pub fn target(&self) -> Option<&TargetRef> {
+        match self {
+            Action::CreateTarget { desired, .. } => Some(&desired.target),
+            Action::ReplaceTarget { current, .. }
+            | Action::DeleteTarget { current }
+            | Action::ReleaseTarget { current } => Some(&current.target),
+            Action::SetDescription { .. } => None,
+        }
+    }
 }
 
 /// Why a target is written.

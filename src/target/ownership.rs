@@ -71,8 +71,10 @@ pub fn obstacle_to_adoption(target: &Target, desired: &Desired) -> Option<String
     if !foreign_keys.is_empty() {
         return Some(format!("it holds keys that would be lost: {}", foreign_keys.join(", ")));
     }
-    if content.type_ != desired.type_ {
-        return Some(format!("its type is {}, not {}", content.type_, desired.type_));
+    if let (Some(type_), Some(needed)) = (&content.type_, desired.type_)
+        && type_ != needed
+    {
+        return Some(format!("its type is {type_}, not {needed}"));
     }
     if content.immutable {
         return Some("it is immutable".to_owned());
@@ -102,7 +104,7 @@ mod tests {
     use crate::api::{ClientCertificateRefStatus, MANAGED_LABEL, OWNER_ANNOTATION};
     use crate::certificate::Certificate;
     use crate::fixtures::{PEM, resource, secret_of};
-    use crate::target::render;
+    use crate::target::{TargetObject, render};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
     fn desired(resource: &ClientCertificateRef) -> Desired {
@@ -110,7 +112,7 @@ mod tests {
     }
 
     fn target(resource: &ClientCertificateRef) -> Target {
-        Target::of_secret(secret_of(&desired(resource)))
+        secret_of(&desired(resource)).into_target()
     }
 
     #[test]
@@ -181,7 +183,7 @@ mod tests {
         };
         let cases: [(Change, &str); 7] = [
             (Box::new(|t| t.content.keys = ["ca.crt".to_owned(), "tls.key".to_owned()].into()), "tls.key"),
-            (Box::new(|t| t.content.type_ = "kubernetes.io/tls".into()), "kubernetes.io/tls"),
+            (Box::new(|t| t.content.type_ = Some("kubernetes.io/tls".into())), "kubernetes.io/tls"),
             (Box::new(|t| t.content.immutable = true), "immutable"),
             (
                 Box::new(|t| {
@@ -204,6 +206,9 @@ mod tests {
             let obstacle = obstacle_to_adoption(&target, &desired).unwrap();
             assert!(obstacle.contains(named), "{obstacle}");
         }
+        let mut map = plain();
+        map.content.type_ = None;
+        assert_eq!(obstacle_to_adoption(&map, &Desired { type_: None, ..desired.clone() }), None, "it has no type");
         let mut target = plain();
         target.meta.annotations.insert(OWNER_ANNOTATION.into(), "payments".into());
         assert_eq!(obstacle_to_adoption(&target, &desired), None);

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use super::{Applied, Marks, TargetContent, TargetMeta, is_our_kind};
 use crate::api::{
     APPLIED_ANNOTATION, ClientCertificateRef, Content, DeletionPolicy, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, Preset,
-    TargetRef,
+    SecretType, TargetKind, TargetRef,
 };
 use crate::certificate::{Block, Certificate, Fingerprint};
 
@@ -19,8 +19,8 @@ pub struct Desired {
     pub target: TargetRef,
     /// Namespace: always the resource's own.
     pub namespace: String,
-    /// Type of the Secret.
-    pub type_: &'static str,
+    /// Type of a Secret; a ConfigMap has none.
+    pub type_: Option<&'static str>,
     /// All of the data.
     pub data: BTreeMap<String, Vec<u8>>,
     /// Labels that have to be there.
@@ -59,7 +59,10 @@ pub fn render(resource: &ClientCertificateRef, certificates: &[&Certificate], no
     Some(Desired {
         target: resource.target_ref(),
         namespace: resource.namespace().to_owned(),
-        type_: spec.type_.map_or("Opaque", |type_| type_.as_str()),
+        type_: match spec.kind {
+            TargetKind::Secret => Some(spec.type_.unwrap_or(SecretType::Opaque).as_str()),
+            TargetKind::ConfigMap => None,
+        },
         data,
         labels,
         annotations,
@@ -163,11 +166,7 @@ impl Desired {
 mod tests {
     use super::*;
     use crate::api::Target as TargetSpec;
-    use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, resource};
-    use crate::target::TargetContent;
-    use k8s_openapi::ByteString;
-    use k8s_openapi::api::core::v1::Secret;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use crate::fixtures::{OTHER_PEM, PEM, PEM_NOT_AFTER, resource};
 
     fn now() -> Timestamp {
         "2026-11-24T07:16:00Z".parse().unwrap()
@@ -195,12 +194,22 @@ mod tests {
     #[test]
     fn the_default_is_a_bundle_in_ca_crt_of_a_secret_named_like_the_resource() {
         let desired = rendered(&resource("payments"));
-        assert_eq!((desired.target.name.as_str(), desired.type_), ("payments", "Opaque"));
+        assert_eq!((desired.target.name.as_str(), desired.type_), ("payments", Some("Opaque")));
         assert_eq!(desired.data, BTreeMap::from([("ca.crt".to_owned(), PEM.as_bytes().to_vec())]));
         assert_eq!(desired.labels, BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
         assert_eq!(desired.annotations, BTreeMap::from([(OWNER_ANNOTATION.to_owned(), "payments".to_owned())]));
         let owner = desired.owner.unwrap();
         assert_eq!((owner.uid.as_str(), owner.controller), ("uid-payments", Some(true)));
+    }
+
+    #[test]
+    fn a_config_map_has_the_same_data_and_no_type() {
+        let mut resource = resource("payments");
+        let secret = rendered(&resource);
+        resource.spec.target.kind = TargetKind::ConfigMap;
+        let map = rendered(&resource);
+        assert_eq!((map.target.to_string().as_str(), map.type_), ("ConfigMap payments", None));
+        assert_eq!((map.data, map.labels, map.owner), (secret.data, secret.labels, secret.owner));
     }
 
     #[test]
@@ -263,33 +272,5 @@ mod tests {
         let owners = rendered(&resource).merge(Some(&current)).owner_references;
         assert_eq!(owners.len(), 2);
         assert_eq!((&owners[0], owners[1].uid.as_str()), (&foreign, "new-uid"));
-    }
-
-    #[test]
-    fn content_is_compared_to_the_letter() {
-        let desired = rendered(&resource("payments"));
-        let secret = |data: &[(&str, &str)]| Secret {
-            metadata: ObjectMeta::default(),
-            data: Some(data.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect()),
-            ..Secret::default()
-        };
-        assert!(TargetContent::of_secret(&secret(&[("ca.crt", PEM)])).holds(&desired));
-        for data in [&[("ca.crt", OTHER_PEM)][..], &[("ca.crt", PEM), ("more", "")], &[("ca.cr", PEM)], &[]] {
-            assert!(!TargetContent::of_secret(&secret(data)).holds(&desired), "{data:?}");
-        }
-        let made_of =
-            |data| is_made_of(&TargetContent::of_secret(&secret(data)), &resource("payments"), &[PEM_FINGERPRINT]);
-        assert!(made_of(&[("ca.crt", PEM)]));
-        let appended = format!("{PEM}{OTHER_PEM}");
-        for data in [
-            &[("ca.crt", appended.as_str())][..],
-            &[("ca.crt", OTHER_PEM)],
-            &[("ca.crt", "")],
-            &[("ca.crt", PEM), ("more", PEM)],
-            &[("tls.crt", PEM)],
-            &[],
-        ] {
-            assert!(!made_of(data), "{data:?}");
-        }
     }
 }

@@ -127,7 +127,7 @@ impl World<'_> {
     async fn until_holds(&self, name: &str, account: &str, region: &str, id: &str) {
         let pem = self.emulator.account(account).certificate(region, id).unwrap().pem;
         let pem = format!("{}\n", pem.replace("\r\n", "\n"));
-        self.until_secret(SOON, name, "it holds the certificate", |secret| data(secret, "ca.crt") == Some(&pem)).await;
+        self.until_target(SOON, name, "it holds the certificate", |secret| data(secret, "ca.crt") == Some(&pem)).await;
     }
 
     /// Asks for a read by the annotation, without waiting for it.

@@ -1,12 +1,14 @@
 //! One test's own world: its ground, a running operator, and questions to ask about resources, targets and events.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::process::Output;
 use std::time::Duration;
 
-use client_certificate_operator::api::ClientCertificateRef;
-use k8s_openapi::api::core::v1::Secret;
+use client_certificate_operator::api::{ClientCertificateRef, TargetKind};
+use client_certificate_operator::target::TargetObject;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -29,14 +31,55 @@ pub const A_WHILE: Duration = Duration::from_secs(2);
 /// The id that tests use where it does not matter.
 pub const ID: &str = "9ao60f";
 
-/// The world of one test. Everything in it ends when it is dropped.
-pub struct World<'a> {
+/// A kind of target, as tests look at it.
+pub trait TestedKind: TargetObject + PartialEq {
+    /// The field that takes text: tests name it `text`.
+    const TEXT: &str;
+
+    /// What a key holds, as text.
+    fn text(&self, key: &str) -> Option<&str>;
+
+    /// All keys.
+    fn keys(&self) -> Vec<&str>;
+}
+
+impl TestedKind for Secret {
+    const TEXT: &str = "stringData";
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.data.as_ref()?.get(key).map(|value| std::str::from_utf8(&value.0).unwrap())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.data.iter().flatten().map(|(key, _)| key.as_str()).collect()
+    }
+}
+
+impl TestedKind for ConfigMap {
+    const TEXT: &str = "data";
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.data.as_ref()?.get(key).map(String::as_str)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        let binary = self.binary_data.iter().flatten().map(|(key, _)| key.as_str());
+        self.data.iter().flatten().map(|(key, _)| key.as_str()).chain(binary).collect()
+    }
+}
+
+/// The world of one test whose targets are Secrets.
+pub type World<'a> = WorldOf<'a, Secret>;
+
+/// The world of one test whose targets are of one kind. Everything in it ends when it is dropped.
+pub struct WorldOf<'a, K> {
     ground: Ground<'a>,
     /// The running operator, if there is one.
     pub operator: Option<Operator>,
+    kind: PhantomData<K>,
 }
 
-impl<'a> Deref for World<'a> {
+impl<'a, K> Deref for WorldOf<'a, K> {
     type Target = Ground<'a>;
 
     fn deref(&self) -> &Ground<'a> {
@@ -44,7 +87,7 @@ impl<'a> Deref for World<'a> {
     }
 }
 
-impl World<'static> {
+impl<K: TestedKind> WorldOf<'static, K> {
     /// A world on the shared control plane with the certificate [`ID`] and a running operator.
     pub async fn start(prefix: &str) -> Self {
         let mut world = Self::without_operator(prefix).await;
@@ -54,19 +97,19 @@ impl World<'static> {
 
     /// The same, before the operator starts.
     pub async fn without_operator(prefix: &str) -> Self {
-        World::with_certificate(Ground::shared(prefix).await)
+        WorldOf::with_certificate(Ground::shared(prefix).await)
     }
 }
 
-impl<'a> World<'a> {
+impl<'a, K: TestedKind> WorldOf<'a, K> {
     /// A world on a control plane that is prepared already, with the certificate [`ID`].
     pub async fn on(control_plane: &'a ControlPlane, prefix: &str) -> Self {
-        World::with_certificate(Ground::on(control_plane, prefix).await)
+        WorldOf::with_certificate(Ground::on(control_plane, prefix).await)
     }
 
     fn with_certificate(ground: Ground<'a>) -> Self {
         ground.generate(NewCertificate::new().id(ID));
-        World { ground, operator: None }
+        WorldOf { ground, operator: None, kind: PhantomData }
     }
 
     /// Starts an operator (another one, where there was one) and waits until it is ready.
@@ -90,6 +133,9 @@ impl<'a> World<'a> {
     pub async fn create(&self, name: &str, spec: Value) -> ClientCertificateRef {
         let mut whole = json!({ "clientCertificateId": ID });
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        if K::TARGET_KIND != TargetKind::default() && whole["target"]["kind"].is_null() {
+            whole["target"]["kind"] = K::TARGET_KIND.as_str().into();
+        }
         self.create_resource(name, whole).await
     }
 
@@ -104,16 +150,22 @@ impl<'a> World<'a> {
         self.resources().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
     }
 
-    /// A merge patch of the Secret, as somebody else would.
-    pub async fn patch_secret(&self, name: &str, patch: Value) -> Secret {
-        self.secrets().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+    /// The objects of the kind.
+    pub fn targets(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Creates a Secret, as somebody else would.
-    pub async fn create_secret(&self, name: &str, fields: Value) -> Secret {
-        let mut secret: Secret = serde_json::from_value(fields).unwrap();
-        secret.metadata.name = Some(name.to_owned());
-        self.secrets().create(&PostParams::default(), &secret).await.unwrap()
+    /// A merge patch of an object of the kind, as somebody else would.
+    pub async fn patch_target(&self, name: &str, patch: Value) -> K {
+        let patch = Patch::Merge(with_text::<K>(patch));
+        self.targets().patch(name, &PatchParams::default(), &patch).await.unwrap()
+    }
+
+    /// Creates an object of the kind, as somebody else would.
+    pub async fn create_object(&self, name: &str, fields: Value) -> K {
+        let mut object: K = serde_json::from_value(with_text::<K>(fields)).unwrap();
+        object.metadata_mut().name = Some(name.to_owned());
+        self.targets().create(&PostParams::default(), &object).await.unwrap()
     }
 
     pub async fn delete(&self, name: &str) {
@@ -142,17 +194,17 @@ impl<'a> World<'a> {
         self.until(name, "Ready", "True", "Mirrored").await
     }
 
-    /// Waits until the Secret is there and looks like this.
-    pub async fn until_secret(&self, limit: Duration, name: &str, what: &str, is: impl Fn(&Secret) -> bool) -> Secret {
-        eventually(limit, &format!("the Secret {name}: {what}"), async || {
-            let found = self.secrets().get_opt(name).await.unwrap();
+    /// Waits until the target is there and looks like this.
+    pub async fn until_target(&self, limit: Duration, name: &str, what: &str, is: impl Fn(&K) -> bool) -> K {
+        eventually(limit, &format!("the {} {name}: {what}", K::TARGET_KIND), async || {
+            let found = self.targets().get_opt(name).await.unwrap();
             found.filter(&is).ok_or("it does not")
         })
         .await
     }
 
-    pub async fn secret(&self, name: &str) -> Secret {
-        self.secrets().get(name).await.unwrap()
+    pub async fn target(&self, name: &str) -> K {
+        self.targets().get(name).await.unwrap()
     }
 
     /// What the operator asked API Gateway for the certificate so far.
@@ -164,6 +216,11 @@ impl<'a> World<'a> {
     pub fn writes_of(&self, resource: &str) -> Vec<String> {
         let of_kind = self.all_writes().into_iter().filter(|entry| entry.resource == resource && entry.code < 300);
         of_kind.map(|entry| format!("{} {}", entry.verb, entry.name)).collect()
+    }
+
+    /// [`Self::writes_of`] the kind of the world's targets.
+    pub fn target_writes(&self) -> Vec<String> {
+        self.writes_of(K::TARGET_KIND.plural())
     }
 
     /// How often each event was told of a resource, as `Type Reason`: a series counts as often as it says.
@@ -207,12 +264,20 @@ pub fn conditions(resource: &ClientCertificateRef) -> Vec<String> {
     conditions.map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message)).collect()
 }
 
-/// What a key of a Secret holds, as text.
-pub fn data<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
-    secret.data.as_ref()?.get(key).map(|value| std::str::from_utf8(&value.0).unwrap())
+/// The fields of an object with `text` under the name that the kind has for it.
+fn with_text<K: TestedKind>(mut fields: Value) -> Value {
+    if let Some(text) = fields.as_object_mut().unwrap().remove("text") {
+        fields[K::TEXT] = text;
+    }
+    fields
+}
+
+/// What a key of a target holds, as text.
+pub fn data<'o>(object: &'o impl TestedKind, key: &str) -> Option<&'o str> {
+    object.text(key)
 }
 
 /// The uids of the owners, in order.
-pub fn owners(secret: &Secret) -> Vec<String> {
-    secret.owner_references().iter().map(|owner| owner.uid.clone()).collect()
+pub fn owners(object: &impl TestedKind) -> Vec<String> {
+    object.owner_references().iter().map(|owner| owner.uid.clone()).collect()
 }

@@ -51,6 +51,7 @@ async fn install_yaml_applies_without_a_warning_and_gives_exactly_the_rights_tha
         [
             "clientcertificaterefs.apigateway.clientcert.dev [] [] [get list watch]",
             "clientcertificaterefs.apigateway.clientcert.dev/status [] [] [patch]",
+            "configmaps [] [] [get list watch create update delete]",
             "events.events.k8s.io [] [] [create patch]",
             "namespaces [] [] [list watch]",
             "secrets [] [] [get list watch create update delete]",

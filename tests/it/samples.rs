@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use client_certificate_operator::gateway::Source;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use operator_testing::certificates::NewCertificate;
 use operator_testing::control_plane::ControlPlane;
@@ -13,9 +13,10 @@ use operator_testing::operator::Operator;
 
 const REGION: &str = "us-east-1";
 
-/// What each sample makes: its id, the Secret, and the Secret's keys.
-const SAMPLES: [(&str, &str, &str, &[&str]); 6] = [
+/// What each sample makes: its id, the object, and the object's keys.
+const SAMPLES: [(&str, &str, &str, &[&str]); 7] = [
     ("assume-role.yaml", "h2v6pu", "payments-elsewhere", &["ca.crt"]),
+    ("configmap.yaml", "m3s9dk", "payments-public", &["ca.crt"]),
     ("description.yaml", "k2c0qe", "payments-described", &["ca.crt"]),
     ("keys.yaml", "q4w8zt", "payments-keys", &["active.pem", "trusted.pem"]),
     ("minimal.yaml", "9ao60f", "payments", &["ca.crt"]),
@@ -81,15 +82,20 @@ async fn every_sample_becomes_ready() {
     assert_eq!(waited.lines().count(), SAMPLES.len(), "{waited}");
 
     let secrets: Api<Secret> = Api::namespaced(control_plane.client().await.unwrap(), &namespace);
+    let maps: Api<ConfigMap> = Api::namespaced(control_plane.client().await.unwrap(), &namespace);
     for (file, id, name, keys) in SAMPLES {
         let source = Source::own(REGION, id);
         let pem = emulator.certificate(&source).unwrap().pem.replace("\r\n", "\n") + "\n";
-        let secret = secrets.get(name).await.unwrap();
-        let found: BTreeMap<_, _> =
-            secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
+        let (metadata, found): (_, BTreeMap<_, _>) = if file == "configmap.yaml" {
+            let map = maps.get(name).await.unwrap();
+            (map.metadata, map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into())).collect())
+        } else {
+            let secret = secrets.get(name).await.unwrap();
+            (secret.metadata, secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
+        };
         let expected: BTreeMap<_, _> = keys.iter().map(|key| ((*key).to_owned(), pem.clone().into_bytes())).collect();
         assert_eq!(found, expected, "{file}");
-        assert_eq!(secret.metadata.owner_references.is_some(), file != "retain.yaml", "{file}");
+        assert_eq!(metadata.owner_references.is_some(), file != "retain.yaml", "{file}");
     }
     let described = ["wait", "--for=condition=DescriptionSynced", "ccr/payments-described", "--timeout=60s"];
     kubectl(control_plane, &namespace, &described).await;

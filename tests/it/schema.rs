@@ -207,16 +207,40 @@ async fn a_type_goes_with_keys_and_is_none_that_kubernetes_acts_on() {
 }
 
 #[tokio::test]
-async fn a_target_has_the_name_of_a_secret_and_a_known_kind_and_policy() {
+async fn a_target_has_the_name_of_an_object_and_a_known_kind_and_policy() {
     let door = Door::open().await;
     let bad = ["Payments", "pay_ments", "", "-a", "a-", "a..b", "a/b", ".a", "a\n", "b/../c"].map(|name| json!(name));
-    door.refuses(&["spec.target.name", "takes the name of a Secret: lower-case letters"], target("name", bad)).await;
+    door.refuses(
+        &["spec.target.name", "takes the name of a Secret or ConfigMap: lower-case letters"],
+        target("name", bad),
+    )
+    .await;
     door.refuses(&["spec.target.name", "253"], target("name", [json!("a".repeat(254))])).await;
     door.takes(target("name", [json!("payments"), json!("a"), json!("a.b-c.9"), json!("a".repeat(253))])).await;
-    door.refuses(&["spec.target.kind", r#"supported values: "Secret""#], target("kind", [json!("Pod")])).await;
+    door.refuses(&["spec.target.kind", r#"supported values: "Secret", "ConfigMap""#], target("kind", [json!("Pod")]))
+        .await;
+    door.takes(target("kind", [json!("Secret"), json!("ConfigMap")])).await;
     let policies = r#"supported values: "Delete", "Retain""#;
     door.refuses(&["spec.target.deletionPolicy", policies], target("deletionPolicy", [json!("Orphan")])).await;
     door.takes(target("deletionPolicy", [json!("Delete"), json!("Retain")])).await;
+}
+
+#[tokio::test]
+async fn a_config_map_has_no_type_and_no_preset_of_secrets() {
+    let door = Door::open().await;
+    let map = |mut target: Value| {
+        target["kind"] = "ConfigMap".into();
+        json!({ "target": target })
+    };
+    let typed = ["Opaque", "nginx.org/ca"].map(|type_| map(json!({ "type": type_, "keys": { "ca.crt": "Bundle" } })));
+    door.refuses(&["spec.target", "target.type goes with kind Secret only"], typed).await;
+    door.refuses(
+        &["spec.target", "target.preset TlsCrt goes with kind Secret only", "take preset CaCrt, or keys"],
+        [map(json!({ "preset": "TlsCrt" }))],
+    )
+    .await;
+    door.takes([map(json!({})), map(json!({ "preset": "CaCrt" })), map(json!({ "keys": { "tls.crt": "Bundle" } }))])
+        .await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use client_certificate_operator::api::{ClientCertificateRef, DeletionPolicy, ResourceName, TargetRef};
+use client_certificate_operator::api::{ClientCertificateRef, DeletionPolicy, ResourceName, TargetKind, TargetRef};
 use client_certificate_operator::clock::Clock;
 use client_certificate_operator::conditions::{ConditionType, is_true};
 use client_certificate_operator::description::Claim;
@@ -27,9 +27,8 @@ use client_certificate_operator::reconcile::{
     Action, Done, Observation, Outcome, conclude, conclude_suspended, decide,
 };
 use client_certificate_operator::settings::{Now, Settings};
-use client_certificate_operator::target::Target;
 use jiff::{SignedDuration, Timestamp};
-use objects::{Model, Objects, Refusal, secret};
+use objects::{Model, Object, Objects, Refusal};
 use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::memory_gateway::{Failure, MemoryGateway};
 use operator_testing::script::Fault;
@@ -64,6 +63,7 @@ enum Step {
     EditTarget,
     TakeLabel,
     Rename(Option<usize>),
+    Kind(TargetKind),
     Id(usize),
     Describe(Option<usize>),
     Policy(DeletionPolicy),
@@ -93,6 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::EditTarget),
         1 => Just(Step::TakeLabel),
         1 => proptest::option::of(0_usize..3).prop_map(Step::Rename),
+        1 => prop_oneof![Just(TargetKind::Secret), Just(TargetKind::ConfigMap)].prop_map(Step::Kind),
         1 => (0_usize..2).prop_map(Step::Id),
         1 => proptest::option::of(0_usize..3).prop_map(Step::Describe),
         1 => prop_oneof![Just(DeletionPolicy::Delete), Just(DeletionPolicy::Retain)].prop_map(Step::Policy),
@@ -143,6 +144,7 @@ fn settings() -> Settings {
         default_region: Some(REGION.into()),
         expiring_within: Duration::from_secs(30 * 24 * 3600),
         manage_descriptions: true,
+        target_kinds: Default::default(),
     }
 }
 
@@ -224,11 +226,12 @@ impl World {
             Step::SetClock(hours) => self.jumped = SignedDuration::from_hours(hours),
             Step::Crash => self.crash(),
             Step::DeleteTarget => self.cluster.remove(&target),
-            Step::EditTarget => self.cluster.edit(&target, |secret| secret.data = None),
-            Step::TakeLabel => self.cluster.edit(&target, |secret| secret.metadata.labels = None),
+            Step::EditTarget => self.cluster.edit(&target, |object| object.set_data(Default::default())),
+            Step::TakeLabel => self.cluster.edit(&target, |object| object.meta_mut().labels = None),
             Step::Rename(name) => {
                 self.change_spec(|r| r.spec.target.name = name.map(|name| format!("target-{name}")));
             }
+            Step::Kind(kind) => self.change_spec(|r| r.spec.target.kind = kind),
             Step::Id(id) => self.change_spec(|r| r.spec.client_certificate_id = IDS[id].into()),
             Step::Describe(text) => self.change_spec(|r| r.spec.description = text.map(|text| format!("text {text}"))),
             Step::Policy(policy) => self.change_spec(|r| r.spec.target.deletion_policy = policy),
@@ -259,7 +262,7 @@ impl World {
         let target_ref = self.resource.target_ref();
         let observation = Observation {
             source,
-            target: Ok(self.cluster.get(&target_ref).map(Target::of_secret)),
+            target: Ok(self.cluster.get(&target_ref).map(Object::into_target)),
             owner_exists: true,
             leftovers: self.leftovers(&target_ref),
             may_describe: Ok(()),
@@ -306,7 +309,7 @@ impl World {
 
     fn leftovers(&self, except: &TargetRef) -> Vec<client_certificate_operator::target::TargetMeta> {
         let me = ResourceName::new(self.resource.namespace(), self.resource.name());
-        let targets = self.cluster.all().map(|secret| Target::of_secret(secret).meta);
+        let targets = self.cluster.all().map(|object| object.into_target().meta);
         targets
             .filter(|meta| meta.is_labelled() && meta.owner_name() == Some(&me.name) && meta.target != *except)
             .collect()
@@ -337,17 +340,18 @@ impl World {
             return Some(Done::NotWritten(down));
         }
         let result = match action {
-            Action::CreateTarget { desired, .. } => self.cluster.create(secret(desired, None)),
-            Action::ReplaceTarget { current, desired, .. } => self.cluster.replace(secret(desired, Some(current))),
+            Action::CreateTarget { desired, .. } => self.cluster.create(Object::of(desired, None)),
+            Action::ReplaceTarget { current, desired, .. } => self.cluster.replace(Object::of(desired, Some(current))),
             Action::DeleteTarget { current } => {
                 self.cluster.delete(&current.target, &current.uid, &current.resource_version)
             }
             Action::ReleaseTarget { current } => {
-                self.cluster.edit(&current.target, |secret| {
+                self.cluster.edit(&current.target, |object| {
                     let marks = current.released();
-                    secret.metadata.labels = Some(marks.labels);
-                    secret.metadata.annotations = Some(marks.annotations);
-                    secret.metadata.owner_references = Some(marks.owner_references);
+                    let meta = object.meta_mut();
+                    meta.labels = Some(marks.labels);
+                    meta.annotations = Some(marks.annotations);
+                    meta.owner_references = Some(marks.owner_references);
                 });
                 Ok(())
             }
@@ -417,8 +421,8 @@ proptest! {
         let id = resource.spec.client_certificate_id.as_str();
         let pem = world.gateway.certificate(&source(id)).unwrap().pem.replace("\r\n", "\n") + "\n";
         let target = world.cluster.get(&resource.target_ref()).unwrap();
-        prop_assert_eq!(&target.data.unwrap()["ca.crt"].0, pem.as_bytes());
-        let owners = target.metadata.owner_references.unwrap_or_default();
+        prop_assert_eq!(target.value("ca.crt"), Some(pem.as_bytes()));
+        let owners = target.meta().owner_references.clone().unwrap_or_default();
         prop_assert_eq!(owners.is_empty(), resource.spec.target.deletion_policy == DeletionPolicy::Retain);
         prop_assert_eq!(world.leftovers(&resource.target_ref()), vec![]);
         if let Some(text) = &resource.spec.description {

@@ -35,7 +35,7 @@ async fn the_status_tells_what_openssl_and_api_gateway_tell() {
     let resource = world.create_ready("payments", spec).await;
     let status = resource.status.unwrap();
 
-    let secret = world.secret("backend-ca").await;
+    let secret = world.target("backend-ca").await;
     let pem = data(&secret, "ca.crt").unwrap();
     let told = openssl(
         pem,
@@ -137,7 +137,7 @@ async fn a_certificate_that_ends_while_the_operator_runs_stalls_and_leaves_the_t
     let world = World::start("ends").await;
     world.generate(NewCertificate::new().id("endsnow").expires_in_seconds(8));
     world.create_ready("payments", json!({ "clientCertificateId": "endsnow" })).await;
-    let before = world.secret("payments").await;
+    let before = world.target("payments").await;
     world.until("payments", "Ready", "False", "Expired").await;
     let resource = world.until("payments", "Stalled", "True", "Expired").await;
     let message = &condition(&resource, "Ready").unwrap().message;
@@ -152,5 +152,5 @@ async fn a_certificate_that_ends_while_the_operator_runs_stalls_and_leaves_the_t
     world.patch("payments", json!({ "spec": { "clientCertificateId": ID } })).await;
     let resource = world.until_ready("payments").await;
     assert!(condition(&resource, "Stalled").is_none());
-    assert_eq!(data(&world.secret("payments").await, "ca.crt"), Some(world.pem(ID).as_str()));
+    assert_eq!(data(&world.target("payments").await, "ca.crt"), Some(world.pem(ID).as_str()));
 }

@@ -1,21 +1,42 @@
 //! The target is kept as the table of targets says, on a real API server and under the operator's own rights.
 
+/// Makes tests of functions that are generic over the kind of target: each for Secrets and for ConfigMaps.
+macro_rules! for_both_kinds {
+    ($($name:ident),* $(,)?) => {
+        mod of_secrets {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name::<k8s_openapi::api::core::v1::Secret>().await;
+            })*
+        }
+        mod of_config_maps {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name::<k8s_openapi::api::core::v1::ConfigMap>().await;
+            })*
+        }
+    };
+}
+
 mod deleted;
 mod foreign;
 mod fought;
 mod invalid;
 mod kept;
+mod kinds;
+mod moved;
 mod renamed;
 mod suspended;
 
-use k8s_openapi::api::core::v1::Secret;
+use crate::fixture::TestedKind;
 
-/// All of a Secret that the operator has a say in: not its version, nor when it was made.
-fn essence(secret: &Secret) -> Secret {
-    let mut secret = secret.clone();
-    secret.metadata.resource_version = None;
-    secret.metadata.creation_timestamp = None;
-    secret.metadata.uid = None;
-    secret.metadata.managed_fields = None;
-    secret
+/// All of a target that the operator has a say in: not its version, nor when it was made.
+fn essence<K: TestedKind>(object: &K) -> K {
+    let mut object = object.clone();
+    let metadata = object.metadata_mut();
+    metadata.resource_version = None;
+    metadata.creation_timestamp = None;
+    metadata.uid = None;
+    metadata.managed_fields = None;
+    object
 }

@@ -60,36 +60,34 @@ fn normal(reason: &str, action: &'static str, note: String) -> Event {
 fn done(outcome: &Outcome) -> Option<Event> {
     Some(match (&outcome.action, &outcome.done) {
         (Action::CreateTarget { desired, cause }, Done::Written) => {
-            let name = &desired.target.name;
+            let target = &desired.target;
             match cause {
                 Cause::Deleted => {
-                    normal("TargetRestored", "Create", format!("made the Secret {name} anew: it had been deleted"))
+                    normal("TargetRestored", "Create", format!("made the {target} anew: it had been deleted"))
                 }
                 Cause::New | Cause::Changed | Cause::Wanted | Cause::Adopted => {
-                    normal("TargetCreated", "Create", format!("created the Secret {name}"))
+                    normal("TargetCreated", "Create", format!("created the {target}"))
                 }
             }
         }
         (Action::ReplaceTarget { desired, cause, .. }, Done::Written) => {
-            let name = &desired.target.name;
+            let target = &desired.target;
             match cause {
                 Cause::Changed => {
-                    normal("TargetRepaired", "Update", format!("put the Secret {name} back: it had been changed"))
+                    normal("TargetRepaired", "Update", format!("put the {target} back: it had been changed"))
                 }
-                Cause::Adopted => normal("TargetAdopted", "Update", format!("took over the Secret {name}")),
+                Cause::Adopted => normal("TargetAdopted", "Update", format!("took over the {target}")),
                 Cause::New | Cause::Wanted | Cause::Deleted => {
-                    normal("TargetUpdated", "Update", format!("updated the Secret {name}"))
+                    normal("TargetUpdated", "Update", format!("updated the {target}"))
                 }
             }
         }
         (Action::DeleteTarget { current }, Done::Written) => {
-            normal("TargetDeleted", "Delete", format!("deleted the earlier target, Secret {}", current.target.name))
+            normal("TargetDeleted", "Delete", format!("deleted the earlier target, {}", current.target))
         }
-        (Action::ReleaseTarget { current }, Done::Written) => normal(
-            "TargetReleased",
-            "Update",
-            format!("left the earlier target, Secret {}, to itself", current.target.name),
-        ),
+        (Action::ReleaseTarget { current }, Done::Written) => {
+            normal("TargetReleased", "Update", format!("left the earlier target, {}, to itself", current.target))
+        }
         (Action::SetDescription { from, to, restores, .. }, Done::Described(holds)) if holds == to => {
             if *restores {
                 let note =

@@ -32,7 +32,7 @@ pub(super) fn target(
     now: Now,
     jitter: f64,
 ) -> TargetResult {
-    let name = format!("the Secret {}", resource.target_name());
+    let name = format!("the {}", resource.target_ref());
     let (finding, holds) = match (&plan.target, failure_of_target(outcomes)) {
         (TargetVerdict::Desired { .. }, None) => {
             let leftover = failure_of_leftover(outcomes).map(|(leftover, failure)| left_over(leftover, failure));
@@ -65,7 +65,7 @@ pub(super) fn target(
 
 /// What keeps an earlier target from going: the new one is there, so it stands in the way of nothing.
 pub(super) fn left_over(leftover: &TargetRef, failure: &ClusterFailure) -> String {
-    format!("the earlier target, Secret {}, is still there: {failure}", leftover.name)
+    format!("the earlier target, {leftover}, is still there: {failure}")
 }
 
 /// True exactly when the target holds an unexpired certificate of the spec's id and nothing but a passing failure keeps

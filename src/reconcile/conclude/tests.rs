@@ -3,6 +3,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
+use crate::api::TargetKind;
 use crate::conditions::{Is, find};
 use crate::description::Claim;
 use crate::error::ReadFailure;
@@ -10,7 +11,8 @@ use crate::fixtures::{PEM, PEM_NOT_AFTER, came, certificate, resource, secret_of
 use crate::gateway::{Denial, GatewayError, Outage, Source};
 use crate::reading::Answer;
 use crate::reconcile::{HeldBack, decide};
-use crate::target::Target;
+use crate::settings::TargetKinds;
+use crate::target::{Target, TargetObject};
 
 /// A resource, what is remembered of it, and the object in its target's place: enough for passes without any I/O.
 struct World {
@@ -19,6 +21,7 @@ struct World {
     target: Option<Target>,
     claim: Claim,
     may_describe: Result<(), HeldBack>,
+    target_kinds: TargetKinds,
     now: Now,
 }
 
@@ -27,7 +30,15 @@ impl World {
         let mut resource = resource("payments");
         resource.metadata.generation = Some(3);
         let now = Now { wall: "2026-11-24T07:16:00Z".parse().unwrap(), tick: Tick::from_secs(1000) };
-        World { memory: Memory::new(&resource), resource, target: None, claim: Claim::Mine, may_describe: Ok(()), now }
+        World {
+            memory: Memory::new(&resource),
+            resource,
+            target: None,
+            claim: Claim::Mine,
+            may_describe: Ok(()),
+            target_kinds: Default::default(),
+            now,
+        }
     }
 
     fn read(&mut self, outcome: Result<&str, GatewayError>) -> &mut Self {
@@ -41,6 +52,12 @@ impl World {
         self
     }
 
+    fn look(&self) -> Result<Option<Target>, ClusterFailure> {
+        let kind = self.resource.target_ref().kind;
+        let allowed = self.target_kinds.contains(kind);
+        if allowed { Ok(self.target.clone()) } else { Err(ClusterFailure::KindNotAllowed { kind }) }
+    }
+
     /// A pass whose writes are answered by `answer`; successful ones are carried out.
     fn pass_with(&mut self, answer: impl Fn(&Action) -> Done) -> Conclusion {
         let settings = Settings {
@@ -48,12 +65,13 @@ impl World {
             default_region: Some("us-east-1".into()),
             expiring_within: Duration::from_secs(30 * 24 * 3600),
             manage_descriptions: true,
+            target_kinds: self.target_kinds.clone(),
         };
         self.memory.generation = self.resource.generation();
         self.memory.description.want(self.resource.spec.description.as_deref(), None);
         let observation = Observation {
             source: source_of(&self.resource),
-            target: Ok(self.target.clone()),
+            target: self.look(),
             owner_exists: true,
             leftovers: vec![],
             may_describe: self.may_describe.clone(),
@@ -67,7 +85,7 @@ impl World {
             if let (Action::CreateTarget { desired, .. } | Action::ReplaceTarget { desired, .. }, Done::Written) =
                 (&outcome.action, &outcome.done)
             {
-                self.target = Some(Target::of_secret(secret_of(desired)));
+                self.target = Some(secret_of(desired).into_target());
             }
         }
         let conclusion =
@@ -229,6 +247,36 @@ fn a_refused_write_is_told_once_and_tried_again_soon() {
     assert_eq!((again.status, again.events), (conclusion.status, Events::default()));
     world.pass();
     assert_eq!(world.ready(), "True Mirrored");
+}
+
+#[test]
+fn a_kind_that_is_left_out_is_told_of_once_as_final_and_the_last_target_stays_in_the_status() {
+    let mut world = World::new();
+    let before = world.read(Ok(PEM)).pass().status;
+    world.resource.spec.target.kind = TargetKind::ConfigMap;
+    world.target_kinds = "Secret".parse().unwrap();
+    let conclusion = world.pass();
+    for (type_, expected) in [
+        (ConditionType::TargetWritten, "False KindNotAllowed"),
+        (ConditionType::Ready, "False KindNotAllowed"),
+        (ConditionType::Stalled, "True KindNotAllowed"),
+    ] {
+        assert_eq!(world.condition(type_), expected);
+    }
+    let told = find(&conclusion.status.conditions, ConditionType::TargetWritten).unwrap();
+    let names = ["the ConfigMap payments", "target.kind", "--target-kinds"];
+    assert!(names.iter().all(|name| told.message.contains(name)), "{}", told.message);
+    assert_eq!(conclusion.status.target, before.target);
+    assert_eq!(conclusion.status.certificates, before.certificates);
+    assert_eq!(reasons(&conclusion.events.changed), ["KindNotAllowed"]);
+    assert!(conclusion.next_look.unwrap() > Duration::from_secs(60), "{:?}", conclusion.next_look);
+    let again = world.pass();
+    assert_eq!((again.status, again.events), (conclusion.status, Events::default()));
+    world.target_kinds = Default::default();
+    world.target = None;
+    assert_eq!(world.pass().status.target, Some(world.resource.target_ref()));
+    assert_eq!(world.ready(), "True Mirrored");
+    assert_eq!(world.condition(ConditionType::Stalled), "");
 }
 
 #[test]

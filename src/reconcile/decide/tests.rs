@@ -8,10 +8,12 @@ use crate::conditions::Reason;
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::fixtures::{
-    OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of,
+    OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of, stored,
 };
 use crate::gateway::{GatewayError, Source};
 use crate::settings::Tick;
+use crate::target::TargetObject;
+use k8s_openapi::api::core::v1::ConfigMap;
 use std::time::Duration;
 
 fn settings() -> Settings {
@@ -20,6 +22,7 @@ fn settings() -> Settings {
         default_region: Some("us-east-1".into()),
         expiring_within: Duration::from_secs(30 * 24 * 3600),
         manage_descriptions: true,
+        target_kinds: Default::default(),
     }
 }
 
@@ -65,7 +68,7 @@ fn observed(resource: &ClientCertificateRef, target: Option<Target>) -> Observat
 
 /// The target as this resource writes it.
 fn written(resource: &ClientCertificateRef) -> Target {
-    Target::of_secret(secret_of(&desired(resource)))
+    secret_of(&desired(resource)).into_target()
 }
 
 fn desired(resource: &ClientCertificateRef) -> Desired {
@@ -152,7 +155,7 @@ fn a_replacement_carries_the_version_that_was_looked_at_and_what_others_set() {
     target.meta.labels.insert("foreign".into(), "stays".into());
     target.meta.finalizers.push("example.com/held".into());
     target.content.keys = ["ca.crt".to_owned(), "extra".to_owned()].into();
-    target = Target { content: crate::target::TargetContent::of_secret(&Default::default()), ..target };
+    target = Target { content: k8s_openapi::api::core::v1::Secret::default().content(), ..target };
     let plan = plan(&resource, &observed(&resource, Some(target)), &answered(&resource, ""));
     let [Action::ReplaceTarget { current, marks, .. }] = plan.actions.as_slice() else { panic!("{plan:?}") };
     assert_eq!((current.uid.as_str(), current.resource_version.as_str()), ("uid-target", "20"));
@@ -228,6 +231,54 @@ fn a_renamed_target_comes_first_and_then_the_earlier_one_goes_or_is_released() {
 }
 
 #[test]
+fn another_kind_is_another_target_whatever_its_name() {
+    let mut moved = settled(resource("payments"));
+    let earlier = written(&moved).meta;
+    moved.spec.target.kind = TargetKind::ConfigMap;
+    let observation = Observation { leftovers: vec![earlier.clone()], ..observed(&moved, None) };
+    let actions = plan(&moved, &observation, &answered(&moved, "")).actions;
+    let create = Action::CreateTarget { desired: desired(&moved), cause: Cause::New };
+    assert_eq!(actions, [create, Action::DeleteTarget { current: earlier.clone() }]);
+    let kinds: Vec<_> = actions.iter().filter_map(|action| action.target()).map(|target| target.kind).collect();
+    assert_eq!(kinds, [TargetKind::ConfigMap, TargetKind::Secret]);
+
+    // While the new place is taken, the old one stays.
+    let foreign = Target { meta: TargetMeta { target: moved.target_ref(), ..earlier }, ..written(&moved) };
+    let mut foreign = foreign;
+    (foreign.meta.labels, foreign.meta.annotations) = Default::default();
+    foreign.meta.owner_references.clear();
+    let observation = Observation { target: Ok(Some(foreign)), ..observation };
+    assert_eq!(blocked(&plan(&moved, &observation, &answered(&moved, ""))), Some(Reason::TargetExists));
+}
+
+#[test]
+fn nothing_is_done_about_a_target_of_a_kind_that_is_left_out() {
+    let mut moved = settled(resource("payments"));
+    let earlier = written(&moved).meta;
+    moved.spec.target.kind = TargetKind::ConfigMap;
+    let failure = ClusterFailure::KindNotAllowed { kind: TargetKind::ConfigMap };
+    let observation = Observation { target: Err(failure.clone()), leftovers: vec![earlier], ..observed(&moved, None) };
+    let plan = plan(&moved, &observation, &answered(&moved, ""));
+    assert_eq!((plan.actions, plan.target), (vec![], TargetVerdict::Unseen(failure)));
+}
+
+#[test]
+fn a_config_map_is_repaired_like_a_secret_and_never_of_the_wrong_type() {
+    let mut resource = resource("payments");
+    resource.spec.target.kind = TargetKind::ConfigMap;
+    let resource = settled(resource);
+    let map = || stored::<ConfigMap>(&desired(&resource));
+    let decided =
+        |map: ConfigMap| plan(&resource, &observed(&resource, Some(map.into_target())), &answered(&resource, ""));
+    assert_eq!(decided(map()).actions, []);
+    let mut edited = map();
+    edited.binary_data = Some(BTreeMap::from([("more".into(), Default::default())]));
+    assert_eq!(cause(&decided(edited.clone())), Some(Cause::Changed));
+    edited.immutable = Some(true);
+    assert_eq!(blocked(&decided(edited)), Some(Reason::NotAdoptable));
+}
+
+#[test]
 fn the_last_good_answer_stands_in_for_a_failed_read_but_not_for_a_certificate_that_is_gone() {
     let resource = settled(resource("payments"));
     let failing = |error: GatewayError| {
@@ -266,7 +317,7 @@ fn without_any_answer_a_target_is_kept_if_it_holds_what_the_status_tells() {
     assert_eq!(verdict(written(&resource)), TargetVerdict::Kept);
     let mut edited = secret_of(&desired(&resource));
     edited.data = Some(BTreeMap::from([("ca.crt".into(), k8s_openapi::ByteString(OTHER_PEM.as_bytes().to_vec()))]));
-    assert_eq!(verdict(Target::of_secret(edited)), TargetVerdict::Nothing);
+    assert_eq!(verdict(edited.into_target()), TargetVerdict::Nothing);
 }
 
 #[test]

@@ -43,7 +43,7 @@ async fn a_session_that_ends_before_its_time_is_replaced() {
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
     ruled.create_ready("one", by(ROLE)).await;
-    let target = ruled.secret("one").await;
+    let target = ruled.target("one").await;
     assert_eq!(ruled.emulator.expire_sessions(ROLE), 1);
     ruled.ask_and_hear("one", "look").await;
     healed(&ruled, "one").await;
@@ -51,7 +51,7 @@ async fn a_session_that_ends_before_its_time_is_replaced() {
     assert_eq!(keys.len(), 2, "{keys:?}");
     let last = |key: &str| ruled.calls_with(key).last().unwrap().status;
     assert_eq!((last(&keys[0]), last(&keys[1])), (Some(403), Some(200)));
-    assert_eq!(ruled.secret("one").await.resource_version(), target.resource_version());
+    assert_eq!(ruled.target("one").await.resource_version(), target.resource_version());
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_role_that_goes_is_told_once_its_session_ends_and_the_target_stays() {
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
     ruled.create_ready("one", by(ROLE)).await;
-    let target = ruled.secret("one").await;
+    let target = ruled.target("one").await;
     assert!(ruled.emulator.remove_role(ROLE));
     ruled.ask_and_hear("one", "while it lives").await;
     ruled.until_ready("one").await;
@@ -79,7 +79,7 @@ async fn a_role_that_goes_is_told_once_its_session_ends_and_the_target_stays() {
     ruled.until("one", "Ready", "False", "AccessDenied").await;
     ruled.until("one", "TargetWritten", "True", "Written").await;
     assert!(condition(&resource, "Stalled").is_none(), "the role may come back");
-    assert_eq!(ruled.secret("one").await.resource_version(), target.resource_version());
+    assert_eq!(ruled.target("one").await.resource_version(), target.resource_version());
     let log = ruled.operator.as_ref().unwrap().logs().join("\n");
     for session in ruled.emulator.sessions() {
         let token = session.access_key.session_token.unwrap();

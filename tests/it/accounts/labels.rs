@@ -53,7 +53,7 @@ async fn a_label_gives_a_role_and_takes_it_away_at_once() {
 
     label(&ruled, json!("pay")).await;
     ruled.until_ready("one").await;
-    let target = ruled.secret("one").await;
+    let target = ruled.target("one").await;
     let ours = ruled.emulator.sessions().pop().unwrap();
     assert_eq!(ours.request.session_name, format!("ccr-{}", ruled.namespace));
 
@@ -65,7 +65,7 @@ async fn a_label_gives_a_role_and_takes_it_away_at_once() {
         (ruled.calls_with(&ours.access_key.id).len() != calls).then_some(())
     })
     .await;
-    assert_eq!(ruled.secret("one").await.resource_version(), target.resource_version());
+    assert_eq!(ruled.target("one").await.resource_version(), target.resource_version());
     neighbour.until_ready("one").await;
     assert_eq!(ruled.emulator.count(AssumeRole), 2);
 

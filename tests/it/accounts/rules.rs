@@ -118,7 +118,7 @@ async fn a_role_can_be_given_and_taken_away_under_a_running_operator() {
     ruled.change_rules(ALLOWED).await;
     let resource = ruled.until_ready("one").await;
     assert!(super::condition(&resource, "Stalled").is_none());
-    let before = ruled.secret("one").await;
+    let before = ruled.target("one").await;
     let first = ruled.emulator.sessions()[0].access_key.id.clone();
 
     ruled.change_rules("").await;
@@ -137,7 +137,7 @@ async fn a_role_can_be_given_and_taken_away_under_a_running_operator() {
     })
     .await;
     assert_eq!(ruled.emulator.count(AssumeRole), 1);
-    assert_eq!(ruled.secret("one").await.resource_version(), before.resource_version(), "the last good target is kept");
+    assert_eq!(ruled.target("one").await.resource_version(), before.resource_version(), "the last good target is kept");
 
     ruled.change_rules(ALLOWED).await;
     ruled.until_ready("one").await;

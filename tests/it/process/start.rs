@@ -145,6 +145,7 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["run", "--manage-descriptions=perhaps"], "--manage-descriptions"),
         (&["run", "--log-format", "xml"], "auto, text, json"),
         (&["run", "--listen", "here"], "--listen"),
+        (&["run", "--target-kinds", "Secret,Pod"], "Secret, ConfigMap, or Secret,ConfigMap"),
         (&["walk"], "walk"),
         (&[], "Usage"),
     ] {

@@ -45,7 +45,7 @@ async fn a_leader_that_stops_gives_the_lease_back_and_the_other_goes_on() {
     assert_eq!(spec.lease_transitions, Some(1));
     b.until_it_leads().await;
     world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
-    world.until_secret(SOON, "payments", "it is back", |_| true).await;
+    world.until_target(SOON, "payments", "it is back", |_| true).await;
     let ours = b.writes().into_iter().filter(|seen| seen.request.resource == "secrets").count();
     assert_eq!(ours, 1, "{:?}", b.writes());
 }
@@ -61,12 +61,12 @@ async fn a_leader_that_is_killed_is_replaced_and_what_was_changed_meanwhile_is_p
 
     a.operator.kill().unwrap();
     world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
-    world.patch_secret("ledger", json!({ "stringData": { "ca.crt": "somebody else's" } })).await;
+    world.patch_target("ledger", json!({ "stringData": { "ca.crt": "somebody else's" } })).await;
     eventually(REPLACED_WITHIN, "another leads", async || world.holder().await.as_deref() == Some("b")).await;
-    world.until_secret(SOON, "payments", "it is back", |_| true).await;
+    world.until_target(SOON, "payments", "it is back", |_| true).await;
     let expected = world.pem(crate::fixture::ID).into_bytes();
     world
-        .until_secret(SOON, "ledger", "it holds the certificate", |secret| {
+        .until_target(SOON, "ledger", "it holds the certificate", |secret| {
             secret.data.as_ref().is_some_and(|data| data["ca.crt"].0 == expected)
         })
         .await;
@@ -88,7 +88,7 @@ async fn a_leader_that_cannot_renew_stops_writing_and_goes_on_when_it_can() {
     never(A_WHILE, "a write of one that does not lead", async || a.writes().into_iter().nth(before)).await;
 
     a.proxy.clear();
-    world.until_secret(SOON, "payments", "it is back", |_| true).await;
+    world.until_target(SOON, "payments", "it is back", |_| true).await;
     assert!(a.leads().await);
 }
 

@@ -96,7 +96,7 @@ async fn survives(prefix: &str, end: impl Fn(usize) -> End) {
 
     for number in 0..RESOURCES {
         eventually(SOON * 2, &format!("{} is of the last round", name(number)), async || {
-            let secret = world.secret(&name(number)).await;
+            let secret = world.target(&name(number)).await;
             let of = secret.labels().get("round").cloned();
             if of == Some(rounds.to_string()) && holds(&secret, &pem) { Ok(()) } else { Err(format!("{of:?}")) }
         })

@@ -54,7 +54,7 @@ async fn a_leader_that_was_paused_past_its_lease_writes_nothing() {
     for number in 0..RESOURCES {
         let name = format!("r{number}");
         world
-            .until_secret(SOON, &name, "it is of the last round", |secret| {
+            .until_target(SOON, &name, "it is of the last round", |secret| {
                 secret.metadata.labels.as_ref().is_some_and(|labels| labels["round"] == "after9")
             })
             .await;

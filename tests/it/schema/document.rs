@@ -113,6 +113,6 @@ async fn kubectl_get_shows_the_state_in_columns() {
     assert_eq!(lines[0], ["NAME", "ID", "READY", "EXPIRES", "TARGET", "AGE"]);
     assert_eq!(lines[1][..5], ["payments", ID, "True", &expires, "payments-ca"]);
     let lines = get(&["--output=wide"]).await;
-    assert_eq!(lines[0], ["NAME", "ID", "READY", "EXPIRES", "TARGET", "AGE", "REASON", "FINGERPRINT"]);
-    assert_eq!(lines[1][6..], ["Mirrored", held.sha256_fingerprint.as_ref().unwrap()]);
+    assert_eq!(lines[0], ["NAME", "ID", "READY", "EXPIRES", "TARGET", "AGE", "REASON", "KIND", "FINGERPRINT"]);
+    assert_eq!(lines[1][6..], ["Mirrored", "Secret", held.sha256_fingerprint.as_ref().unwrap()]);
 }

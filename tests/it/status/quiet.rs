@@ -23,7 +23,7 @@ async fn a_resync_with_nothing_changed_makes_no_write_and_one_read() {
     world.create_ready("payments", json!({ "refreshInterval": "30s", "description": "mine" })).await;
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
     world.until_events("payments", &[("Normal DescriptionUpdated", 1), ("Normal TargetCreated", 1)]).await;
-    let (resource, secret) = (world.resource("payments").await, world.secret("payments").await);
+    let (resource, secret) = (world.resource("payments").await, world.target("payments").await);
     let (writes, calls) = (world.all_writes(), world.emulator.calls().len());
     until_reads(&world, ONE_REFRESH, 2).await;
     never(A_WHILE, "the resync writes", async || {
@@ -33,7 +33,7 @@ async fn a_resync_with_nothing_changed_makes_no_write_and_one_read() {
     .await;
     assert_eq!(world.emulator.calls().len(), calls + 1, "one read and nothing else");
     assert_eq!(world.resource("payments").await, resource);
-    assert_eq!(world.secret("payments").await, secret);
+    assert_eq!(world.target("payments").await, secret);
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn fifty_edits_that_come_at_once_are_a_few_passes() {
     }
     operator.resume().unwrap();
     let resource = world.until_ready("payments").await;
-    let label = world.secret("payments").await.metadata.labels.unwrap()["edit"].clone();
+    let label = world.target("payments").await.metadata.labels.unwrap()["edit"].clone();
     assert_eq!((resource.metadata.generation, label.as_str()), (Some(51), "50"));
     let (writes, reads) = (world.writes_of("secrets"), world.reads(ID));
     assert!(writes.len() <= 10 && reads <= 10, "fifty edits that came at once are many passes: {reads}, {writes:?}");

@@ -25,13 +25,13 @@ async fn undo(secrets: Api<Secret>, pem: String) {
 async fn somebody_who_undoes_every_repair_is_backed_off_from_and_told_of() {
     let world = World::start("fought").await;
     world.create_ready("payments", json!({})).await;
-    let mutator = tokio::spawn(undo(world.secrets(), world.pem(ID)));
+    let mutator = tokio::spawn(undo(world.targets(), world.pem(ID)));
     let contested = world.until("payments", "TargetWritten", "False", "Contested").await;
     assert!(condition(&contested, "Stalled").is_none(), "repairs go on");
     world.until("payments", "Ready", "False", "Contested").await;
     // Left to itself for long enough that ten repairs a second would show.
     never(Duration::from_secs(8), "repairs do not slow down", async || {
-        let repairs = world.writes_of("secrets").len() - 1;
+        let repairs = world.target_writes().len() - 1;
         Some(repairs).filter(|repairs| *repairs > 8)
     })
     .await;
@@ -39,7 +39,7 @@ async fn somebody_who_undoes_every_repair_is_backed_off_from_and_told_of() {
 
     mutator.abort();
     let pem = world.pem(ID);
-    world.until_secret(MINUTES, "payments", "is ours again", |secret| data(secret, "ca.crt") == Some(&pem)).await;
+    world.until_target(MINUTES, "payments", "is ours again", |secret| data(secret, "ca.crt") == Some(&pem)).await;
     world.until_ready("payments").await;
     let writes = world.all_writes().len();
     never(A_WHILE, "something more is written", async || Some(world.all_writes().len()).filter(|now| *now > writes))

@@ -52,5 +52,5 @@ async fn a_resource_that_no_longer_parses_is_reported_and_the_others_go_on() {
     world.patch("old-preset", json!({ "spec": { "target": { "preset": "TlsCrt" } } })).await;
     let right = world.until_ready("old-preset").await;
     assert!(condition(&right, "Stalled").is_none());
-    world.secret("old-preset").await;
+    world.target("old-preset").await;
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use client_certificate_operator::api::{APPLIED_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION, REFRESH_ANNOTATION};
+use client_certificate_operator::api::{
+    APPLIED_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION, REFRESH_ANNOTATION, TargetKind,
+};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
@@ -10,25 +12,37 @@ use operator_testing::certificates::NewCertificate;
 use serde_json::{Value, json};
 
 use super::essence;
-use crate::fixture::{ID, SOON, World, data, owners};
+use crate::fixture::{ID, SOON, TestedKind, World, WorldOf, data, owners};
 use crate::ground::source;
 
-#[tokio::test]
-async fn a_missing_target_is_made_with_the_certificate_and_our_marks_and_nothing_else() {
-    let world = World::start("made").await;
+for_both_kinds! {
+    a_missing_target_is_made_with_the_certificate_and_our_marks_and_nothing_else,
+    a_deleted_target_is_back_at_once_without_a_call_to_api_gateway,
+    whatever_somebody_changes_of_ours_is_put_back_at_once,
+    without_an_owner_reference_either_mark_is_enough_to_know_our_own,
+    an_annotation_that_names_another_resource_does_not_give_the_target_away,
+    what_others_set_survives_a_repair,
+    labels_and_annotations_come_and_go_with_the_spec_and_leave_those_of_others,
+    what_was_changed_while_the_operator_was_down_is_put_back_when_it_starts,
+    a_renewed_certificate_is_mirrored_and_told_once,
+}
+
+async fn a_missing_target_is_made_with_the_certificate_and_our_marks_and_nothing_else<K: TestedKind>() {
+    let world = WorldOf::<K>::start("made").await;
     let resource = world.create_ready("payments", json!({})).await;
-    let secret = world.secret("payments").await;
+    let object = world.target("payments").await;
     let pem = world.pem(ID);
     assert!(pem.ends_with("-----END CERTIFICATE-----\n") && !pem.contains('\r'));
-    assert_eq!(secret.data.as_ref().unwrap().keys().collect::<Vec<_>>(), ["ca.crt"]);
-    assert_eq!(data(&secret, "ca.crt"), Some(pem.as_str()));
-    assert_eq!((secret.type_.as_deref(), secret.immutable), (Some("Opaque"), None));
-    assert_eq!(*secret.labels(), BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
-    assert_eq!(*secret.annotations(), BTreeMap::from([(OWNER_ANNOTATION.to_owned(), "payments".to_owned())]));
-    let [owner] = secret.owner_references() else { panic!("{:?}", secret.owner_references()) };
+    assert_eq!(object.keys(), ["ca.crt"]);
+    assert_eq!(data(&object, "ca.crt"), Some(pem.as_str()));
+    let (content, type_) = (object.content(), (K::TARGET_KIND == TargetKind::Secret).then_some("Opaque"));
+    assert_eq!((content.type_.as_deref(), content.immutable), (type_, false));
+    assert_eq!(*object.labels(), BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
+    assert_eq!(*object.annotations(), BTreeMap::from([(OWNER_ANNOTATION.to_owned(), "payments".to_owned())]));
+    let [owner] = object.owner_references() else { panic!("{:?}", object.owner_references()) };
     assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("ClientCertificateRef", "payments"));
     assert_eq!((Some(owner.uid.as_str()), owner.controller), (resource.metadata.uid.as_deref(), Some(true)));
-    assert!(secret.finalizers().is_empty() && resource.finalizers().is_empty());
+    assert!(object.finalizers().is_empty() && resource.finalizers().is_empty());
     world.until_events("payments", &[("Normal TargetCreated", 1)]).await;
 }
 
@@ -44,34 +58,32 @@ async fn presets_and_keys_decide_what_stands_where() {
         ("named", json!({ "name": "another.name" }), "Opaque", vec!["ca.crt"]),
     ] {
         world.create_ready(name, json!({ "target": target })).await;
-        let secret = world.secret(target["name"].as_str().unwrap_or(name)).await;
-        assert_eq!(secret.type_.as_deref(), Some(type_), "{name}");
-        assert_eq!(secret.data.as_ref().unwrap().keys().collect::<Vec<_>>(), expected, "{name}");
-        expected.iter().for_each(|key| assert_eq!(data(&secret, key), Some(pem.as_str()), "{name} {key}"));
+        let object = world.target(target["name"].as_str().unwrap_or(name)).await;
+        assert_eq!(object.type_.as_deref(), Some(type_), "{name}");
+        assert_eq!(object.data.as_ref().unwrap().keys().collect::<Vec<_>>(), expected, "{name}");
+        expected.iter().for_each(|key| assert_eq!(data(&object, key), Some(pem.as_str()), "{name} {key}"));
     }
 }
 
-#[tokio::test]
-async fn a_deleted_target_is_back_at_once_without_a_call_to_api_gateway() {
-    let world = World::start("back").await;
+async fn a_deleted_target_is_back_at_once_without_a_call_to_api_gateway<K: TestedKind>() {
+    let world = WorldOf::<K>::start("back").await;
     world.create_ready("payments", json!({})).await;
-    let before = world.secret("payments").await;
-    world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
-    let is_new = |secret: &_| ResourceExt::uid(secret) != before.uid();
-    let after = world.until_secret(SOON, "payments", "is made anew", is_new).await;
+    let before = world.target("payments").await;
+    world.targets().delete("payments", &DeleteParams::default()).await.unwrap();
+    let is_new = |object: &_| ResourceExt::uid(object) != before.uid();
+    let after = world.until_target(SOON, "payments", "is made anew", is_new).await;
     assert_eq!(essence(&after), essence(&before));
     assert_eq!(world.reads(ID), 1);
     world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetRestored", 1)]).await;
 }
 
-#[tokio::test]
-async fn whatever_somebody_changes_of_ours_is_put_back_at_once() {
-    let world = World::start("edits").await;
+async fn whatever_somebody_changes_of_ours_is_put_back_at_once<K: TestedKind>() {
+    let world = WorldOf::<K>::start("edits").await;
     let (label, owner) = (MANAGED_LABEL, OWNER_ANNOTATION);
     let edits: [(&str, Value); 12] = [
-        ("data", json!({ "stringData": { "ca.crt": "not a certificate" } })),
-        ("one-byte", json!({ "stringData": { "ca.crt": format!("{}\n", world.pem(ID)) } })),
-        ("key-added", json!({ "stringData": { "more": "x" } })),
+        ("data", json!({ "text": { "ca.crt": "not a certificate" } })),
+        ("one-byte", json!({ "text": { "ca.crt": format!("{}\n", world.pem(ID)) } })),
+        ("key-added", json!({ "text": { "more": "x" } })),
         ("key-gone", json!({ "data": null })),
         ("label-gone", json!({ "metadata": { "labels": { label: null } } })),
         ("label-changed", json!({ "metadata": { "labels": { label: "false" } } })),
@@ -90,11 +102,11 @@ async fn whatever_somebody_changes_of_ours_is_put_back_at_once() {
     }
     world.emulator.clear_calls();
     for (name, edit) in edits {
-        let before = world.secret(name).await;
-        let edited = world.patch_secret(name, edit).await;
+        let before = world.target(name).await;
+        let edited = world.patch_target(name, edit).await;
         assert_ne!(essence(&edited), essence(&before), "{name} is no edit");
-        let is_back = |secret: &_| essence(secret) == essence(&before);
-        let after = world.until_secret(SOON, name, "is as it was", is_back).await;
+        let is_back = |object: &_| essence(object) == essence(&before);
+        let after = world.until_target(SOON, name, "is as it was", is_back).await;
         assert_eq!(after.uid(), before.uid(), "{name}");
         world.until_events(name, &[("Normal TargetCreated", 1), ("Normal TargetRepaired", 1)]).await;
         world.until_ready(name).await;
@@ -102,46 +114,43 @@ async fn whatever_somebody_changes_of_ours_is_put_back_at_once() {
     assert_eq!(world.emulator.calls().len(), 0, "no repair needs API Gateway");
 }
 
-#[tokio::test]
-async fn without_an_owner_reference_either_mark_is_enough_to_know_our_own() {
-    let world = World::start("marks").await;
+async fn without_an_owner_reference_either_mark_is_enough_to_know_our_own<K: TestedKind>() {
+    let world = WorldOf::<K>::start("marks").await;
     let mark_gone = [
         ("label", json!({ "metadata": { "labels": null }, "data": null })),
         ("annotation", json!({ "metadata": { "annotations": null }, "data": null })),
     ];
     for (name, edit) in mark_gone {
         world.create_ready(name, json!({ "target": { "deletionPolicy": "Retain" } })).await;
-        let before = world.secret(name).await;
-        world.patch_secret(name, edit).await;
-        let is_back = |secret: &_| essence(secret) == essence(&before);
-        world.until_secret(SOON, name, "is as it was", is_back).await;
+        let before = world.target(name).await;
+        world.patch_target(name, edit).await;
+        let is_back = |object: &_| essence(object) == essence(&before);
+        world.until_target(SOON, name, "is as it was", is_back).await;
         world.until_events(name, &[("Normal TargetCreated", 1), ("Normal TargetRepaired", 1)]).await;
     }
 }
 
-#[tokio::test]
-async fn an_annotation_that_names_another_resource_does_not_give_the_target_away() {
-    let world = World::start("given").await;
+async fn an_annotation_that_names_another_resource_does_not_give_the_target_away<K: TestedKind>() {
+    let world = WorldOf::<K>::start("given").await;
     world.create_ready("payments", json!({})).await;
     world.create_ready("orders", json!({})).await;
-    let before = world.secret("payments").await;
-    world.patch_secret("payments", json!({ "metadata": { "annotations": { OWNER_ANNOTATION: "orders" } } })).await;
+    let before = world.target("payments").await;
+    world.patch_target("payments", json!({ "metadata": { "annotations": { OWNER_ANNOTATION: "orders" } } })).await;
     world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetRepaired", 1)]).await;
-    let after = world.secret("payments").await;
+    let after = world.target("payments").await;
     assert_eq!((essence(&after), after.uid()), (essence(&before), before.uid()));
     world.until_events("orders", &[("Normal TargetCreated", 1)]).await;
     world.until_ready("orders").await;
 }
 
-#[tokio::test]
-async fn what_others_set_survives_a_repair() {
-    let world = World::start("foreign").await;
+async fn what_others_set_survives_a_repair<K: TestedKind>() {
+    let world = WorldOf::<K>::start("foreign").await;
     let resource = world.create_ready("payments", json!({})).await;
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
     let metadata = ObjectMeta { name: Some("friend".to_owned()), ..ObjectMeta::default() };
     let map = ConfigMap { metadata, ..ConfigMap::default() };
     let friend = maps.create(&PostParams::default(), &map).await.unwrap().uid().unwrap();
-    let owner = serde_json::to_value(&world.secret("payments").await.owner_references()[0]).unwrap();
+    let owner = serde_json::to_value(&world.target("payments").await.owner_references()[0]).unwrap();
     let second = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "friend", "uid": friend });
     let edit = json!({
         "metadata": {
@@ -150,83 +159,80 @@ async fn what_others_set_survives_a_repair() {
             "finalizers": ["example.com/theirs"],
             "ownerReferences": [second, owner],
         },
-        "stringData": { "ca.crt": "changed" },
+        "text": { "ca.crt": "changed" },
     });
-    world.patch_secret("payments", edit).await;
+    world.patch_target("payments", edit).await;
     let pem = world.pem(ID);
-    let is_back = |secret: &_| data(secret, "ca.crt") == Some(&pem);
-    let secret = world.until_secret(SOON, "payments", "holds the certificate", is_back).await;
-    assert_eq!(secret.labels().get("theirs").map(String::as_str), Some("1"));
-    assert_eq!(secret.annotations().get("example.com/theirs").map(String::as_str), Some("2"));
-    assert_eq!(secret.finalizers(), ["example.com/theirs"]);
-    assert_eq!(owners(&secret), [friend, resource.uid().to_owned()]);
+    let is_back = |object: &_| data(object, "ca.crt") == Some(&pem);
+    let object = world.until_target(SOON, "payments", "holds the certificate", is_back).await;
+    assert_eq!(object.labels().get("theirs").map(String::as_str), Some("1"));
+    assert_eq!(object.annotations().get("example.com/theirs").map(String::as_str), Some("2"));
+    assert_eq!(object.finalizers(), ["example.com/theirs"]);
+    assert_eq!(owners(&object), [friend, resource.uid().to_owned()]);
 
     // Once it goes, and is held by that finalizer, there is nothing to write until it is gone.
-    world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
+    world.targets().delete("payments", &DeleteParams::default()).await.unwrap();
     world.until("payments", "TargetWritten", "False", "Conflict").await;
-    world.patch_secret("payments", json!({ "metadata": { "finalizers": null } })).await;
-    let is_new = |found: &_| ResourceExt::uid(found) != secret.uid();
-    world.until_secret(SOON, "payments", "is made anew", is_new).await;
+    world.patch_target("payments", json!({ "metadata": { "finalizers": null } })).await;
+    let is_new = |found: &_| ResourceExt::uid(found) != object.uid();
+    world.until_target(SOON, "payments", "is made anew", is_new).await;
     world.until_ready("payments").await;
 }
 
-#[tokio::test]
-async fn labels_and_annotations_come_and_go_with_the_spec_and_leave_those_of_others() {
-    let world = World::start("labels").await;
+async fn labels_and_annotations_come_and_go_with_the_spec_and_leave_those_of_others<K: TestedKind>() {
+    let world = WorldOf::<K>::start("labels").await;
     let target = json!({ "labels": { "team": "a", "tier": "1" }, "annotations": { "note": "n" } });
     world.create_ready("payments", json!({ "target": target })).await;
-    let secret = world.secret("payments").await;
-    assert_eq!((secret.labels()["team"].as_str(), secret.annotations()["note"].as_str()), ("a", "n"));
-    world.patch_secret("payments", json!({ "metadata": { "labels": { "theirs": "1" } } })).await;
+    let object = world.target("payments").await;
+    assert_eq!((object.labels()["team"].as_str(), object.annotations()["note"].as_str()), ("a", "n"));
+    world.patch_target("payments", json!({ "metadata": { "labels": { "theirs": "1" } } })).await;
     let target = json!({ "labels": { "team": "b", "tier": null }, "annotations": { "note": null } });
     world.patch("payments", json!({ "spec": { "target": target } })).await;
     world.until_ready("payments").await;
-    let secret = world.secret("payments").await;
+    let object = world.target("payments").await;
     let expected = [(MANAGED_LABEL, "true"), ("team", "b"), ("theirs", "1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    assert_eq!(*secret.labels(), BTreeMap::from(expected));
-    assert!(!secret.annotations().contains_key("note"));
+    assert_eq!(*object.labels(), BTreeMap::from(expected));
+    assert!(!object.annotations().contains_key("note"));
     world.patch("payments", json!({ "spec": { "target": { "labels": null } } })).await;
     world.until_ready("payments").await;
-    assert_eq!(world.secret("payments").await.labels().keys().collect::<Vec<_>>(), [MANAGED_LABEL, "theirs"]);
+    assert_eq!(world.target("payments").await.labels().keys().collect::<Vec<_>>(), [MANAGED_LABEL, "theirs"]);
     world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetUpdated", 2)]).await;
 }
 
-#[tokio::test]
-async fn what_was_changed_while_the_operator_was_down_is_put_back_when_it_starts() {
-    let mut world = World::start("down").await;
+async fn what_was_changed_while_the_operator_was_down_is_put_back_when_it_starts<K: TestedKind>() {
+    let mut world = WorldOf::<K>::start("down").await;
     let names = ["edited", "deleted", "unlabelled", "untouched"];
     for name in names {
         world.create_ready(name, json!({})).await;
     }
-    let before = world.secret("edited").await;
+    let before = world.target("edited").await;
     world.stop_operator().await;
-    world.patch_secret("edited", json!({ "stringData": { "ca.crt": "changed", "more": "x" } })).await;
-    world.secrets().delete("deleted", &DeleteParams::default()).await.unwrap();
-    world.patch_secret("unlabelled", json!({ "metadata": { "labels": null }, "data": null })).await;
-    let untouched = world.secret("untouched").await;
+    world.patch_target("edited", json!({ "text": { "ca.crt": "changed", "more": "x" } })).await;
+    world.targets().delete("deleted", &DeleteParams::default()).await.unwrap();
+    world.patch_target("unlabelled", json!({ "metadata": { "labels": null }, "data": null })).await;
+    let untouched = world.target("untouched").await;
     world.start_operator().await;
 
     let pem = world.pem(ID);
     for (name, told) in [("edited", "Repaired"), ("deleted", "Restored"), ("unlabelled", "Repaired")] {
-        let is_right = |secret: &_| data(secret, "ca.crt") == Some(&pem) && secret.labels().contains_key(MANAGED_LABEL);
-        let secret = world.until_secret(SOON, name, "is as it should be", is_right).await;
-        assert_eq!(secret.data, before.data, "{name}");
+        let is_right = |object: &K| data(object, "ca.crt") == Some(&pem) && object.labels().contains_key(MANAGED_LABEL);
+        let object = world.until_target(SOON, name, "is as it should be", is_right).await;
+        assert_eq!((object.keys(), object.content()), (before.keys(), before.content()), "{name}");
         world.until_events(name, &[("Normal TargetCreated", 1), (&format!("Normal Target{told}"), 1)]).await;
     }
     world.until_ready("untouched").await;
-    assert_eq!(world.secret("untouched").await, untouched);
+    assert_eq!(world.target("untouched").await, untouched);
     world.until_events("untouched", &[("Normal TargetCreated", 1)]).await;
 }
 
-#[tokio::test]
-async fn a_renewed_certificate_is_mirrored_and_told_once() {
-    let world = World::start("renewed").await;
+async fn a_renewed_certificate_is_mirrored_and_told_once<K: TestedKind>() {
+    let world = WorldOf::<K>::start("renewed").await;
     let before = world.create_ready("payments", json!({})).await;
     world.emulator.renew(&source(ID), NewCertificate::new().shared_key()).unwrap();
     let pem = world.pem(ID);
     world.patch("payments", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: "1" } } })).await;
-    let is_new = |secret: &_| data(secret, "ca.crt") == Some(&pem);
-    world.until_secret(SOON, "payments", "holds the new certificate", is_new).await;
+    let is_new = |object: &_| data(object, "ca.crt") == Some(&pem);
+    world.until_target(SOON, "payments", "holds the new certificate", is_new).await;
     world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetUpdated", 1)]).await;
     let after = world.until_ready("payments").await;
     let serial = |r: &client_certificate_operator::api::ClientCertificateRef| {

@@ -4,86 +4,92 @@ use std::collections::BTreeMap;
 
 use client_certificate_operator::api::{MANAGED_LABEL, OWNER_ANNOTATION};
 use futures::TryStreamExt;
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use serde_json::json;
 
-use crate::fixture::{ID, SOON, World, data, owners};
+use crate::fixture::{ID, SOON, TestedKind, WorldOf, data, owners};
 
-/// Renames the target from `old` to `new`, and watches until `done`. Checks that at every moment one of the Secrets of
+for_both_kinds! {
+    a_renamed_target_is_made_before_the_old_one_goes,
+    with_retain_the_old_target_stays_without_our_marks,
+    the_old_target_stays_where_the_new_name_is_taken,
+    a_target_that_was_left_while_the_operator_was_down_goes_when_it_starts,
+    the_deletion_policy_decides_whether_there_is_an_owner_reference,
+}
+
+/// Renames the target from `old` to `new`, and watches until `done`. Checks that at every moment one of the objects of
 /// the namespace held the certificate under our marks.
-async fn rename(world: &World<'_>, done: impl Fn(&BTreeMap<String, Secret>) -> bool) -> BTreeMap<String, Secret> {
-    let list = world.secrets().list(&ListParams::default()).await.unwrap();
+async fn rename<K: TestedKind>(
+    world: &WorldOf<'_, K>,
+    done: impl Fn(&BTreeMap<String, K>) -> bool,
+) -> BTreeMap<String, K> {
+    let list = world.targets().list(&ListParams::default()).await.unwrap();
     let version = list.metadata.resource_version.clone().unwrap();
-    let mut there: BTreeMap<String, Secret> = list.into_iter().map(|secret| (secret.name_any(), secret)).collect();
-    let stream = world.secrets().watch(&WatchParams::default(), &version).await.unwrap();
+    let mut there: BTreeMap<String, K> = list.into_iter().map(|object| (object.name_any(), object)).collect();
+    let stream = world.targets().watch(&WatchParams::default(), &version).await.unwrap();
     let mut stream = std::pin::pin!(stream);
     world.patch("payments", json!({ "spec": { "target": { "name": "new" } } })).await;
     let pem = world.pem(ID);
     while !done(&there) {
         let event = tokio::time::timeout(SOON, stream.try_next()).await.expect("no event came").unwrap().unwrap();
         match event {
-            WatchEvent::Added(secret) | WatchEvent::Modified(secret) => drop(there.insert(secret.name_any(), secret)),
-            WatchEvent::Deleted(secret) => drop(there.remove(&secret.name_any())),
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => drop(there.insert(object.name_any(), object)),
+            WatchEvent::Deleted(object) => drop(there.remove(&object.name_any())),
             other => panic!("{other:?}"),
         }
-        let holds = |secret: &Secret| {
-            data(secret, "ca.crt") == Some(&pem)
-                && secret.labels().contains_key(MANAGED_LABEL)
-                && secret.annotations().contains_key(OWNER_ANNOTATION)
+        let holds = |object: &K| {
+            data(object, "ca.crt") == Some(&pem)
+                && object.labels().contains_key(MANAGED_LABEL)
+                && object.annotations().contains_key(OWNER_ANNOTATION)
         };
         assert!(there.values().any(holds), "a gap: {there:?}");
     }
     there
 }
 
-#[tokio::test]
-async fn a_renamed_target_is_made_before_the_old_one_goes() {
-    let world = World::start("rename").await;
+async fn a_renamed_target_is_made_before_the_old_one_goes<K: TestedKind>() {
+    let world = WorldOf::<K>::start("rename").await;
     world.create_ready("payments", json!({ "target": { "name": "old" } })).await;
     rename(&world, |there| there.contains_key("new") && !there.contains_key("old")).await;
     let resource = world.until_ready("payments").await;
     assert_eq!(resource.status.unwrap().target.unwrap().name, "new");
-    assert_eq!(world.writes_of("secrets"), ["create old", "create new", "delete old"]);
+    assert_eq!(world.target_writes(), ["create old", "create new", "delete old"]);
     world.until_events("payments", &[("Normal TargetCreated", 2), ("Normal TargetDeleted", 1)]).await;
 }
 
-#[tokio::test]
-async fn with_retain_the_old_target_stays_without_our_marks() {
-    let world = World::start("retained").await;
+async fn with_retain_the_old_target_stays_without_our_marks<K: TestedKind>() {
+    let world = WorldOf::<K>::start("retained").await;
     let target = json!({ "name": "old", "deletionPolicy": "Retain", "labels": { "team": "a" } });
     world.create_ready("payments", json!({ "target": target })).await;
-    let before = world.patch_secret("old", json!({ "metadata": { "labels": { "theirs": "1" } } })).await;
-    let is_left = |secret: &Secret| !secret.labels().contains_key(MANAGED_LABEL);
+    let before = world.patch_target("old", json!({ "metadata": { "labels": { "theirs": "1" } } })).await;
+    let is_left = |object: &K| !object.labels().contains_key(MANAGED_LABEL);
     let there = rename(&world, |there| there.contains_key("new") && is_left(&there["old"])).await;
     let old = &there["old"];
-    assert_eq!((old.uid(), &old.data), (before.uid(), &before.data));
+    assert_eq!((old.uid(), old.content()), (before.uid(), before.content()));
     assert_eq!(old.labels().keys().collect::<Vec<_>>(), ["theirs"]);
     assert!(old.annotations().is_empty() && old.owner_references().is_empty());
     world.until_ready("payments").await;
-    assert_eq!(world.writes_of("secrets"), ["create old", "create new", "update old"]);
+    assert_eq!(world.target_writes(), ["create old", "create new", "update old"]);
     world.until_events("payments", &[("Normal TargetCreated", 2), ("Normal TargetReleased", 1)]).await;
 }
 
-#[tokio::test]
-async fn the_old_target_stays_where_the_new_name_is_taken() {
-    let world = World::start("taken").await;
+async fn the_old_target_stays_where_the_new_name_is_taken<K: TestedKind>() {
+    let world = WorldOf::<K>::start("taken").await;
     world.create_ready("payments", json!({ "target": { "name": "old" } })).await;
-    let old = world.secret("old").await;
-    let foreign = world.create_secret("new", json!({ "stringData": { "ca.crt": "theirs" } })).await;
+    let old = world.target("old").await;
+    let foreign = world.create_object("new", json!({ "text": { "ca.crt": "theirs" } })).await;
     world.patch("payments", json!({ "spec": { "target": { "name": "new" } } })).await;
     world.until("payments", "TargetWritten", "False", "TargetExists").await;
-    assert_eq!((world.secret("old").await, world.secret("new").await), (old, foreign));
+    assert_eq!((world.target("old").await, world.target("new").await), (old, foreign));
     // Taken back, everything is as it was.
     world.patch("payments", json!({ "spec": { "target": { "name": "old" } } })).await;
     world.until_ready("payments").await;
-    assert_eq!(world.writes_of("secrets"), ["create old"]);
+    assert_eq!(world.target_writes(), ["create old"]);
 }
 
-#[tokio::test]
-async fn a_target_that_was_left_while_the_operator_was_down_goes_when_it_starts() {
-    let mut world = World::start("left").await;
+async fn a_target_that_was_left_while_the_operator_was_down_goes_when_it_starts<K: TestedKind>() {
+    let mut world = WorldOf::<K>::start("left").await;
     world.create_ready("payments", json!({ "target": { "name": "first" } })).await;
     world.stop_operator().await;
     for name in ["second", "third"] {
@@ -91,19 +97,18 @@ async fn a_target_that_was_left_while_the_operator_was_down_goes_when_it_starts(
     }
     world.start_operator().await;
     world.until_ready("payments").await;
-    assert_eq!(world.writes_of("secrets"), ["create first", "create third", "delete first"]);
+    assert_eq!(world.target_writes(), ["create first", "create third", "delete first"]);
 }
 
-#[tokio::test]
-async fn the_deletion_policy_decides_whether_there_is_an_owner_reference() {
-    let world = World::start("policy").await;
+async fn the_deletion_policy_decides_whether_there_is_an_owner_reference<K: TestedKind>() {
+    let world = WorldOf::<K>::start("policy").await;
     let resource = world.create_ready("payments", json!({})).await;
-    let uid = world.secret("payments").await.uid();
+    let uid = world.target("payments").await.uid();
     for (policy, expected) in [("Retain", vec![]), ("Delete", vec![resource.uid().to_owned()])] {
         world.patch("payments", json!({ "spec": { "target": { "deletionPolicy": policy } } })).await;
         world.until_ready("payments").await;
-        let secret = world.secret("payments").await;
-        assert_eq!((owners(&secret), secret.uid()), (expected, uid.clone()), "{policy}");
+        let object = world.target("payments").await;
+        assert_eq!((owners(&object), object.uid()), (expected, uid.clone()), "{policy}");
     }
     world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetUpdated", 2)]).await;
 }

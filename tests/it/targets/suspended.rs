@@ -22,9 +22,9 @@ async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted(
     world.emulator.renew(&source(ID), NewCertificate::new().shared_key()).unwrap();
     world.patch("payments", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: "1" } } })).await;
     world.patch("payments", json!({ "spec": { "refreshInterval": "30s" } })).await;
-    let edited = world.patch_secret("payments", json!({ "stringData": { "ca.crt": "changed" } })).await;
+    let edited = world.patch_target("payments", json!({ "text": { "ca.crt": "changed" } })).await;
     never(A_WHILE, "the target is repaired", async || {
-        Some(world.secret("payments").await).filter(|secret| *secret != edited)
+        Some(world.target("payments").await).filter(|secret| *secret != edited)
     })
     .await;
     assert_eq!(world.reads(ID), reads);
@@ -35,7 +35,7 @@ async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted(
     world.patch("payments", json!({ "spec": { "suspend": false } })).await;
     let pem = world.pem(ID);
     let is_new = |secret: &_| data(secret, "ca.crt") == Some(&pem);
-    world.until_secret(SOON, "payments", "holds what was read afresh", is_new).await;
+    world.until_target(SOON, "payments", "holds what was read afresh", is_new).await;
     let lifted = world.until_ready("payments").await;
     assert!(condition(&lifted, "Suspended").is_none());
     assert_eq!(world.reads(ID), reads + 1);
@@ -46,7 +46,7 @@ async fn a_resource_that_is_suspended_from_its_first_moment_makes_no_target_unti
     let world = World::start("asleep").await;
     world.create("payments", json!({ "suspend": true })).await;
     world.until("payments", "Suspended", "True", "Suspended").await;
-    assert_eq!((world.reads(ID), world.writes_of("secrets")), (0, vec![]));
+    assert_eq!((world.reads(ID), world.target_writes()), (0, vec![]));
     world.patch("payments", json!({ "spec": { "suspend": false } })).await;
     world.until_ready("payments").await;
 }

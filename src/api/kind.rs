@@ -1,0 +1,43 @@
+//! The kinds of objects that a certificate can be mirrored into.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Kind of the target.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum TargetKind {
+    /// A v1 Secret.
+    #[default]
+    Secret,
+    /// A v1 ConfigMap.
+    ConfigMap,
+}
+
+impl TargetKind {
+    /// Every kind.
+    pub const ALL: [TargetKind; 2] = [TargetKind::Secret, TargetKind::ConfigMap];
+
+    /// The kind as Kubernetes writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TargetKind::Secret => "Secret",
+            TargetKind::ConfigMap => "ConfigMap",
+        }
+    }
+
+    /// The resource of the Kubernetes API, as RBAC names it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            TargetKind::Secret => "secrets",
+            TargetKind::ConfigMap => "configmaps",
+        }
+    }
+}
+
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,269 @@
+//! A Secret or ConfigMap as a target: what is written, and what is read. Everything else treats the two alike.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{ByteString, Metadata, NamespaceResourceScope, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::{Desired, Marks, Target, TargetMeta};
+use crate::api::TargetKind;
+use crate::certificate::{Fingerprint, fingerprints};
+
+/// A kind of object that can be a target.
+pub trait TargetObject:
+    Resource<Scope = NamespaceResourceScope>
+    + Metadata<Ty = ObjectMeta>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+    /// Its kind.
+    const TARGET_KIND: TargetKind;
+
+    /// An object with the content that is desired.
+    fn with(desired: &Desired, metadata: ObjectMeta, immutable: Option<bool>) -> Self;
+
+    /// What it holds.
+    fn content(&self) -> TargetContent;
+
+    /// The object that a write carries; `current` is the one that it replaces.
+    fn of_desired(desired: &Desired, marks: Marks, current: Option<&TargetMeta>, immutable: bool) -> Self {
+        let metadata = ObjectMeta {
+            name: Some(desired.target.name.clone()),
+            namespace: Some(desired.namespace.clone()),
+            uid: current.map(|current| current.uid.clone()),
+            resource_version: current.map(|current| current.resource_version.clone()),
+            finalizers: current.map(|current| current.finalizers.clone()).filter(|finalizers| !finalizers.is_empty()),
+            labels: Some(marks.labels),
+            annotations: Some(marks.annotations),
+            owner_references: Some(marks.owner_references),
+            ..ObjectMeta::default()
+        };
+        Self::with(desired, metadata, immutable.then_some(true))
+    }
+
+    /// The object as it is.
+    fn into_target(mut self) -> Target {
+        let content = self.content();
+        Target { meta: TargetMeta::from_meta(Self::TARGET_KIND, std::mem::take(self.metadata_mut())), content }
+    }
+}
+
+impl TargetObject for Secret {
+    const TARGET_KIND: TargetKind = TargetKind::Secret;
+
+    fn with(desired: &Desired, metadata: ObjectMeta, immutable: Option<bool>) -> Self {
+        let data = desired.data.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect();
+        let type_ = desired.type_.map(str::to_owned);
+        Secret { metadata, data: Some(data), type_, immutable, ..Secret::default() }
+    }
+
+    fn content(&self) -> TargetContent {
+        let data = || self.data.iter().flatten();
+        TargetContent {
+            type_: Some(self.type_.clone().unwrap_or_else(|| "Opaque".to_owned())),
+            immutable: self.immutable.unwrap_or_default(),
+            keys: data().map(|(key, _)| key.clone()).collect(),
+            certificates: data().map(|(_, value)| fingerprints(&value.0)).collect(),
+            digest: digest(data().map(|(key, value)| (Place::Data, key.as_str(), value.0.as_slice()))),
+        }
+    }
+}
+
+impl TargetObject for ConfigMap {
+    const TARGET_KIND: TargetKind = TargetKind::ConfigMap;
+
+    fn with(desired: &Desired, metadata: ObjectMeta, immutable: Option<bool>) -> Self {
+        let mut map = ConfigMap { metadata, immutable, ..ConfigMap::default() };
+        for (key, value) in &desired.data {
+            match str::from_utf8(value) {
+                Ok(text) => drop(map.data.get_or_insert_default().insert(key.clone(), text.to_owned())),
+                Err(_) => {
+                    let binary = map.binary_data.get_or_insert_default();
+                    binary.insert(key.clone(), ByteString(value.clone()));
+                }
+            }
+        }
+        map
+    }
+
+    fn content(&self) -> TargetContent {
+        let data = || self.data.iter().flatten();
+        let binary = || self.binary_data.iter().flatten();
+        let of_data = data().map(|(key, value)| (Place::Data, key.as_str(), value.as_bytes()));
+        let of_binary = binary().map(|(key, value)| (Place::BinaryData, key.as_str(), value.0.as_slice()));
+        TargetContent {
+            type_: None,
+            immutable: self.immutable.unwrap_or_default(),
+            keys: data().map(|(key, _)| key).chain(binary().map(|(key, _)| key)).cloned().collect(),
+            // PEM is text: in binaryData nobody finds it who looks for it in data.
+            certificates: data()
+                .map(|(_, value)| fingerprints(value.as_bytes()))
+                .chain(binary().map(|_| Box::default()))
+                .collect(),
+            digest: digest(of_data.chain(of_binary)),
+        }
+    }
+}
+
+/// The content of an object, as much of it as comparing needs: the data itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetContent {
+    /// Type of a Secret; none of a ConfigMap.
+    pub type_: Option<String>,
+    /// Whether the object says that it cannot be changed.
+    pub immutable: bool,
+    /// Keys of all data.
+    pub keys: Box<[String]>,
+    /// The certificates that the value of each key is made of, in the order of the keys; none where it is anything else.
+    pub certificates: Box<[Box<[Fingerprint]>]>,
+    digest: [u8; 32],
+}
+
+impl TargetContent {
+    /// Whether all of the data is to the letter, and in the place, that is desired.
+    pub fn holds(&self, desired: &Desired) -> bool {
+        let placed = desired.data.iter().map(|(key, value)| (Place::of(desired, value), key, value));
+        let mut placed: Vec<_> = placed.map(|(place, key, value)| (place, key.as_str(), value.as_slice())).collect();
+        placed.sort_by_key(|(place, ..)| *place);
+        self.digest == digest(placed.into_iter())
+    }
+}
+
+/// Where in an object a value stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Data,
+    /// Of a ConfigMap, whose data is text.
+    BinaryData,
+}
+
+impl Place {
+    fn of(desired: &Desired, value: &[u8]) -> Self {
+        match desired.target.kind {
+            TargetKind::ConfigMap if str::from_utf8(value).is_err() => Place::BinaryData,
+            TargetKind::ConfigMap | TargetKind::Secret => Place::Data,
+        }
+    }
+}
+
+fn digest<'a>(data: impl Iterator<Item = (Place, &'a str, &'a [u8])>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for (place, key, value) in data {
+        // Lengths first, so that no two sets of data look alike.
+        hash.update([place as u8]);
+        hash.update((key.len() as u64).to_be_bytes());
+        hash.update(key);
+        hash.update((value.len() as u64).to_be_bytes());
+        hash.update(value);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::api::ClientCertificateRef;
+    use crate::certificate::Certificate;
+    use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, resource};
+    use crate::target::{is_made_of, render};
+
+    fn of_kind(kind: TargetKind) -> (ClientCertificateRef, Desired) {
+        let mut resource = resource("payments");
+        resource.spec.target.kind = kind;
+        let certificate = Certificate::parse(PEM).unwrap();
+        let desired = render(&resource, &[&certificate], "2026-11-24T00:00:00Z".parse().unwrap()).unwrap();
+        (resource, desired)
+    }
+
+    fn secret(data: &[(&str, &str)]) -> Secret {
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        Secret { data: Some(data.collect()), ..Secret::default() }
+    }
+
+    fn config_map(data: &[(&str, &str)], binary: &[(&str, &str)]) -> ConfigMap {
+        let text = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        ConfigMap { data: Some(text.collect()), binary_data: secret(binary).data, ..ConfigMap::default() }
+    }
+
+    #[test]
+    fn content_is_compared_to_the_letter_in_both_kinds() {
+        let (of_secret, of_map) = (of_kind(TargetKind::Secret).1, of_kind(TargetKind::ConfigMap).1);
+        assert!(secret(&[("ca.crt", PEM)]).content().holds(&of_secret));
+        assert!(config_map(&[("ca.crt", PEM)], &[]).content().holds(&of_map));
+        for data in [&[("ca.crt", OTHER_PEM)][..], &[("ca.crt", PEM), ("more", "")], &[("ca.cr", PEM)], &[]] {
+            assert!(!secret(data).content().holds(&of_secret), "{data:?}");
+            assert!(!config_map(data, &[]).content().holds(&of_map), "{data:?}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_key_in_either_place_of_a_config_map_is_a_difference_and_so_is_the_wrong_place() {
+        let (resource, desired) = of_kind(TargetKind::ConfigMap);
+        for (data, binary) in [
+            (&[("ca.crt", PEM)][..], &[("more", "x")][..]),
+            (&[("ca.crt", PEM), ("more", "x")], &[]),
+            (&[], &[("ca.crt", PEM)]),
+        ] {
+            let content = config_map(data, binary).content();
+            assert!(!content.holds(&desired), "{data:?} {binary:?}");
+            assert!(!is_made_of(&content, &resource, &[PEM_FINGERPRINT]), "{data:?} {binary:?}");
+        }
+        let content = config_map(&[("a", ""), ("c", "")], &[("b", "")]).content();
+        assert_eq!((&*content.keys, content.certificates.len()), (&["a", "c", "b"].map(str::to_owned)[..], 3));
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_desired_in_both_kinds() {
+        let mut desired = of_kind(TargetKind::Secret).1;
+        let marks = desired.merge(None);
+        let written = Secret::of_desired(&desired, marks.clone(), None, false);
+        assert_eq!((written.type_.as_deref(), written.immutable), (Some("Opaque"), None));
+        assert!(written.content().holds(&desired));
+
+        desired = of_kind(TargetKind::ConfigMap).1;
+        let written = ConfigMap::of_desired(&desired, marks.clone(), None, true);
+        assert_eq!(written.data, Some(BTreeMap::from([("ca.crt".to_owned(), PEM.to_owned())])));
+        assert_eq!((&written.binary_data, written.immutable), (&None, Some(true)));
+        assert_eq!(written.content().type_, None);
+        assert!(written.content().holds(&desired));
+
+        // Before the text in the order of keys, so that the order of places shows.
+        desired.data.insert("a.bin".to_owned(), vec![0xff, 0x00]);
+        let written = ConfigMap::of_desired(&desired, marks, None, false);
+        assert_eq!(written.binary_data.as_ref().unwrap()["a.bin"].0, [0xff, 0x00]);
+        assert!(written.content().holds(&desired));
+    }
+
+    #[test]
+    fn only_the_certificates_that_are_named_make_up_a_target() {
+        let made_of = |content: TargetContent, kind| is_made_of(&content, &of_kind(kind).0, &[PEM_FINGERPRINT]);
+        let both = |data: &[(&str, &str)]| {
+            let of_secret = made_of(secret(data).content(), TargetKind::Secret);
+            assert_eq!(of_secret, made_of(config_map(data, &[]).content(), TargetKind::ConfigMap), "{data:?}");
+            of_secret
+        };
+        assert!(both(&[("ca.crt", PEM)]));
+        let appended = format!("{PEM}{OTHER_PEM}");
+        for data in [
+            &[("ca.crt", appended.as_str())][..],
+            &[("ca.crt", OTHER_PEM)],
+            &[("ca.crt", "")],
+            &[("ca.crt", PEM), ("more", PEM)],
+            &[("tls.crt", PEM)],
+            &[],
+        ] {
+            assert!(!both(data), "{data:?}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Secrets and ConfigMaps side by side, and an operator that is set to write one of the two alone.
+
+use std::collections::BTreeMap;
+
+use client_certificate_operator::api::TargetKind;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams};
+use operator_testing::wait::never;
+use serde_json::json;
+
+use super::essence;
+use crate::fixture::{A_WHILE, ID, SOON, TestedKind, World, WorldOf, condition, data};
+use crate::ground::{ACCOUNT, started};
+
+for_both_kinds! {
+    an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_asks_for_it,
+}
+
+/// What the operator may do, with the rights on one kind of target alone.
+fn role(namespace: &str, plural: &str) -> String {
+    format!(
+        r#"apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: one-kind, namespace: {namespace}}}
+rules:
+- {{apiGroups: [apigateway.clientcert.dev], resources: [clientcertificaterefs], verbs: [get, list, watch]}}
+- {{apiGroups: [apigateway.clientcert.dev], resources: [clientcertificaterefs/status], verbs: [patch]}}
+- {{apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}}
+- {{apiGroups: [""], resources: [{plural}], verbs: [get, list, watch, create, update, delete]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: one-kind, namespace: {namespace}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: one-kind}}
+subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
+"#
+    )
+}
+
+/// Takes the rights on every other kind away.
+async fn with_rights_on<K: TestedKind>(world: &WorldOf<'_, K>) {
+    let role = role(&world.namespace, K::TARGET_KIND.plural());
+    world.control_plane.apply_yaml(&role).await.unwrap();
+    let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
+    bindings.delete(ACCOUNT, &DeleteParams::default()).await.unwrap();
+}
+
+fn other(kind: TargetKind) -> TargetKind {
+    match kind {
+        TargetKind::Secret => TargetKind::ConfigMap,
+        TargetKind::ConfigMap => TargetKind::Secret,
+    }
+}
+
+async fn an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_asks_for_it<K: TestedKind>() {
+    let mut world = WorldOf::<K>::without_operator("one-kind").await;
+    with_rights_on(&world).await;
+    let (kind, left_out) = (K::TARGET_KIND, other(K::TARGET_KIND));
+    world.start_operator_with(&["--target-kinds", kind.as_str()]).await;
+
+    // Everything that is ever done with a target: made, repaired, renamed, restored, released.
+    world.create_ready("payments", json!({})).await;
+    world.patch_target("payments", json!({ "text": { "ca.crt": "changed" } })).await;
+    let pem = world.pem(ID);
+    world.until_target(SOON, "payments", "is as it was", |object| data(object, "ca.crt") == Some(&pem)).await;
+    world.targets().delete("payments", &DeleteParams::default()).await.unwrap();
+    world.until_target(SOON, "payments", "is there again", |_| true).await;
+    world.patch("payments", json!({ "spec": { "target": { "name": "renamed" } } })).await;
+    world.until_ready("payments").await;
+    world.patch("payments", json!({ "spec": { "target": { "name": "last", "deletionPolicy": "Retain" } } })).await;
+    world.until_ready("payments").await;
+    world.target("renamed").await;
+
+    // A resource that asks for the other kind is told so, and what it had stays; another in its place is well at once.
+    let spec = json!({ "target": { "kind": left_out } });
+    world.create("refused", spec).await;
+    world.until("refused", "TargetWritten", "False", "KindNotAllowed").await;
+    world.until("refused", "Ready", "False", "KindNotAllowed").await;
+    let refused = world.until("refused", "Stalled", "True", "KindNotAllowed").await;
+    let message = &condition(&refused, "TargetWritten").unwrap().message;
+    let words = [format!("the {left_out} refused"), "target.kind".to_owned(), "--target-kinds".to_owned()];
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    world.until_events("refused", &[("Warning KindNotAllowed", 1)]).await;
+    let before = world.target("last").await;
+    world.patch("payments", json!({ "spec": { "target": { "kind": left_out } } })).await;
+    let moved = world.until("payments", "Ready", "False", "KindNotAllowed").await;
+    assert_eq!(moved.status.unwrap().target.unwrap().to_string(), format!("{kind} last"));
+    assert_eq!(world.target("last").await, before);
+    world.patch("refused", json!({ "spec": { "target": { "kind": kind } } })).await;
+    world.until_ready("refused").await;
+
+    let asked = world.control_plane.requests(&world.user(), None).unwrap();
+    let of = |kind: TargetKind| asked.iter().filter(|entry| entry.resource == kind.plural()).collect::<Vec<_>>();
+    assert_eq!(of(left_out), Vec::<&_>::new());
+    for verb in ["list", "watch", "get", "create", "update", "delete"] {
+        assert!(of(kind).iter().any(|entry| entry.verb == verb && entry.code < 300), "{verb}: the test saw too little");
+    }
+    let user = format!("--as={}", world.user());
+    for (plural, expected) in [(kind.plural(), "yes"), (left_out.plural(), "no")] {
+        let answer = world.kubectl(&["auth", "can-i", "get", plural, &user]).await;
+        assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), expected, "{plural}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_a_resource_that_moves_while_secrets_are_left_out_stays_until_they_are_not() {
+    let mut world = World::start("left-out").await;
+    world.create_ready("payments", json!({})).await;
+    let before = world.target("payments").await;
+    world.stop_operator().await;
+    world.operator = Some(started(&world.builder().env("CCR_TARGET_KINDS", "ConfigMap")).await);
+    world.patch("payments", json!({ "spec": { "target": { "kind": "ConfigMap" } } })).await;
+    world.until_ready("payments").await;
+    assert_eq!(world.target("payments").await, before);
+
+    world.stop_operator().await;
+    world.operator = Some(started(&world.builder().env("CCR_TARGET_KINDS", "")).await);
+    let is_gone = async || world.targets().get_opt("payments").await.unwrap().is_none();
+    operator_testing::wait::eventually(SOON, "the Secret is gone, as an empty variable means both kinds", is_gone)
+        .await;
+    world.until_ready("payments").await;
+    assert_eq!(world.writes_of("configmaps"), ["create payments"]);
+}
+
+#[tokio::test]
+async fn a_missing_right_on_config_maps_is_named_with_the_two_ways_out() {
+    let world = World::without_operator("no-maps").await;
+    with_rights_on(&world).await;
+    let mut operator = world.builder().spawn().unwrap();
+    let line = operator.wait_for_log("may not list and watch configmaps").await.unwrap();
+    assert!(line.contains("give its ServiceAccount that right") && line.contains("--target-kinds"), "{line}");
+    assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
+}
+
+#[tokio::test]
+async fn a_secret_and_a_config_map_of_one_name_are_two_targets() {
+    let world = World::start("one-name").await;
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
+    let target = |kind: &str| json!({ "target": { "name": "shared", "kind": kind } });
+    world.create_ready("first", target("Secret")).await;
+    world.create_ready("second", target("ConfigMap")).await;
+    let (secret, map) = (world.target("shared").await, maps.get("shared").await.unwrap());
+    assert_eq!(owner(&secret), "first");
+    assert_eq!(owner(&map), "second");
+
+    // Each is put back by itself.
+    world.targets().delete("shared", &DeleteParams::default()).await.unwrap();
+    let is_new = |found: &Secret| found.uid() != secret.uid();
+    world.until_target(SOON, "shared", "is made anew", is_new).await;
+    assert_eq!(maps.get("shared").await.unwrap(), map);
+    world.until_events("second", &[("Normal TargetCreated", 1)]).await;
+
+    // Each is in its own way only: now both want the ConfigMap.
+    world.patch("first", json!({ "spec": { "target": { "kind": "ConfigMap" } } })).await;
+    world.until("first", "TargetWritten", "False", "OwnedByAnother").await;
+    assert_eq!(maps.get("shared").await.unwrap(), map);
+    world.target("shared").await;
+}
+
+fn owner<K: TestedKind>(object: &K) -> &str {
+    &object.owner_references()[0].name
+}
+
+#[tokio::test]
+async fn a_secret_of_somebody_else_is_not_in_the_way_of_a_config_map_of_its_name() {
+    let world = World::start("in-turn").await;
+    let foreign = world.create_object("payments", json!({ "text": { "ca.crt": "theirs" } })).await;
+    world.create_ready("payments", json!({ "target": { "kind": "ConfigMap" } })).await;
+    world.patch("payments", json!({ "spec": { "target": { "kind": "Secret" } } })).await;
+    world.until("payments", "TargetWritten", "False", "TargetExists").await;
+    world.patch("payments", json!({ "spec": { "target": { "kind": "ConfigMap" } } })).await;
+    world.until_ready("payments").await;
+    assert_eq!(world.target("payments").await, foreign);
+    assert_eq!(world.writes_of("configmaps"), ["create payments"]);
+    assert_eq!(world.writes_of("secrets"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn data_and_binary_data_of_a_config_map_are_ours_alone() {
+    let world = WorldOf::<ConfigMap>::start("binary").await;
+    let keys = json!({ "a.pem": "Active", "b.pem": "Bundle" });
+    world.create_ready("payments", json!({ "target": { "keys": keys } })).await;
+    let before = world.target("payments").await;
+    let pem = world.pem(ID);
+    assert_eq!(before.data, Some(BTreeMap::from(["a.pem", "b.pem"].map(|key| (key.to_owned(), pem.clone())))));
+    let pem = json!(k8s_openapi::ByteString(pem.into_bytes()));
+    // Three, because a fourth would be taken for a fight.
+    for (round, edit) in [
+        json!({ "binaryData": { "more": "/w==" } }),
+        json!({ "data": { "a.pem": null }, "binaryData": { "a.pem": pem } }),
+        json!({ "data": null, "binaryData": { "a.pem": pem, "b.pem": pem } }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.patch_target("payments", edit).await;
+        let is_back = |object: &_| essence(object) == essence(&before);
+        world.until_target(SOON, "payments", "is as it was", is_back).await;
+        let repaired = i32::try_from(round + 1).unwrap();
+        world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetRepaired", repaired)]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_immutable_config_map_is_in_the_way_until_it_is_gone() {
+    let world = WorldOf::<ConfigMap>::start("immutable-map").await;
+    let fields = json!({ "immutable": true, "text": { "ca.crt": "theirs" } });
+    let foreign = world.create_object("payments", fields).await;
+    world.create("payments", json!({})).await;
+    world.until("payments", "TargetWritten", "False", "TargetExists").await;
+    world.patch("payments", json!({ "spec": { "target": { "adopt": true } } })).await;
+    let refused = world.until("payments", "Stalled", "True", "NotAdoptable").await;
+    assert!(condition(&refused, "TargetWritten").unwrap().message.contains("it is immutable"), "{refused:?}");
+    never(A_WHILE, "it is touched", async || Some(world.target("payments").await).filter(|it| *it != foreign)).await;
+    // Another name is a way out.
+    world.patch("payments", json!({ "spec": { "target": { "name": "payments-ca" } } })).await;
+    world.until_ready("payments").await;
+    assert_eq!(world.target_writes(), ["create payments-ca"]);
+}
