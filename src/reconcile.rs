@@ -12,7 +12,7 @@ pub use conclude::{Conclusion, Event, Events, conclude, suspended as conclude_su
 pub use decide::decide;
 pub use plan::{Action, Cause, DescriptionVerdict, Done, HeldBack, Observation, Outcome, Plan, TargetVerdict};
 pub use publish::Publisher;
-pub use watched::Watched;
+pub use watched::{Glimpse, GlimpsedCertificate, Watched};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
