@@ -22,8 +22,10 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Crd => print_crd(),
         Command::Run(args) => {
-            telemetry::init(args.log_format);
-            run(args)
+            let telemetry = telemetry::init(args.log_format);
+            let result = run(args);
+            telemetry.end();
+            result
         }
     };
     match result {

@@ -37,6 +37,17 @@ pub enum ReconcileResult {
     Invalid,
 }
 
+impl ReconcileResult {
+    /// As metrics and traces name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReconcileResult::Success => "success",
+            ReconcileResult::Error => "error",
+            ReconcileResult::Invalid => "invalid",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
@@ -166,12 +177,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts a pass.
     pub fn reconciled(&self, result: ReconcileResult, took: Duration) {
-        let result = match result {
-            ReconcileResult::Success => "success",
-            ReconcileResult::Error => "error",
-            ReconcileResult::Invalid => "invalid",
-        };
-        self.reconciles.get_or_create(&ResultLabel { result }).inc();
+        self.reconciles.get_or_create(&ResultLabel { result: result.as_str() }).inc();
         self.reconcile_duration.observe(took.as_secs_f64());
     }
 

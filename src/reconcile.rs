@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::Client;
+use kube::{Client, Resource};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{Instrument, Span, field, info_span, warn};
 
 use crate::access::AccessControl;
 use crate::api::{ClientCertificateRef, ResourceName};
@@ -73,9 +73,15 @@ pub async fn reconcile<G: Gateway>(resource: Arc<Watched>, context: Arc<Context<
     if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
         return None;
     }
+    let (meta, result) = (resource.meta(), field::Empty);
+    let span = info_span!("reconcile", namespace = meta.namespace, name = meta.name, result, otel.status_code = result);
+    whole_pass(&resource, &context).instrument(span).await
+}
+
+async fn whole_pass<G: Gateway>(resource: &Watched, context: &Context<G>) -> Option<Duration> {
     let started = Instant::now();
     let Pass { next_look, result } = match resource.unfold() {
-        Ok(resource) => pass(&resource, &context).await,
+        Ok(resource) => pass(&resource, context).await,
         Err(invalid) => match context.publisher.report_invalid(&invalid).await {
             Ok(()) => Pass { next_look: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
@@ -84,8 +90,13 @@ pub async fn reconcile<G: Gateway>(resource: Arc<Watched>, context: Arc<Context<
             }
         },
     };
+    let span = Span::current();
+    span.record("result", result.map_or("waiting", ReconcileResult::as_str));
     if let Some(result) = result {
         context.metrics.reconciled(result, started.elapsed());
+        if result == ReconcileResult::Error {
+            span.record("otel.status_code", "ERROR");
+        }
     }
     next_look
 }
