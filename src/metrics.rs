@@ -249,7 +249,7 @@ impl Metrics {
     }
 
     /// The counters of the process, in the OpenMetrics text format, with its end.
-    fn counters(&self) -> String {
+    pub fn render(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
@@ -276,7 +276,7 @@ mod tests {
         metrics.list_refused("denied");
         metrics.rules_loaded(Ok(()));
         metrics.leads(true);
-        let text = metrics.counters();
+        let text = metrics.render();
         for line in [
             "ccr_reconciles_total{result=\"success\"} 1",
             "ccr_reconcile_duration_seconds_count 1",

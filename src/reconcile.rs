@@ -85,7 +85,7 @@ async fn whole_pass<G: Gateway>(resource: &Watched, context: &Context<G>) -> Opt
         Err(invalid) => match context.publisher.report_invalid(&invalid).await {
             Ok(()) => Pass { next_look: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
-                warn!("{error}");
+                warn!(namespace = resource.meta().namespace, name = resource.meta().name, "{error}");
                 Pass { next_look: Some(Duration::from_secs(60)), result: Some(ReconcileResult::Error) }
             }
         },

@@ -38,7 +38,7 @@ impl Page {
         let mut text = String::new();
         self.next = match self.next {
             Next::Counters => {
-                text = self.format.of_open_metrics(&self.metrics.counters());
+                text = self.format.of_open_metrics(&self.metrics.render());
                 match self.resources.is_empty() {
                     true => self.end(&mut text),
                     false => Next::NotAfter(0),

@@ -22,6 +22,11 @@ pub fn promtool() -> Result<PathBuf> {
     Ok(folder("tools/build", "promtool")?.join("promtool"))
 }
 
+/// What kstatus, by which Flux and Helm 4 wait, makes of objects that it is given as lines of JSON.
+pub fn kstatus() -> Result<PathBuf> {
+    Ok(folder("tools/build", "kstatus")?.join("kstatus"))
+}
+
 /// The folder that a build script of `tests` prints for a tool (empty: it makes one thing only), building it first when it
 /// is missing.
 pub(crate) fn folder(script: &'static str, tool: &'static str) -> Result<PathBuf> {
