@@ -263,8 +263,8 @@ impl Metrics {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_names_are_those_that_the_readme_lists() {
+    /// Metrics with a sample of each.
+    pub(super) fn filled() -> Metrics {
         let metrics = Metrics::default();
         metrics.reconciled(ReconcileResult::Success, Duration::from_millis(3));
         metrics.gateway_called("GetClientCertificate", "200", Duration::from_millis(20));
@@ -276,7 +276,12 @@ mod tests {
         metrics.list_refused("denied");
         metrics.rules_loaded(Ok(()));
         metrics.leads(true);
-        let text = metrics.render();
+        metrics
+    }
+
+    #[test]
+    fn the_names_are_those_that_the_readme_lists() {
+        let text = filled().render();
         for line in [
             "ccr_reconciles_total{result=\"success\"} 1",
             "ccr_reconcile_duration_seconds_count 1",

@@ -80,6 +80,8 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::api::{CertificateStatus, ClientCertificateRefStatus};
     use crate::conditions::{ConditionType, Finding, Reason, set};
@@ -145,6 +147,25 @@ mod tests {
         let text = whole(&metrics, Format::Prometheus);
         let told: Vec<_> = of_resources(&text).into_iter().map(|line| line.rsplit_once("type=").unwrap().1).collect();
         assert_eq!(told, ["\"Ready\"} 0", "\"Expiring\"} 0", "\"CertificateRead\"} 0"]);
+    }
+
+    #[test]
+    fn the_readme_lists_every_metric_and_no_other() {
+        let metrics = crate::metrics::tests::filled();
+        metrics.follow(Box::new(|| vec![ready("payments", 7)]));
+        let text = whole(&Arc::new(metrics), Format::Prometheus);
+        let told: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, _)| name)
+            .collect();
+        let readme = include_str!("../../README.md");
+        let listed: BTreeSet<&str> = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `ccr_")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(told.iter().map(|name| name.trim_start_matches("ccr_")).collect::<BTreeSet<_>>(), listed);
     }
 
     #[test]

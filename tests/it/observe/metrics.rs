@@ -25,13 +25,12 @@ async fn conditions(operator: &mut Operator, namespace: &str, name: &str) -> [Op
 
 async fn until_conditions(world: &mut World<'_>, name: &str, expected: [Option<f64>; 3]) {
     let namespace = world.namespace.clone();
-    let operator = std::cell::RefCell::new(world.operator.as_mut().unwrap());
-    let is_so = async || {
-        #[allow(clippy::await_holding_refcell_ref)] // there is one task
-        let found = conditions(&mut operator.borrow_mut(), &namespace, name).await;
+    let operator = world.operator.as_mut().unwrap();
+    eventually(SOON, &format!("the conditions of {name} are {expected:?}"), async || {
+        let found = conditions(operator, &namespace, name).await;
         if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
-    };
-    eventually(SOON, &format!("the conditions of {name} are {expected:?}"), is_so).await;
+    })
+    .await;
 }
 
 /// What promtool has to say of a page in the format of Prometheus.

@@ -126,6 +126,22 @@ async fn the_last_spans_are_sent_before_the_end() {
 }
 
 #[tokio::test]
+async fn what_is_not_wanted_is_not_sent() {
+    let world = World::without_operator("traces-none").await;
+    let collector = Collector::start().await;
+    world.create("payments", json!({})).await;
+    for (variable, value) in
+        [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")]
+    {
+        let builder = traced(&world, &format!("http://{}", collector.address));
+        let mut operator = started(&builder.env(variable, value)).await;
+        world.until_ready("payments").await;
+        assert_eq!(operator.terminate(SOON).await.unwrap().code, Some(0));
+        assert_eq!(collector.spans().len(), 0, "{variable}: {:?}", collector.spans());
+    }
+}
+
+#[tokio::test]
 async fn a_collector_that_is_down_is_told_of_once_and_holds_nothing_up() {
     let world = World::without_operator("traces-down").await;
     // Bound and not listening: nobody else is given this port.
