@@ -125,6 +125,8 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         scopes.iter().map(|_| reflector::store()).unzip();
     let (index, wakes) = Index::new(scopes.iter().cloned().zip(readers.iter().cloned()).collect());
     let index = Arc::new(index);
+    let cached = Arc::clone(&index);
+    metrics.follow(Box::new(move || cached.all_resources().collect()));
     let budget = Budget::new(limits, clock, Arc::clone(&metrics));
     let woken = Arc::clone(&index);
     let wake = Box::new(move |resources| woken.wake(resources));

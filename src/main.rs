@@ -1,5 +1,6 @@
 //! The program: command line, composition, exit codes.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,8 +23,10 @@ fn main() -> ExitCode {
         Command::Crd => print_crd(),
         Command::Probe(args) => probe::run(&args),
         Command::Run(args) => {
-            telemetry::init(args.log_format);
-            run(args)
+            let telemetry = telemetry::init(args.log_format);
+            let result = run(args);
+            telemetry.end();
+            result
         }
     };
     match result {
@@ -57,11 +60,13 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     });
 
     // A variable that is set to nothing means all, as one that is not set.
-    let namespaces: Vec<String> = args.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect();
+    let namespaces: BTreeSet<String> = args.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect();
+    let namespaces = Vec::from_iter(namespaces);
     let rules_file = args.rules_file.filter(|path| !path.as_os_str().is_empty());
     let rules = RulesFile::read(rules_file, namespaces.is_empty())?;
 
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Metrics::default();
+    let metrics = Arc::new(if args.per_resource_metrics { metrics } else { metrics.without_resources() });
     let (synced, is_synced) = watch::channel(false);
     let listener = TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another --listen, port 0 takes a free one", args.listen)

@@ -1,5 +1,11 @@
-//! The counters that Prometheus scrapes.
+//! What Prometheus scrapes: counters of the process, and series of each resource, which are read from the caches.
 
+mod format;
+mod page;
+mod resources;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +15,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+pub use self::format::Format;
+pub use self::page::Page;
+use crate::reconcile::Watched;
 
 /// From a pass that only compares, to one that waits out a time-out, in seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
@@ -25,6 +35,17 @@ pub enum ReconcileResult {
     Error,
     /// The resource does not parse.
     Invalid,
+}
+
+impl ReconcileResult {
+    /// As metrics and traces name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReconcileResult::Success => "success",
+            ReconcileResult::Error => "error",
+            ReconcileResult::Invalid => "invalid",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,10 +74,15 @@ struct BuildLabels {
     version: &'static str,
 }
 
+/// Every resource that there is, as the caches know it.
+pub type Resources = Box<dyn Fn() -> Vec<Arc<Watched>> + Send + Sync>;
+
 /// All metrics of the process.
-#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// None where each resource's own series are not wanted.
+    resources: Option<OnceLock<Resources>>,
+    leader: Gauge<i64, AtomicI64>,
     reconciles: Family<ResultLabel, Counter>,
     reconcile_duration: Histogram,
     requests: Family<RequestLabels, Counter>,
@@ -68,7 +94,6 @@ pub struct Metrics {
     shared_answers: Counter,
     list_refusals: Family<ReasonLabel, Counter>,
     rules_loads: Family<ResultLabel, Counter>,
-    leader: Gauge,
 }
 
 impl Default for Metrics {
@@ -121,13 +146,19 @@ impl Default for Metrics {
         );
         let rules_loads = Family::<ResultLabel, Counter>::default();
         registry.register("rules_loads", "Times that the rules file was read, by result", rules_loads.clone());
-        let leader = Gauge::default();
-        registry.register("leader", "1 while this replica works, 0 while it stands by", leader.clone());
-        let build = Family::<BuildLabels, Gauge<i64, std::sync::atomic::AtomicI64>>::default();
+        let leader = Gauge::<i64, AtomicI64>::default();
+        registry.register(
+            "leader",
+            "Whether this process is the one that works: 1, or 0 while it stands by or has not begun",
+            leader.clone(),
+        );
+        let build = Family::<BuildLabels, Gauge<i64, AtomicI64>>::default();
         build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "The version that runs; always 1", build);
         Metrics {
             registry,
+            resources: Some(OnceLock::new()),
+            leader,
             reconciles,
             reconcile_duration,
             requests,
@@ -139,7 +170,6 @@ impl Default for Metrics {
             shared_answers,
             list_refusals,
             rules_loads,
-            leader,
         }
     }
 }
@@ -147,12 +177,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts a pass.
     pub fn reconciled(&self, result: ReconcileResult, took: Duration) {
-        let result = match result {
-            ReconcileResult::Success => "success",
-            ReconcileResult::Error => "error",
-            ReconcileResult::Invalid => "invalid",
-        };
-        self.reconciles.get_or_create(&ResultLabel { result }).inc();
+        self.reconciles.get_or_create(&ResultLabel { result: result.as_str() }).inc();
         self.reconcile_duration.observe(took.as_secs_f64());
     }
 
@@ -198,12 +223,32 @@ impl Metrics {
         self.rules_loads.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// Tells whether this replica works.
+    /// This process is, or is no longer, the one that works.
     pub fn leads(&self, leads: bool) {
-        self.leader.set(leads.into());
+        self.leader.set(i64::from(leads));
     }
 
-    /// All of them in the OpenMetrics text format.
+    /// Leaves the series of each resource out.
+    pub fn without_resources(mut self) -> Self {
+        self.resources = None;
+        self
+    }
+
+    /// Tells where the resources are found whose series are told while the process leads.
+    pub fn follow(&self, resources: Resources) {
+        if let Some(followed) = &self.resources {
+            // The first stays: there is one set of caches in a process.
+            let _ = followed.set(resources);
+        }
+    }
+
+    /// The resources whose series are to be told now.
+    fn resources(&self) -> Vec<Arc<Watched>> {
+        let followed = self.resources.as_ref().filter(|_| self.leader.inner().load(Ordering::Relaxed) == 1);
+        followed.and_then(OnceLock::get).map(|resources| resources()).unwrap_or_default()
+    }
+
+    /// The counters of the process, in the OpenMetrics text format, with its end.
     pub fn render(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
@@ -218,8 +263,8 @@ impl Metrics {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_names_are_those_that_the_readme_lists() {
+    /// Metrics with a sample of each.
+    pub(super) fn filled() -> Metrics {
         let metrics = Metrics::default();
         metrics.reconciled(ReconcileResult::Success, Duration::from_millis(3));
         metrics.gateway_called("GetClientCertificate", "200", Duration::from_millis(20));
@@ -231,7 +276,12 @@ mod tests {
         metrics.list_refused("denied");
         metrics.rules_loaded(Ok(()));
         metrics.leads(true);
-        let text = metrics.render();
+        metrics
+    }
+
+    #[test]
+    fn the_names_are_those_that_the_readme_lists() {
+        let text = filled().render();
         for line in [
             "ccr_reconciles_total{result=\"success\"} 1",
             "ccr_reconcile_duration_seconds_count 1",

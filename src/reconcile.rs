@@ -12,15 +12,15 @@ pub use conclude::{Conclusion, Event, Events, conclude, suspended as conclude_su
 pub use decide::decide;
 pub use plan::{Action, Cause, DescriptionVerdict, Done, HeldBack, Observation, Outcome, Plan, TargetVerdict};
 pub use publish::Publisher;
-pub use watched::Watched;
+pub use watched::{Glimpse, GlimpsedCertificate, Watched};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::Client;
+use kube::{Client, Resource};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{Instrument, Span, field, info_span, warn};
 
 use crate::access::AccessControl;
 use crate::api::{ClientCertificateRef, ResourceName};
@@ -80,19 +80,30 @@ pub async fn reconcile<G: Gateway>(resource: Arc<Watched>, context: Arc<Context<
     if !context.fence.wait().await {
         return None;
     }
+    let (meta, result) = (resource.meta(), field::Empty);
+    let span = info_span!("reconcile", namespace = meta.namespace, name = meta.name, result, otel.status_code = result);
+    whole_pass(&resource, &context).instrument(span).await
+}
+
+async fn whole_pass<G: Gateway>(resource: &Watched, context: &Context<G>) -> Option<Duration> {
     let started = Instant::now();
     let Pass { next_look, result } = match resource.unfold() {
-        Ok(resource) => pass(&resource, &context).await,
+        Ok(resource) => pass(&resource, context).await,
         Err(invalid) => match context.publisher.report_invalid(&invalid).await {
             Ok(()) => Pass { next_look: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
-                warn!("{error}");
+                warn!(namespace = resource.meta().namespace, name = resource.meta().name, "{error}");
                 Pass { next_look: Some(Duration::from_secs(60)), result: Some(ReconcileResult::Error) }
             }
         },
     };
+    let span = Span::current();
+    span.record("result", result.map_or("waiting", ReconcileResult::as_str));
     if let Some(result) = result {
         context.metrics.reconciled(result, started.elapsed());
+        if result == ReconcileResult::Error {
+            span.record("otel.status_code", "ERROR");
+        }
     }
     next_look
 }

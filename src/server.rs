@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use futures::{Stream, stream};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::{JoinError, spawn_blocking};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics, Page};
 
 /// Serves until asked to stop.
 pub async fn serve(
@@ -18,9 +21,10 @@ pub async fn serve(
     synced: watch::Receiver<bool>,
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let scrape = move || {
-        let text = metrics.render();
-        async move { ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text) }
+    let scrape = move |headers: HeaderMap| {
+        let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+        let page = Page::new(Arc::clone(&metrics), format);
+        async move { ([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces(page))) }
     };
     let ready = move || {
         let synced = *synced.borrow();
@@ -41,4 +45,9 @@ pub async fn serve(
             let _ = stopping.wait_for(|stopping| *stopping).await;
         })
         .await
+}
+
+/// A page as it is written, by threads that may be kept busy. A client that reads slowly keeps none.
+fn pieces(page: Page) -> impl Stream<Item = Result<String, JoinError>> {
+    stream::try_unfold(page, async |mut page| spawn_blocking(move || page.piece().map(|piece| (piece, page))).await)
 }

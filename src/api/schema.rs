@@ -23,6 +23,10 @@ pub fn crd() -> CustomResourceDefinition {
                 // Empty, so that the defaults stand in one place: at the fields.
                 target.default = Some(JSON(json!({})));
             }
+            if let Some(status) = property(schema, "status") {
+                // What nobody has looked at yet would count as done for those who wait by kstatus, as Flux and Helm do.
+                status.default = Some(JSON(json!({ "observedGeneration": -1 })));
+            }
         }
     }
     crd

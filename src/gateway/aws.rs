@@ -15,7 +15,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_apigateway::config::timeout::TimeoutConfig;
 use aws_sdk_apigateway::types::{Op, PatchOperation};
-use tracing::{debug, warn};
+use tracing::{Instrument, Span, debug, field, info_span, warn};
 
 pub use self::builder::Builder;
 use self::clients::Clients;
@@ -81,6 +81,8 @@ impl AwsGateway {
         }
     }
 
+    /// Makes a call and tells of it. Its span is a child of the pass's that asked for it; but a read is asked for by many,
+    /// and is a trace of its own.
     async fn observed<T>(
         &self,
         operation: &'static str,
@@ -88,11 +90,37 @@ impl AwsGateway {
         id: &str,
         call: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, GatewayError> {
+        let id = Some(id).filter(|id| !id.is_empty());
+        let (region, code) = (&place.region, field::Empty);
+        let span = info_span!(
+            "gateway call",
+            otel.name = operation,
+            otel.kind = "client",
+            otel.status_code = code,
+            operation,
+            region,
+            id,
+            code
+        );
+        self.told(operation, place, id, call).instrument(span).await
+    }
+
+    async fn told<T>(
+        &self,
+        operation: &'static str,
+        place: &Place,
+        id: Option<&str>,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, GatewayError> {
         let start = Instant::now();
         let result = call.await;
         let elapsed = start.elapsed();
         let code = result.as_ref().map_or_else(|failure| failure.code.as_ref(), |_| "200");
         (self.observer)(operation, code, elapsed);
+        Span::current().record("code", code);
+        if result.is_err() {
+            Span::current().record("otel.status_code", "ERROR");
+        }
         let region = &place.region;
         debug!(operation, region, id, code, ?elapsed, "called AWS");
         match result {

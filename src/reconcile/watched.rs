@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ClientCertificateRef, ClientCertificateRefSpec, ClientCertificateRefStatus};
+use crate::conditions::ConditionType;
 
 /// A resource as it is watched: one that does not parse must not stop the others.
 #[derive(Clone, Debug)]
@@ -23,7 +25,57 @@ struct Content {
     status: Option<ClientCertificateRefStatus>,
 }
 
+/// As much of a resource as its metrics tell, which is read many times faster than all of it.
+#[derive(Debug, Default, Deserialize)]
+pub struct Glimpse<'w> {
+    #[serde(borrow, default)]
+    conditions: Vec<GlimpsedCondition<'w>>,
+    /// The certificates that the target holds.
+    #[serde(borrow, default)]
+    pub certificates: Vec<GlimpsedCertificate<'w>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct GlimpsedCondition<'w> {
+    #[serde(borrow, rename = "type")]
+    type_: Cow<'w, str>,
+    #[serde(borrow)]
+    status: Cow<'w, str>,
+}
+
+/// A certificate that the target holds.
+#[derive(Debug, Deserialize)]
+pub struct GlimpsedCertificate<'w> {
+    /// API Gateway's identifier.
+    #[serde(borrow)]
+    pub id: Cow<'w, str>,
+    /// When it ends.
+    #[serde(rename = "expirationDate")]
+    pub not_after: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct GlimpsedContent<'w> {
+    #[serde(borrow)]
+    status: Option<Glimpse<'w>>,
+}
+
+impl Glimpse<'_> {
+    /// Whether a condition is there and True.
+    pub fn is_true(&self, type_: ConditionType) -> bool {
+        let name = type_.to_string();
+        self.conditions.iter().any(|condition| condition.type_ == name && condition.status == "True")
+    }
+}
+
 impl Watched {
+    /// What the metrics tell. Of a resource that does not parse there is nothing.
+    pub fn glimpse(&self) -> Glimpse<'_> {
+        let content = self.content.as_deref().ok();
+        let content = content.and_then(|content| serde_json::from_str::<GlimpsedContent<'_>>(content).ok());
+        content.and_then(|content| content.status).unwrap_or_default()
+    }
+
     /// All of the resource, or why there is none.
     pub fn unfold(&self) -> Result<ClientCertificateRef, Box<InvalidObject>> {
         let content = match &self.content {
@@ -88,7 +140,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::conditions::{ConditionType, Finding, Reason, set};
+    use crate::api::CertificateStatus;
+    use crate::conditions::{Finding, Reason, set};
     use crate::fixtures::resource;
 
     #[test]
@@ -101,6 +154,31 @@ mod tests {
         set(&mut status.conditions, ConditionType::Ready, Finding::yes(Reason::Read, "text"), Some(1), at);
         whole.status = Some(status);
         assert_eq!(json!(Watched::from(whole.clone()).unfold().unwrap()), json!(whole));
+    }
+
+    #[test]
+    fn a_glimpse_shows_conditions_and_certificates() {
+        let mut whole = resource("payments");
+        assert!(!Watched::from(whole.clone()).glimpse().is_true(ConditionType::Ready));
+        let at: Timestamp = "2026-11-24T01:02:03Z".parse().unwrap();
+        let mut status = ClientCertificateRefStatus::default();
+        set(&mut status.conditions, ConditionType::Ready, Finding::yes(Reason::Read, "a \"word\""), Some(1), at);
+        set(&mut status.conditions, ConditionType::Expiring, Finding::no(Reason::EndsLater, "text"), Some(1), at);
+        let certificate = |id: &str, ends| CertificateStatus {
+            id: id.to_owned(),
+            expiration_date: ends,
+            description: Some("more \"words\"".to_owned()),
+            ..CertificateStatus::default()
+        };
+        status.certificates = vec![certificate("9ao60f", Some(at)), certificate("\"", None)];
+        whole.status = Some(status);
+        let watched = Watched::from(whole);
+        let glimpse = watched.glimpse();
+        assert!(glimpse.is_true(ConditionType::Ready));
+        assert!(!glimpse.is_true(ConditionType::Expiring));
+        assert!(!glimpse.is_true(ConditionType::CertificateRead));
+        let certificates: Vec<_> = glimpse.certificates.iter().map(|one| (&*one.id, one.not_after)).collect();
+        assert_eq!(certificates, [("9ao60f", Some(at)), ("\"", None)]);
     }
 
     #[test]

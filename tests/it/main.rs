@@ -15,6 +15,7 @@ mod ground;
 mod harness;
 mod install;
 mod licences;
+mod observe;
 mod process;
 mod reader;
 mod replicas;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, HOST};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,10 +23,15 @@ where
 
 /// GETs a path of a plain HTTP server: status and text.
 pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
+    let response = get_as(address, path, "*/*").await?;
+    Ok((response.status().as_u16(), response.into_body()))
+}
+
+/// GETs a path in one of the formats that are accepted.
+pub(crate) async fn get_as(address: &str, path: &str, accept: &str) -> Result<Response<String>> {
     let connection = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
-    let request = Request::get(path).header(hyper::header::HOST, address).body(Empty::<Bytes>::new())?;
-    let response = send(connection, request).await?;
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    let request = Request::get(path).header(HOST, address).header(ACCEPT, accept).body(Empty::<Bytes>::new())?;
+    let (head, body) = send(connection, request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Response::from_parts(head, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -79,6 +79,18 @@ impl Operator {
         }
     }
 
+    /// `/metrics` in one of the formats that are accepted: its Content-Type and its text.
+    pub async fn metrics_as(&mut self, accept: &str) -> Result<(String, String)> {
+        let answer = crate::one_request::get_as(&self.address()?, "/metrics", accept).await?;
+        let content_type = answer.headers().get("content-type").context("no Content-Type")?.to_str()?.to_owned();
+        Ok((content_type, answer.into_body()))
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.program.id()
+    }
+
     /// The sum over the samples of this exact name that carry these labels (and maybe others); `None` when there is none.
     pub async fn metric(&mut self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>> {
         Ok(metrics::sum(&self.metrics().await?, name, labels))

@@ -1,0 +1,41 @@
+-- What Argo CD shows of a ClientCertificateRef, from its conditions.
+local function condition(kind)
+  if obj.status ~= nil and obj.status.conditions ~= nil then
+    for _, found in ipairs(obj.status.conditions) do
+      if found.type == kind then
+        return found
+      end
+    end
+  end
+  return nil
+end
+
+local function is_true(found)
+  return found ~= nil and found.status == "True"
+end
+
+if obj.metadata.deletionTimestamp ~= nil then
+  return { status = "Progressing", message = "being deleted" }
+end
+if obj.status == nil or obj.status.observedGeneration ~= obj.metadata.generation then
+  return { status = "Progressing", message = "waiting for the operator to look at it" }
+end
+if is_true(condition("Suspended")) then
+  return { status = "Suspended", message = condition("Suspended").message }
+end
+-- Somebody has to change something: waiting does not help.
+if is_true(condition("Stalled")) then
+  return { status = "Degraded", message = condition("Stalled").message }
+end
+local ready = condition("Ready")
+if ready == nil then
+  return { status = "Progressing", message = "waiting for the first answer" }
+end
+if ready.status ~= "True" then
+  return { status = "Progressing", message = ready.reason .. ": " .. ready.message }
+end
+-- What is ready stays healthy while AWS cannot be asked, and until the certificate has ended; that it will is told.
+if is_true(condition("Expiring")) then
+  return { status = "Healthy", message = condition("Expiring").message }
+end
+return { status = "Healthy", message = ready.message }

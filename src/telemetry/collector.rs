@@ -1,0 +1,105 @@
+//! The way to the collector: an HTTP client of what is in the process anyway.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use tokio::runtime::{Builder, Runtime};
+use tracing::{info, warn};
+
+/// A collector answers with a few bytes; more is of no use.
+const ANSWER_MOST: usize = 64 * 1024;
+
+/// Sends spans, and tells once when that does not work.
+#[derive(Debug)]
+pub(super) struct Collector {
+    /// Spans are sent by a thread of the SDK's own, which has no runtime; and the operator's must not wait for it.
+    runtime: Runtime,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+    is_in_trouble: AtomicBool,
+}
+
+impl Collector {
+    pub(super) fn new(timeout: Duration) -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
+        // Nobody looks after a connection between two exports, which are seconds apart.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Ok(Collector { runtime, client, timeout, is_in_trouble: AtomicBool::new(false) })
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let exchange = async {
+            let answer = self.client.request(request.map(Full::new)).await?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, ANSWER_MOST).collect().await?.to_bytes();
+            Ok(Response::from_parts(head, body))
+        };
+        tokio::time::timeout(self.timeout, exchange).await?
+    }
+
+    /// Told once, until it works again.
+    fn tell(&self, outcome: &Result<Response<Bytes>, HttpError>) {
+        let trouble = match outcome {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("it answers {}", answer.status())),
+            Err(error) => Some(innermost(error.as_ref())),
+        };
+        let was_in_trouble = self.is_in_trouble.swap(trouble.is_some(), Ordering::Relaxed);
+        match trouble {
+            Some(trouble) if !was_in_trouble => warn!(
+                "traces do not reach the collector ({trouble}): check OTEL_EXPORTER_OTLP_ENDPOINT and that it runs; what cannot be sent is dropped, nothing else depends on it"
+            ),
+            None if was_in_trouble => info!("traces reach the collector again"),
+            _ => {}
+        }
+    }
+}
+
+impl HttpClient for Collector {
+    fn send_bytes<'s, 'f>(&'s self, request: Request<Bytes>) -> BoxFuture<'f, Result<Response<Bytes>, HttpError>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let outcome = self.runtime.block_on(self.send(request));
+            self.tell(&outcome);
+            outcome
+        })
+    }
+}
+
+/// The cause that says most.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_behind_tls_is_spoken_to_by_tls() {
+        let collector = Collector::new(Duration::from_secs(5)).unwrap();
+        // Bound and not listening: the connection is refused, which is farther than a connector without TLS comes.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/v1/traces", listener.local_addr().unwrap());
+        drop(listener);
+        let request = Request::post(url).body(Bytes::new()).unwrap();
+        let error = collector.runtime.block_on(collector.send(request)).unwrap_err();
+        assert!(innermost(error.as_ref()).contains("refused"), "{error:?}");
+    }
+}
