@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod contract;
 pub mod control_plane;
 pub mod emulator;
+pub mod go_programs;
 pub mod http;
 pub mod memory_gateway;
 mod one_request;

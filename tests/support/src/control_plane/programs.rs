@@ -1,30 +1,17 @@
 //! The Kubernetes programs: where they come from and the flags they are run with.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 
 use super::files::Files;
+use crate::go_programs;
 use crate::program::Program;
 
 /// The folder of the programs, built first when they are missing.
 pub(super) fn folder() -> Result<PathBuf> {
-    static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let Ok(mut folder) = FOLDER.lock() else { bail!("an earlier build of the Kubernetes programs panicked") };
-    if let Some(folder) = &*folder {
-        return Ok(folder.clone());
-    }
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kubernetes/build");
-    // The build's progress takes minutes and belongs on the terminal: a test's captured output would hide it.
-    let output = Command::new(&build)
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run {}", build.display()))?;
-    ensure!(output.status.success(), "{} failed: {}", build.display(), output.status);
-    let path = PathBuf::from(String::from_utf8(output.stdout)?.trim_end());
-    Ok(folder.insert(path).clone())
+    go_programs::folder("kubernetes/build", "")
 }
 
 pub(super) fn etcd(files: &Files) -> Result<Program> {

@@ -1,0 +1,44 @@
+//! Programs that are built from Go modules, pinned in `tests/kubernetes` and `tests/tools`, the first time they are asked for.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Helm, of the version that writes `deploy/install.yaml`.
+pub fn helm() -> Result<PathBuf> {
+    Ok(folder("tools/build", "helm")?.join("helm"))
+}
+
+/// Helm 3, which the chart stays good for.
+pub fn helm3() -> Result<PathBuf> {
+    Ok(folder("tools/build", "helm3")?.join("helm"))
+}
+
+/// promtool, which checks rules and metrics.
+pub fn promtool() -> Result<PathBuf> {
+    Ok(folder("tools/build", "promtool")?.join("promtool"))
+}
+
+/// The folder that a build script of `tests` prints for a tool (empty: it makes one thing only), building it first when it
+/// is missing.
+pub(crate) fn folder(script: &'static str, tool: &'static str) -> Result<PathBuf> {
+    static FOLDERS: Mutex<BTreeMap<(&str, &str), PathBuf>> = Mutex::new(BTreeMap::new());
+    let Ok(mut folders) = FOLDERS.lock() else { bail!("an earlier build of Go programs panicked") };
+    if let Some(folder) = folders.get(&(script, tool)) {
+        return Ok(folder.clone());
+    }
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(script);
+    // The build's progress takes minutes and belongs on the terminal: a test's captured output would hide it.
+    let output = Command::new(&build)
+        .args(Some(tool).filter(|tool| !tool.is_empty()))
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", build.display()))?;
+    ensure!(output.status.success(), "{} failed: {}", build.display(), output.status);
+    let path = PathBuf::from(String::from_utf8(output.stdout)?.trim_end());
+    folders.insert((script, tool), path.clone());
+    Ok(path)
+}
