@@ -30,7 +30,7 @@
 {{- range $name, $value := $flags }}
 {{- if not (kindIs "invalid" $value) }}
 - name: {{ $name }}
-  value: {{ $value | toString | quote }}
+  value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}{{- /* not 2e+06 */}}
 {{- end }}
 {{- end }}
 {{- with .Values.region }}
