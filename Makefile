@@ -34,7 +34,7 @@ test: ## Run every test, on a real control plane
 	@tests/prerequisites rust go openssl
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
-	$(call say,"making sure that Helm and promtool are there: about 5 minutes on 2 cores the first time")
+	$(call say,"making sure that Helm and promtool are there: about 10 minutes on 2 cores the first time")
 	tests/tools/build helm helm3 promtool >/dev/null
 	$(call say,"testing: a few minutes of building the first time and then about as many of running")
 	# Most tests wait, for the clock or for others: more at once than there are processors.

@@ -14,4 +14,5 @@ pub mod operator;
 pub mod program;
 pub mod proxy;
 pub mod script;
+pub mod tls_front;
 pub mod wait;

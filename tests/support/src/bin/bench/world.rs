@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use client_certificate_operator::api::{self, ClientCertificateRef};
+use client_certificate_operator::api::ClientCertificateRef;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 use kube::api::{Api, PostParams};
