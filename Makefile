@@ -31,7 +31,7 @@ demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everyt
 	@env -u KEEP cargo run --quiet --locked --package operator-testing --bin demo -- $(if $(KEEP),--keep)
 
 test: ## Run every test, on a real control plane
-	@tests/prerequisites rust go openssl
+	@tests/prerequisites rust go helm openssl
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	$(call say,"making sure that Helm and promtool are there: about 10 minutes on 2 cores the first time")
@@ -41,7 +41,7 @@ test: ## Run every test, on a real control plane
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace
 
 check: ## Check format, lints, generated files and the licences of dependencies
-	@tests/prerequisites rust
+	@tests/prerequisites rust helm
 	$(call say,"format")
 	cargo fmt --all --check
 	$(call say,"lints: a few minutes the first time")
@@ -63,7 +63,7 @@ bench: ## Measure speed and size against the machine's own floor
 	@echo 'drawn: target/bench.svg'
 
 generate: ## Write the CRD, the chart's README and versions, and deploy/install.yaml anew
-	@tests/prerequisites rust go
+	@tests/prerequisites rust helm
 	$(call say,"the CRD: what the operator prints")
 	cargo run --quiet --locked -- crd >deploy/crd.yaml.new
 	@mv deploy/crd.yaml.new deploy/crd.yaml

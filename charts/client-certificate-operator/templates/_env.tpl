@@ -3,6 +3,8 @@
 {{- if .Values.leaderElection.enabled }}
 - name: CCR_LEADER_ELECT
   value: "true"
+{{- end }}
+# With its namespace it names the installation, also where no Lease is held.
 - name: CCR_LEASE_NAME
   value: {{ include "ccr.fullname" . }}
 - name: CCR_LEASE_NAMESPACE
@@ -13,7 +15,6 @@
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
-{{- end }}
 {{- with .Values.watch.namespaces }}
 - name: CCR_NAMESPACES
   value: {{ join "," . | quote }}

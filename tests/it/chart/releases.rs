@@ -153,13 +153,17 @@ async fn releases_of_helm_3_bring_the_crd_up_to_date_keep_it_and_hand_it_on() {
 
 #[tokio::test]
 async fn what_kubectl_installed_can_become_a_release() {
-    let cluster = Cluster::start(go_programs::helm().unwrap()).await;
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml");
-    cluster.kubectl(&["apply", "--server-side", "--filename", manifest.to_str().unwrap()]);
-    let name = "client-certificate-operator";
-    let install = ["install", name, "--namespace", name];
-    let message = cluster.refused(&install);
-    assert!(message.contains("cannot be imported into the current release"), "{message}");
-    cluster.apply(&[&install[..], &["--take-ownership", "--force-conflicts"]].concat());
-    assert_eq!(cluster.owner_of_crd(), format!("{name}/{name}"));
+    let [helm, helm3] = super::helms();
+    // Helm 4 applies on the server's side, where kubectl owns the fields.
+    for (helm, take) in [(helm, &["--take-ownership", "--force-conflicts"][..]), (helm3, &["--take-ownership"])] {
+        let cluster = Cluster::start(helm).await;
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml");
+        cluster.kubectl(&["apply", "--server-side", "--filename", manifest.to_str().unwrap()]);
+        let name = "client-certificate-operator";
+        let install = ["install", name, "--namespace", name];
+        let message = cluster.refused(&install);
+        assert!(message.contains("cannot be imported into the current release"), "{message}");
+        cluster.apply(&[&install[..], take].concat());
+        assert_eq!(cluster.owner_of_crd(), format!("{name}/{name}"));
+    }
 }

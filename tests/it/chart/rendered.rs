@@ -218,8 +218,32 @@ fn the_pods_are_as_the_values_say() {
 
     let single = rendered_case("single");
     assert_eq!(at(the(&single, "Deployment"), "/spec/strategy/type"), "Recreate", "two must not work at a time");
+    let environment = environment(the(&single, "Deployment"));
+    let has = |name: &str| environment.iter().any(|(of, _)| of == name);
+    assert!(has("CCR_LEASE_NAME") && !has("CCR_LEADER_ELECT"), "it has a name, and holds no Lease");
     let kinds: Vec<&str> = single.iter().map(kind).collect();
     assert_eq!(kinds, ["Service", "Deployment", "Pod"], "nothing that it was told to leave to others");
+}
+
+#[test]
+fn the_network_policy_lets_out_what_the_operator_needs_and_in_who_may_scrape() {
+    assert!(of_kind(&rendered(&[]), "NetworkPolicy").is_empty());
+    let open = rendered(&["--set", "networkPolicy.enabled=true"]);
+    let policy = the(&open, "NetworkPolicy");
+    assert_eq!(at(policy, "/spec/podSelector"), at(the(&open, "Deployment"), "/spec/selector"));
+    assert_eq!(at(policy, "/spec/ingress"), &json!([{ "ports": [{ "port": "http" }] }]));
+    assert_eq!(at(policy, "/spec/egress/1/ports"), &json!([{ "port": 443 }, { "port": 6443 }]), "AWS, the API server");
+    let all = rendered_case("everything");
+    let policy = the(&all, "NetworkPolicy");
+    let label = "/spec/ingress/0/from/0/namespaceSelector/matchLabels/kubernetes.io~1metadata.name";
+    assert_eq!(at(policy, label), "monitoring");
+    assert_eq!(at(policy, "/spec/egress/3/ports/0/port"), 3128, "a proxy's");
+}
+
+#[test]
+fn it_can_be_a_part_of_another_chart() {
+    let whole = rendered(&["--set", "enabled=true,global.registry=x"]);
+    assert_eq!(identities(&whole), identities(&rendered(&[])));
 }
 
 #[test]
