@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help build image demo test check e2e bench generate
 SHELL := /bin/bash
+CHART := charts/client-certificate-operator
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
@@ -30,17 +31,17 @@ demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everyt
 	@env -u KEEP cargo run --quiet --locked --package operator-testing --bin demo -- $(if $(KEEP),--keep)
 
 test: ## Run every test, on a real control plane
-	@tests/prerequisites rust go openssl
+	@tests/prerequisites rust go helm openssl
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
-	$(call say,"making sure that Helm, promtool and kstatus are there: about 5 minutes on 2 cores the first time")
+	$(call say,"making sure that Helm, promtool and kstatus are there: about 12 minutes on 2 cores the first time")
 	tests/tools/build helm helm3 promtool kstatus >/dev/null
 	$(call say,"testing: a few minutes of building the first time and then about as many of running")
 	# Most tests wait, for the clock or for others: more at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace
 
 check: ## Check format, lints, generated files and the licences of dependencies
-	@tests/prerequisites rust
+	@tests/prerequisites rust helm
 	$(call say,"format")
 	cargo fmt --all --check
 	$(call say,"lints: a few minutes the first time")
@@ -61,11 +62,16 @@ bench: ## Measure speed and size against the machine's own floor
 	@cargo run --quiet --locked --release --package operator-testing --bin bench -- --chart target/bench.svg
 	@echo 'drawn: target/bench.svg'
 
-generate: ## Write deploy/crd.yaml and deploy/install.yaml anew
-	@tests/prerequisites rust
-	$(call say,"deploy/crd.yaml: what the operator prints")
+generate: ## Write the CRD, the chart's README and versions, and deploy/install.yaml anew
+	@tests/prerequisites rust helm
+	$(call say,"the CRD: what the operator prints")
 	cargo run --quiet --locked -- crd >deploy/crd.yaml.new
 	@mv deploy/crd.yaml.new deploy/crd.yaml
-	$(call say,"deploy/install.yaml: its parts in the order in which they are applied")
-	cd deploy && { echo '# Made by `make generate` from namespace.yaml crd.yaml rbac.yaml deployment.yaml: change those.'; \
-	  for part in namespace crd rbac deployment; do echo ---; cat $$part.yaml; done; } >install.yaml
+	cp deploy/crd.yaml $(CHART)/files/crd.yaml
+	$(call say,"the chart: the version of Cargo.toml and a README of its values")
+	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1); sed -i "s/^\(version\|appVersion\): .*/\1: $$version/" $(CHART)/Chart.yaml
+	cargo run --quiet --locked --package operator-testing --bin chart-readme -- $(CHART)
+	$(call say,"deploy/install.yaml: the Namespace and what the chart renders")
+	@helm=$$(tests/tools/build helm)/helm; { echo '# Made by `make generate` from namespace.yaml and ../$(CHART): change those.'; echo ---; cat deploy/namespace.yaml; \
+	  "$$helm" template client-certificate-operator $(CHART) --namespace client-certificate-operator --skip-tests; } >deploy/install.yaml.new
+	@mv deploy/install.yaml.new deploy/install.yaml

@@ -217,6 +217,9 @@ impl Replica {
     fn tell(&self, failure: &Failure, verb: &str) {
         let Election { namespace, name, .. } = &self.election;
         self.trouble.tell(match failure {
+            Failure::Forbidden if verb == "create" => format!(
+                "there is no Lease {namespace}/{name}, and the operator may not create leases there, so no replica can lead: apply the chart or deploy/install.yaml again, which hold it; trying again"
+            ),
             Failure::Forbidden => format!(
                 "the operator may not {verb} leases in the namespace {namespace}, so no replica can lead: give its ServiceAccount that right on the Lease {name} (see deploy/install.yaml), or run one replica with --leader-elect=false; trying again"
             ),

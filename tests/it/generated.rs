@@ -1,39 +1,56 @@
 //! Generated files are what their sources make of them today.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Reads a file of the folder `deploy`.
-fn deployed(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)).unwrap()
+use operator_testing::{chart_readme, go_programs};
+
+const CHART: &str = "charts/client-certificate-operator";
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn file(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap()
 }
 
 #[test]
-fn crd_yaml_is_what_the_program_prints() {
+fn crd_yaml_is_what_the_program_prints_and_the_chart_has_the_same() {
     let output = Command::new(env!("CARGO_BIN_EXE_client-certificate-operator")).arg("crd").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed == deployed("crd.yaml"), "deploy/crd.yaml is not up to date: run `make generate`");
-}
-
-#[test]
-fn install_yaml_is_its_parts_in_order() {
-    let mut expected =
-        "# Made by `make generate` from namespace.yaml crd.yaml rbac.yaml deployment.yaml: change those.\n".to_owned();
-    for part in ["namespace.yaml", "crd.yaml", "rbac.yaml", "deployment.yaml"] {
-        expected += "---\n";
-        expected += &deployed(part);
+    for name in ["deploy/crd.yaml", &format!("{CHART}/files/crd.yaml")] {
+        assert!(printed == file(name), "{name} is not up to date: run `make generate`");
     }
-    assert!(deployed("install.yaml") == expected, "deploy/install.yaml is not up to date: run `make generate`");
 }
 
 #[test]
-fn the_deployment_names_the_version_of_the_package() {
-    let deployment = deployed("deployment.yaml");
+fn install_yaml_is_the_namespace_and_what_the_chart_renders() {
+    let mut expected = format!("# Made by `make generate` from namespace.yaml and ../{CHART}: change those.\n---\n");
+    expected += &file("deploy/namespace.yaml");
+    let mut helm = Command::new(go_programs::helm().unwrap());
+    helm.args(["template", "client-certificate-operator"]).arg(path(CHART));
+    let output = helm.args(["--namespace=client-certificate-operator", "--skip-tests"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    expected += std::str::from_utf8(&output.stdout).unwrap();
+    assert!(file("deploy/install.yaml") == expected, "deploy/install.yaml is not up to date: run `make generate`");
+}
+
+#[test]
+fn the_chart_and_its_image_have_the_version_of_the_package() {
     let version = env!("CARGO_PKG_VERSION");
-    assert!(deployment.contains(&format!("image: client-certificate-operator:{version}\n")), "{deployment}");
-    let labels = deployment.matches(&format!("app.kubernetes.io/version: {version}\n")).count();
-    assert_eq!(labels, deployment.matches("app.kubernetes.io/version:").count(), "a version label is another");
-    assert_eq!(labels, 2, "the Deployment and its pods carry the version");
+    let chart = file(&format!("{CHART}/Chart.yaml"));
+    for line in [format!("\nversion: {version}\n"), format!("\nappVersion: {version}\n")] {
+        assert!(chart.contains(&line), "Chart.yaml has another version: run `make generate`");
+    }
+    assert!(file("deploy/install.yaml").contains(&format!("image: client-certificate-operator:{version}\n")));
+}
+
+#[test]
+fn the_readme_of_the_chart_tells_of_its_values() {
+    let readme = file(&format!("{CHART}/README.md"));
+    let expected = chart_readme::render(&readme, &file(&format!("{CHART}/values.yaml"))).unwrap();
+    assert!(readme == expected, "{CHART}/README.md is not up to date: run `make generate`");
 }

@@ -1,5 +1,5 @@
 //! The ground of every test with an operator: a namespace, an emulator of API Gateway, and an account with exactly the
-//! rights of `deploy/rbac.yaml`, in that namespace alone.
+//! rights of `deploy/install.yaml`, in that namespace alone.
 
 use std::path::PathBuf;
 
@@ -31,10 +31,10 @@ pub struct Ground<'a> {
     kubeconfig: PathBuf,
 }
 
-/// The ClusterRole of deploy/rbac.yaml.
+/// The operator's ClusterRole in deploy/install.yaml.
 pub fn role() -> &'static str {
-    let documents = include_str!("../../deploy/rbac.yaml").split("---\n");
-    documents.into_iter().find(|document| document.contains("kind: ClusterRole\n")).unwrap()
+    let head = format!("kind: ClusterRole\nmetadata:\n  name: {ACCOUNT}\n");
+    include_str!("../../deploy/install.yaml").split("---\n").find(|document| document.contains(&head)).unwrap()
 }
 
 /// Applies the CRD, and the ClusterRole, which tests bind in their own namespaces.

@@ -4,6 +4,7 @@
 mod accounts;
 mod architecture;
 mod aws_gateway;
+mod chart;
 mod contract;
 mod description;
 mod emulator;

@@ -2,4 +2,5 @@
 
 mod start;
 mod stop;
+mod trust;
 mod work;

@@ -22,8 +22,11 @@ const RIGHTS: &str = r#"apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: leader-election, namespace: NAMESPACE}
 rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
 - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [client-certificate-operator], verbs: [get, update]}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: client-certificate-operator, namespace: NAMESPACE}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -68,8 +71,9 @@ impl Deref for Replicas {
 impl Replicas {
     async fn new(prefix: &str) -> Self {
         let world = World::without_operator(prefix).await;
-        world.control_plane.apply_yaml(&RIGHTS.replace("NAMESPACE", &world.namespace)).await.unwrap();
-        Replicas(world)
+        let world = Replicas(world);
+        world.prepare().await;
+        world
     }
 
     /// A replica that is ready.
@@ -84,6 +88,11 @@ impl Replicas {
         let builder = self.builder_through(&proxy).await;
         let builder = builder.arg("--leader-elect").env("CCR_HOLDER", name).env("CCR_LEASE_NAMESPACE", &self.namespace);
         Replica { operator: builder.spawn().unwrap(), proxy }
+    }
+
+    /// Gives the operator what it needs to elect: the Lease, and its rights on that.
+    async fn prepare(&self) {
+        self.control_plane.apply_yaml(&RIGHTS.replace("NAMESPACE", &self.namespace)).await.unwrap();
     }
 
     async fn lease(&self) -> Option<Lease> {

@@ -48,11 +48,7 @@ fn every_sample_is_tried() {
 #[tokio::test]
 async fn every_sample_becomes_ready() {
     let control_plane = ControlPlane::shared().await.unwrap();
-    let deploy = folder().join("..");
-    for manifest in ["namespace.yaml", "crd.yaml", "rbac.yaml"] {
-        let yaml = std::fs::read_to_string(deploy.join(manifest)).unwrap();
-        control_plane.apply_yaml(&yaml).await.unwrap();
-    }
+    control_plane.apply_yaml(include_str!("../../deploy/install.yaml")).await.unwrap();
     let namespace = control_plane.namespace("samples").await.unwrap();
     let emulator = Emulator::start().await.unwrap();
     for (_, id, ..) in SAMPLES {

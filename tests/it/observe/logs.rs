@@ -35,7 +35,7 @@ async fn live(world: &World<'_>) -> Vec<String> {
     note(&pem("next"));
     world.patch("payments", json!({ "spec": { "clientCertificateId": "next" } })).await;
     world.until_ready("payments").await;
-    world.patch_secret("payments", json!({ "stringData": { "ca.crt": "theirs" } })).await;
+    world.patch_target("payments", json!({ "stringData": { "ca.crt": "theirs" } })).await;
     eventually(SOON, "it is put back", async || world.events("payments").await.contains_key("Normal TargetRepaired"))
         .await;
 

@@ -56,7 +56,7 @@ async fn cases() -> Vec<Case> {
     world.until("invalid", "Ready", "False", "InvalidCertificate").await;
     add("invalid", seen(&world, "invalid").await, "Degraded", "Failed");
 
-    world.create_secret("taken", json!({ "stringData": { "key": "theirs" } })).await;
+    world.create_object("taken", json!({ "stringData": { "key": "theirs" } })).await;
     world.create("taken", json!({})).await;
     world.until("taken", "Ready", "False", "TargetExists").await;
     add("its target is somebody's", seen(&world, "taken").await, "Degraded", "Failed");

@@ -27,7 +27,7 @@ async fn one_works_and_the_other_is_ready_and_stands_by() {
     assert!(writes.is_empty(), "{writes:?}");
     b.operator.wait_for_log("standing by: another replica leads").await.unwrap();
     let spec = world.lease().await.unwrap().spec.unwrap();
-    assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(15), Some(0)));
+    assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(15), Some(1)));
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_leader_that_stops_gives_the_lease_back_and_the_other_goes_on() {
     a.operator.wait_for_log("the Lease is released").await.unwrap();
     world.until_held_by("b").await;
     let spec = world.lease().await.unwrap().spec.unwrap();
-    assert_eq!(spec.lease_transitions, Some(1));
+    assert_eq!(spec.lease_transitions, Some(2));
     b.until_it_leads().await;
     world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
     world.until_target(SOON, "payments", "it is back", |_| true).await;
@@ -93,12 +93,15 @@ async fn a_leader_that_cannot_renew_stops_writing_and_goes_on_when_it_can() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_deleted_is_made_anew() {
+async fn a_lease_that_is_deleted_is_asked_for_and_taken_when_it_is_back() {
     let world = Replicas::new("deleted").await;
-    let _a = world.start("a").await;
+    let mut a = world.start("a").await;
     world.until_held_by("a").await;
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), &world.namespace);
     leases.delete(LEASE, &DeleteParams::default()).await.unwrap();
+    let line = a.operator.wait_for_log("may not create leases").await.unwrap();
+    assert!(line.contains("apply the chart"), "{line}");
+    world.prepare().await;
     world.until_held_by("a").await;
     world.create_ready("payments", json!({})).await;
 }
@@ -112,6 +115,6 @@ async fn without_the_right_on_leases_nobody_leads_and_the_log_says_what_is_missi
     let line = a.operator.wait_for_log("may not get leases").await.unwrap();
     assert!(line.contains(&world.namespace) && line.contains("give its ServiceAccount that right"), "{line}");
     assert!(!a.leads().await);
-    world.control_plane.apply_yaml(&super::RIGHTS.replace("NAMESPACE", &world.namespace)).await.unwrap();
+    world.prepare().await;
     world.create_ready("payments", json!({})).await;
 }

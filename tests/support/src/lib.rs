@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // here a broken assumption is a failed test
 
 pub mod certificates;
+pub mod chart_readme;
 pub mod contract;
 pub mod control_plane;
 pub mod emulator;
@@ -13,4 +14,5 @@ pub mod operator;
 pub mod program;
 pub mod proxy;
 pub mod script;
+pub mod tls_front;
 pub mod wait;

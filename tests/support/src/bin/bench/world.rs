@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use client_certificate_operator::api::{self, ClientCertificateRef};
+use client_certificate_operator::api::ClientCertificateRef;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 use kube::api::{Api, PostParams};
@@ -16,7 +16,8 @@ use serde_json::json;
 
 use crate::Options;
 
-const RIGHTS: &str = include_str!("../../../../../deploy/rbac.yaml");
+/// Of it, the CRD and the rights matter; its pods find no node here.
+const INSTALL: &str = include_str!("../../../../../deploy/install.yaml");
 /// Namespace and name of the ServiceAccount in that file.
 const ACCOUNT: &str = "client-certificate-operator";
 
@@ -57,10 +58,7 @@ impl World {
         let emulator = Emulator::start().await?;
         emulator.set_latency(options.gateway_latency());
         let certificates = generate(&emulator, options.certificates);
-        control_plane.apply_yaml(&serde_json::to_string(&api::crd())?).await?;
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": ACCOUNT } });
-        control_plane.apply_yaml(&namespace.to_string()).await?;
-        control_plane.apply_yaml(RIGHTS).await?;
+        control_plane.apply_yaml(INSTALL).await?;
         let kubeconfig = control_plane.service_account_kubeconfig(ACCOUNT, ACCOUNT).await?;
         let (author, account) = (control_plane.client().await?, client_from(&kubeconfig).await?);
         Ok(Self { control_plane, emulator, author, account, certificates, operator, environment, kubeconfig })

@@ -55,10 +55,10 @@ impl World {
         stage.seen(&format!("both run after {:.1?}", start.elapsed()));
 
         stage.step(
-            "Install the operator's resource kind and its rights",
-            "deploy/install.yaml has the Deployment too; here is no node to run it, so the operator will be a process.",
+            "Install the operator: its resource kind, its rights, and a Deployment",
+            "Here is no node to run its pods, so the operator will be a process.",
         );
-        let install = "kubectl apply -f deploy/namespace.yaml -f deploy/crd.yaml -f deploy/rbac.yaml";
+        let install = "kubectl apply --server-side -f deploy/install.yaml";
         shell.run(stage, install).await?;
         let wait = "kubectl wait --for=condition=Established crd/clientcertificaterefs.apigateway.clientcert.dev";
         shell.run(stage, wait).await?;

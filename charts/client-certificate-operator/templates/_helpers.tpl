@@ -1,0 +1,86 @@
+{{- define "ccr.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 53 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "ccr.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "ccr.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "ccr.fullname" .) "default") }}
+{{- end }}
+
+{{- define "ccr.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "ccr.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- /* app.kubernetes.io/managed-by is put on by Helm itself where Helm installs; in deploy/install.yaml it would be untrue. */}}
+{{- define "ccr.labels" -}}
+{{ include "ccr.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "ccr.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{- /* The rights in a namespace, or in all. RBAC cannot be narrowed by label: those on Secrets and ConfigMaps are for all of
+them, though the operator only watches those that carry its own label, and never writes to one that is not its own. */}}
+{{- define "ccr.rules" -}}
+- apiGroups: [apigateway.clientcert.dev]
+  resources: [clientcertificaterefs]
+  verbs: [get, list, watch]
+- apiGroups: [apigateway.clientcert.dev]
+  resources: [clientcertificaterefs/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [{{ include "ccr.targetResources" . }}]
+  verbs: [get, list, watch, create, update, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{- define "ccr.targetResources" -}}
+{{- $resources := list }}
+{{- if has "Secret" .Values.targets.kinds }}{{ $resources = append $resources "secrets" }}{{ end }}
+{{- if has "ConfigMap" .Values.targets.kinds }}{{ $resources = append $resources "configmaps" }}{{ end }}
+{{- join ", " $resources }}
+{{- end }}
+
+{{- /* The first rule that selects namespaces by label: its name, or its place. */}}
+{{- define "ccr.selectingRule" -}}
+{{- $found := "" }}
+{{- range $index, $rule := .Values.rules.rules }}
+{{- if and (hasKey $rule "namespaceSelector") (not $found) }}{{ $found = default (printf "rules[%d]" $index) $rule.name }}{{ end }}
+{{- end }}
+{{- $found }}
+{{- end }}
+
+{{- /* Values that are each right and do not go together. */}}
+{{- define "ccr.check" -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
+{{- fail (printf "replicas is %d and leaderElection.enabled is false: each replica would do the same work and take the others' writes for somebody's meddling; set leaderElection.enabled=true or replicas=1" (int .Values.replicas)) }}
+{{- end }}
+{{- if and .Values.watch.namespaces (include "ccr.selectingRule" .) }}
+{{- fail (printf "rule %s has a namespaceSelector and watch.namespaces is set: such an installation has no right to see the labels of namespaces; name them in the rule's namespaces, or leave watch.namespaces empty" (include "ccr.selectingRule" .)) }}
+{{- end }}
+{{- if and .Values.caBundle.configMap .Values.caBundle.secret }}
+{{- fail "caBundle takes configMap or secret, not both" }}
+{{- end }}
+{{- end }}

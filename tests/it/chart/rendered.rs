@@ -1,0 +1,268 @@
+//! What the chart renders, said in sentences.
+
+use clap::Parser;
+use client_certificate_operator::config::Cli;
+use client_certificate_operator::rules::Rules;
+use operator_testing::control_plane::ControlPlane;
+use serde_json::{Value, json};
+
+use super::{
+    at, case, cases, helms, identities, kind, objects, of_kind, rendered, rendered_case, rendered_text,
+    resources_of_rules, template, text, the, with_input,
+};
+use std::process::Command;
+
+#[test]
+fn every_case_passes_the_lint_and_renders_the_same_by_helm_3_and_4() {
+    for values in cases() {
+        let values = values.to_str().unwrap();
+        for helm in helms() {
+            let mut lint = Command::new(helm);
+            let output = lint.args(["lint", "--strict", "--values", values]).arg(super::folder()).output().unwrap();
+            assert!(output.status.success(), "{values}: {}{}", text(&output.stdout), text(&output.stderr));
+        }
+        let [new, old] = helms().map(|helm| template(&helm, &["--values", values]));
+        assert!(new.status.success() && old.status.success(), "{values}: {}{}", text(&new.stderr), text(&old.stderr));
+        assert_eq!(objects(&text(&new.stdout)), objects(&text(&old.stdout)), "{values}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_takes_every_case_without_a_warning() {
+    let control_plane = ControlPlane::shared().await.unwrap();
+    for namespace in ["operators", "backends", "payments-test"] {
+        let labels = json!({
+            "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted",
+        });
+        let object = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace, "labels": labels },
+        });
+        control_plane.apply_yaml(&object.to_string()).await.unwrap();
+    }
+    for values in cases() {
+        let all = rendered(&["--values", values.to_str().unwrap()]);
+        let (monitoring, built_in): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|object| {
+            object["apiVersion"] == "monitoring.coreos.com/v1" // the Prometheus Operator's, which is not there
+        });
+        assert_eq!(monitoring.len(), if values == case("everything") { 2 } else { 0 });
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": built_in });
+        let mut apply = control_plane.kubectl();
+        apply.args(["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]);
+        apply.args(["--warnings-as-errors", "--filename=-"]);
+        let output = with_input(apply, &list.to_string());
+        let stderr = text(&output.stderr);
+        assert!(output.status.success() && stderr.is_empty(), "{}: {stderr}", values.display());
+        assert_eq!(text(&output.stdout).lines().count(), built_in.len());
+    }
+}
+
+#[test]
+fn with_config_maps_alone_no_rule_speaks_of_secrets() {
+    assert!(resources_of_rules(&rendered_case("default")).contains("secrets"));
+    let resources = resources_of_rules(&rendered_case("configmap-only"));
+    assert!(resources.contains("configmaps") && !resources.contains("secrets"), "{resources:?}");
+    let resources = resources_of_rules(&rendered(&["--set", "targets.kinds={Secret}"]));
+    assert!(resources.contains("secrets") && !resources.contains("configmaps"), "{resources:?}");
+}
+
+#[test]
+fn a_namespaced_installation_has_roles_in_its_namespaces_and_nothing_for_the_cluster_but_the_crd() {
+    let namespaced = rendered_case("namespaced");
+    let cluster_wide: Vec<_> =
+        namespaced.iter().filter(|object| object.pointer("/metadata/namespace").is_none()).map(kind).collect();
+    assert_eq!(cluster_wide, ["CustomResourceDefinition"]);
+    let namespaces = |wanted: &str| -> Vec<Value> {
+        of_kind(&namespaced, wanted).iter().map(|role| at(role, "/metadata/namespace").clone()).collect()
+    };
+    assert_eq!(namespaces("Role"), ["backends", "payments-test", "operators"].map(|n| json!(n)).to_vec());
+    assert_eq!(namespaces("RoleBinding"), namespaces("Role"));
+    assert!(!resources_of_rules(&namespaced).contains("namespaces"));
+
+    let aggregated = rendered(&["--set", "watch.namespaces={a}"]);
+    let roles: Vec<_> = of_kind(&aggregated, "ClusterRole").iter().map(|role| at(role, "/metadata/labels")).collect();
+    assert_eq!(roles.len(), 1, "what lets viewers of the cluster see the resources");
+    assert_eq!(roles[0]["rbac.authorization.k8s.io/aggregate-to-view"], "true");
+    assert!(of_kind(&aggregated, "ClusterRoleBinding").is_empty());
+}
+
+#[test]
+fn the_labels_of_namespaces_are_seen_only_where_rules_may_select_by_them() {
+    for (arguments, sees) in [
+        (&[][..], true), // rules may come by hand
+        (&["--set-json", r#"rules={"rules":[{"namespaces":["a"]}]}"#], false),
+        (&["--set-json", r#"rules={"rules":[{"namespaces":["a"]},{"namespaceSelector":{}}]}"#], true),
+    ] {
+        assert_eq!(resources_of_rules(&rendered(arguments)).contains("namespaces"), sees, "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_user_id_can_be_taken_out() {
+    for id in ["runAsUser:", "runAsGroup:", "fsGroup:"] {
+        assert!(rendered_text(&[]).contains(id), "{id}");
+        let without = rendered_text(&["--values", case("openshift").to_str().unwrap()]);
+        assert!(!without.contains(id) && without.contains("runAsNonRoot: true"), "{id}");
+    }
+    let set = ["--set", "podSecurityContext.runAsUser=null"];
+    for helm in helms() {
+        let output = template(&helm, &set);
+        assert!(output.status.success() && !text(&output.stdout).contains("runAsUser:"), "{}", helm.display());
+    }
+}
+
+#[test]
+fn the_operator_understands_the_rules_and_every_variable() {
+    let all = rendered_case("everything");
+    let config_maps = of_kind(&all, "ConfigMap");
+    let rules = config_maps.iter().find(|map| at(map, "/metadata/name") == "mirror-rules").unwrap();
+    let rules = Rules::parse(at(rules, "/data/rules.yaml").as_str().unwrap()).unwrap();
+    assert!(rules.allow_roles() && rules.use_labels());
+
+    let environment = environment(the(&all, "Deployment"));
+    // A variable is a flag by another name.
+    let flag = |(name, value): &(String, Value)| {
+        let name = name.strip_prefix("CCR_")?.to_lowercase().replace('_', "-");
+        Some(format!("--{name}={}", value.as_str().unwrap_or("from-the-pod")))
+    };
+    let flags: Vec<String> = environment.iter().filter_map(flag).collect();
+    assert_eq!(flags.len(), 12, "{flags:?}");
+    let program = ["client-certificate-operator", "run"].map(String::from);
+    Cli::try_parse_from(program.into_iter().chain(flags)).unwrap();
+}
+
+fn environment(deployment: &Value) -> Vec<(String, Value)> {
+    let variables = at(deployment, "/spec/template/spec/containers/0/env").as_array().unwrap();
+    variables.iter().map(|one| (one["name"].as_str().unwrap().to_owned(), one["value"].clone())).collect()
+}
+
+#[test]
+fn every_variable_says_what_its_value_says() {
+    let all = rendered_case("everything");
+    let deployment = the(&all, "Deployment");
+    let environment = environment(deployment);
+    for (name, value) in [
+        ("CCR_LEADER_ELECT", "true"),
+        ("CCR_LEASE_NAME", "mirror"),
+        ("CCR_RULES_FILE", "/etc/client-certificate-operator/rules.yaml"),
+        ("CCR_CONCURRENCY", "16"),
+        ("CCR_RATE", "0.5"),
+        ("CCR_BURST", "2000000"),
+        ("CCR_EXPIRING_WITHIN", "240h"),
+        ("CCR_MANAGE_DESCRIPTIONS", "false"),
+        ("CCR_LOG_FORMAT", "json"),
+        ("CCR_PER_RESOURCE_METRICS", "false"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ENDPOINT_URL", "http://10.0.0.1:4566"),
+        ("HTTPS_PROXY", "http://proxy:3128"),
+        ("NO_PROXY", ".internal,10.0.0.0/8"),
+        ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
+        ("SSL_CERT_DIR", "/etc/client-certificate-operator-ca"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.observability:4318"),
+        ("RUST_LOG", "debug"),
+    ] {
+        assert!(environment.contains(&(name.to_owned(), json!(value))), "{name}={value} is not in {environment:?}");
+    }
+    let has = |name: &str| environment.iter().any(|(of, _)| of == name);
+    assert!(has("CCR_HOLDER") && has("CCR_LEASE_NAMESPACE") && !has("AWS_EC2_METADATA_DISABLED"));
+
+    let defaults = rendered_case("default");
+    let names: Vec<_> = self::environment(the(&defaults, "Deployment")).into_iter().map(|(name, _)| name).collect();
+    let expected =
+        ["CCR_LEADER_ELECT", "CCR_LEASE_NAME", "CCR_LEASE_NAMESPACE", "CCR_HOLDER", "AWS_EC2_METADATA_DISABLED"];
+    assert_eq!(names, expected, "the rest is left to the ConfigMap made by hand");
+    let kinds = rendered(&["--set", "targets.kinds={ConfigMap},watch.namespaces={a,b}"]);
+    let environment = self::environment(the(&kinds, "Deployment"));
+    assert!(environment.contains(&("CCR_TARGET_KINDS".to_owned(), json!("ConfigMap"))), "{environment:?}");
+    assert!(environment.contains(&("CCR_NAMESPACES".to_owned(), json!("a,b"))), "{environment:?}");
+}
+
+#[test]
+fn the_pods_are_as_the_values_say() {
+    let all = rendered_case("everything");
+    let deployment = the(&all, "Deployment");
+    let digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let image = format!("registry.example.com:5000/team/operator@{digest}");
+    for (pointer, value) in [
+        ("/spec/replicas", json!(3)),
+        ("/spec/revisionHistoryLimit", json!(1)),
+        ("/spec/strategy/rollingUpdate/maxUnavailable", json!(0)),
+        ("/spec/template/metadata/labels/team", json!("edge")),
+        ("/spec/template/metadata/annotations/note", json!("here")),
+        ("/spec/template/spec/serviceAccountName", json!("mirror")),
+        ("/spec/template/spec/imagePullSecrets/0/name", json!("registry")),
+        ("/spec/template/spec/priorityClassName", json!("system-cluster-critical")),
+        ("/spec/template/spec/terminationGracePeriodSeconds", json!(30)),
+        ("/spec/template/spec/nodeSelector/kubernetes.io~1os", json!("linux")),
+        ("/spec/template/spec/tolerations/0/key", json!("arm")),
+        ("/spec/template/spec/topologySpreadConstraints/0/labelSelector/matchLabels", json!({ "team": "edge" })),
+        ("/spec/template/spec/topologySpreadConstraints/1/maxSkew", json!(2)),
+        ("/spec/template/spec/containers/0/image", json!(image)),
+        ("/spec/template/spec/containers/0/imagePullPolicy", json!("Always")),
+        ("/spec/template/spec/containers/0/resources/limits/memory", json!("200Mi")),
+        ("/spec/template/spec/containers/0/envFrom/0/configMapRef/name", json!("mirror")),
+        ("/spec/template/spec/containers/0/envFrom/1/secretRef/name", json!("aws")),
+        ("/spec/template/spec/containers/0/volumeMounts/2/name", json!("scratch")),
+        ("/spec/template/spec/volumes/1/configMap/items/0", json!({ "key": "bundle.pem", "path": "ca.crt" })),
+        ("/spec/template/spec/volumes/2/name", json!("scratch")),
+    ] {
+        assert_eq!(at(deployment, pointer), &value, "{pointer}");
+    }
+    let constraint = "/spec/template/spec/topologySpreadConstraints/1/labelSelector/matchLabels";
+    assert_eq!(at(deployment, constraint), at(deployment, "/spec/selector/matchLabels"), "one of its own is put in");
+    assert!(
+        all.iter().all(|object| at(object, "/metadata/labels/cost-centre") == "42"),
+        "every object has commonLabels"
+    );
+    assert_eq!(at(the(&all, "CustomResourceDefinition"), "/metadata/annotations"), &Value::Null, "crds.keep is false");
+    assert_eq!(at(the(&all, "PodDisruptionBudget"), "/spec/maxUnavailable"), 1);
+
+    let single = rendered_case("single");
+    assert_eq!(at(the(&single, "Deployment"), "/spec/strategy/type"), "Recreate", "two must not work at a time");
+    let environment = environment(the(&single, "Deployment"));
+    let has = |name: &str| environment.iter().any(|(of, _)| of == name);
+    assert!(has("CCR_LEASE_NAME") && !has("CCR_LEADER_ELECT"), "it has a name, and holds no Lease");
+    let kinds: Vec<&str> = single.iter().map(kind).collect();
+    assert_eq!(kinds, ["Service", "Deployment", "Pod"], "nothing that it was told to leave to others");
+}
+
+#[test]
+fn the_network_policy_lets_out_what_the_operator_needs_and_in_who_may_scrape() {
+    assert!(of_kind(&rendered(&[]), "NetworkPolicy").is_empty());
+    let open = rendered(&["--set", "networkPolicy.enabled=true"]);
+    let policy = the(&open, "NetworkPolicy");
+    assert_eq!(at(policy, "/spec/podSelector"), at(the(&open, "Deployment"), "/spec/selector"));
+    assert_eq!(at(policy, "/spec/ingress"), &json!([{ "ports": [{ "port": "http" }] }]));
+    assert_eq!(at(policy, "/spec/egress/1/ports"), &json!([{ "port": 443 }, { "port": 6443 }]), "AWS, the API server");
+    let all = rendered_case("everything");
+    let policy = the(&all, "NetworkPolicy");
+    let label = "/spec/ingress/0/from/0/namespaceSelector/matchLabels/kubernetes.io~1metadata.name";
+    assert_eq!(at(policy, label), "monitoring");
+    assert_eq!(at(policy, "/spec/egress/3/ports/0/port"), 3128, "a proxy's");
+}
+
+#[test]
+fn it_can_be_a_part_of_another_chart() {
+    let whole = rendered(&["--set", "enabled=true,global.registry=x"]);
+    assert_eq!(identities(&whole), identities(&rendered(&[])));
+}
+
+#[test]
+fn two_installations_have_no_object_in_common() {
+    let first = identities(&rendered(&["--set", "watch.namespaces={a}"]));
+    let second = template(&helms()[0], &["--set", "watch.namespaces={b},crds.enabled=false", "--namespace=others"]);
+    let second = identities(&objects(&text(&second.stdout)));
+    assert!(second.len() > 5, "{second:?}");
+    assert_eq!(first.intersection(&second).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn the_test_of_helm_is_no_pod_of_the_service() {
+    let all = rendered_case("default");
+    let (test, service) = (the(&all, "Pod"), the(&all, "Service"));
+    assert_eq!(at(test, "/metadata/annotations/helm.sh~1hook"), "test");
+    let selector = at(service, "/spec/selector").as_object().unwrap();
+    let labels = at(test, "/metadata/labels");
+    assert!(selector.iter().any(|(key, value)| labels.get(key) != Some(value)), "{labels}");
+    let url = format!("http://{}:8080/readyz", at(service, "/metadata/name").as_str().unwrap());
+    assert_eq!(at(test, "/spec/containers/0/args"), &json!(["probe", "--url", url]));
+}
