@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test check e2e bench generate
+.PHONY: help build image demo test check e2e soak bench generate
 SHELL := /bin/bash
 CHART := charts/client-certificate-operator
 .SHELLFLAGS := -euo pipefail -c
@@ -49,9 +49,15 @@ check: ## Check format, lints, generated files and the licences of dependencies
 	$(call say,"generated files and licences of dependencies")
 	cargo test --locked --test it -- generated:: licences::
 
-e2e: ## Act the README on a real node; CLUSTER names the command that makes one
+e2e: ## Act the README on the cluster of KUBECONFIG, with real pods; what else it takes is told in tests/e2e/run
+	@tests/prerequisites rust go helm openssl curl
+	@CLUSTER="$(CLUSTER)" tests/e2e/run
+
+soak: ## Kill and replace replicas at random for five minutes, under load
 	@tests/prerequisites rust go openssl
-	@tests/e2e/run "$${CLUSTER:?give CLUSTER, a command that makes a single-node cluster: see tests/e2e/run}"
+	tests/kubernetes/build >/dev/null
+	$(call say,"killing replicas, and replacing others, for five minutes")
+	CCR_SOAK_SECONDS=$${CCR_SOAK_SECONDS:-300} cargo test --locked --test it -- --nocapture replicas::load
 
 bench: ## Measure speed and size against the machine's own floor
 	@tests/prerequisites rust go

@@ -4,6 +4,7 @@ mod cluster;
 mod crash;
 mod crd;
 mod full;
+mod policy;
 mod races;
 mod requests;
 mod rights;

@@ -4,6 +4,7 @@ mod bare;
 mod burst;
 mod chart;
 mod fleet;
+mod handover;
 mod latency;
 mod neighbours;
 mod report;
@@ -31,6 +32,7 @@ Parts:
   throughput  many resources at once, until all are mirrored and Ready, against a bare client's time for the same writes
   neighbours  an account that is throttled to zero, and what another account's resources notice of it
   memory      resident memory with many resources, and what many large unrelated Secrets add to it
+  handover    from the end of a leader until another leads, and from a start until the first target is there
   resync      processor time and writes of refreshes that find nothing changed
   fleet       very many resources over as many certificates: memory, calls and writes, also of a restarted operator
 
@@ -48,7 +50,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "latency,throughput,neighbours,memory,resync,fleet"
+        default_value = "latency,throughput,neighbours,handover,memory,resync,fleet"
     )]
     parts: Vec<Part>,
     /// Where to draw the figures that have a limit, as SVG
@@ -104,6 +106,7 @@ enum Part {
     Latency,
     Throughput,
     Neighbours,
+    Handover,
     Memory,
     Resync,
     Fleet,
@@ -160,6 +163,10 @@ async fn main() -> Result<()> {
     }
     if options.runs(Part::Neighbours) {
         neighbours::measure(&world, &options, &mut report).await?;
+    }
+    if options.runs(Part::Handover) {
+        eprintln!("hand-over: leaders that stop, and some that are killed, which takes a Lease's length each");
+        handover::measure(&world, &options, &mut report).await?;
     }
     if options.runs(Part::Memory) || options.runs(Part::Resync) {
         steady::measure(&world, &options, &mut report).await?;

@@ -19,7 +19,7 @@ use crate::Options;
 /// Of it, the CRD and the rights matter; its pods find no node here.
 const INSTALL: &str = include_str!("../../../../../deploy/install.yaml");
 /// Namespace and name of the ServiceAccount in that file.
-const ACCOUNT: &str = "client-certificate-operator";
+pub const ACCOUNT: &str = "client-certificate-operator";
 
 /// Certificates that resources take turns with.
 pub struct Certificates {
