@@ -73,7 +73,7 @@ pub(super) async fn set<G: Gateway>(shared: &Shared<G>, source: &Source, text: &
     let call = shared.gateway.set_description(source, text);
     let outcome = tokio::time::timeout(LONGEST_WRITE, call)
         .await
-        .unwrap_or_else(|_| Err(GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }));
+        .unwrap_or(Err(GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }));
     shared.budget.report(&bucket, &source.id, outcome.as_ref().err());
     // Even a call that failed may have been carried out.
     shared.at_desk(&source.place, |_, state| state.desk.changed(&source.id, shared.now()));
