@@ -37,7 +37,7 @@ fn holds(secret: &Secret, pem: &str) -> bool {
 async fn survives(prefix: &str, end: impl Fn(usize) -> End) {
     let world = Replicas::new(prefix).await;
     let pem = world.pem(ID);
-    let mut replicas = vec![world.start("p0").await, world.start("p1").await];
+    let mut replicas = [world.start("p0").await, world.start("p1").await];
     let name = |number: usize| format!("r{number}");
     for number in 0..RESOURCES {
         world.create_ready(&name(number), json!({})).await;
