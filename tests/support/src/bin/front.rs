@@ -28,6 +28,9 @@ struct Arguments {
     /// The name
     #[arg(long)]
     name: String,
+    /// More names, each line an address and a name, as in /etc/hosts; read anew at every question
+    #[arg(long)]
+    hosts: Option<PathBuf>,
     /// Where the requests go, as plain HTTP
     #[arg(long)]
     to: SocketAddr,
@@ -38,13 +41,13 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { listen, dns_port, name, to, ca } = Arguments::parse();
+    let Arguments { listen, dns_port, name, hosts, to, ca } = Arguments::parse();
     let acceptor = acceptor(&name, &ca)?;
     let dns = UdpSocket::bind((listen, dns_port)).await.context("DNS cannot be served: port 53 is for root")?;
     let tls = TcpListener::bind((listen, 0)).await?;
     println!("https://{name}:{}", tls.local_addr()?.port());
     tokio::select! {
-        served = serve_names(dns, Name::from_utf8(&name)?, listen) => served,
+        served = serve_names(dns, Names { own: (name, listen), hosts }) => served,
         served = serve_tls(tls, acceptor, to) => served,
         interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
     }
@@ -75,29 +78,46 @@ async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr)
     }
 }
 
-async fn serve_names(socket: UdpSocket, name: Name, address: IpAddr) -> Result<()> {
+/// What is known of names.
+struct Names {
+    own: (String, IpAddr),
+    hosts: Option<PathBuf>,
+}
+
+impl Names {
+    fn address_of(&self, asked: &Name) -> Option<IpAddr> {
+        let asked = asked.to_lowercase().to_utf8();
+        let asked = asked.trim_end_matches('.');
+        if asked == self.own.0 {
+            return Some(self.own.1);
+        }
+        let hosts = std::fs::read_to_string(self.hosts.as_ref()?).ok()?;
+        hosts.lines().filter_map(|line| line.split_once(' ')).find(|(_, name)| *name == asked)?.0.parse().ok()
+    }
+}
+
+async fn serve_names(socket: UdpSocket, names: Names) -> Result<()> {
     let mut packet = [0; 1232];
     loop {
         let (length, asker) = socket.recv_from(&mut packet).await?;
         if let Ok(question) = Message::from_vec(&packet[..length]) {
-            socket.send_to(&answer(&question, &name, address).to_vec()?, asker).await?;
+            socket.send_to(&answer(&question, &names).to_vec()?, asker).await?;
         }
     }
 }
 
 /// The address for the name, no other type of it, and nothing for other names.
-fn answer(question: &Message, name: &Name, address: IpAddr) -> Message {
+fn answer(question: &Message, names: &Names) -> Message {
     let mut metadata = Metadata::new(question.metadata.id, MessageType::Response, OpCode::Query);
     metadata.recursion_desired = question.metadata.recursion_desired;
     metadata.recursion_available = true;
     let mut answer = Message::new(metadata.id, MessageType::Response, OpCode::Query);
     for query in &question.queries {
         answer.add_query(query.clone());
-        let asked = query.name().to_lowercase();
-        if asked.to_utf8().trim_end_matches('.') != name.to_utf8().trim_end_matches('.') {
+        let Some(address) = names.address_of(query.name()) else {
             metadata.response_code = ResponseCode::NXDomain;
             continue;
-        }
+        };
         let data = match (query.query_type(), address) {
             (RecordType::A, IpAddr::V4(address)) => Some(RData::A(A(address))),
             (RecordType::AAAA, IpAddr::V6(address)) => Some(RData::AAAA(AAAA(address))),
