@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing::{info, warn};
 
 /// Tells a trouble once, until it changes or passes.
+#[derive(Debug)]
 pub struct Trouble {
     last: Mutex<Option<String>>,
     over: &'static str,

@@ -1,7 +1,5 @@
 //! The way to the collector: an HTTP client of what is in the process anyway.
 
-use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,7 +10,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use tokio::runtime::{Builder, Runtime};
-use tracing::{info, warn};
+
+use crate::trouble::{Trouble, innermost};
 
 /// A collector answers with a few bytes; more is of no use.
 const ANSWER_MOST: usize = 64 * 1024;
@@ -24,7 +23,7 @@ pub(super) struct Collector {
     runtime: Runtime,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
-    is_in_trouble: AtomicBool,
+    trouble: Trouble,
 }
 
 impl Collector {
@@ -33,7 +32,7 @@ impl Collector {
         let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
         // Nobody looks after a connection between two exports, which are seconds apart.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Collector { runtime, client, timeout, is_in_trouble: AtomicBool::new(false) })
+        Ok(Collector { runtime, client, timeout, trouble: Trouble::of("traces reach the collector again") })
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -53,13 +52,11 @@ impl Collector {
             Ok(answer) => Some(format!("it answers {}", answer.status())),
             Err(error) => Some(innermost(error.as_ref())),
         };
-        let was_in_trouble = self.is_in_trouble.swap(trouble.is_some(), Ordering::Relaxed);
         match trouble {
-            Some(trouble) if !was_in_trouble => warn!(
+            Some(trouble) => self.trouble.tell(format!(
                 "traces do not reach the collector ({trouble}): check OTEL_EXPORTER_OTLP_ENDPOINT and that it runs; what cannot be sent is dropped, nothing else depends on it"
-            ),
-            None if was_in_trouble => info!("traces reach the collector again"),
-            _ => {}
+            )),
+            None => self.trouble.is_over(),
         }
     }
 }
@@ -76,15 +73,6 @@ impl HttpClient for Collector {
             outcome
         })
     }
-}
-
-/// The cause that says most.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
 
 #[cfg(test)]
