@@ -29,7 +29,8 @@ fn built(flags: &[&str]) -> TempDir {
     folder
 }
 
-fn static_program() -> TempDir {
+/// A program that the image may hold.
+pub(crate) fn static_program() -> TempDir {
     built(&["-static", "-nostdlib"])
 }
 
@@ -46,7 +47,8 @@ fn pack(folder: &TempDir, arguments: &[&str], epoch: Option<&str>) -> Output {
     command.output().unwrap()
 }
 
-fn packed(folder: &TempDir, arguments: &[&str], epoch: Option<&str>) -> PathBuf {
+/// The archive that `deploy/build-image` makes of it.
+pub(crate) fn packed(folder: &TempDir, arguments: &[&str], epoch: Option<&str>) -> PathBuf {
     let output = pack(folder, arguments, epoch);
     assert!(output.status.success(), "{output:?}");
     folder.path().join("image.tar")
@@ -160,7 +162,8 @@ fn what_the_dockerfile_copies_is_a_workspace_to_cargo() {
         }
     }
     let mut cargo = Command::new(env!("CARGO"));
-    let output = cargo.args(["metadata", "--locked", "--format-version=1"]).current_dir(context.path()).output().unwrap();
+    let output =
+        cargo.args(["metadata", "--locked", "--format-version=1"]).current_dir(context.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -175,7 +178,8 @@ fn an_image_tells_its_version_and_where_it_comes_from() {
     let config = json_member(&archive, "config.json");
     let labels = &config["config"]["Labels"];
     let git = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).stderr(Stdio::null()).output();
-    let commit = git.ok().filter(|output| output.status.success()).map(|output| String::from_utf8(output.stdout).unwrap());
+    let commit =
+        git.ok().filter(|output| output.status.success()).map(|output| String::from_utf8(output.stdout).unwrap());
     let revision = labels[format!("{LABEL}revision")].as_str().map(|revision| revision.trim_end_matches("-dirty"));
     assert_eq!(revision, commit.as_deref().map(str::trim_end));
     assert_eq!(config.get("created"), None);
@@ -195,7 +199,9 @@ fn the_same_program_makes_the_same_archive() {
     let touched = Command::new("touch").arg(program_of(&folder)).status().unwrap();
     assert!(touched.success());
     let mut careful = Command::new("sh");
-    careful.args(["-c", "umask 077 && exec \"$0\" --no-build --output again.tar"]).arg(root().join("deploy/build-image"));
+    careful
+        .args(["-c", "umask 077 && exec \"$0\" --no-build --output again.tar"])
+        .arg(root().join("deploy/build-image"));
     careful.current_dir(folder.path()).env("CARGO_TARGET_DIR", folder.path()).env_remove("SOURCE_DATE_EPOCH");
     assert!(careful.status().unwrap().success());
     assert!(first == fs::read(folder.path().join("again.tar")).unwrap());

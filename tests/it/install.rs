@@ -76,9 +76,7 @@ async fn install_yaml_applies_without_a_warning_and_gives_exactly_the_rights_tha
     let account = (NAMESPACE, NAMESPACE);
     assert_eq!(own_rights(control_plane, account, "default"), everywhere);
     let mut at_home = everywhere.to_vec();
-    at_home.extend([
-        "leases.coordination.k8s.io [] [client-certificate-operator] [get update]",
-    ]);
+    at_home.extend(["leases.coordination.k8s.io [] [client-certificate-operator] [get update]"]);
     at_home.sort_unstable();
     assert_eq!(own_rights(control_plane, account, NAMESPACE), at_home);
 

@@ -20,6 +20,7 @@ mod licences;
 mod observe;
 mod process;
 mod reader;
+mod release;
 mod replicas;
 mod resilience;
 mod samples;

@@ -59,7 +59,10 @@ fn every_action_of_others_is_pinned_by_its_commit_and_says_its_version() {
             }
             let (action, pin) = line.split_once('@').unwrap_or_else(|| panic!("{name}: {line}"));
             let (commit, version) = pin.split_once(" # v").unwrap_or_else(|| panic!("{name}: {line} says no version"));
-            assert!(commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit()), "{name}: {line} is not pinned");
+            assert!(
+                commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit()),
+                "{name}: {line} is not pinned"
+            );
             assert!(!version.is_empty(), "{name}: {line}");
             let before = pins.insert(action.to_owned(), pin.to_owned());
             assert!(before.is_none_or(|before| before == pin), "{action} is pinned in two versions");
