@@ -187,8 +187,8 @@ fn an_image_tells_its_version_and_where_it_comes_from() {
     let dated = packed(&folder, &["--tag", "0.1.0-next"], Some("1790000000"));
     assert_eq!(json_member(&dated, "manifest.json")[0]["RepoTags"], json!([format!("{NAME}:0.1.0-next")]));
     let config = json_member(&dated, "config.json");
-    assert_eq!(config["created"], "2026-09-21T13:33:20Z");
-    assert_eq!(config["config"]["Labels"][format!("{LABEL}created")], "2026-09-21T13:33:20Z");
+    assert_eq!(config["created"], "2026-09-21T14:13:20Z");
+    assert_eq!(config["config"]["Labels"][format!("{LABEL}created")], "2026-09-21T14:13:20Z");
 }
 
 #[test]
