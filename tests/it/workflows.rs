@@ -101,6 +101,7 @@ fn a_job_has_the_permissions_that_it_needs_and_no_others() {
 fn nothing_is_published_before_it_is_tested_built_and_scanned() {
     let workflow = &workflows()["release.yaml"];
     assert_eq!(workflow["on"], json!({ "push": { "tags": ["v*"] } }));
+    assert_eq!(workflow["defaults"]["run"]["shell"], "bash", "else a pipe hides that its beginning failed");
     assert_eq!(workflow["jobs"]["publish"]["needs"], json!(["test", "build", "scan", "advisories"]));
     assert_eq!(workflow["jobs"]["test"]["uses"], "./.github/workflows/ci.yaml");
     assert_eq!(workflow["jobs"]["advisories"]["uses"], "./.github/workflows/security.yaml");
