@@ -143,6 +143,7 @@ fn the_dockerfile_and_build_image_make_the_same_image() {
 
     let script = fs::read_to_string(root().join("deploy/build-image")).unwrap();
     let run = strings(&commands(build, "RUN")[0]["CmdLine"]).join(" ");
+    assert!(Command::new("sh").args(["-n", "-c", &run]).status().unwrap().success(), "{run}");
     assert_eq!(cargo_build(&run), cargo_build(&script));
     for said in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", r"INTERP|\(NEEDED\)"] {
         assert!(run.contains(said) && script.contains(said), "one of them lacks {said}");
