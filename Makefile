@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test check e2e soak bench generate
+.PHONY: help build image image-test demo test check e2e soak bench generate release-dry-run
 SHELL := /bin/bash
 CHART := charts/client-certificate-operator
 .SHELLFLAGS := -euo pipefail -c
@@ -11,7 +11,7 @@ say = @printf '\n==> %s\n' $(1)
 help: ## List the targets
 	@echo "client-certificate-operator: API Gateway client certificates as Kubernetes Secrets and ConfigMaps"
 	@echo
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 build: ## Build the operator, optimised, into target/release
 	@tests/prerequisites rust
@@ -21,6 +21,15 @@ build: ## Build the operator, optimised, into target/release
 image: ## Build the image as an archive, target/image/client-certificate-operator.tar, without a container engine
 	@tests/prerequisites rust
 	@deploy/build-image
+
+image-test: image ## Start the operator from the image's files alone: names, certificate authorities
+	@tests/prerequisites rust go
+	$(call say,"trying the image: some seconds once everything is built")
+	@tests/image/run
+
+release-dry-run: ## Make what a release holds, in target/release-<version>/, and publish nothing; TAG=v<version> insists
+	@tests/prerequisites rust helm
+	@deploy/release $(if $(TAG),--tag $(TAG))
 
 demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everything running to play with
 	@tests/prerequisites rust go openssl
@@ -34,8 +43,8 @@ test: ## Run every test, on a real control plane
 	@tests/prerequisites rust go helm openssl
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
-	$(call say,"making sure that Helm, promtool and kstatus are there: about 12 minutes on 2 cores the first time")
-	tests/tools/build helm helm3 promtool kstatus >/dev/null
+	$(call say,"making sure that Helm, promtool and other tools are there: about 12 minutes on 2 cores the first time")
+	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
 	$(call say,"testing: a few minutes of building the first time and then about as many of running")
 	# Most tests wait, for the clock or for others: more at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace
@@ -56,7 +65,7 @@ e2e: ## Act the README on the cluster of KUBECONFIG, with real pods; what else i
 soak: ## Kill and replace replicas at random for five minutes, under load
 	@tests/prerequisites rust go openssl
 	tests/kubernetes/build >/dev/null
-	$(call say,"killing replicas, and replacing others, for five minutes")
+	$(call say,"killing replicas and replacing others for five minutes")
 	CCR_SOAK_SECONDS=$${CCR_SOAK_SECONDS:-300} cargo test --locked --test it -- --nocapture replicas::load
 
 bench: ## Measure speed and size against the machine's own floor
@@ -68,7 +77,7 @@ bench: ## Measure speed and size against the machine's own floor
 	@cargo run --quiet --locked --release --package operator-testing --bin bench -- --chart target/bench.svg
 	@echo 'drawn: target/bench.svg'
 
-generate: ## Write the CRD, the chart's README and versions, and deploy/install.yaml anew
+generate: ## Write the CRD, the chart's README, versions, and deploy/install.yaml anew
 	@tests/prerequisites rust helm
 	$(call say,"the CRD: what the operator prints")
 	cargo run --quiet --locked -- crd >deploy/crd.yaml.new
@@ -76,6 +85,7 @@ generate: ## Write the CRD, the chart's README and versions, and deploy/install.
 	cp deploy/crd.yaml $(CHART)/files/crd.yaml
 	$(call say,"the chart: the version of Cargo.toml and a README of its values")
 	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1); sed -i "s/^\(version\|appVersion\): .*/\1: $$version/" $(CHART)/Chart.yaml
+	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1); sed -i "s/^ARG VERSION=.*/ARG VERSION=$$version/" deploy/Dockerfile
 	cargo run --quiet --locked --package operator-testing --bin chart-readme -- $(CHART)
 	$(call say,"deploy/install.yaml: the Namespace and what the chart renders")
 	@helm=$$(tests/tools/build helm)/helm; { echo '# Made by `make generate` from namespace.yaml and ../$(CHART): change those.'; echo ---; cat deploy/namespace.yaml; \

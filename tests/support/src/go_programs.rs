@@ -27,6 +27,21 @@ pub fn kstatus() -> Result<PathBuf> {
     Ok(folder("tools/build", "kstatus")?.join("kstatus"))
 }
 
+/// What BuildKit's parser makes of a Dockerfile, as JSON.
+pub fn dockerfile() -> Result<PathBuf> {
+    Ok(folder("tools/build", "dockerfile")?.join("dockerfile"))
+}
+
+/// actionlint, which reads the workflows of GitHub.
+pub fn actionlint() -> Result<PathBuf> {
+    Ok(folder("tools/build", "actionlint")?.join("actionlint"))
+}
+
+/// crane, which carries images to registries, and is one.
+pub fn crane() -> Result<PathBuf> {
+    Ok(folder("tools/build", "crane")?.join("crane"))
+}
+
 /// The folder that a build script of `tests` prints for a tool (empty: it makes one thing only), building it first when it
 /// is missing.
 pub(crate) fn folder(script: &'static str, tool: &'static str) -> Result<PathBuf> {

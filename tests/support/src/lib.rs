@@ -13,6 +13,7 @@ mod one_request;
 pub mod operator;
 pub mod program;
 pub mod proxy;
+pub mod sbom;
 pub mod script;
 pub mod tls_front;
 pub mod wait;
