@@ -7,7 +7,7 @@ use kube::Resource;
 
 use super::Format;
 use crate::conditions::ConditionType;
-use crate::reconcile::Watched;
+use crate::reconcile::{Glimpse, Watched};
 
 /// The conditions that are told of each resource. One that has no status yet is told as 0: what never came to be Ready must
 /// be as visible as what no longer is.
@@ -47,7 +47,8 @@ impl Head {
 
 /// Writes when the resource's certificates end, and tells which conditions are True.
 pub(super) fn write_not_after(text: &mut String, resource: &Watched) -> Flags {
-    let glimpse = resource.glimpse();
+    let json = resource.json();
+    let glimpse = Glimpse::of(&json);
     for certificate in &glimpse.certificates {
         if let Some(not_after) = certificate.not_after {
             begin(text, &NOT_AFTER, resource, "certificate_id", &certificate.id);

@@ -29,7 +29,8 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     let created = resources.create(&PostParams::default(), &world.resource(&namespace, 0, "24h")?).await?;
 
     let replica = async |number: usize| -> Result<Operator> {
-        let args = ["--leader-elect".to_owned(), format!("--holder=replica-{number}")];
+        let args =
+            ["--leader-elect".to_owned(), format!("--lease-namespace={ACCOUNT}"), format!("--holder=replica-{number}")];
         world.operator_with(Some(&namespace), options.concurrency, &args).await
     };
     let led_by = async |number: usize| -> Result<Instant> {
