@@ -6,6 +6,7 @@ CHART := charts/client-certificate-operator
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
+# Its text holds no comma, which would end it.
 say = @printf '\n==> %s\n' $(1)
 
 help: ## List the targets
@@ -43,7 +44,7 @@ test: ## Run every test, on a real control plane
 	@tests/prerequisites rust go helm openssl
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
-	$(call say,"making sure that Helm, promtool and other tools are there: about 12 minutes on 2 cores the first time")
+	$(call say,"making sure that Helm and promtool and smaller tools are there: about 12 minutes on 2 cores the first time")
 	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
 	$(call say,"testing: a few minutes of building the first time and then about as many of running")
 	# Most tests wait, for the clock or for others: more at once than there are processors.
