@@ -76,8 +76,14 @@ pub async fn reconcile<G: Gateway>(resource: Arc<Watched>, context: Arc<Context<
     if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
         return None;
     }
+    let mut stopping = context.stopping.clone();
+    let may_begin = tokio::select! {
+        may_write = context.fence.wait() => may_write,
+        // A renewal that is late is not waited for then.
+        _ = stopping.wait_for(|stopping| *stopping) => false,
+    };
     // Whoever begins to lead looks at everything.
-    if !context.fence.wait().await {
+    if !may_begin {
         return None;
     }
     let (meta, result) = (resource.meta(), field::Empty);
