@@ -4,6 +4,7 @@
 //! resources ──► changed spec, annotation, deletion ──►┐
 //!           └─► claims: another owner of a description ──►├─► one queue a scope ──► reconcile
 //! targets   ──► a version that we did not write ──►────┤        (one pass a resource, 32 in all)
+//! the Lease ──► this replica leads: all of them ──►────┤
 //! timers    ──► the time that its last pass named ──►──┘
 //! ```
 

@@ -240,17 +240,20 @@ impl Mark {
     /// Decides what to make of the mark that was found. The first time another's is that of one before us; where ours was
     /// taken since, both are at work.
     pub fn found(&mut self, mark: Option<&str>, ours: &str, now: Tick) -> Marked {
-        let other = mark.filter(|mark| *mark != ours);
-        let rival = other.filter(|_| self.was_ours).map(str::to_owned);
-        let was_just_put_back = self.put_back.is_some_and(|at| now.saturating_sub(at) < MARK_AGAIN);
-        if rival.is_some() && was_just_put_back {
-            return Marked { installation: rival.clone().unwrap_or_default(), rival };
+        match mark.filter(|mark| *mark != ours) {
+            Some(rival) if self.was_ours => {
+                let was_just_put_back = self.put_back.is_some_and(|at| now.saturating_sub(at) < MARK_AGAIN);
+                if !was_just_put_back {
+                    self.put_back = Some(now);
+                }
+                let installation = if was_just_put_back { rival } else { ours };
+                Marked { installation: installation.to_owned(), rival: Some(rival.to_owned()) }
+            }
+            _ => {
+                self.was_ours = true;
+                Marked { installation: ours.to_owned(), rival: None }
+            }
         }
-        if rival.is_some() {
-            self.put_back = Some(now);
-        }
-        self.was_ours = true;
-        Marked { installation: ours.to_owned(), rival }
     }
 
     /// Whether a mark shows that another installation has just taken the resource.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kube::api::PostParams;
 use kube::{Client, Resource};
 use tokio::sync::watch;
 use tracing::{Instrument, Span, field, info_span, warn};
@@ -35,6 +36,11 @@ use crate::settings::{Now, Settings};
 
 /// Who writes, as `managedFields` and events name it.
 pub const FIELD_MANAGER: &str = "client-certificate-operator";
+
+/// How everything is created and replaced.
+pub fn write_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
 
 /// What every pass works with.
 pub struct Context<G> {

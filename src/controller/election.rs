@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
@@ -14,7 +13,7 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, RENEW_EVERY, Standing, Step};
 use crate::metrics::Metrics;
-use crate::reconcile::FIELD_MANAGER;
+use crate::reconcile::write_params;
 use crate::settings::Tick;
 use crate::trouble::{Trouble, innermost};
 
@@ -119,7 +118,7 @@ impl Replica {
             }
             Step::Create => {
                 let lease = self.taken(Lease::default());
-                within(self.leases.create(&params(), &lease)).await.map_err(|failure| (failure, "create"))
+                within(self.leases.create(&write_params(), &lease)).await.map_err(|failure| (failure, "create"))
             }
             Step::Take => self.replace(self.taken(found.unwrap_or_default())).await,
         };
@@ -127,7 +126,6 @@ impl Replica {
             Ok(lease) => {
                 self.trouble.is_over();
                 info!(holder = self.election.holder, "leading");
-                self.metrics.leads(true);
                 self.hold(lease, sent);
             }
             // Another was faster.
@@ -164,18 +162,22 @@ impl Replica {
 
     fn hold(&mut self, lease: Lease, sent: Tick) {
         self.held = Some(Held { lease, sent });
-        self.standing.send_replace(Standing::renewed(sent));
+        self.stand(Standing::renewed(sent));
+    }
+
+    fn stand(&self, standing: Standing) {
+        self.metrics.leads(standing.leads());
+        self.standing.send_replace(standing);
     }
 
     fn lose(&mut self, why: &str) {
         warn!(holder = self.election.holder, "not leading any more: {why}");
-        self.standing.send_replace(Standing::StandingBy);
-        self.metrics.leads(false);
+        self.stand(Standing::StandingBy);
         self.candidate = Candidate::default();
     }
 
     async fn release(&mut self, mut lease: Lease) {
-        self.standing.send_replace(Standing::StandingBy);
+        self.stand(Standing::StandingBy);
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = None;
         spec.renew_time = Some(MicroTime(Timestamp::now()));
@@ -211,7 +213,9 @@ impl Replica {
     /// Writes the Lease, if it is still at the version that it was read at.
     async fn replace(&self, mut lease: Lease) -> Result<Lease, (Failure, &'static str)> {
         lease.metadata.managed_fields = None;
-        within(self.leases.replace(&self.election.name, &params(), &lease)).await.map_err(|failure| (failure, "update"))
+        within(self.leases.replace(&self.election.name, &write_params(), &lease))
+            .await
+            .map_err(|failure| (failure, "update"))
     }
 
     fn tell(&self, failure: &Failure, verb: &str) {
@@ -262,8 +266,4 @@ fn holding(lease: &Lease) -> Holding {
         renewed: spec.renew_time.map(|time| time.0),
         duration: seconds.map_or(DURATION, Duration::from_secs),
     }
-}
-
-fn params() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }

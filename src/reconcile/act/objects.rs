@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Preconditions};
 use kube::core::PartialObjectMeta;
 
 use super::refusal::classify;
 use crate::api::{TargetKind, TargetRef};
 use crate::error::ClusterFailure;
-use crate::reconcile::{Action, Context, FIELD_MANAGER};
+use crate::reconcile::{Action, Context, write_params};
 use crate::target::{Desired, Target, TargetMeta, TargetObject};
 
 /// Looks at an object in the cluster.
@@ -126,10 +126,6 @@ async fn release<K: TargetObject, G>(current: &TargetMeta, context: &Context<G>)
 
 fn api<K: TargetObject, G>(namespace: &str, context: &Context<G>) -> Api<K> {
     Api::namespaced(context.client.clone(), namespace)
-}
-
-fn write_params() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn learn<K: TargetObject, G>(object: K, context: &Context<G>) {

@@ -9,37 +9,41 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// Helm, of the version that writes `deploy/install.yaml`.
 pub fn helm() -> Result<PathBuf> {
-    Ok(folder("tools/build", "helm")?.join("helm"))
+    tool("helm", "helm")
 }
 
 /// Helm 3, which the chart stays good for.
 pub fn helm3() -> Result<PathBuf> {
-    Ok(folder("tools/build", "helm3")?.join("helm"))
+    tool("helm3", "helm")
 }
 
 /// promtool, which checks rules and metrics.
 pub fn promtool() -> Result<PathBuf> {
-    Ok(folder("tools/build", "promtool")?.join("promtool"))
+    tool("promtool", "promtool")
 }
 
 /// What kstatus, by which Flux and Helm 4 wait, makes of objects that it is given as lines of JSON.
 pub fn kstatus() -> Result<PathBuf> {
-    Ok(folder("tools/build", "kstatus")?.join("kstatus"))
+    tool("kstatus", "kstatus")
 }
 
 /// What BuildKit's parser makes of a Dockerfile, as JSON.
 pub fn dockerfile() -> Result<PathBuf> {
-    Ok(folder("tools/build", "dockerfile")?.join("dockerfile"))
+    tool("dockerfile", "dockerfile")
 }
 
 /// actionlint, which reads the workflows of GitHub.
 pub fn actionlint() -> Result<PathBuf> {
-    Ok(folder("tools/build", "actionlint")?.join("actionlint"))
+    tool("actionlint", "actionlint")
 }
 
 /// crane, which carries images to registries, and is one.
 pub fn crane() -> Result<PathBuf> {
-    Ok(folder("tools/build", "crane")?.join("crane"))
+    tool("crane", "crane")
+}
+
+fn tool(tool: &'static str, program: &str) -> Result<PathBuf> {
+    Ok(folder("tools/build", tool)?.join(program))
 }
 
 /// The folder that a build script of `tests` prints for a tool (empty: it makes one thing only), building it first when it
