@@ -6,16 +6,16 @@
 mod kind;
 mod schema;
 mod status;
+mod target;
 
 pub use kind::TargetKind;
 pub use schema::crd;
-pub use status::{CertificateStatus, ClientCertificateRefStatus, TargetRef};
+pub use status::{CertificateStatus, ClientCertificateRefStatus, TargetRef, VerifierClass};
+pub use target::{Content, DeletionPolicy, Pkcs12, Preset, SecretKeyRef, SecretType, Target};
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// API group of the resource, and the prefix of every label and annotation that the operator uses.
@@ -95,12 +95,20 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
         description = "SHA-256 of the certificate's DER"
     )
 )]
+#[x_kube(
+    validation = Rule::new("!has(self.additionalClientCertificateIds) || !(self.clientCertificateId in self.additionalClientCertificateIds)").message("additionalClientCertificateIds takes other certificates than clientCertificateId, which the target holds anyhow: take that id out of the list"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificateRefSpec {
     /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f.
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{1,64}$')").message("clientCertificateId takes the id of a client certificate: 1 to 64 letters, digits, '-' and '_', for example 9ao60f"))]
     pub client_certificate_id: String,
+
+    /// More certificates for the target to hold, in this order after the main one: the means by which a renewal is prepared. All of the same region and role. One that cannot be read takes nothing away from the others; an expired one is left out. At most 63.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::additional_ids")]
+    pub additional_client_certificate_ids: Vec<String>,
 
     /// AWS region of the certificate, for example us-east-1. Default: the operator's own region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,106 +154,6 @@ pub struct AssumeRole {
     #[schemars(length(max = 1224))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+=,.@:/-]+$') && self.size() >= 2").message("assumeRole.externalId takes 2 to 1224 letters, digits and any of _+=,.@:/-"))]
     pub external_id: Option<String>,
-}
-
-/// The object that the certificate is mirrored into.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
-#[x_kube(
-    validation = Rule::new("!(has(self.preset) && has(self.keys))").message("target takes preset or keys, not both: preset names a ready-made set of keys, keys is a map from key to content"),
-    validation = Rule::new("!has(self.type) || has(self.keys)").message("target.type goes with target.keys only: a preset brings its own type"),
-    validation = Rule::new("!has(self.type) || self.kind == 'Secret'").message("target.type goes with kind Secret only: a ConfigMap has no type; leave target.type out"),
-    validation = Rule::new("!has(self.preset) || self.preset != 'TlsCrt' || self.kind == 'Secret'").message("target.preset TlsCrt goes with kind Secret only, because what reads tls.crt reads Secrets; with kind ConfigMap take preset CaCrt, or keys"),
-)]
-#[serde(rename_all = "camelCase")]
-pub struct Target {
-    /// Kind of the object: Secret or ConfigMap. The certificate is public, so a ConfigMap is as good where the server reads one, and an operator that writes ConfigMaps alone needs no right on Secrets. Changed, the new object is written before the old one goes.
-    #[serde(default)]
-    pub kind: TargetKind,
-
-    /// Name of the object. Default: the name of this resource.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("target.name takes the name of a Secret or ConfigMap: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; leave it out for the name of this resource"))]
-    pub name: Option<String>,
-
-    /// A ready-made set of keys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preset: Option<Preset>,
-
-    /// The keys of the object and what each holds. Bundle: the certificate's PEM and, in a renewal, the additional ones after it; expired ones are left out. Active: the main certificate's PEM alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::keys")]
-    pub keys: Option<BTreeMap<String, Content>>,
-
-    /// Type of the Secret, with kind Secret only.
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
-    pub type_: Option<SecretType>,
-
-    /// Labels to set on the object, at most 32. Other labels on it are left alone.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::labels")]
-    pub labels: BTreeMap<String, String>,
-
-    /// Annotations to set on the object, at most 32. Other annotations on it are left alone.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::annotations")]
-    pub annotations: BTreeMap<String, String>,
-
-    /// True takes over an object that is already there, if nothing in it can be lost: it has no other keys than ours, the same type, is not immutable, and no other controller or tool manages it.
-    #[serde(default)]
-    pub adopt: bool,
-
-    /// What becomes of the object when this resource is deleted, or names another target. Delete: it goes too. Retain: it stays and loses its tie to this resource.
-    #[serde(default)]
-    pub deletion_policy: DeletionPolicy,
-}
-
-/// A ready-made set of keys. CaCrt: ca.crt, what most servers read. TlsCrt: tls.crt, with kind Secret only, for haproxytech kubernetes-ingress and Emissary. Default: CaCrt, unless keys is given.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// `ca.crt`: Bundle
-    CaCrt,
-    /// `tls.crt`: Bundle
-    TlsCrt,
-}
-
-/// What a key of the target holds.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// The main certificate first, then the additional ones; expired ones left out.
-    Bundle,
-    /// The main certificate alone.
-    Active,
-}
-
-/// Type of the Secret, with keys only. Default: Opaque. A Secret's type cannot be changed: another type needs another name.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecretType {
-    /// The default of Kubernetes.
-    Opaque,
-    /// What the F5 NGINX Ingress Controller asks for.
-    #[serde(rename = "nginx.org/ca")]
-    NginxOrgCa,
-}
-
-impl SecretType {
-    /// The type as Kubernetes writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SecretType::Opaque => "Opaque",
-            SecretType::NginxOrgCa => "nginx.org/ca",
-        }
-    }
-}
-
-/// What becomes of the target without its resource.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum DeletionPolicy {
-    /// Garbage collection deletes it.
-    #[default]
-    Delete,
-    /// It stays.
-    Retain,
 }
 
 /// A resource by namespace and name.

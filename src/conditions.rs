@@ -12,6 +12,8 @@ pub enum ConditionType {
     Ready,
     /// API Gateway was read.
     CertificateRead,
+    /// The additional certificates were read. Absent without any in the spec.
+    AdditionalCertificatesRead,
     /// The target is as it should be.
     TargetWritten,
     /// API Gateway holds the description of the spec. Absent without `spec.description`.
@@ -50,6 +52,7 @@ pub enum Reason {
     KindNotAllowed,
     Forbidden,
     NamespaceTerminating,
+    NoPassword,
     QuotaExceeded,
     TooLarge,
     Refused,

@@ -101,3 +101,14 @@ pub fn source_of(resource: &crate::api::ClientCertificateRef) -> Result<crate::g
 pub fn came(outcome: Result<Answer, ReadFailure>, at: crate::settings::Tick) -> Came {
     Came { outcome: outcome.map(std::sync::Arc::new), at }
 }
+
+/// What the target of a resource should hold that names this one certificate.
+pub fn rendered(
+    resource: &crate::api::ClientCertificateRef,
+    pem: &str,
+    now: jiff::Timestamp,
+) -> crate::target::Desired {
+    let certificate = crate::certificate::Certificate::parse(pem).unwrap();
+    let trusted = crate::target::Trusted { main: Some(&certificate), additional: vec![] };
+    crate::target::render(resource, &trusted, now).unwrap()
+}

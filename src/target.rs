@@ -7,7 +7,7 @@ mod render;
 
 pub use object::{TargetContent, TargetObject};
 pub use ownership::{Ownership, is_controlled_by_another, obstacle_to_adoption, ownership};
-pub use render::{Desired, is_made_of, render};
+pub use render::{Desired, Trusted, is_made_of, render};
 
 use std::collections::BTreeMap;
 

@@ -56,12 +56,30 @@ pub(super) fn tags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "maxProperties": 64, "additionalProperties": { "type": "string", "maxLength": 1024 } })
 }
 
+pub(super) fn additional_ids(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 63,
+        "items": { "type": "string", "maxLength": 64 },
+        "x-kubernetes-validations": [
+            {
+                "rule": "self.all(id, id.matches('^[A-Za-z0-9_-]{1,64}$'))",
+                "message": "additionalClientCertificateIds takes ids of client certificates: 1 to 64 letters, digits, '-' and '_', for example k2c0qe"
+            },
+            {
+                "rule": "self.all(id, self.exists_one(other, other == id))",
+                "message": "additionalClientCertificateIds takes each id once"
+            }
+        ]
+    })
+}
+
 pub(super) fn keys(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "minProperties": 1,
         "maxProperties": 16,
-        "additionalProperties": { "type": "string", "enum": ["Bundle", "Active"] },
+        "additionalProperties": { "type": "string", "enum": ["Bundle", "Active", "Sha256Pins", "Sha1Pins", "SpkiPins", "NginxMap", "EnvoySds", "Pkcs12"] },
         "x-kubernetes-validations": [{
             "rule": "self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$') && key != '.' && !key.startsWith('..'))",
             "message": "target.keys takes the names of files: letters, digits, '-', '_' and '.', not beginning with '..', for example ca.crt"
@@ -77,6 +95,10 @@ pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-validations": [
             metadata_key("labels"),
             reserved("labels"),
+            {
+                "rule": "!('konghq.com/ca-cert' in self)",
+                "message": "target.labels cannot make a CA certificate for Kong of this: Kong refuses API Gateway's certificates, because they are missing the 'CA' basic constraint; end TLS at another proxy in front of Kong"
+            },
             {
                 "rule": "self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",
                 "message": "target.labels takes values of letters, digits, '-', '_' and '.' that begin and end with a letter or digit"

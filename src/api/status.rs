@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::TargetKind;
@@ -29,7 +30,7 @@ pub struct ClientCertificateRefStatus {
     #[schemars(length(max = 317))]
     pub installation: Option<String>,
 
-    /// Ready, CertificateRead, TargetWritten, Expiring; DescriptionSynced where the spec has a description; Stalled and Suspended while they are true.
+    /// Ready, CertificateRead, TargetWritten, Expiring; AdditionalCertificatesRead where the spec has additional certificates; DescriptionSynced where it has a description; Stalled and Suspended while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -42,6 +43,19 @@ pub struct ClientCertificateRefStatus {
     /// The object that holds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetRef>,
+
+    /// How servers treat a target like this that holds several certificates, where the preset or the keys tell which servers read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier_class: Option<VerifierClass>,
+}
+
+/// OverlapSafe: every certificate in the target is accepted, as by Java and wherever pins are compared. FirstWins: only the first is, as by OpenSSL and BoringSSL, because all of API Gateway's certificates have one name; so nginx, HAProxy and Envoy with a list of authorities.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifierClass {
+    /// Every certificate in the target is accepted.
+    OverlapSafe,
+    /// Only the first valid certificate in the target is accepted.
+    FirstWins,
 }
 
 /// One certificate: what API Gateway says of it, and what stands in the certificate itself.

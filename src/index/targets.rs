@@ -209,9 +209,8 @@ fn owner(meta: &TargetMeta) -> Option<ResourceName> {
 mod tests {
     use super::*;
     use crate::api::OWNER_ANNOTATION;
-    use crate::certificate::Certificate;
-    use crate::fixtures::{PEM, resource, stored};
-    use crate::target::{TargetObject, render};
+    use crate::fixtures::{PEM, rendered, resource, stored};
+    use crate::target::TargetObject;
     use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
     fn target(name: &str, version: &str) -> Target {
@@ -222,7 +221,7 @@ mod tests {
         let mut resource = resource(name);
         resource.spec.target.kind = kind;
         let now = "2026-11-24T00:00:00Z".parse().unwrap();
-        let desired = render(&resource, &[&Certificate::parse(PEM).unwrap()], now).unwrap();
+        let desired = rendered(&resource, PEM, now);
         let mut target = match kind {
             TargetKind::Secret => stored::<Secret>(&desired).into_target(),
             TargetKind::ConfigMap => stored::<ConfigMap>(&desired).into_target(),

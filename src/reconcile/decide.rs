@@ -6,13 +6,14 @@ use jiff::Timestamp;
 
 use super::{Action, Cause, DescriptionVerdict, Observation, Plan, TargetVerdict};
 use crate::api::ClientCertificateRef;
-use crate::certificate::Certificate;
 use crate::conditions::Reason;
 use crate::description::{Claim, Verdict};
 use crate::memory::Memory;
 use crate::reading::Answer;
 use crate::settings::{Now, Settings};
-use crate::target::{Desired, Ownership, Target, TargetMeta, is_made_of, obstacle_to_adoption, ownership, render};
+use crate::target::{
+    Desired, Ownership, Target, TargetMeta, Trusted, is_made_of, obstacle_to_adoption, ownership, render,
+};
 
 /// Decides.
 pub fn decide(
@@ -40,8 +41,8 @@ fn decide_target(
         Err(failure) => return TargetVerdict::Unseen(failure.clone()),
     };
     let answer = certificate_to_mirror(resource, observation, memory, current.is_some(), now.wall);
-    let certificates: Vec<&Certificate> = answer.iter().map(|answer| &answer.certificate).collect();
-    let Some(desired) = render(resource, &certificates, now.wall) else {
+    let trusted = Trusted { main: answer.map(|answer| &answer.certificate), additional: vec![] };
+    let Some(desired) = render(resource, &trusted, now.wall) else {
         let owner_exists = observation.owner_exists;
         return match current {
             Some(target) if still_holds(target, resource, owner_exists) => TargetVerdict::Kept,

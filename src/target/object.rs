@@ -174,15 +174,13 @@ mod tests {
 
     use super::*;
     use crate::api::ClientCertificateRef;
-    use crate::certificate::Certificate;
-    use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, resource};
-    use crate::target::{is_made_of, render};
+    use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, rendered, resource};
+    use crate::target::is_made_of;
 
     fn of_kind(kind: TargetKind) -> (ClientCertificateRef, Desired) {
         let mut resource = resource("payments");
         resource.spec.target.kind = kind;
-        let certificate = Certificate::parse(PEM).unwrap();
-        let desired = render(&resource, &[&certificate], "2026-11-24T00:00:00Z".parse().unwrap()).unwrap();
+        let desired = rendered(&resource, PEM, "2026-11-24T00:00:00Z".parse().unwrap());
         (resource, desired)
     }
 

@@ -102,13 +102,12 @@ mod tests {
 
     use super::*;
     use crate::api::{ClientCertificateRefStatus, MANAGED_LABEL, OWNER_ANNOTATION};
-    use crate::certificate::Certificate;
-    use crate::fixtures::{PEM, resource, secret_of};
-    use crate::target::{TargetObject, render};
+    use crate::fixtures::{PEM, rendered, resource, secret_of};
+    use crate::target::TargetObject;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
     fn desired(resource: &ClientCertificateRef) -> Desired {
-        render(resource, &[&Certificate::parse(PEM).unwrap()], "2026-11-24T00:00:00Z".parse().unwrap()).unwrap()
+        rendered(resource, PEM, "2026-11-24T00:00:00Z".parse().unwrap())
     }
 
     fn target(resource: &ClientCertificateRef) -> Target {

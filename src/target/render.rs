@@ -31,16 +31,37 @@ pub struct Desired {
     pub owner: Option<OwnerReference>,
 }
 
-/// What the target of a resource should hold, the main certificate first; nothing where no certificate is valid now,
-/// because an empty file makes some servers drop their check.
-pub fn render(resource: &ClientCertificateRef, certificates: &[&Certificate], now: Timestamp) -> Option<Desired> {
-    let bundle = bundle(certificates, now)?;
-    let active = certificates.first().map(|certificate| certificate.main()).filter(|main| !main.is_expired(now));
+/// The certificates that a target is to hold, as far as they are known.
+#[derive(Clone, Debug, Default)]
+pub struct Trusted<'a> {
+    /// The main one. One that has expired since it was read stays what `Active` holds; everything else leaves it out.
+    pub main: Option<&'a Certificate>,
+    /// The additional ones, in the order of the spec.
+    pub additional: Vec<&'a Certificate>,
+}
+
+impl<'a> Trusted<'a> {
+    /// Every certificate once, in order, without the expired ones.
+    fn valid_blocks(&self, now: Timestamp) -> Vec<&'a Block> {
+        let mut seen = HashSet::new();
+        let certificates = self.main.iter().chain(&self.additional).flat_map(|certificate| certificate.blocks());
+        certificates.filter(|block| !block.is_expired(now) && seen.insert(block.fingerprint)).collect()
+    }
+}
+
+/// What the target of a resource should hold; nothing where no certificate is valid now, because an empty file makes some
+/// servers drop their check.
+pub fn render(resource: &ClientCertificateRef, trusted: &Trusted<'_>, now: Timestamp) -> Option<Desired> {
+    let valid = trusted.valid_blocks(now);
+    if valid.is_empty() {
+        return None;
+    }
     let mut data = BTreeMap::new();
     for (key, content) in keys(resource) {
         let value = match content {
-            Content::Bundle => bundle.clone(),
-            Content::Active => active?.pem.clone(),
+            Content::Bundle => valid.iter().map(|block| block.pem.as_str()).collect(),
+            Content::Active => trusted.main?.main().pem.clone(),
+            _ => return None,
         };
         data.insert(key, value.into_bytes());
     }
@@ -70,25 +91,16 @@ pub fn render(resource: &ClientCertificateRef, certificates: &[&Certificate], no
     })
 }
 
-/// Every certificate once, in order, without the expired ones; each ends with one newline.
-fn bundle(certificates: &[&Certificate], now: Timestamp) -> Option<String> {
-    let mut seen = HashSet::new();
-    let blocks: Vec<&Block> = certificates
-        .iter()
-        .flat_map(|certificate| certificate.blocks())
-        .filter(|block| !block.is_expired(now) && seen.insert(block.fingerprint))
-        .collect();
-    (!blocks.is_empty()).then(|| blocks.iter().map(|block| block.pem.as_str()).collect())
-}
-
 fn keys(resource: &ClientCertificateRef) -> Vec<(String, Content)> {
     let spec = &resource.spec.target;
     if let Some(keys) = &spec.keys {
         return keys.iter().map(|(key, content)| (key.clone(), *content)).collect();
     }
     let key = match spec.preset.unwrap_or(Preset::CaCrt) {
-        Preset::CaCrt => "ca.crt",
+        Preset::CaCrt | Preset::NginxOrgCa => "ca.crt",
         Preset::TlsCrt => "tls.crt",
+        Preset::IstioCacert => "cacert",
+        Preset::Pkcs12 => "truststore.p12",
     };
     vec![(key.to_owned(), Content::Bundle)]
 }
@@ -102,6 +114,7 @@ pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fing
         let expected = match content {
             Content::Bundle => fingerprints,
             Content::Active => &fingerprints[..fingerprints.len().min(1)],
+            _ => return false,
         };
         !found.is_empty() && found.iter().map(Fingerprint::to_string).eq(expected.iter().copied())
     };
@@ -173,7 +186,7 @@ mod tests {
     }
 
     fn rendered(resource: &ClientCertificateRef) -> Desired {
-        render(resource, &[&Certificate::parse(PEM).unwrap()], now()).unwrap()
+        crate::fixtures::rendered(resource, PEM, now())
     }
 
     fn meta(desired: &Desired) -> TargetMeta {
@@ -222,7 +235,8 @@ mod tests {
             ..TargetSpec::default()
         };
         let two = Certificate::parse(&format!("{PEM}{OTHER_PEM}")).unwrap();
-        let desired = render(&resource, &[&two, &Certificate::parse(PEM).unwrap()], now()).unwrap();
+        let one = Certificate::parse(PEM).unwrap();
+        let desired = render(&resource, &Trusted { main: Some(&two), additional: vec![&one] }, now()).unwrap();
         assert_eq!(desired.data["all.pem"], format!("{PEM}{OTHER_PEM}").into_bytes(), "each once");
         assert_eq!(desired.data["one.pem"], PEM.as_bytes());
     }
@@ -230,8 +244,9 @@ mod tests {
     #[test]
     fn nothing_is_rendered_when_no_certificate_is_valid() {
         let certificate = Certificate::parse(PEM).unwrap();
-        assert_eq!(render(&resource("payments"), &[&certificate], PEM_NOT_AFTER.parse().unwrap()), None);
-        assert_eq!(render(&resource("payments"), &[], now()), None);
+        let trusted = Trusted { main: Some(&certificate), additional: vec![&certificate] };
+        assert_eq!(render(&resource("payments"), &trusted, PEM_NOT_AFTER.parse().unwrap()), None);
+        assert_eq!(render(&resource("payments"), &Trusted::default(), now()), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::conditions::Reason;
 use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::fixtures::{
-    OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of, stored,
+    OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, rendered, resource, secret_of, source_of, stored,
 };
 use crate::gateway::{GatewayError, Source};
 use crate::settings::Tick;
@@ -72,7 +72,7 @@ fn written(resource: &ClientCertificateRef) -> Target {
 }
 
 fn desired(resource: &ClientCertificateRef) -> Desired {
-    render(resource, &[&Certificate::parse(PEM).unwrap()], now().wall).unwrap()
+    rendered(resource, PEM, now().wall)
 }
 
 /// The resource with the status of a pass that wrote its target.
