@@ -182,6 +182,13 @@ impl ClientCertificateRef {
         self.spec.target.name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
     }
 
+    /// The ids of the additional certificates, each once, as the schema has it too.
+    pub fn additional_ids(&self) -> impl Iterator<Item = &str> {
+        let (main, ids) = (&self.spec.client_certificate_id, &self.spec.additional_client_certificate_ids);
+        let is_new = move |at: usize, id: &String| id != main && !ids[..at].contains(id);
+        ids.iter().enumerate().filter(move |(at, id)| is_new(*at, id)).map(|(_, id)| id.as_str())
+    }
+
     /// The target that the spec asks for.
     pub fn target_ref(&self) -> TargetRef {
         TargetRef { kind: self.spec.target.kind, name: self.target_name().to_owned() }

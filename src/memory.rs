@@ -1,6 +1,10 @@
 //! What the operator remembers of each resource between passes. Nothing of it has to survive a restart: what must is in
 //! the resource's status.
 
+mod inquiry;
+
+pub use inquiry::Inquiry;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +16,7 @@ use crate::conditions::{ConditionType, find, is_true};
 use crate::description::{Claim, Description};
 use crate::error::{ReadFailure, Streak};
 use crate::gateway::Source;
-use crate::reading::{Came, Demand, Reading, Why};
+use crate::reading::{Additional, Came, Demand};
 use crate::settings::Tick;
 
 /// A target undone this often in a row is put back more slowly.
@@ -20,25 +24,28 @@ const REPAIRS_AT_ONCE: usize = 3;
 /// Repairs further apart than this are not a fight.
 const QUIET: Duration = Duration::from_secs(5 * 60);
 
+/// One of the certificates that a resource names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The main one.
+    Main,
+    /// One of the additional ones, by its place in the list.
+    Additional(usize),
+}
+
 /// What is remembered of one resource.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// The resource's uid: another life has another memory.
     pub uid: String,
-    /// When the resource was seen first: it may wait long for its first pass.
-    seen: Option<Tick>,
-    /// Whether it is suspended, or was and was not read since.
-    pub was_suspended: bool,
-    /// The generation that was last acted on.
-    pub generation: Option<i64>,
-    /// The value of the refresh annotation that was last acted on.
-    pub handled_refresh: Option<String>,
-    /// API Gateway's answers.
-    pub reading: Reading,
-    /// What was asked of API Gateway and is not answered yet.
-    asked: Option<Box<Asked>>,
+    /// What is known of the main certificate.
+    pub main: Inquiry,
+    /// What is known of the additional ones, each with its id, in the order of the spec.
+    pub additional: Vec<(String, Inquiry)>,
     /// Attempts at the description.
     pub description: Description,
+    /// Whether an answer since the last pass that went through showed that somebody has undone our description.
+    pub description_undone: bool,
     /// The target as it was last written by us: a digest of what was desired then.
     pub written: Option<u64>,
     /// Repairs of the target.
@@ -51,21 +58,6 @@ pub struct Memory {
     pub mark: Mark,
     /// The status that was last written, until the cache has caught up with it.
     pub published: Option<Box<Published>>,
-}
-
-/// What was asked of API Gateway, and in which state of the resource.
-#[derive(Clone, Debug)]
-struct Asked {
-    demand: Demand,
-    generation: Option<i64>,
-    refresh: Option<String>,
-    source: Result<Source, ReadFailure>,
-}
-
-impl Asked {
-    fn fits(&self, generation: Option<i64>, refresh: Option<&str>, source: &Result<Source, ReadFailure>) -> bool {
-        self.generation == generation && self.refresh.as_deref() == refresh && self.source == *source
-    }
 }
 
 /// A status that was written.
@@ -100,103 +92,99 @@ impl Memory {
         }
     }
 
-    /// What to ask API Gateway in this pass, if anything. What was asked in an earlier pass and not answered yet is asked
-    /// again, word for word.
-    ///
-    /// A new refresh annotation wants an answer that is no older than itself. For a new resource, a changed spec and a
-    /// description taken over from another resource one of the last seconds will do; a changed spec does not put up with
-    /// an earlier failure, because it may be what mends it.
+    /// Puts what is known in the order in which the spec names certificates now. Where it moves one from one place to
+    /// another, as at the end of a renewal, what is known of it moves along.
+    pub fn arrange(&mut self, main: &str, additional: &[Additional]) {
+        let is_named = |known: &(String, Inquiry)| known.0 == main;
+        let in_place = self.additional.iter().map(|(id, _)| id).eq(additional.iter().map(|named| &named.id));
+        if in_place && !self.additional.iter().any(is_named) {
+            return;
+        }
+        let mut known = std::mem::take(&mut self.additional);
+        let promoted = known.iter().position(is_named).map(|at| known.remove(at).1);
+        // One that was never read well knows less than what it would replace.
+        if let Some(promoted) = promoted.filter(|promoted| promoted.reading.last_good().is_some()) {
+            let former = std::mem::replace(&mut self.main, promoted);
+            let id = former.reading.last_good().map(|answer| answer.source.id.clone());
+            known.extend(id.map(|id| (id, former)));
+        }
+        for named in additional {
+            let at = known.iter().position(|(id, _)| *id == named.id);
+            let inquiry = at.map(|at| known.swap_remove(at).1).unwrap_or_else(|| self.main.for_another());
+            self.additional.push((named.id.clone(), inquiry));
+        }
+    }
+
+    fn inquiry(&mut self, which: Which) -> Option<&mut Inquiry> {
+        match which {
+            Which::Main => Some(&mut self.main),
+            Which::Additional(at) => self.additional.get_mut(at).map(|(_, inquiry)| inquiry),
+        }
+    }
+
+    /// Whether there was an answer from this source, good or bad.
+    pub fn was_read(&mut self, which: Which, source: &Result<Source, ReadFailure>) -> bool {
+        self.inquiry(which).is_some_and(|inquiry| inquiry.reading.at(source).is_some())
+    }
+
+    /// What to ask API Gateway about one of the certificates in this pass, if anything.
     pub fn demand(
         &mut self,
+        which: Which,
         resource: &ClientCertificateRef,
         source: &Result<Source, ReadFailure>,
         claim: &Claim,
         now: Tick,
     ) -> Option<Demand> {
-        let newly_wanted = self.description.want(resource.spec.description.as_deref(), source.as_ref().ok());
-        if self.generation.is_none() && was_synced(resource) {
-            self.description.was_in_place();
+        let mut of_description = false;
+        if which == Which::Main {
+            let newly_wanted = self.description.want(resource.spec.description.as_deref(), source.as_ref().ok());
+            if self.main.generation.is_none() && was_synced(resource) {
+                self.description.was_in_place();
+            }
+            of_description = self.description.claimed(claim) || newly_wanted;
         }
-        let taken_over = self.description.claimed(claim);
-        let refresh =
-            self.refresh_pending(resource).then(|| resource.refresh_requested().unwrap_or_default().to_owned());
-        let why = if self.was_suspended {
-            Some(Why::Lifted)
-        } else if refresh.is_some() && self.reading.next_forced() <= now {
-            Some(Why::Forced)
-        } else if self.generation.is_none() {
-            Some(Why::New)
-        } else if self.generation != resource.generation() || newly_wanted || taken_over {
-            Some(Why::Changed)
-        } else if self.reading.has_failed() || self.reading.next(source) <= now {
-            Some(Why::Due)
-        } else {
-            None
-        };
-        // What was asked stands until it is answered, or something is asked that wants more: that a description was taken
-        // over, for example, shows only once.
-        let stands = |asked: &&Asked| {
-            asked.fits(resource.generation(), refresh.as_deref(), source)
-                && why.is_none_or(|why| why == asked.demand.why || why == Why::Due)
-        };
-        if let Some(asked) = self.asked.as_deref().filter(stands) {
-            return Some(Demand { again: true, ..asked.demand.clone() });
-        }
-        self.asked = None;
-        let why = why?;
-        let wanted = self.seen.filter(|_| why == Why::New).unwrap_or(now);
-        let demand = Demand::new(why, resource.refresh_interval(), self.reading.at(source), wanted, now);
-        let asked =
-            Asked { demand: demand.clone(), generation: resource.generation(), refresh, source: source.clone() };
-        self.asked = Some(Box::new(asked));
-        Some(demand)
+        self.inquiry(which)?.demand(resource, source, of_description, now)
     }
 
-    /// Takes note of what came. True where it shows that somebody has undone our description.
+    /// Takes note of what came.
     pub fn answered(
         &mut self,
+        which: Which,
         resource: &ClientCertificateRef,
         source: &Result<Source, ReadFailure>,
         came: Came,
         now: Tick,
         jitter: f64,
-    ) -> bool {
-        let asked = self.asked.take();
-        if asked.as_ref().is_some_and(|asked| asked.demand.insists()) {
-            self.description.reset_failures();
+    ) {
+        let found = came.outcome.clone();
+        let Some(inquiry) = self.inquiry(which) else { return };
+        let insisted = inquiry.answered(resource, source, came, now, jitter);
+        if which == Which::Main {
+            if insisted {
+                self.description.reset_failures();
+            }
+            self.description_undone |= found.is_ok_and(|answer| self.description.found(&answer.description, now));
         }
-        // An answer from before the annotation, though it did for what was asked, leaves that open.
-        let handled = asked.filter(|asked| came.at >= asked.demand.since);
-        if let Some(value) = handled.and_then(|asked| asked.refresh) {
-            self.handled_refresh = Some(value);
-        }
-        self.generation = resource.generation();
-        self.was_suspended = false;
-        let undone = came.outcome.as_ref().is_ok_and(|answer| self.description.found(&answer.description, now));
-        self.reading.record(source.clone(), came, resource.refresh_interval(), now, jitter);
-        undone
     }
 
-    /// Whether somebody asks for a read before its time: by another spec, or by the refresh annotation.
-    fn read_asked_for(&self, resource: &ClientCertificateRef) -> bool {
-        self.generation != resource.generation() || self.refresh_pending(resource)
+    /// Whether the resource was suspended, so that lifting it reads afresh.
+    pub fn suspended(&mut self) {
+        self.main.was_suspended = true;
+        self.additional.iter_mut().for_each(|(_, inquiry)| inquiry.was_suspended = true);
     }
 
-    /// Whether the refresh annotation has a value that was not acted on.
-    pub fn refresh_pending(&self, resource: &ClientCertificateRef) -> bool {
-        let recorded = resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref());
-        let handled = self.handled_refresh.as_deref().or(recorded);
-        resource.refresh_requested().is_some_and(|value| handled != Some(value))
-    }
-
-    /// When to read next: as the last answer or failure says, sooner where a forced read is pending.
-    pub fn next_read(&self, resource: &ClientCertificateRef, source: &Result<Source, ReadFailure>, now: Tick) -> Tick {
-        if self.asked.is_some() {
-            // Whoever was asked wakes the resource. This is for the case that it does not.
-            return now + Duration::from_secs(30);
-        }
-        let next = self.reading.next(source);
-        if self.read_asked_for(resource) { next.min(self.reading.next_forced()) } else { next }
+    /// When to read any of the certificates next.
+    pub fn next_read(
+        &self,
+        resource: &ClientCertificateRef,
+        source: &Result<Source, ReadFailure>,
+        additional: &[Additional],
+        now: Tick,
+    ) -> Tick {
+        let others = self.additional.iter().zip(additional);
+        let others = others.map(|((_, inquiry), named)| inquiry.next_read(resource, &named.source, now));
+        others.fold(self.main.next_read(resource, source, now), Tick::min)
     }
 }
 
@@ -310,7 +298,7 @@ impl Memories {
         let mut memories = self.lock();
         // What a pass has taken out comes back over this.
         if memories.get(&key).is_none_or(|memory| memory.uid != resource.uid()) {
-            memories.insert(key, Box::new(Memory { seen: Some(now), ..Memory::new(resource) }));
+            memories.insert(key, Box::new(Memory { main: Inquiry::met(now), ..Memory::new(resource) }));
         }
     }
 
@@ -336,7 +324,7 @@ impl Memories {
     /// Remembers of every resource only that it is there, as if it had just been met.
     pub fn begin_anew(&self, now: Tick) {
         for memory in self.lock().values_mut() {
-            **memory = Memory { uid: std::mem::take(&mut memory.uid), seen: Some(now), ..Memory::default() };
+            **memory = Memory { uid: std::mem::take(&mut memory.uid), main: Inquiry::met(now), ..Memory::default() };
         }
     }
 
@@ -362,6 +350,7 @@ mod tests {
     use crate::api::REFRESH_ANNOTATION;
     use crate::fixtures::{came, resource, source_of};
     use crate::gateway::GatewayError;
+    use crate::reading::Why;
 
     fn seconds(n: u64) -> Tick {
         Tick::from_secs(n)
@@ -443,12 +432,14 @@ mod tests {
         let memories = Memories::default();
         let mut first = resource("payments");
         let mut memory = memories.take(&first);
-        memory.generation = Some(7);
+        memory.main.generation = Some(7);
         memories.put(&first, memory);
-        assert_eq!(memories.take(&first).generation, Some(7));
-        memories.put(&first, Memory { generation: Some(7), ..Memory::new(&first) });
+        assert_eq!(memories.take(&first).main.generation, Some(7));
+        let mut memory = Memory::new(&first);
+        memory.main.generation = Some(7);
+        memories.put(&first, memory);
         first.metadata.uid = Some("another".into());
-        assert_eq!(memories.take(&first).generation, None);
+        assert_eq!(memories.take(&first).main.generation, None);
     }
 
     #[test]
@@ -457,14 +448,14 @@ mod tests {
         let source = Ok(Source::own("us-east-1", "9ao60f"));
         let failed = |at| Came { outcome: Err(ReadFailure::Gateway(GatewayError::NotFound)), at };
         let mut memory = Memory::new(&resource);
-        memory.demand(&resource, &source, &Claim::Mine, seconds(100)).unwrap();
-        memory.answered(&resource, &source, failed(seconds(100)), seconds(100), 0.5);
+        memory.demand(Which::Main, &resource, &source, &Claim::Mine, seconds(100)).unwrap();
+        memory.answered(Which::Main, &resource, &source, failed(seconds(100)), seconds(100), 0.5);
         resource.metadata.annotations = Some([(REFRESH_ANNOTATION.to_owned(), "now".to_owned())].into());
         for (now, why, came_at, is_pending) in [(103, Why::Due, 100, true), (110, Why::Forced, 110, false)] {
-            let demand = memory.demand(&resource, &source, &Claim::Mine, seconds(now)).unwrap();
+            let demand = memory.demand(Which::Main, &resource, &source, &Claim::Mine, seconds(now)).unwrap();
             assert_eq!(demand.why, why);
-            memory.answered(&resource, &source, failed(seconds(came_at)), seconds(now), 0.5);
-            assert_eq!(memory.refresh_pending(&resource), is_pending);
+            memory.answered(Which::Main, &resource, &source, failed(seconds(came_at)), seconds(now), 0.5);
+            assert_eq!(memory.main.refresh_pending(&resource), is_pending);
         }
     }
 
@@ -475,17 +466,17 @@ mod tests {
         let (source, mut memory) = (source_of(&resource), Memory::new(&resource));
         let theirs = Claim::Theirs { owner: "a/b".into(), same_text: false };
         let failed = |at| came(Err(ReadFailure::Expired), seconds(at));
-        assert_eq!(memory.demand(&resource, &source, &theirs, seconds(0)).unwrap().why, Why::New);
-        memory.answered(&resource, &source, failed(0), seconds(0), 0.5);
-        assert_eq!(memory.demand(&resource, &source, &theirs, seconds(1)).unwrap().why, Why::Due);
+        assert_eq!(memory.demand(Which::Main, &resource, &source, &theirs, seconds(0)).unwrap().why, Why::New);
+        memory.answered(Which::Main, &resource, &source, failed(0), seconds(0), 0.5);
+        assert_eq!(memory.demand(Which::Main, &resource, &source, &theirs, seconds(1)).unwrap().why, Why::Due);
 
         // Taken over: that shows in one pass alone, and holds in the next.
-        let first = memory.demand(&resource, &source, &Claim::Mine, seconds(2)).unwrap();
+        let first = memory.demand(Which::Main, &resource, &source, &Claim::Mine, seconds(2)).unwrap();
         assert_eq!((first.why, first.again), (Why::Changed, false));
-        let next = memory.demand(&resource, &source, &Claim::Mine, seconds(3)).unwrap();
+        let next = memory.demand(Which::Main, &resource, &source, &Claim::Mine, seconds(3)).unwrap();
         assert_eq!(next, Demand { again: true, ..first });
-        memory.answered(&resource, &source, failed(3), seconds(3), 0.5);
-        assert_eq!(memory.demand(&resource, &source, &Claim::Mine, seconds(4)).unwrap().why, Why::Due);
+        memory.answered(Which::Main, &resource, &source, failed(3), seconds(3), 0.5);
+        assert_eq!(memory.demand(Which::Main, &resource, &source, &Claim::Mine, seconds(4)).unwrap().why, Why::Due);
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Answer {
         })
     }
 
+    /// SHA-256 of the certificate's DER, as the status shows it.
+    pub fn fingerprint(&self) -> String {
+        self.certificate.main().fingerprint.to_string()
+    }
+
     /// The answer as the status shows it.
     pub fn to_status(&self) -> CertificateStatus {
         let main = self.certificate.main();
@@ -71,7 +76,7 @@ impl Answer {
             expiration_date: Some(whole_seconds(self.expires.unwrap_or(main.not_after))),
             tags: self.tags.iter().take(64).map(|(key, value)| (key.clone(), cut(value, 1024))).collect(),
             serial_number: Some(cut(&main.serial_number, 64)),
-            sha256_fingerprint: Some(main.fingerprint.to_string()),
+            sha256_fingerprint: Some(self.fingerprint()),
             subject: Some(cut(&main.subject, 1024)),
         }
     }
@@ -80,8 +85,10 @@ impl Answer {
 /// What a resource may have of AWS, as it names it and as the rules allow it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Access {
-    /// The certificate.
+    /// The main certificate.
     pub source: Result<Source, ReadFailure>,
+    /// The additional ones.
+    pub additional: Vec<Additional>,
     /// Whether it may own the description.
     pub description: Result<(), Refusal>,
 }
@@ -94,26 +101,46 @@ impl Access {
         rules: &Rules,
         labels: &BTreeMap<String, String>,
     ) -> Self {
-        let Some(region) = resource.spec.region.as_ref().or(settings.default_region.as_ref()) else {
-            return Access { source: Err(ReadFailure::NoRegion), description: Ok(()) };
-        };
-        let id = &resource.spec.client_certificate_id;
+        let region = resource.spec.region.as_ref().or(settings.default_region.as_ref());
         let role = resource.spec.assume_role.as_ref();
-        let wanted = Wanted {
-            namespace: resource.namespace(),
-            labels,
-            role: role.map(|role| (role.role_arn.as_str(), role.external_id.as_deref())),
-            region,
-            id,
+        let access = |id: &str| -> Result<(Source, Result<(), Refusal>), ReadFailure> {
+            let region = region.ok_or(ReadFailure::NoRegion)?;
+            let wanted = Wanted {
+                namespace: resource.namespace(),
+                labels,
+                role: role.map(|role| (role.role_arn.as_str(), role.external_id.as_deref())),
+                region,
+                id,
+            };
+            let permit = rules.permit(wanted)?;
+            let place = Place { identity: permit.identity, region: region.clone() };
+            Ok((Source { place, id: id.to_owned() }, permit.description))
         };
-        match rules.permit(wanted) {
-            Ok(permit) => {
-                let place = Place { identity: permit.identity, region: region.clone() };
-                Access { source: Ok(Source { place, id: id.clone() }), description: permit.description }
-            }
-            Err(refusal) => Access { source: Err(refusal.into()), description: Ok(()) },
+        let main = access(&resource.spec.client_certificate_id);
+        let additional = resource.additional_ids();
+        Access {
+            additional: additional
+                .map(|id| Additional { id: id.to_owned(), source: access(id).map(|(source, _)| source) })
+                .collect(),
+            description: main.as_ref().map_or(Ok(()), |(_, description)| description.clone()),
+            source: main.map(|(source, _)| source),
         }
     }
+
+    /// The certificates that it may read.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        let additional = self.additional.iter().map(|named| &named.source);
+        std::iter::once(&self.source).chain(additional).filter_map(|source| source.as_ref().ok())
+    }
+}
+
+/// An additional certificate, as the resource names it and as the rules allow it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Additional {
+    /// Its id.
+    pub id: String,
+    /// Where to read it.
+    pub source: Result<Source, ReadFailure>,
 }
 
 /// Why API Gateway is asked.
@@ -368,7 +395,10 @@ mod tests {
         };
         assert_eq!(access(&resource, "").source, Err(ReadFailure::NoRegion));
         resource.spec.region = Some("us-east-1".into());
-        assert_eq!(access(&resource, ""), Access { source: Ok(source("9ao60f")), description: Ok(()) });
+        assert_eq!(
+            access(&resource, ""),
+            Access { source: Ok(source("9ao60f")), additional: vec![], description: Ok(()) }
+        );
         let refused = access(&resource, "default: {regions: [eu-west-1]}");
         assert!(matches!(refused.source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
         assert!(access(&resource, "default: {descriptions: false}").description.is_err());

@@ -102,7 +102,7 @@ pub fn claimed<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>
 
 fn key_to_claim<G: Gateway>(access: &Access, context: &Context<G>) -> Option<CertificateKey> {
     match access {
-        Access { source: Ok(source), description: Ok(()) } => Some(context.reader.key_of(source)),
+        Access { source: Ok(source), description: Ok(()), .. } => Some(context.reader.key_of(source)),
         _ => None,
     }
 }
@@ -119,7 +119,7 @@ pub fn apply<G: Gateway>(context: &Context<G>) {
         // Everybody is woken, so it is of no matter whom the claims would wake.
         context.index.claims().apply(&resource, key.as_ref());
         woken.push(ResourceName::new(resource.namespace(), resource.name()));
-        places.extend(access.source.map(|source| source.place));
+        places.extend(access.sources().map(|source| source.place.clone()));
     }
     context.reader.retain(|place| place.identity == Identity::Operator || places.contains(place));
     context.index.wake(woken);

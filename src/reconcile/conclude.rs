@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::decide::Answers;
 use super::{Action, Done, Observation, Outcome, Plan, TargetVerdict};
 use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, TargetRef};
 use crate::conditions::{ConditionType, Finding, Reason, clear, set};
@@ -57,11 +58,15 @@ pub fn conclude(
 ) -> Conclusion {
     note_outcomes(resource, plan, outcomes, memory, now, jitter);
     let mut status = resource.status.clone().unwrap_or_default();
-    let target = findings::target(resource, plan, outcomes, memory, now, jitter);
+    let rendered = matches!(plan.target, TargetVerdict::Desired { .. }).then(|| {
+        held_certificates(&Answers::to_mirror(resource, observation, memory, now.wall), &status.certificates, now.wall)
+    });
+    let number = rendered.as_ref().map_or(1, Vec::len);
+    let target = findings::target(resource, plan, outcomes, number, memory, now, jitter);
     if target.holds {
         status.target = Some(resource.target_ref());
-        if let Some(held) = held_certificates(plan, memory, &status.certificates) {
-            status.certificates = held;
+        if let Some(rendered) = rendered {
+            status.certificates = rendered;
         }
     } else if observation.target == Ok(None) && plan.target == TargetVerdict::Nothing {
         status.certificates.clear();
@@ -70,20 +75,21 @@ pub fn conclude(
     let Marked { installation, rival } =
         memory.mark.found(status.installation.as_deref(), &settings.installation, now.tick);
     status.installation = Some(installation);
-    if let Some(value) = &memory.handled_refresh {
+    if let Some(value) = &memory.main.handled_refresh {
         status.last_handled_refresh = Some(value.clone());
     }
 
-    let outcome = memory.reading.outcome(&observation.source, now.wall).map(|outcome| outcome.map(|_| ()));
-    let held = status.certificates.first().cloned();
+    let outcome = memory.main.reading.outcome(&observation.source, now.wall).map(|outcome| outcome.map(|_| ()));
+    let held = main_held(&status.certificates, observation).cloned();
     let read = findings::certificate_read(outcome.as_ref(), observation.source.as_ref().ok());
     let ready =
         findings::ready(outcome.as_ref(), &read, &target, held.as_ref(), observation.source.as_ref().ok(), now.wall);
     let description = findings::description(plan, outcomes, memory, resource);
     let stalled = findings::stalled([&read, &target.finding, &ready]);
-    let expiring = findings::expiring(held.as_ref(), settings.expiring_within, now.wall);
+    let expiring = findings::expiring(held.as_ref(), outcome.as_ref(), settings.expiring_within, now.wall);
+    let others = findings::additional(observation, memory, &status.certificates, now.wall);
     let later = try_later(outcomes);
-    let next_look = next_look(resource, observation, plan, &target, memory, held.as_ref(), later, settings, now);
+    let next_look = next_look(resource, observation, plan, &target, memory, &status.certificates, later, settings, now);
 
     let mut apply = |type_, finding: Option<Finding>| match finding {
         Some(finding) => set(&mut status.conditions, type_, finding, resource.generation(), now.wall),
@@ -91,6 +97,7 @@ pub fn conclude(
     };
     apply(ConditionType::Ready, Some(ready));
     apply(ConditionType::CertificateRead, Some(read));
+    apply(ConditionType::AdditionalCertificatesRead, others);
     apply(ConditionType::TargetWritten, Some(target.finding));
     // While it waits for its turn nothing new is known of it.
     if later.is_none() {
@@ -109,7 +116,7 @@ pub fn conclude(
 /// The conclusion about a suspended resource: nothing was looked at, and what was said before still stands.
 pub fn suspended(resource: &ClientCertificateRef, memory: &mut Memory, now: Timestamp) -> Conclusion {
     // Lifting it reads afresh.
-    memory.was_suspended = true;
+    memory.suspended();
     let mut status = resource.status.clone().unwrap_or_default();
     status.observed_generation = resource.generation();
     let finding =
@@ -137,12 +144,12 @@ fn note_outcomes(
             }
             (Action::SetDescription { .. }, Done::Described(holds)) => {
                 memory.description.sent(Ok(holds), refresh, now.tick, jitter);
-                memory.reading.record_description(holds.clone());
+                memory.main.reading.record_description(holds.clone());
             }
             (Action::SetDescription { .. }, Done::NotDescribed(error)) => {
                 memory.description.sent(Err(error), refresh, now.tick, jitter);
                 if let Some(at) = memory.description.read_again_at() {
-                    memory.reading.hasten(at);
+                    memory.main.reading.hasten(at);
                 }
             }
             _ => {}
@@ -182,18 +189,28 @@ fn try_later(outcomes: &[Outcome]) -> Option<Tick> {
     })
 }
 
-/// What the target holds after this pass; `None` where it holds what the status tells already.
-fn held_certificates(plan: &Plan, memory: &Memory, before: &[CertificateStatus]) -> Option<Vec<CertificateStatus>> {
-    let TargetVerdict::Desired { .. } = plan.target else { return None };
-    let mut held = memory.reading.last_good()?.to_status();
-    // The account does not change with every read that does not tell it, as when STS cannot be reached.
-    let is_same = |before: &&CertificateStatus| {
-        (&before.id, &before.region, &before.sha256_fingerprint) == (&held.id, &held.region, &held.sha256_fingerprint)
-    };
-    if held.account_id.is_none() {
-        held.account_id = before.iter().find(is_same).and_then(|before| before.account_id.clone());
-    }
-    Some(vec![held])
+/// What a target holds that was just written, or found to be right.
+fn held_certificates(answers: &Answers<'_>, before: &[CertificateStatus], now: Timestamp) -> Vec<CertificateStatus> {
+    let valid = answers.all().filter(|answer| !answer.certificate.is_expired(now));
+    valid
+        .map(|answer| {
+            let mut held = answer.to_status();
+            // The account does not change with every read that does not tell it, as when STS cannot be reached.
+            let is_same = |before: &&CertificateStatus| {
+                (&before.id, &before.region, &before.sha256_fingerprint)
+                    == (&held.id, &held.region, &held.sha256_fingerprint)
+            };
+            if held.account_id.is_none() {
+                held.account_id = before.iter().find(is_same).and_then(|before| before.account_id.clone());
+            }
+            held
+        })
+        .collect()
+}
+
+/// The main certificate that the target holds, or a former one until the new one was read: any that is no additional one.
+fn main_held<'a>(held: &'a [CertificateStatus], observation: &Observation) -> Option<&'a CertificateStatus> {
+    held.iter().find(|held| observation.additional.iter().all(|named| named.id != held.id))
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -203,25 +220,27 @@ fn next_look(
     plan: &Plan,
     target: &TargetResult,
     memory: &mut Memory,
-    held: Option<&CertificateStatus>,
+    held: &[CertificateStatus],
     later: Option<Tick>,
     settings: &Settings,
     now: Now,
 ) -> Option<Duration> {
     let until_wall = |at: Timestamp| Duration::try_from(at.duration_since(now.wall)).ok().map(|wait| now.tick + wait);
-    let expires = held.and_then(|held| held.expiration_date);
+    let main_expires = main_held(held, observation).and_then(|held| held.expiration_date);
+    let ends = held.iter().filter_map(|held| held.expiration_date);
+    // A second late, so that the certificate is past its end by then. Those that are past it are not waited for.
+    let next_end = ends.filter_map(until_wall).min().map(|at| at + Duration::from_secs(1));
     let description = match &plan.description {
         Some(DescriptionVerdict::Mine(Verdict::Contested { until } | Verdict::Waiting { until, .. })) => Some(*until),
         _ => memory.description.retry_at().filter(|at| *at > now.tick),
     };
     let ticks = [
-        Some(memory.next_read(resource, &observation.source, now.tick)),
+        Some(memory.next_read(resource, &observation.source, &observation.additional, now.tick)),
         target.look_again,
         description,
         later,
-        // A second late, so that the certificate is past its end by then.
-        expires.and_then(until_wall).map(|at| at + Duration::from_secs(1)),
-        expires.and_then(|at| at.checked_sub(settings.expiring_within).ok()).and_then(until_wall),
+        next_end,
+        main_expires.and_then(|at| at.checked_sub(settings.expiring_within).ok()).and_then(until_wall),
     ];
     ticks.into_iter().flatten().min().map(|at| at.saturating_sub(now.tick))
 }

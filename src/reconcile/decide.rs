@@ -1,19 +1,18 @@
 //! What to do: a pure function of the resource, what was observed, and the time.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod answers;
 
-use jiff::Timestamp;
+pub(super) use answers::Answers;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Action, Cause, DescriptionVerdict, Observation, Plan, TargetVerdict};
 use crate::api::ClientCertificateRef;
 use crate::conditions::Reason;
 use crate::description::{Claim, Verdict};
 use crate::memory::Memory;
-use crate::reading::Answer;
 use crate::settings::{Now, Settings};
-use crate::target::{
-    Desired, Ownership, Target, TargetMeta, Trusted, is_made_of, obstacle_to_adoption, ownership, render,
-};
+use crate::target::{Desired, Ownership, Target, TargetMeta, is_made_of, obstacle_to_adoption, ownership, render};
 
 /// Decides.
 pub fn decide(
@@ -40,14 +39,13 @@ fn decide_target(
         Ok(current) => current.as_ref(),
         Err(failure) => return TargetVerdict::Unseen(failure.clone()),
     };
-    let answer = certificate_to_mirror(resource, observation, memory, current.is_some(), now.wall);
-    let trusted = Trusted { main: answer.map(|answer| &answer.certificate), additional: vec![] };
-    let Some(desired) = render(resource, &trusted, now.wall) else {
-        let owner_exists = observation.owner_exists;
-        return match current {
-            Some(target) if still_holds(target, resource, owner_exists) => TargetVerdict::Kept,
-            _ => TargetVerdict::Nothing,
-        };
+    let answers = Answers::to_mirror(resource, observation, memory, now.wall);
+    let is_as_told = || current.is_some_and(|target| still_holds(target, resource, observation.owner_exists));
+    if answers.wait_for_more(resource) && is_as_told() {
+        return TargetVerdict::Kept;
+    }
+    let Some(desired) = render(resource, &answers.trusted(), now.wall) else {
+        return if is_as_told() { TargetVerdict::Kept } else { TargetVerdict::Nothing };
     };
     let verdict = TargetVerdict::Desired { digest: digest(&desired) };
     let action = match current {
@@ -58,7 +56,7 @@ fn decide_target(
                 message: format!("{} is being deleted; it is made anew once it is gone", describe(&desired)),
             };
         }
-        Some(target) => match replacement(resource, target, desired, observation.owner_exists, answer, memory) {
+        Some(target) => match replacement(resource, target, desired, observation.owner_exists, &answers, memory) {
             Ok(action) => action,
             Err((reason, message)) => return TargetVerdict::Blocked { reason, message },
         },
@@ -73,30 +71,6 @@ fn decide_target(
     actions.extend(action);
     actions.extend(observation.leftovers.iter().cloned().map(|leftover| leave(resource, leftover)));
     verdict
-}
-
-/// The answer whose certificate belongs into the target now.
-///
-/// The last good one stands in for a failed read, so that a changed target is put back. A missing one is not made again
-/// where the certificate is known to be gone or over. One of an earlier id, region or role may be put back where it was,
-/// but not into a target that was never meant for it.
-fn certificate_to_mirror<'a>(
-    resource: &ClientCertificateRef,
-    observation: &Observation,
-    memory: &'a Memory,
-    is_there: bool,
-    now: Timestamp,
-) -> Option<&'a Answer> {
-    match memory.reading.outcome(&observation.source, now) {
-        Some(Ok(answer)) => Some(answer),
-        Some(Err(failure)) if failure.ends_trust() && !is_there => None,
-        Some(Err(_)) | None => {
-            let last_good = memory.reading.last_good()?;
-            let same_source = observation.source.as_ref() == Ok(&last_good.source);
-            let same_target = resource.status.as_ref()?.target.as_ref() == Some(&resource.target_ref());
-            (same_source || same_target).then_some(last_good)
-        }
-    }
 }
 
 /// Whether an object still holds the certificates that the status tells of, and nothing else.
@@ -118,12 +92,12 @@ fn replacement(
     target: &Target,
     desired: Desired,
     owner_exists: bool,
-    answer: Option<&Answer>,
+    answers: &Answers<'_>,
     memory: &Memory,
 ) -> Result<Option<Action>, (Reason, String)> {
     let name = describe(&desired);
     let cause = match ownership(&target.meta, resource, owner_exists) {
-        Ownership::Ours if was_as_written(resource, &desired, answer, memory) => Cause::Changed,
+        Ownership::Ours if was_as_written(resource, &desired, answers, memory) => Cause::Changed,
         Ownership::Ours => Cause::Wanted,
         Ownership::Free => Cause::Adopted,
         Ownership::OwnedBy(other) => {
@@ -179,21 +153,15 @@ fn replacement(
 
 /// Whether the target was last written with just what is desired, so that a difference is somebody else's doing. After
 /// a restart the status has to tell.
-fn was_as_written(
-    resource: &ClientCertificateRef,
-    desired: &Desired,
-    answer: Option<&Answer>,
-    memory: &Memory,
-) -> bool {
+fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, answers: &Answers<'_>, memory: &Memory) -> bool {
     if let Some(written) = memory.written {
         return written == digest(desired);
     }
     let Some(status) = &resource.status else { return false };
-    let recorded = status.certificates.first().and_then(|held| held.sha256_fingerprint.as_deref());
-    let wanted = answer.map(|answer| answer.certificate.main().fingerprint.to_string());
+    let recorded = status.certificates.iter().map(|held| held.sha256_fingerprint.clone());
     status.observed_generation == resource.generation()
         && status.target.as_ref() == Some(&desired.target)
-        && recorded == wanted.as_deref()
+        && recorded.eq(answers.all().map(|answer| Some(answer.fingerprint())))
 }
 
 /// An earlier target goes with Delete, if it is known to be of this resource's own life, and loses its marks otherwise.
@@ -217,7 +185,7 @@ fn decide_description(
     actions: &mut Vec<Action>,
 ) -> Option<DescriptionVerdict> {
     let wanted = resource.spec.description.as_ref()?;
-    let answer = match memory.reading.outcome(&observation.source, now.wall)? {
+    let answer = match memory.main.reading.outcome(&observation.source, now.wall)? {
         Ok(answer) => answer,
         Err(failure) => return Some(DescriptionVerdict::Unread(failure)),
     };

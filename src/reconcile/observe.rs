@@ -13,7 +13,7 @@ use crate::description::Claim;
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::{CertificateKey, Gateway, Source};
 use crate::index::Known;
-use crate::memory::Memory;
+use crate::memory::{Memory, Which};
 use crate::reading::{Access, Answer, Came, Why};
 use crate::rules::Refusal;
 use crate::target::{Target, is_controlled_by_another};
@@ -25,9 +25,9 @@ pub async fn observe<G: Gateway>(
     context: &Context<G>,
     memory: &mut Memory,
 ) -> Result<Observation, NoConclusion> {
-    let Access { source, description } = context.access.of(resource);
-    let key = source.as_ref().ok().map(|source| context.reader.key_of(source));
-    let description_undone = read_if_due(resource, &source, &claim(resource, key.as_ref(), context), context, memory)?;
+    let access = context.access.of(resource);
+    let key = access.source.as_ref().ok().map(|source| context.reader.key_of(source));
+    read_what_is_due(resource, &access, &claim(resource, key.as_ref(), context), context, memory)?;
     let target = look_at_target(resource, context).await;
     if was_deleted(resource, &target) && is_on_its_way_out(resource, context).await {
         return Err(NoConclusion::Superfluous);
@@ -38,11 +38,12 @@ pub async fn observe<G: Gateway>(
     Ok(Observation {
         claim: claim(resource, key.as_ref(), context),
         owner_exists: owner_exists(resource, &target, context),
-        may_describe: may_describe(description, key.as_ref(), context),
-        source,
+        may_describe: may_describe(access.description, key.as_ref(), context),
+        source: access.source,
+        additional: access.additional,
         target,
         leftovers,
-        description_undone,
+        description_undone: std::mem::take(&mut memory.description_undone),
     })
 }
 
@@ -61,16 +62,33 @@ fn may_describe<G: Gateway>(
     if is_unknown && context.access.rules().allow_roles() { Err(HeldBack::AccountUnknown) } else { Ok(()) }
 }
 
-/// Asks API Gateway where that is due. Answers whether somebody has undone our description.
+/// Asks API Gateway for every certificate where that is due, for all at once.
+fn read_what_is_due<G: Gateway>(
+    resource: &ClientCertificateRef,
+    access: &Access,
+    claim: &Claim,
+    context: &Context<G>,
+    memory: &mut Memory,
+) -> Result<(), NoConclusion> {
+    memory.arrange(&resource.spec.client_certificate_id, &access.additional);
+    let mut is_complete = read_if_due(Which::Main, resource, &access.source, claim, context, memory);
+    for (at, named) in access.additional.iter().enumerate() {
+        is_complete &= read_if_due(Which::Additional(at), resource, &named.source, claim, context, memory);
+    }
+    if is_complete { Ok(()) } else { Err(NoConclusion::Unanswered) }
+}
+
+/// Asks API Gateway for one certificate, where that is due. Answers whether the pass can go on without hearing more.
 fn read_if_due<G: Gateway>(
+    which: Which,
     resource: &ClientCertificateRef,
     source: &Result<Source, ReadFailure>,
     claim: &Claim,
     context: &Context<G>,
     memory: &mut Memory,
-) -> Result<bool, NoConclusion> {
+) -> bool {
     let now = context.now();
-    let Some(demand) = memory.demand(resource, source, claim, now.tick) else { return Ok(false) };
+    let Some(demand) = memory.demand(which, resource, source, claim, now.tick) else { return true };
     let came = match source {
         Err(failure) => Some(Came { outcome: Err(failure.clone()), at: now.tick }),
         Ok(source) => context.reader.ask(source, &demand, &ResourceName::new(resource.namespace(), resource.name())),
@@ -78,12 +96,11 @@ fn read_if_due<G: Gateway>(
     match came {
         Some(came) => {
             log_read(resource, source, &came.outcome);
-            Ok(memory.answered(resource, source, came, context.now().tick, fastrand::f64()))
+            memory.answered(which, resource, source, came, context.now().tick, fastrand::f64());
+            true
         }
         // Everything else goes on with the last answer, however long the next takes.
-        None if demand.why == Why::Due && memory.reading.at(source).is_some() => Ok(false),
-        None if now.tick < demand.since + PATIENCE => Err(NoConclusion::Unanswered),
-        None => Ok(false),
+        None => (demand.why == Why::Due && memory.was_read(which, source)) || now.tick >= demand.since + PATIENCE,
     }
 }
 

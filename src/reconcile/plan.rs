@@ -5,6 +5,7 @@ use crate::conditions::Reason;
 use crate::description::{Claim, Verdict};
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::{GatewayError, Source};
+use crate::reading::Additional;
 use crate::rules::Refusal;
 use crate::settings::Tick;
 use crate::target::{Desired, Marks, Target, TargetMeta};
@@ -12,8 +13,10 @@ use crate::target::{Desired, Marks, Target, TargetMeta};
 /// What was found: the input of [`super::decide`]. A failure to look is data here.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// The source that the resource names.
+    /// The main certificate that the resource names.
     pub source: Result<Source, ReadFailure>,
+    /// The additional ones.
+    pub additional: Vec<Additional>,
     /// The target as it is.
     pub target: Result<Option<Target>, ClusterFailure>,
     /// Whether the resource that the target's annotation names is there.

@@ -21,8 +21,9 @@ use client_certificate_operator::gateway::budget::{Budget, Limits};
 use client_certificate_operator::gateway::reader::{Described, Reader};
 use client_certificate_operator::gateway::{ClientCertificate, GatewayError, Outage, Source};
 use client_certificate_operator::leader::Fence;
-use client_certificate_operator::memory::Memory;
+use client_certificate_operator::memory::{Memory, Which};
 use client_certificate_operator::metrics::Metrics;
+use client_certificate_operator::reading::Additional;
 use client_certificate_operator::reconcile::{
     Action, Done, Observation, Outcome, conclude, conclude_suspended, decide,
 };
@@ -38,7 +39,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 const REGION: &str = "us-east-1";
-const IDS: [&str; 2] = ["9ao60f", "k2c0qe"];
+const IDS: [&str; 3] = ["9ao60f", "k2c0qe", "q4w8zt"];
 
 /// What can happen to a write to the cluster, or to the publishing of a status.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,8 @@ enum Step {
     Rename(Option<usize>),
     Kind(TargetKind),
     Id(usize),
+    /// So many certificates, beginning with this one, are the additional ones, but for the main one.
+    Additional(usize, usize),
     Describe(Option<usize>),
     Policy(DeletionPolicy),
     Suspend(bool),
@@ -94,7 +97,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::TakeLabel),
         1 => proptest::option::of(0_usize..3).prop_map(Step::Rename),
         1 => prop_oneof![Just(TargetKind::Secret), Just(TargetKind::ConfigMap)].prop_map(Step::Kind),
-        1 => (0_usize..2).prop_map(Step::Id),
+        1 => (0_usize..3).prop_map(Step::Id),
+        2 => (0_usize..3, 0_usize..4).prop_map(|(first, count)| Step::Additional(first, count)),
         1 => proptest::option::of(0_usize..3).prop_map(Step::Describe),
         1 => prop_oneof![Just(DeletionPolicy::Delete), Just(DeletionPolicy::Retain)].prop_map(Step::Policy),
         1 => any::<bool>().prop_map(Step::Suspend),
@@ -124,14 +128,21 @@ struct World {
     started: Timestamp,
     /// How far the wall clock was set away from the right time.
     jumped: SignedDuration,
+    /// Whether API Gateway ever said of a certificate that it is not there, or that the question is wrong.
+    was_denied: bool,
     next_write: Option<(usize, Trouble)>,
     next_publish: Option<Trouble>,
     runtime: Runtime,
 }
 
-fn certificates() -> &'static [ClientCertificate; 2] {
-    static MADE: OnceLock<[ClientCertificate; 2]> = OnceLock::new();
+fn certificates() -> &'static [ClientCertificate; 3] {
+    static MADE: OnceLock<[ClientCertificate; 3]> = OnceLock::new();
     MADE.get_or_init(|| IDS.map(|id| issue(NewCertificate::new().id(id).shared_key()).certificate))
+}
+
+/// The certificate as it stands in a target.
+fn pem(id: &str) -> String {
+    certificates().iter().find(|certificate| certificate.id == id).unwrap().pem.replace("\r\n", "\n") + "\n"
 }
 
 fn source(id: &str) -> Source {
@@ -185,6 +196,7 @@ impl World {
             clock,
             started: Timestamp::now(),
             jumped: SignedDuration::ZERO,
+            was_denied: false,
             next_write: None,
             next_publish: None,
             runtime,
@@ -233,6 +245,10 @@ impl World {
             }
             Step::Kind(kind) => self.change_spec(|r| r.spec.target.kind = kind),
             Step::Id(id) => self.change_spec(|r| r.spec.client_certificate_id = IDS[id].into()),
+            Step::Additional(first, count) => {
+                let ids = (first..first + count).map(|at| IDS[at % IDS.len()].to_owned());
+                self.change_spec(|r| r.spec.additional_client_certificate_ids = ids.collect());
+            }
             Step::Describe(text) => self.change_spec(|r| r.spec.description = text.map(|text| format!("text {text}"))),
             Step::Policy(policy) => self.change_spec(|r| r.spec.target.deletion_policy = policy),
             Step::Suspend(suspend) => self.change_spec(|r| r.spec.suspend = suspend),
@@ -240,7 +256,10 @@ impl World {
                 let source = source(&self.resource.spec.client_certificate_id);
                 self.gateway.change(&source, |certificate| certificate.description = format!("outside {text}"));
             }
-            Step::Gateway(error, times) => self.gateway.inject(Fault::new(Failure::Error(error)).times(times)),
+            Step::Gateway(error, times) => {
+                self.was_denied |= matches!(error, GatewayError::NotFound | GatewayError::BadRequest { .. });
+                self.gateway.inject(Fault::new(Failure::Error(error)).times(times));
+            }
             Step::GatewayLosesAnswer => {
                 let lost = GatewayError::Unavailable { outage: Outage::Connection, retry_after: None };
                 self.gateway.inject(Fault::new(Failure::AnswerLost(lost)).once());
@@ -257,19 +276,24 @@ impl World {
             let wrote_status = self.publish(conclusion.status);
             return Pass { actions: vec![], wrote_status, next_look: None };
         }
-        let source = Ok(source(&self.resource.spec.client_certificate_id));
-        let description_undone = self.ask(&source);
+        let named = |id: &str| Ok(source(id));
+        let main = named(&self.resource.spec.client_certificate_id);
+        let additional: Vec<_> =
+            self.resource.additional_ids().map(|id| Additional { id: id.to_owned(), source: named(id) }).collect();
+        self.ask(&main, &additional);
         let target_ref = self.resource.target_ref();
         let observation = Observation {
-            source,
+            source: main,
+            additional,
             target: Ok(self.cluster.get(&target_ref).map(Object::into_target)),
             owner_exists: true,
             leftovers: self.leftovers(&target_ref),
             may_describe: Ok(()),
             claim: Claim::Mine,
-            description_undone,
+            description_undone: std::mem::take(&mut self.memory.description_undone),
         };
         let plan = decide(&self.resource, &observation, &self.memory, &settings(), self.now());
+        self.check_that_nothing_is_lost(&plan.actions);
         let mut outcomes: Vec<Outcome> = Vec::new();
         for action in plan.actions.clone() {
             let of_earlier = matches!(action, Action::DeleteTarget { .. } | Action::ReleaseTarget { .. });
@@ -288,23 +312,58 @@ impl World {
         Pass { actions: plan.actions, wrote_status, next_look: conclusion.next_look }
     }
 
-    /// Asks for the certificate, where that is due, and waits for the answer as long as the program does. Answers whether
-    /// the description was undone.
-    fn ask(&mut self, source: &Result<Source, ReadFailure>) -> bool {
-        let me = ResourceName::new(self.resource.namespace(), self.resource.name());
+    /// Asks for the certificates, where that is due, and waits for the answers as long as the program does.
+    fn ask(&mut self, main: &Result<Source, ReadFailure>, additional: &[Additional]) {
+        self.memory.arrange(&self.resource.spec.client_certificate_id, additional);
+        let others = additional.iter().enumerate().map(|(at, named)| (Which::Additional(at), &named.source));
+        let all: Vec<_> = std::iter::once((Which::Main, main)).chain(others).collect();
         for is_last in [false, true] {
-            let now = self.now().tick;
-            let Some(demand) = self.memory.demand(&self.resource, source, &Claim::Mine, now) else { return false };
-            let named = source.as_ref().unwrap();
-            if let Some(came) = self.runtime.block_on(async { self.reader.ask(named, &demand, &me) }) {
-                return self.memory.answered(&self.resource, source, came, self.now().tick, 0.5);
+            let mut is_complete = true;
+            for (which, source) in &all {
+                is_complete &= self.ask_for(*which, source);
             }
-            if !is_last {
-                let answered = async { timeout(Duration::from_secs(2), self.woken.notified()).await };
-                let _ = self.runtime.block_on(answered);
+            if is_complete || is_last {
+                return;
+            }
+            let answered = async { timeout(Duration::from_secs(2), self.woken.notified()).await };
+            let _ = self.runtime.block_on(answered);
+        }
+    }
+
+    /// Answers whether nothing more is to be heard.
+    fn ask_for(&mut self, which: Which, source: &Result<Source, ReadFailure>) -> bool {
+        let me = ResourceName::new(self.resource.namespace(), self.resource.name());
+        let now = self.now().tick;
+        let Some(demand) = self.memory.demand(which, &self.resource, source, &Claim::Mine, now) else { return true };
+        let named = source.as_ref().unwrap();
+        let came = self.runtime.block_on(async { self.reader.ask(named, &demand, &me) });
+        let is_answered = came.is_some();
+        if let Some(came) = came {
+            self.memory.answered(which, &self.resource, source, came, self.now().tick, 0.5);
+        }
+        is_answered
+    }
+
+    /// A certificate that the spec names, and that the target holds as the status says, stays in it whatever cannot be read,
+    /// but for one that API Gateway says is none of its own; and the main one, which is on its way in, waits for nobody.
+    fn check_that_nothing_is_lost(&self, actions: &[Action]) {
+        for action in actions {
+            let Action::ReplaceTarget { current, desired, .. } = action else { continue };
+            let before = self.cluster.get(&current.target).unwrap();
+            let holds = |data: Option<&[u8]>, id: &str| {
+                data.is_some_and(|data| String::from_utf8_lossy(data).contains(pem(id).as_str()))
+            };
+            let main = self.resource.spec.client_certificate_id.as_str();
+            if self.was_denied || current.target != desired.target || !holds(before.value("ca.crt"), main) {
+                continue;
+            }
+            let told = self.resource.status.iter().flat_map(|status| &status.certificates).map(|held| held.id.as_str());
+            let told: Vec<_> = told.filter(|id| holds(before.value("ca.crt"), id)).collect();
+            for id in self.resource.additional_ids().filter(|id| told.contains(id)) {
+                let after = desired.data.get("ca.crt").map(Vec::as_slice);
+                assert!(holds(after, id) && holds(after, main), "{id} or {main} is lost: {:#?}", self.memory);
             }
         }
-        false
     }
 
     fn leftovers(&self, except: &TargetRef) -> Vec<client_certificate_operator::target::TargetMeta> {
@@ -381,20 +440,24 @@ impl World {
         differs
     }
 
-    /// Passes, each when the one before said to look again or when there is news, until two in a row do nothing.
+    /// Passes, each when the one before said to look again or when there is news, until none does anything for so long that
+    /// every certificate was read once more.
     fn settle(&mut self) {
-        let mut quiet = 0;
+        let mut quiet_since = None;
         for _ in 0..200 {
+            let now = self.now().tick;
             let pass = self.pass();
-            quiet = if pass.actions.is_empty() && !pass.wrote_status { quiet + 1 } else { 0 };
-            if quiet == 2 {
+            let is_quiet = pass.actions.is_empty() && !pass.wrote_status;
+            let since = *quiet_since.get_or_insert(now);
+            quiet_since = quiet_since.filter(|_| is_quiet);
+            if is_quiet && now - since > Duration::from_secs(310) {
                 return;
             }
             let next_look = pass.next_look.unwrap_or(Duration::from_secs(1)) + Duration::from_millis(1);
             let news = async { timeout(next_look, self.woken.notified()).await };
             // Only what time alone does not change is at rest.
             if self.runtime.block_on(news).is_ok() {
-                quiet = 0;
+                quiet_since = None;
             }
         }
         panic!("it never came to rest: {:#?}", self.resource.status);
@@ -419,7 +482,9 @@ proptest! {
         let status = resource.status.as_ref().unwrap();
         prop_assert!(is_true(&status.conditions, ConditionType::Ready), "{status:#?}");
         let id = resource.spec.client_certificate_id.as_str();
-        let pem = world.gateway.certificate(&source(id)).unwrap().pem.replace("\r\n", "\n") + "\n";
+        let pem: String = std::iter::once(id).chain(resource.additional_ids()).map(pem).collect();
+        let held: Vec<_> = status.certificates.iter().map(|held| held.id.as_str()).collect();
+        prop_assert_eq!(held, std::iter::once(id).chain(resource.additional_ids()).collect::<Vec<_>>());
         let target = world.cluster.get(&resource.target_ref()).unwrap();
         prop_assert_eq!(target.value("ca.crt"), Some(pem.as_bytes()));
         let owners = target.meta().owner_references.clone().unwrap_or_default();

@@ -103,11 +103,14 @@ fn done(outcome: &Outcome) -> Option<Event> {
 }
 
 fn changed(before: &[Condition], after: &[Condition]) -> Vec<Event> {
-    use ConditionType::{CertificateRead, DescriptionSynced, Expiring, TargetWritten};
+    use ConditionType::{AdditionalCertificatesRead, CertificateRead, DescriptionSynced, Expiring, TargetWritten};
     let mut events = Vec::new();
-    for (type_, action) in
-        [(CertificateRead, "Read"), (TargetWritten, "Write"), (DescriptionSynced, "UpdateDescription")]
-    {
+    for (type_, action) in [
+        (CertificateRead, "Read"),
+        (AdditionalCertificatesRead, "Read"),
+        (TargetWritten, "Write"),
+        (DescriptionSynced, "UpdateDescription"),
+    ] {
         let Some(now) = find(after, type_).filter(|condition| condition.status == Is::False.to_string()) else {
             continue;
         };

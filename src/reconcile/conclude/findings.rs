@@ -11,7 +11,7 @@ use crate::description::Verdict;
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::{GatewayError, Source};
 use crate::memory::Memory;
-use crate::reconcile::{Action, DescriptionVerdict, Done, HeldBack, Outcome, Plan, TargetVerdict};
+use crate::reconcile::{Action, DescriptionVerdict, Done, HeldBack, Observation, Outcome, Plan, TargetVerdict};
 use crate::settings::Now;
 
 type ReadOutcome = Result<(), ReadFailure>;
@@ -28,6 +28,7 @@ pub(super) fn target(
     resource: &ClientCertificateRef,
     plan: &Plan,
     outcomes: &[Outcome],
+    number: usize,
     memory: &mut Memory,
     now: Now,
     jitter: f64,
@@ -37,7 +38,8 @@ pub(super) fn target(
         (TargetVerdict::Desired { .. }, None) => {
             let leftover = failure_of_leftover(outcomes).map(|(leftover, failure)| left_over(leftover, failure));
             let but = leftover.map(|leftover| format!("; {leftover}")).unwrap_or_default();
-            (Finding::yes(Reason::Written, format!("{name} holds the certificate{but}")), true)
+            let what = if number == 1 { "the certificate".to_owned() } else { format!("{number} certificates") };
+            (Finding::yes(Reason::Written, format!("{name} holds {what}{but}")), true)
         }
         (TargetVerdict::Kept, _) => {
             (Finding::yes(Reason::Written, format!("{name} holds the certificate that was read last")), true)
@@ -102,12 +104,50 @@ pub(super) fn ready(
     }
 }
 
+/// What became of the additional certificates: no word without any, and the first that fails gives the reason. It never
+/// changes Ready, and is never final: the main certificate is what the resource is for.
+pub(super) fn additional(
+    observation: &Observation,
+    memory: &Memory,
+    held: &[CertificateStatus],
+    now: Timestamp,
+) -> Option<Finding> {
+    let (mut reason, mut troubles, mut unread) = (None, Vec::new(), Vec::new());
+    for (named, (_, inquiry)) in observation.additional.iter().zip(&memory.additional) {
+        match inquiry.reading.outcome(&named.source, now) {
+            Some(Ok(_)) => {}
+            None => unread.push(named.id.as_str()),
+            Some(Err(failure)) => {
+                let is_held = held.iter().any(|held| held.id == named.id);
+                let so = if is_held { "the target holds what was read last" } else { "the target goes without it" };
+                reason = reason.or(Some(failure.reason()));
+                troubles.push(format!("{}: {}; {so}", named.id, failure.explain(named.source.as_ref().ok())));
+            }
+        }
+    }
+    let ids = || observation.additional.iter().map(|named| named.id.as_str()).collect::<Vec<_>>().join(", ");
+    Some(match reason {
+        _ if observation.additional.is_empty() => return None,
+        Some(reason) => Finding::no(reason, troubles.join(". ")),
+        None if unread.is_empty() => Finding::yes(Reason::Read, format!("read {}", ids())),
+        None => Finding::unknown(Reason::NotRead, format!("API Gateway was not asked yet for {}", unread.join(", "))),
+    })
+}
+
 pub(super) fn stalled(findings: [&Finding; 3]) -> Option<Finding> {
     let last = findings.into_iter().find(|finding| finding.is == Is::False && finding.reason.is_final())?;
     Some(Finding::yes(last.reason, last.message.clone()))
 }
 
-pub(super) fn expiring(held: Option<&CertificateStatus>, within: Duration, now: Timestamp) -> Option<Finding> {
+pub(super) fn expiring(
+    held: Option<&CertificateStatus>,
+    outcome: Option<&ReadOutcome>,
+    within: Duration,
+    now: Timestamp,
+) -> Option<Finding> {
+    if held.is_none() && outcome == Some(&Err(ReadFailure::Expired)) {
+        return Some(Finding::yes(Reason::EndsSoon, "the certificate has ended, and the target goes without it"));
+    }
     let end = held?.expiration_date?;
     let limit = end.checked_sub(within).ok()?;
     Some(if limit <= now {
@@ -182,7 +222,7 @@ pub(super) fn description(
             "somebody else keeps changing the description in API Gateway; take spec.description out here, or stop them; tried again once an hour",
         ),
         DescriptionVerdict::Mine(Verdict::Waiting { failure, .. }) => {
-            let source = memory.reading.last_good().map(|answer| answer.source.clone());
+            let source = memory.main.reading.last_good().map(|answer| answer.source.clone());
             match source {
                 Some(source) => refused(failure, &source),
                 None => Finding::no(failure.reason(), failure.to_string()),

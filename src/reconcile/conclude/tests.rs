@@ -9,7 +9,7 @@ use crate::description::Claim;
 use crate::error::ReadFailure;
 use crate::fixtures::{PEM, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of};
 use crate::gateway::{Denial, GatewayError, Outage, Source};
-use crate::reading::Answer;
+use crate::reading::{Additional, Answer};
 use crate::reconcile::{HeldBack, decide};
 use crate::settings::TargetKinds;
 use crate::target::{Target, TargetObject};
@@ -48,8 +48,13 @@ impl World {
             Err(error) => Err(ReadFailure::Gateway(error)),
         };
         let came = came(outcome, self.now.tick);
-        self.memory.reading.record(Ok(source), came, Duration::from_secs(300), self.now.tick, 0.5);
+        self.memory.main.reading.record(Ok(source), came, Duration::from_secs(300), self.now.tick, 0.5);
         self
+    }
+
+    fn additional(&self) -> Vec<Additional> {
+        let source = |id: &str| Ok(Source::own("us-east-1", id));
+        self.resource.additional_ids().map(|id| Additional { id: id.to_owned(), source: source(id) }).collect()
     }
 
     fn look(&self) -> Result<Option<Target>, ClusterFailure> {
@@ -67,10 +72,11 @@ impl World {
             manage_descriptions: true,
             target_kinds: self.target_kinds.clone(),
         };
-        self.memory.generation = self.resource.generation();
+        self.memory.main.generation = self.resource.generation();
         self.memory.description.want(self.resource.spec.description.as_deref(), None);
         let observation = Observation {
             source: source_of(&self.resource),
+            additional: self.additional(),
             target: self.look(),
             owner_exists: true,
             leftovers: vec![],

@@ -11,6 +11,7 @@ use crate::fixtures::{
     OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, rendered, resource, secret_of, source_of, stored,
 };
 use crate::gateway::{GatewayError, Source};
+use crate::reading::{Additional, Answer};
 use crate::settings::Tick;
 use crate::target::TargetObject;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -51,12 +52,16 @@ fn record(memory: &mut Memory, id: &str, outcome: Result<&str, GatewayError>) {
         Err(error) => Err(ReadFailure::Gateway(error)),
     };
     let came = came(outcome, now().tick);
-    memory.reading.record(Ok(source(id)), came, Duration::from_secs(300), now().tick, 0.5);
+    memory.main.reading.record(Ok(source(id)), came, Duration::from_secs(300), now().tick, 0.5);
 }
 
 fn observed(resource: &ClientCertificateRef, target: Option<Target>) -> Observation {
     Observation {
         source: source_of(resource),
+        additional: resource
+            .additional_ids()
+            .map(|id| Additional { id: id.to_owned(), source: Ok(source(id)) })
+            .collect(),
         target: Ok(target),
         owner_exists: true,
         leftovers: vec![],

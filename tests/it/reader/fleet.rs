@@ -13,7 +13,7 @@ use client_certificate_operator::gateway::budget::{Budget, Limits};
 use client_certificate_operator::gateway::reader::Reader;
 use client_certificate_operator::gateway::{Gateway, Place, Source};
 use client_certificate_operator::leader::Fence;
-use client_certificate_operator::memory::Memory;
+use client_certificate_operator::memory::{Memory, Which};
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Tick;
 use jiff::Timestamp;
@@ -117,15 +117,15 @@ async fn live<G: Gateway>(
     let mut memory = Memory::new(&resource);
     while !tell.is_closed() {
         let now = clock.now();
-        if let Some(demand) = memory.demand(&resource, &source, &Claim::Mine, now)
+        if let Some(demand) = memory.demand(Which::Main, &resource, &source, &Claim::Mine, now)
             && let Some(came) = reader.ask(source.as_ref().unwrap(), &demand, &name)
         {
-            memory.answered(&resource, &source, came, clock.now(), fastrand::f64());
-            let outcome = memory.reading.outcome(&source, Timestamp::now()).unwrap().map(|_| ());
-            let at = memory.reading.at(&source).unwrap();
+            memory.answered(Which::Main, &resource, &source, came, clock.now(), fastrand::f64());
+            let outcome = memory.main.reading.outcome(&source, Timestamp::now()).unwrap().map(|_| ());
+            let at = memory.main.reading.at(&source).unwrap();
             tell.send_replace(Some(Seen { outcome, heard: clock.now(), at }));
         }
-        let next = memory.next_read(&resource, &source, clock.now()).max(clock.now() + Duration::from_millis(1));
+        let next = memory.next_read(&resource, &source, &[], clock.now()).max(clock.now() + Duration::from_millis(1));
         tokio::select! {
             () = clock.wait_until(next) => {}
             () = bell.notified() => {}
