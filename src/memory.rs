@@ -348,9 +348,9 @@ impl Memories {
 mod tests {
     use super::*;
     use crate::api::REFRESH_ANNOTATION;
-    use crate::fixtures::{came, resource, source_of};
+    use crate::fixtures::{PEM, came, certificate, resource, source_of};
     use crate::gateway::GatewayError;
-    use crate::reading::Why;
+    use crate::reading::{Answer, Why};
 
     fn seconds(n: u64) -> Tick {
         Tick::from_secs(n)
@@ -477,6 +477,41 @@ mod tests {
         assert_eq!(next, Demand { again: true, ..first });
         memory.answered(Which::Main, &resource, &source, failed(3), seconds(3), 0.5);
         assert_eq!(memory.demand(Which::Main, &resource, &source, &Claim::Mine, seconds(4)).unwrap().why, Why::Due);
+    }
+
+    #[test]
+    fn what_is_known_of_a_certificate_moves_with_it() {
+        let good = |id: &str| {
+            let now = "2026-11-24T00:00:00Z".parse().unwrap();
+            came(Answer::check(&Source::own("us-east-1", id), None, certificate(id, PEM), now), seconds(1))
+        };
+        let named = |ids: &[&str]| -> Vec<Additional> {
+            let source = |id: &str| Ok(Source::own("us-east-1", id));
+            ids.iter().map(|id| Additional { id: (*id).to_owned(), source: source(id) }).collect()
+        };
+        let (resource, mut memory) = (resource("payments"), Memory::default());
+        let know = |memory: &mut Memory, main: &str, others: &[&str], which, id| {
+            memory.arrange(main, &named(others));
+            memory.answered(which, &resource, &Ok(Source::own("us-east-1", id)), good(id), seconds(1), 0.5);
+        };
+        know(&mut memory, "old", &["new", "other"], Which::Main, "old");
+        know(&mut memory, "old", &["new", "other"], Which::Additional(0), "new");
+        let known = |memory: &Memory| -> Vec<Option<String>> {
+            let id = |inquiry: &Inquiry| inquiry.reading.last_good().map(|answer| answer.source.id.clone());
+            std::iter::once(id(&memory.main)).chain(memory.additional.iter().map(|(_, one)| id(one))).collect()
+        };
+        let some = |id: &str| Some(id.to_owned());
+        assert_eq!(known(&memory), [some("old"), some("new"), None]);
+        memory.arrange("old", &named(&["other", "new"]));
+        assert_eq!(known(&memory), [some("old"), None, some("new")]);
+        memory.arrange("new", &named(&["old", "other"]));
+        assert_eq!(known(&memory), [some("new"), some("old"), None]);
+        memory.arrange("other", &named(&["old"]));
+        assert_eq!(
+            known(&memory),
+            [some("new"), some("old")],
+            "until the other was read, its forerunner stands in for it"
+        );
     }
 
     #[test]

@@ -402,5 +402,10 @@ mod tests {
         let refused = access(&resource, "default: {regions: [eu-west-1]}");
         assert!(matches!(refused.source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
         assert!(access(&resource, "default: {descriptions: false}").description.is_err());
+        resource.spec.additional_client_certificate_ids =
+            ["k2c0qe", "k2c0qe", "9ao60f", "x7d31m"].map(Into::into).into();
+        let Access { source: main, additional, .. } = access(&resource, "default: {certificateIds: [9ao60f, x7d31m]}");
+        let ids: Vec<_> = additional.iter().map(|named| (named.id.as_str(), named.source.is_ok())).collect();
+        assert_eq!((main, ids), (Ok(source("9ao60f")), vec![("k2c0qe", false), ("x7d31m", true)]));
     }
 }

@@ -7,8 +7,9 @@ use crate::api::TargetKind;
 use crate::conditions::{Is, find};
 use crate::description::Claim;
 use crate::error::ReadFailure;
-use crate::fixtures::{PEM, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of};
+use crate::fixtures::{OTHER_PEM, PEM, PEM_NOT_AFTER, came, certificate, resource, secret_of, source_of};
 use crate::gateway::{Denial, GatewayError, Outage, Source};
+use crate::memory::Which;
 use crate::reading::{Additional, Answer};
 use crate::reconcile::{HeldBack, decide};
 use crate::settings::TargetKinds;
@@ -52,6 +53,17 @@ impl World {
         self
     }
 
+    fn read_additional(&mut self, id: &str, outcome: Result<&str, GatewayError>) {
+        self.memory.arrange(&self.resource.spec.client_certificate_id, &self.additional());
+        let source = Source::own("us-east-1", id);
+        let outcome = match outcome {
+            Ok(pem) => Answer::check(&source, None, certificate(id, pem), self.now.wall),
+            Err(error) => Err(ReadFailure::Gateway(error)),
+        };
+        let (came, tick) = (came(outcome, self.now.tick), self.now.tick);
+        self.memory.answered(Which::Additional(0), &self.resource, &Ok(source), came, tick, 0.5);
+    }
+
     fn additional(&self) -> Vec<Additional> {
         let source = |id: &str| Ok(Source::own("us-east-1", id));
         self.resource.additional_ids().map(|id| Additional { id: id.to_owned(), source: source(id) }).collect()
@@ -84,6 +96,7 @@ impl World {
             claim: self.claim.clone(),
             description_undone: false,
         };
+        self.memory.arrange(&self.resource.spec.client_certificate_id, &observation.additional);
         let plan = decide(&self.resource, &observation, &self.memory, &settings, self.now);
         let outcomes: Vec<Outcome> =
             plan.actions.iter().map(|action| Outcome { action: action.clone(), done: answer(action) }).collect();
@@ -329,6 +342,30 @@ fn a_younger_claim_says_whose_the_description_is() {
                 .contains("backends/orders")
         );
     }
+}
+
+#[test]
+fn an_additional_certificate_has_a_condition_of_its_own_and_never_changes_ready() {
+    let mut world = World::new();
+    world.resource.spec.additional_client_certificate_ids = vec!["k2c0qe".into()];
+    world.read(Ok(PEM));
+    assert_eq!(world.pass().status.certificates.len(), 1);
+    assert_eq!(world.condition(ConditionType::AdditionalCertificatesRead), "Unknown NotRead");
+    world.read_additional("k2c0qe", Ok(OTHER_PEM));
+    let conclusion = world.pass();
+    assert_eq!(conclusion.status.certificates.len(), 2);
+    assert_eq!(world.condition(ConditionType::AdditionalCertificatesRead), "True Read");
+    world.read_additional("k2c0qe", Err(GatewayError::NotFound));
+    let conclusion = world.pass();
+    assert_eq!(reasons(&conclusion.events.changed), ["NotFound"]);
+    assert_eq!(conclusion.status.certificates.len(), 2, "what was read last stays");
+    assert_eq!((world.ready().as_str(), world.condition(ConditionType::Stalled).as_str()), ("True Mirrored", ""));
+    let target = world.target.take();
+    assert_eq!(world.pass().status.certificates.len(), 1, "one that is gone is not put into a new target");
+    world.target = target;
+    world.resource.spec.additional_client_certificate_ids.clear();
+    world.pass();
+    assert_eq!(world.condition(ConditionType::AdditionalCertificatesRead), "");
 }
 
 #[test]
