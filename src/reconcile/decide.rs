@@ -1,6 +1,7 @@
 //! What to do: a pure function of the resource, what was observed, and the time.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -12,7 +13,8 @@ use crate::memory::Memory;
 use crate::reading::Answer;
 use crate::settings::{Now, Settings};
 use crate::target::{
-    Desired, Ownership, Target, TargetMeta, Trusted, is_made_of, obstacle_to_adoption, ownership, render,
+    Desired, NoPassword, Ownership, Sealing, Target, TargetMeta, Trusted, is_made_of, obstacle_to_adoption, ownership,
+    render, settle_password,
 };
 
 /// Decides.
@@ -42,14 +44,18 @@ fn decide_target(
     };
     let answer = certificate_to_mirror(resource, observation, memory, current.is_some(), now.wall);
     let trusted = Trusted { main: answer.map(|answer| &answer.certificate), additional: vec![] };
-    let Some(desired) = render(resource, &trusted, now.wall) else {
+    let sealing = match sealing(resource, observation, memory, current) {
+        Ok(sealing) => sealing,
+        Err(verdict) => return verdict,
+    };
+    let Some(desired) = render(resource, &trusted, &sealing, now.wall) else {
         let owner_exists = observation.owner_exists;
         return match current {
             Some(target) if still_holds(target, resource, owner_exists) => TargetVerdict::Kept,
             _ => TargetVerdict::Nothing,
         };
     };
-    let verdict = TargetVerdict::Desired { digest: digest(&desired) };
+    let verdict = TargetVerdict::Desired { digest: digest(&desired), truststore: desired.truststore.clone() };
     let action = match current {
         None => Some(Action::CreateTarget { cause: cause_of_absence(resource), desired }),
         Some(target) if target.meta.is_being_deleted => {
@@ -73,6 +79,22 @@ fn decide_target(
     actions.extend(action);
     actions.extend(observation.leftovers.iter().cloned().map(|leftover| leave(resource, leftover)));
     verdict
+}
+
+/// What a truststore is made with, where one is asked for.
+fn sealing<'a>(
+    resource: &ClientCertificateRef,
+    observation: &Observation,
+    memory: &'a Memory,
+    current: Option<&Target>,
+) -> Result<Sealing<'a>, TargetVerdict> {
+    let last = memory.truststore.as_ref();
+    let current = current.map(|current| &current.content);
+    match settle_password(resource, observation.password.as_ref(), last.map(Arc::as_ref), current) {
+        Ok(password) => Ok(Sealing { password, last }),
+        Err(NoPassword::Absent(message)) => Err(TargetVerdict::Blocked { reason: Reason::NoPassword, message }),
+        Err(NoPassword::Unseen(failure)) => Err(TargetVerdict::Unseen(failure)),
+    }
 }
 
 /// The answer whose certificate belongs into the target now.

@@ -268,6 +268,7 @@ impl World {
             may_describe: Ok(()),
             claim: Claim::Mine,
             description_undone,
+            password: None,
         };
         let plan = decide(&self.resource, &observation, &self.memory, &settings(), self.now());
         let mut outcomes: Vec<Outcome> = Vec::new();

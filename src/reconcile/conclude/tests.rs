@@ -77,6 +77,7 @@ impl World {
             may_describe: self.may_describe.clone(),
             claim: self.claim.clone(),
             description_undone: false,
+            password: None,
         };
         let plan = decide(&self.resource, &observation, &self.memory, &settings, self.now);
         let outcomes: Vec<Outcome> =
