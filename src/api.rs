@@ -26,6 +26,8 @@ pub const MANAGED_LABEL: &str = "apigateway.clientcert.dev/managed";
 pub const OWNER_ANNOTATION: &str = "apigateway.clientcert.dev/owner";
 /// Annotation on a target: which of its labels and annotations come from `spec.target`, so that they can be taken back.
 pub const APPLIED_ANNOTATION: &str = "apigateway.clientcert.dev/applied";
+/// Annotation on a target that holds more than certificates: a digest of what was written, to know it again by.
+pub const DIGEST_ANNOTATION: &str = "apigateway.clientcert.dev/digest";
 /// Annotation on a ClientCertificateRef: any new value asks for a read of API Gateway now.
 pub const REFRESH_ANNOTATION: &str = "apigateway.clientcert.dev/refresh";
 

@@ -3,6 +3,8 @@
 //! API Gateway hands out CRLF line ends and no newline after the last line. Put together as they are, two such PEMs
 //! make `-----END CERTIFICATE----------BEGIN…`, which OpenSSL, nginx, Envoy and Java refuse and Go reads as nothing.
 
+mod pins;
+
 use std::fmt;
 
 use base64::Engine;

@@ -30,6 +30,10 @@ WowVoxsT1yD7BQYryMluc60o+XAahz0tYlw=
 pub const PEM_SERIAL: &str = "0C0FFEE0";
 /// SHA-256 of its DER.
 pub const PEM_FINGERPRINT: &str = "32f001778fc148b45c460c23fac4a6d3ad5e172a54091b91d8acbb85c0ab396c";
+/// SHA-1 of its DER.
+pub const PEM_SHA1: &str = "c05d1edb0d5ae2136057496d1156392df6738d11";
+/// SHA-256 of its SubjectPublicKeyInfo.
+pub const PEM_SPKI: &str = "IVucEyML0eZVILtlZLg5hhrngDtsypdM+0y9Qben7cY=";
 /// Its end.
 pub const PEM_NOT_AFTER: &str = "2099-01-01T00:00:00Z";
 /// A certificate.
@@ -53,6 +57,13 @@ crI61x7r/9uM1l+FR/C8jJTmY1J89zCI+oUHjMbteavBu9gzGpZVYxCrrcHl69dv
 xu7+tcgd6bBmEPLwqA4KFblynC4b4AOgYoo=
 -----END CERTIFICATE-----
 ";
+
+/// SHA-256 of its DER.
+pub const OTHER_FINGERPRINT: &str = "f94a621f0a5b27a41c5991b4875adce9d09f1e51d8c6f43809606da72dd94bad";
+/// SHA-1 of its DER.
+pub const OTHER_SHA1: &str = "81f0335da1cd9d6bf59434f3aa4c1bb17ba2b325";
+/// SHA-256 of its SubjectPublicKeyInfo.
+pub const OTHER_SPKI: &str = "5RLU7wnQvhL3QSBFQxXZG9Q+4DjN0DuwZHo2JXaJOF4=";
 
 /// A resource as the API server hands it out.
 pub fn resource(name: &str) -> crate::api::ClientCertificateRef {
@@ -110,5 +121,5 @@ pub fn rendered(
 ) -> crate::target::Desired {
     let certificate = crate::certificate::Certificate::parse(pem).unwrap();
     let trusted = crate::target::Trusted { main: Some(&certificate), additional: vec![] };
-    crate::target::render(resource, &trusted, now).unwrap()
+    crate::target::render(resource, &trusted, &Default::default(), now).unwrap()
 }

@@ -7,7 +7,7 @@ pub use inquiry::Inquiry;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::api::ResourceName;
@@ -18,6 +18,7 @@ use crate::error::{ReadFailure, Streak};
 use crate::gateway::Source;
 use crate::reading::{Additional, Came, Demand};
 use crate::settings::Tick;
+use crate::target::Truststore;
 
 /// A target undone this often in a row is put back more slowly.
 const REPAIRS_AT_ONCE: usize = 3;
@@ -48,6 +49,8 @@ pub struct Memory {
     pub description_undone: bool,
     /// The target as it was last written by us: a digest of what was desired then.
     pub written: Option<u64>,
+    /// The truststore that was made last.
+    pub truststore: Option<Arc<Truststore>>,
     /// Repairs of the target.
     pub repairs: Repairs,
     /// Failures of writes to the target.

@@ -1,19 +1,27 @@
 //! The target: what it should be, what it is, and whether the two are the same. Pure; the writes are in
 //! [`crate::reconcile`].
 
+mod contents;
 mod object;
 mod ownership;
+mod password;
 mod render;
+mod truststore;
 
+pub use contents::{PasswordWanted, is_made_of, password_wanted, verifier_class};
 pub use object::{TargetContent, TargetObject};
 pub use ownership::{Ownership, is_controlled_by_another, obstacle_to_adoption, ownership};
-pub use render::{Desired, Trusted, is_made_of, render};
+pub use password::{NoPassword, Password, settle as settle_password};
+pub use render::{Desired, Trusted, render};
+pub use truststore::{Sealing, Truststore};
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::api::{APPLIED_ANNOTATION, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, TargetKind, TargetRef};
+use crate::api::{
+    APPLIED_ANNOTATION, DIGEST_ANNOTATION, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, TargetKind, TargetRef,
+};
 
 /// What a watch that reads metadata alone tells of an object.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +83,7 @@ impl TargetMeta {
         marks.labels.remove(MANAGED_LABEL);
         marks.annotations.remove(OWNER_ANNOTATION);
         marks.annotations.remove(APPLIED_ANNOTATION);
+        marks.annotations.remove(DIGEST_ANNOTATION);
         applied.labels.iter().for_each(|key| drop(marks.labels.remove(key)));
         applied.annotations.iter().for_each(|key| drop(marks.annotations.remove(key)));
         marks

@@ -60,7 +60,7 @@ pub(super) fn additional_ids(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 63,
-        "items": { "type": "string", "maxLength": 64 },
+        "items": { "type": "string", "maxLength": 64, "description": "API Gateway's identifier of one more client certificate." },
         "x-kubernetes-validations": [
             {
                 "rule": "self.all(id, id.matches('^[A-Za-z0-9_-]{1,64}$'))",

@@ -97,7 +97,7 @@ pub struct SecretKeyRef {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// Key in it.
+    /// Key of the Secret that holds the password.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
 }

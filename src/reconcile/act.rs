@@ -4,6 +4,7 @@ mod objects;
 mod refusal;
 
 pub use objects::fetch;
+pub use refusal::classify;
 
 use std::time::Duration;
 

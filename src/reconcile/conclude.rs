@@ -17,6 +17,7 @@ use crate::description::Verdict;
 use crate::error::{ClusterFailure, FailureClass};
 use crate::memory::{Marked, Memory};
 use crate::settings::{Now, Settings, Tick};
+use crate::target::verifier_class;
 
 use super::DescriptionVerdict;
 
@@ -71,6 +72,7 @@ pub fn conclude(
     } else if observation.target == Ok(None) && plan.target == TargetVerdict::Nothing {
         status.certificates.clear();
     }
+    status.verifier_class = verifier_class(resource);
     status.observed_generation = resource.generation();
     let Marked { installation, rival } =
         memory.mark.found(status.installation.as_deref(), &settings.installation, now.tick);
@@ -155,11 +157,13 @@ fn note_outcomes(
             _ => {}
         }
     }
-    if let TargetVerdict::Desired { digest } = plan.target
-        && failure_of_target(outcomes).is_none()
-    {
-        memory.written = Some(digest);
-        memory.target_streak.reset();
+    if let TargetVerdict::Desired { digest, truststore } = &plan.target {
+        // Also of a write that failed, so that the next try is made of the same.
+        memory.truststore.clone_from(truststore);
+        if failure_of_target(outcomes).is_none() {
+            memory.written = Some(*digest);
+            memory.target_streak.reset();
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod answers;
 pub(super) use answers::Answers;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use super::{Action, Cause, DescriptionVerdict, Observation, Plan, TargetVerdict};
 use crate::api::ClientCertificateRef;
@@ -12,7 +13,10 @@ use crate::conditions::Reason;
 use crate::description::{Claim, Verdict};
 use crate::memory::Memory;
 use crate::settings::{Now, Settings};
-use crate::target::{Desired, Ownership, Target, TargetMeta, is_made_of, obstacle_to_adoption, ownership, render};
+use crate::target::{
+    Desired, NoPassword, Ownership, Sealing, Target, TargetMeta, is_made_of, obstacle_to_adoption, ownership, render,
+    settle_password,
+};
 
 /// Decides.
 pub fn decide(
@@ -44,10 +48,14 @@ fn decide_target(
     if answers.wait_for_more(resource) && is_as_told() {
         return TargetVerdict::Kept;
     }
-    let Some(desired) = render(resource, &answers.trusted(), now.wall) else {
+    let sealing = match sealing(resource, observation, memory, current) {
+        Ok(sealing) => sealing,
+        Err(verdict) => return verdict,
+    };
+    let Some(desired) = render(resource, &answers.trusted(), &sealing, now.wall) else {
         return if is_as_told() { TargetVerdict::Kept } else { TargetVerdict::Nothing };
     };
-    let verdict = TargetVerdict::Desired { digest: digest(&desired) };
+    let verdict = TargetVerdict::Desired { digest: digest(&desired), truststore: desired.truststore.clone() };
     let action = match current {
         None => Some(Action::CreateTarget { cause: cause_of_absence(resource), desired }),
         Some(target) if target.meta.is_being_deleted => {
@@ -71,6 +79,22 @@ fn decide_target(
     actions.extend(action);
     actions.extend(observation.leftovers.iter().cloned().map(|leftover| leave(resource, leftover)));
     verdict
+}
+
+/// What a truststore is made with, where one is asked for.
+fn sealing<'a>(
+    resource: &ClientCertificateRef,
+    observation: &Observation,
+    memory: &'a Memory,
+    current: Option<&Target>,
+) -> Result<Sealing<'a>, TargetVerdict> {
+    let last = memory.truststore.as_ref();
+    let current = current.map(|current| &current.content);
+    match settle_password(resource, observation.password.as_ref(), last.map(Arc::as_ref), current) {
+        Ok(password) => Ok(Sealing { password, last }),
+        Err(NoPassword::Absent(message)) => Err(TargetVerdict::Blocked { reason: Reason::NoPassword, message }),
+        Err(NoPassword::Unseen(failure)) => Err(TargetVerdict::Unseen(failure)),
+    }
 }
 
 /// Whether an object still holds the certificates that the status tells of, and nothing else.

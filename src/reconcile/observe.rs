@@ -1,5 +1,7 @@
 //! First step: gather what is. The certificate, where a read is due, and the target. A failure to look is data.
 
+mod password;
+
 use std::sync::Arc;
 
 use kube::Api;
@@ -44,6 +46,7 @@ pub async fn observe<G: Gateway>(
         target,
         leftovers,
         description_undone: std::mem::take(&mut memory.description_undone),
+        password: password::look_for_password(resource, context).await,
     })
 }
 

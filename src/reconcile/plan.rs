@@ -1,5 +1,7 @@
 //! The plain values that pass from step to step: what was found, what to do, what became of it.
 
+use std::sync::Arc;
+
 use crate::api::TargetRef;
 use crate::conditions::Reason;
 use crate::description::{Claim, Verdict};
@@ -8,7 +10,7 @@ use crate::gateway::{GatewayError, Source};
 use crate::reading::Additional;
 use crate::rules::Refusal;
 use crate::settings::Tick;
-use crate::target::{Desired, Marks, Target, TargetMeta};
+use crate::target::{Desired, Marks, NoPassword, Password, Target, TargetMeta, Truststore};
 
 /// What was found: the input of [`super::decide`]. A failure to look is data here.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Observation {
     pub claim: Claim,
     /// Whether the read of this pass found our description undone.
     pub description_undone: bool,
+    /// What a truststore may be made with: the password of the spec, or a new one. None where there is no truststore.
+    pub password: Option<Result<Password, NoPassword>>,
 }
 
 /// Why a resource may not own the description of its certificate, whoever else asks for it.
@@ -140,6 +144,8 @@ pub enum TargetVerdict {
     Desired {
         /// What should be there.
         digest: u64,
+        /// The truststore in it.
+        truststore: Option<Arc<Truststore>>,
     },
     /// Something is in the way that only somebody else can remove.
     Blocked {

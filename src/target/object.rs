@@ -1,5 +1,6 @@
 //! A Secret or ConfigMap as a target: what is written, and what is read. Everything else treats the two alike.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -9,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::{Desired, Marks, Target, TargetMeta};
-use crate::api::TargetKind;
+use super::{Desired, Marks, Password, Target, TargetMeta, contents};
+use crate::api::{ClientCertificateRef, DIGEST_ANNOTATION, TargetKind};
 use crate::certificate::{Fingerprint, fingerprints};
 
 /// A kind of object that can be a target.
@@ -74,6 +75,7 @@ impl TargetObject for Secret {
             keys: data().map(|(key, _)| key.clone()).collect(),
             certificates: data().map(|(_, value)| fingerprints(&value.0)).collect(),
             digest: digest(data().map(|(key, value)| (Place::Data, key.as_str(), value.0.as_slice()))),
+            more: More::of(&self.metadata, data().map(|(key, value)| (key.as_str(), value.0.as_slice()))),
         }
     }
 }
@@ -110,6 +112,7 @@ impl TargetObject for ConfigMap {
                 .chain(binary().map(|_| Box::default()))
                 .collect(),
             digest: digest(of_data.chain(of_binary)),
+            more: More::of(&self.metadata, data().map(|(key, value)| (key.as_str(), value.as_bytes()))),
         }
     }
 }
@@ -126,16 +129,52 @@ pub struct TargetContent {
     /// The certificates that the value of each key is made of, in the order of the keys; none where it is anything else.
     pub certificates: Box<[Box<[Fingerprint]>]>,
     digest: [u8; 32],
+    more: Option<Box<More>>,
+}
+
+/// What is kept of a target that holds more than certificates. There is none of most, of which there may be very many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct More {
+    /// What our annotation says of the data.
+    mark: Option<Box<str>>,
+    /// The values that may be the password of a truststore.
+    passwords: Box<[(Box<str>, Password)]>,
+}
+
+impl More {
+    fn of<'a>(meta: &ObjectMeta, data: impl Iterator<Item = (&'a str, &'a [u8])>) -> Option<Box<Self>> {
+        let mark = meta.annotations.iter().flatten().find(|(key, _)| *key == DIGEST_ANNOTATION);
+        let mark = mark.map(|(_, mark)| mark.as_str().into());
+        let passwords: Box<_> = data.filter_map(|(key, value)| Some((key.into(), Password::made(value)?))).collect();
+        (mark.is_some() || !passwords.is_empty()).then(|| Box::new(More { mark, passwords }))
+    }
 }
 
 impl TargetContent {
     /// Whether all of the data is to the letter, and in the place, that is desired.
     pub fn holds(&self, desired: &Desired) -> bool {
-        let placed = desired.data.iter().map(|(key, value)| (Place::of(desired, value), key, value));
-        let mut placed: Vec<_> = placed.map(|(place, key, value)| (place, key.as_str(), value.as_slice())).collect();
-        placed.sort_by_key(|(place, ..)| *place);
-        self.digest == digest(placed.into_iter())
+        self.digest == digest_of(desired.target.kind, &desired.data)
     }
+
+    /// The value of a key, where it may be the password of a truststore.
+    pub fn password(&self, key: &str) -> Option<&Password> {
+        let passwords = self.more.iter().flat_map(|more| &more.passwords);
+        passwords.filter(|(name, _)| **name == *key).map(|(_, password)| password).next()
+    }
+
+    /// Whether the data is still what was written for this spec, as our annotation says; true where there is none to say it.
+    pub(super) fn is_as_marked(&self, resource: &ClientCertificateRef) -> bool {
+        let marked = self.more.as_ref().and_then(|more| more.mark.as_deref());
+        contents::mark(resource, &self.digest).is_none_or(|mark| marked == Some(&mark))
+    }
+}
+
+/// A digest of data as an object of this kind holds it.
+pub(super) fn digest_of(kind: TargetKind, data: &BTreeMap<String, Vec<u8>>) -> [u8; 32] {
+    let placed = data.iter().map(|(key, value)| (Place::of(kind, value), key.as_str(), value.as_slice()));
+    let mut placed: Vec<_> = placed.collect();
+    placed.sort_by_key(|(place, ..)| *place);
+    digest(placed.into_iter())
 }
 
 /// Where in an object a value stands.
@@ -147,8 +186,8 @@ enum Place {
 }
 
 impl Place {
-    fn of(desired: &Desired, value: &[u8]) -> Self {
-        match desired.target.kind {
+    fn of(kind: TargetKind, value: &[u8]) -> Self {
+        match kind {
             TargetKind::ConfigMap if str::from_utf8(value).is_err() => Place::BinaryData,
             TargetKind::ConfigMap | TargetKind::Secret => Place::Data,
         }
@@ -170,8 +209,6 @@ fn digest<'a>(data: impl Iterator<Item = (Place, &'a str, &'a [u8])>) -> [u8; 32
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::api::ClientCertificateRef;
     use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, rendered, resource};

@@ -1,19 +1,23 @@
 //! From a resource and its certificates to the object that should be there.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use super::{Applied, Marks, TargetContent, TargetMeta, is_our_kind};
+use super::contents::{self, PasswordWanted, password_wanted};
+use super::object::digest_of;
+use super::{Applied, Marks, Sealing, TargetMeta, Truststore, is_our_kind};
 use crate::api::{
-    APPLIED_ANNOTATION, ClientCertificateRef, Content, DeletionPolicy, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, Preset,
-    SecretType, TargetKind, TargetRef,
+    APPLIED_ANNOTATION, ClientCertificateRef, DIGEST_ANNOTATION, DeletionPolicy, GROUP, MANAGED_LABEL,
+    OWNER_ANNOTATION, TargetRef,
 };
-use crate::certificate::{Block, Certificate, Fingerprint};
+use crate::certificate::{Block, Certificate};
 
 /// The target as it should be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Desired {
     /// Kind and name.
     pub target: TargetRef,
@@ -29,6 +33,24 @@ pub struct Desired {
     pub annotations: BTreeMap<String, String>,
     /// The owner reference, absent with Retain.
     pub owner: Option<OwnerReference>,
+    /// The truststore in the data.
+    pub truststore: Option<Arc<Truststore>>,
+}
+
+/// The data may hold a password, so of its values only the size is told.
+impl fmt::Debug for Desired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<_> = self.data.iter().map(|(key, value)| format!("{key}: {} bytes", value.len())).collect();
+        f.debug_struct("Desired")
+            .field("target", &self.target)
+            .field("namespace", &self.namespace)
+            .field("type_", &self.type_)
+            .field("data", &sizes)
+            .field("labels", &self.labels)
+            .field("annotations", &self.annotations)
+            .field("owner", &self.owner)
+            .finish()
+    }
 }
 
 /// The certificates that a target is to hold, as far as they are known.
@@ -50,20 +72,25 @@ impl<'a> Trusted<'a> {
 }
 
 /// What the target of a resource should hold; nothing where no certificate is valid now, because an empty file makes some
-/// servers drop their check.
-pub fn render(resource: &ClientCertificateRef, trusted: &Trusted<'_>, now: Timestamp) -> Option<Desired> {
+/// servers drop their check, nor where a truststore has no password.
+pub fn render(
+    resource: &ClientCertificateRef,
+    trusted: &Trusted<'_>,
+    sealing: &Sealing<'_>,
+    now: Timestamp,
+) -> Option<Desired> {
     let valid = trusted.valid_blocks(now);
     if valid.is_empty() {
         return None;
     }
+    let password = password_wanted(resource);
+    let truststore = if password.is_some() { Some(sealing.truststore(&valid)?) } else { None };
     let mut data = BTreeMap::new();
-    for (key, content) in keys(resource) {
-        let value = match content {
-            Content::Bundle => valid.iter().map(|block| block.pem.as_str()).collect(),
-            Content::Active => trusted.main?.main().pem.clone(),
-            _ => return None,
-        };
-        data.insert(key, value.into_bytes());
+    for (key, content) in contents::keys(resource) {
+        data.insert(key, contents::value(content, trusted.main, &valid, truststore.as_deref())?);
+    }
+    if let (Some(PasswordWanted::Made(key)), Some(truststore)) = (password, &truststore) {
+        data.insert(key.to_owned(), truststore.password().expose().as_bytes().to_vec());
     }
     let spec = &resource.spec.target;
     let mut labels = spec.labels.clone();
@@ -77,49 +104,20 @@ pub fn render(resource: &ClientCertificateRef, trusted: &Trusted<'_>, now: Times
     if !(applied.labels.is_empty() && applied.annotations.is_empty()) {
         annotations.insert(APPLIED_ANNOTATION.to_owned(), serde_json::to_string(&applied).unwrap_or_default());
     }
+    let target = resource.target_ref();
+    if let Some(mark) = contents::mark(resource, &digest_of(target.kind, &data)) {
+        annotations.insert(DIGEST_ANNOTATION.to_owned(), mark);
+    }
     Some(Desired {
-        target: resource.target_ref(),
+        target,
         namespace: resource.namespace().to_owned(),
-        type_: match spec.kind {
-            TargetKind::Secret => Some(spec.type_.unwrap_or(SecretType::Opaque).as_str()),
-            TargetKind::ConfigMap => None,
-        },
+        type_: contents::secret_type(resource),
         data,
         labels,
         annotations,
         owner: (spec.deletion_policy == DeletionPolicy::Delete).then(|| owner_reference(resource)),
+        truststore,
     })
-}
-
-fn keys(resource: &ClientCertificateRef) -> Vec<(String, Content)> {
-    let spec = &resource.spec.target;
-    if let Some(keys) = &spec.keys {
-        return keys.iter().map(|(key, content)| (key.clone(), *content)).collect();
-    }
-    let key = match spec.preset.unwrap_or(Preset::CaCrt) {
-        Preset::CaCrt | Preset::NginxOrgCa => "ca.crt",
-        Preset::TlsCrt => "tls.crt",
-        Preset::IstioCacert => "cacert",
-        Preset::Pkcs12 => "truststore.p12",
-    };
-    vec![(key.to_owned(), Content::Bundle)]
-}
-
-/// Whether an object holds what the resource asks for, made of certificates that are known by their fingerprints alone:
-/// every key, no other key, and in each nothing but these certificates.
-pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fingerprints: &[&str]) -> bool {
-    let wanted = keys(resource);
-    let holds = |key: &String, found: &[Fingerprint]| {
-        let Some((_, content)) = wanted.iter().find(|(name, _)| name == key) else { return false };
-        let expected = match content {
-            Content::Bundle => fingerprints,
-            Content::Active => &fingerprints[..fingerprints.len().min(1)],
-            _ => return false,
-        };
-        !found.is_empty() && found.iter().map(Fingerprint::to_string).eq(expected.iter().copied())
-    };
-    wanted.len() == content.keys.len()
-        && content.keys.iter().zip(&content.certificates).all(|(key, found)| holds(key, found))
 }
 
 fn owner_reference(resource: &ClientCertificateRef) -> OwnerReference {
@@ -178,7 +176,7 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Target as TargetSpec;
+    use crate::api::{Content, Preset, Target as TargetSpec, TargetKind};
     use crate::fixtures::{OTHER_PEM, PEM, PEM_NOT_AFTER, resource};
 
     fn now() -> Timestamp {
@@ -236,7 +234,9 @@ mod tests {
         };
         let two = Certificate::parse(&format!("{PEM}{OTHER_PEM}")).unwrap();
         let one = Certificate::parse(PEM).unwrap();
-        let desired = render(&resource, &Trusted { main: Some(&two), additional: vec![&one] }, now()).unwrap();
+        let desired =
+            render(&resource, &Trusted { main: Some(&two), additional: vec![&one] }, &Sealing::default(), now())
+                .unwrap();
         assert_eq!(desired.data["all.pem"], format!("{PEM}{OTHER_PEM}").into_bytes(), "each once");
         assert_eq!(desired.data["one.pem"], PEM.as_bytes());
     }
@@ -245,8 +245,8 @@ mod tests {
     fn nothing_is_rendered_when_no_certificate_is_valid() {
         let certificate = Certificate::parse(PEM).unwrap();
         let trusted = Trusted { main: Some(&certificate), additional: vec![&certificate] };
-        assert_eq!(render(&resource("payments"), &trusted, PEM_NOT_AFTER.parse().unwrap()), None);
-        assert_eq!(render(&resource("payments"), &Trusted::default(), now()), None);
+        assert_eq!(render(&resource("payments"), &trusted, &Sealing::default(), PEM_NOT_AFTER.parse().unwrap()), None);
+        assert_eq!(render(&resource("payments"), &Trusted::default(), &Sealing::default(), now()), None);
     }
 
     #[test]

@@ -167,11 +167,12 @@ async fn a_target_takes_a_preset_or_keys() {
     let both = json!({ "target": { "preset": "CaCrt", "keys": { "ca.crt": "Bundle" } } });
     door.refuses(&["spec.target", "takes preset or keys, not both"], [both]).await;
     door.refuses(
-        &["spec.target.preset", r#"supported values: "CaCrt", "TlsCrt""#],
+        &["spec.target.preset", r#"supported values: "CaCrt", "NginxOrgCa", "TlsCrt", "IstioCacert", "Pkcs12""#],
         target("preset", [json!("Nginx"), json!("")]),
     )
     .await;
-    door.takes(target("preset", [json!("CaCrt"), json!("TlsCrt")])).await;
+    let presets = ["CaCrt", "NginxOrgCa", "TlsCrt", "IstioCacert", "Pkcs12"];
+    door.takes(target("preset", presets.map(|preset| json!(preset)))).await;
     door.takes(target("keys", [json!({ "ca.crt": "Bundle", "client.pem": "Active" })])).await;
     door.takes([json!({ "target": {} })]).await;
 }
@@ -179,8 +180,14 @@ async fn a_target_takes_a_preset_or_keys() {
 #[tokio::test]
 async fn keys_name_files_and_known_contents() {
     let door = Door::open().await;
-    let words = ["spec.target.keys", r#"supported values: "Bundle", "Active""#];
-    door.refuses(&words, target("keys", [json!({ "ca.crt": "Chain" }), json!({ "ca.crt": "" })])).await;
+    let contents = ["Bundle", "Active", "Sha256Pins", "Sha1Pins", "SpkiPins", "NginxMap", "EnvoySds", "Pkcs12"];
+    let known = contents.map(|content| format!("{content:?}")).join(", ");
+    let words = ["spec.target.keys", &format!("supported values: {known}")];
+    let unknown = ["Chain", "", "bundle", "Sha512Pins"].map(|content| json!({ "ca.crt": content }));
+    door.refuses(&words, target("keys", unknown)).await;
+    door.refuses(&["spec.target.keys"], target("keys", [json!({ "ca.crt": null }), json!({ "ca.crt": ["Bundle"] })]))
+        .await;
+    door.takes(target("keys", contents.map(|content| json!({ "key": content })))).await;
     door.refuses(&["spec.target.keys", "at least 1"], target("keys", [json!({})])).await;
     let bad = ["..x", "a/b", "", ".", "..", "a b", "ca.crt\n", &"k".repeat(254)].map(|key| json!({ key: "Bundle" }));
     door.refuses(&["spec.target.keys", "takes the names of files"], target("keys", bad)).await;
@@ -200,7 +207,12 @@ async fn a_type_goes_with_keys_and_is_none_that_kubernetes_acts_on() {
     door.refuses(&["spec.target.type", r#"supported values: "Opaque", "nginx.org/ca""#], bad.map(with_keys)).await;
     door.refuses(
         &["spec.target", "target.type goes with target.keys only"],
-        [json!({ "target": { "type": "Opaque" } }), json!({ "target": { "type": "nginx.org/ca", "preset": "CaCrt" } })],
+        [
+            json!({ "target": { "type": "Opaque" } }),
+            json!({ "target": { "type": "nginx.org/ca", "preset": "CaCrt" } }),
+            json!({ "target": { "type": "Opaque", "preset": "NginxOrgCa" } }),
+            json!({ "target": { "type": "nginx.org/ca", "preset": "NginxOrgCa" } }),
+        ],
     )
     .await;
     door.takes(["Opaque", "nginx.org/ca"].map(with_keys)).await;
@@ -235,12 +247,122 @@ async fn a_config_map_has_no_type_and_no_preset_of_secrets() {
     let typed = ["Opaque", "nginx.org/ca"].map(|type_| map(json!({ "type": type_, "keys": { "ca.crt": "Bundle" } })));
     door.refuses(&["spec.target", "target.type goes with kind Secret only"], typed).await;
     door.refuses(
-        &["spec.target", "target.preset TlsCrt goes with kind Secret only", "take preset CaCrt, or keys"],
-        [map(json!({ "preset": "TlsCrt" }))],
+        &[
+            "spec.target",
+            "target.preset NginxOrgCa, TlsCrt and IstioCacert go with kind Secret only",
+            "take preset CaCrt",
+        ],
+        ["NginxOrgCa", "TlsCrt", "IstioCacert"].map(|preset| map(json!({ "preset": preset }))),
     )
     .await;
-    door.takes([map(json!({})), map(json!({ "preset": "CaCrt" })), map(json!({ "keys": { "tls.crt": "Bundle" } }))])
-        .await;
+    door.takes([
+        map(json!({})),
+        map(json!({ "preset": "CaCrt" })),
+        map(json!({ "preset": "Pkcs12" })),
+        map(json!({ "keys": { "tls.crt": "Bundle", "store.p12": "Pkcs12" } })),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_truststore_has_one_password_and_a_place_for_it() {
+    let door = Door::open().await;
+    let of = |mut target: Value, pkcs12: Value| {
+        target["pkcs12"] = pkcs12;
+        json!({ "target": target })
+    };
+    let preset = |pkcs12: Value| of(json!({ "preset": "Pkcs12" }), pkcs12);
+    let given = json!({ "name": "java", "key": "password" });
+    let elsewhere = [json!({}), json!({ "preset": "CaCrt" }), json!({ "keys": { "truststore.p12": "Bundle" } })];
+    door.refuses(
+        &["spec.target", "target.pkcs12 goes with preset Pkcs12, or with a key whose content is Pkcs12"],
+        elsewhere.map(|target| of(target, json!({ "passwordKey": "pw" }))),
+    )
+    .await;
+    door.refuses(
+        &["spec.target.pkcs12", "takes passwordSecretRef or passwordKey, not both"],
+        [preset(json!({ "passwordSecretRef": given, "passwordKey": "pw" }))],
+    )
+    .await;
+    let keys = |password: &str| json!({ "keys": { "a.p12": "Pkcs12", password: "Bundle" } });
+    let collides = ["spec.target", "target.pkcs12.passwordKey takes a key of its own"];
+    door.refuses(&collides, [preset(json!({ "passwordKey": "truststore.p12" }))]).await;
+    door.refuses(&collides, [of(keys("pw"), json!({ "passwordKey": "pw" }))]).await;
+    door.refuses(
+        &collides,
+        [of(keys("truststore.password"), json!({})), json!({ "target": keys("truststore.password") })],
+    )
+    .await;
+    let bad = ["", ".", "..", "..x", "a/b", "a b", "pw\n"].map(|key| preset(json!({ "passwordKey": key })));
+    door.refuses(&["spec.target.pkcs12.passwordKey", "takes the name of a file"], bad).await;
+    let incomplete = [json!({}), json!({ "name": "java" }), json!({ "key": "password" })];
+    let incomplete = incomplete.map(|place| preset(json!({ "passwordSecretRef": place })));
+    door.refuses(&["spec.target.pkcs12.passwordSecretRef", "Required"], incomplete).await;
+    let empty = [json!({ "name": "", "key": "k" }), json!({ "name": "n", "key": "" })];
+    let empty = empty.map(|place| preset(json!({ "passwordSecretRef": place })));
+    door.refuses(&["spec.target.pkcs12.passwordSecretRef", "at least 1"], empty).await;
+    door.takes([
+        preset(json!({})),
+        preset(json!({ "passwordKey": "truststore.password" })),
+        preset(json!({ "passwordSecretRef": given })),
+        of(keys("truststore.password"), json!({ "passwordSecretRef": given })),
+        of(keys("truststore.password"), json!({ "passwordKey": "pw" })),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn additional_certificates_are_others_each_once() {
+    let door = Door::open().await;
+    let ids = |ids: &[&str]| json!({ "additionalClientCertificateIds": ids });
+    door.refuses(&["additionalClientCertificateIds takes each id once"], [ids(&["a", "b", "a"])]).await;
+    let main = "additionalClientCertificateIds takes other certificates than clientCertificateId";
+    door.refuses(&["spec", main], [ids(&[ID]), ids(&["a", ID])]).await;
+    let words = ["spec.additionalClientCertificateIds", "takes ids of client certificates: 1 to 64 letters, digits"];
+    door.refuses(&words, ["", "a/b", "../a", "a b", "a\n", "ä"].map(|id| ids(&[id]))).await;
+    door.refuses(&["spec.additionalClientCertificateIds", "64"], [ids(&[&"a".repeat(65)])]).await;
+    let many = |count: usize| json!({ "additionalClientCertificateIds": (0..count).map(|n| n.to_string()).collect::<Vec<_>>() });
+    door.refuses(&["spec.additionalClientCertificateIds", "63"], [many(64)]).await;
+    // Ids are told apart by case.
+    door.takes([ids(&[]), ids(&["a"]), ids(&["k2c0qe", "K2C0QE"]), many(63)]).await;
+}
+
+#[tokio::test]
+async fn of_a_key_given_twice_the_last_counts_unless_the_api_server_is_asked_to_be_strict() {
+    let world = World::without_operator("twice").await;
+    let yaml = format!(
+        "apiVersion: apigateway.clientcert.dev/v1alpha1\nkind: ClientCertificateRef\nmetadata: {{name: twice}}\n\
+         spec:\n  clientCertificateId: {ID}\n  target:\n    keys:\n      ca.crt: Bundle\n      ca.crt: Active\n"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), yaml).unwrap();
+    // kubectl makes JSON of the YAML itself, so that the API server never sees the first one.
+    let args = ["create", "--validate=strict", "--dry-run=server", "--output=json", "--filename"];
+    let output = world.kubectl(&[&args[..], &[file.path().to_str().unwrap()]].concat()).await;
+    let last = json!({ "ca.crt": "Active" });
+    let stored: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!(stored["spec"]["target"]["keys"], last);
+
+    let body = format!(
+        r#"{{"apiVersion": "apigateway.clientcert.dev/v1alpha1", "kind": "ClientCertificateRef", "metadata": {{"name": "twice"}},
+        "spec": {{"clientCertificateId": "{ID}", "target": {{"keys": {{"ca.crt": "Bundle", "ca.crt": "Active"}}}}}}}}"#
+    );
+    let post = async |validation: &str| {
+        let path = format!(
+            "/apis/apigateway.clientcert.dev/v1alpha1/namespaces/{}/clientcertificaterefs?dryRun=All&fieldValidation={validation}",
+            world.namespace
+        );
+        let request = http::Request::post(path).header("content-type", "application/json");
+        world.client.request_text(request.body(body.clone().into_bytes()).unwrap()).await
+    };
+    match post("Strict").await {
+        Err(kube::Error::Api(status)) => {
+            assert!(status.message.contains(r#"duplicate field "spec.target.keys.ca.crt""#), "{}", status.message);
+        }
+        other => panic!("{other:?}"),
+    }
+    let stored: Value = serde_json::from_str(&post("Ignore").await.unwrap()).unwrap();
+    assert_eq!(stored["spec"]["target"]["keys"], last);
 }
 
 #[tokio::test]
@@ -274,6 +396,14 @@ async fn labels_and_annotations_of_other_controllers_are_refused() {
         door.takes(target(map, good.map(|key| json!({ key: "x" })))).await;
         door.takes(target(map, [many(32), json!({}), json!({ "team": "" })])).await;
     }
+}
+
+#[tokio::test]
+async fn a_certificate_for_kong_is_refused_with_the_reason() {
+    let door = Door::open().await;
+    let words = ["spec.target.labels", "Kong refuses API Gateway's certificates", "missing the 'CA' basic constraint"];
+    door.refuses(&words, target("labels", [json!({ "konghq.com/ca-cert": "true" })])).await;
+    door.takes(target("labels", [json!({ "konghq.com/credential": "x" })])).await;
 }
 
 #[tokio::test]

@@ -291,6 +291,7 @@ impl World {
             may_describe: Ok(()),
             claim: Claim::Mine,
             description_undone: std::mem::take(&mut self.memory.description_undone),
+            password: None,
         };
         let plan = decide(&self.resource, &observation, &self.memory, &settings(), self.now());
         self.check_that_nothing_is_lost(&plan.actions);

@@ -95,6 +95,7 @@ impl World {
             may_describe: self.may_describe.clone(),
             claim: self.claim.clone(),
             description_undone: false,
+            password: None,
         };
         self.memory.arrange(&self.resource.spec.client_certificate_id, &observation.additional);
         let plan = decide(&self.resource, &observation, &self.memory, &settings, self.now);

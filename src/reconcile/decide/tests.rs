@@ -68,6 +68,7 @@ fn observed(resource: &ClientCertificateRef, target: Option<Target>) -> Observat
         may_describe: Ok(()),
         claim: Claim::Mine,
         description_undone: false,
+        password: None,
     }
 }
 

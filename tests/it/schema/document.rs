@@ -85,7 +85,20 @@ async fn kubectl_explains_every_field() {
         String::from_utf8(output.stdout).unwrap()
     };
     let text = explain(&["ccr.spec.target", "--recursive"]).await;
-    let fields = ["adopt", "annotations", "deletionPolicy", "keys", "kind", "labels", "name", "preset", "type"];
+    let fields = [
+        "adopt",
+        "annotations",
+        "deletionPolicy",
+        "keys",
+        "kind",
+        "labels",
+        "name",
+        "passwordKey",
+        "passwordSecretRef",
+        "pkcs12",
+        "preset",
+        "type",
+    ];
     for field in fields {
         let listed = text.lines().any(|line| line.split_whitespace().next() == Some(field));
         assert!(listed, "{field} is not listed:\n{text}");

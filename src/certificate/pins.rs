@@ -1,0 +1,48 @@
+//! What a certificate is pinned by, other than by SHA-256 of its DER. Made when it is asked for: few targets ask, and a
+//! [`Block`] is kept for each resource.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::Block;
+
+impl Block {
+    /// The certificate itself. Always there: the PEM was checked.
+    pub fn der(&self) -> Option<Vec<u8>> {
+        let body: String = self.pem.lines().filter(|line| !line.starts_with('-')).collect();
+        STANDARD.decode(body).ok()
+    }
+
+    /// SHA-1 of the DER, lower-case hexadecimal, as nginx writes `$ssl_client_fingerprint`.
+    pub fn sha1(&self) -> Option<String> {
+        let digest = <Sha1 as sha1::Digest>::digest(self.der()?);
+        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Base64 of the SHA-256 of the SubjectPublicKeyInfo, as RFC 7469 pins a key.
+    pub fn spki_sha256(&self) -> Option<String> {
+        let der = self.der()?;
+        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+        Some(STANDARD.encode(Sha256::digest(certificate.public_key().raw)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::certificate::Certificate;
+    use crate::fixtures::{PEM, PEM_FINGERPRINT, PEM_SHA1, PEM_SPKI};
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn the_pins_are_those_that_openssl_prints() {
+        let certificate = Certificate::parse(PEM).unwrap();
+        let main = certificate.main();
+        assert_eq!(main.sha1().unwrap(), PEM_SHA1);
+        assert_eq!(main.spki_sha256().unwrap(), PEM_SPKI);
+        let sha256: String = Sha256::digest(main.der().unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sha256, PEM_FINGERPRINT);
+    }
+}

@@ -1,0 +1,180 @@
+//! What the keys of a target hold, and which servers read it.
+
+use std::fmt::Write;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{TargetContent, Truststore};
+use crate::api::{ClientCertificateRef, Content, Pkcs12, Preset, SecretKeyRef, SecretType, TargetKind, VerifierClass};
+use crate::certificate::{Block, Certificate, Fingerprint};
+
+/// The keys of a resource's target and what each holds; the password of a truststore is beside them.
+pub(super) fn keys(resource: &ClientCertificateRef) -> Vec<(String, Content)> {
+    let spec = &resource.spec.target;
+    if let Some(keys) = &spec.keys {
+        return keys.iter().map(|(key, content)| (key.clone(), *content)).collect();
+    }
+    let (key, content) = match spec.preset.unwrap_or(Preset::CaCrt) {
+        Preset::CaCrt | Preset::NginxOrgCa => ("ca.crt", Content::Bundle),
+        Preset::TlsCrt => ("tls.crt", Content::Bundle),
+        Preset::IstioCacert => ("cacert", Content::Bundle),
+        Preset::Pkcs12 => ("truststore.p12", Content::Pkcs12),
+    };
+    vec![(key.to_owned(), content)]
+}
+
+/// The type that a Secret needs; a ConfigMap has none.
+pub(super) fn secret_type(resource: &ClientCertificateRef) -> Option<&'static str> {
+    let spec = &resource.spec.target;
+    let of_preset = (spec.preset == Some(Preset::NginxOrgCa)).then_some(SecretType::NginxOrgCa);
+    match spec.kind {
+        TargetKind::Secret => Some(spec.type_.or(of_preset).unwrap_or(SecretType::Opaque).as_str()),
+        TargetKind::ConfigMap => None,
+    }
+}
+
+/// Where the password of a truststore comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordWanted<'a> {
+    /// From a Secret of the user's.
+    Given(&'a SecretKeyRef),
+    /// It is made once, and kept in the target under this key.
+    Made(&'a str),
+}
+
+/// Where the password of a resource's truststore comes from; none where it has no truststore.
+pub fn password_wanted(resource: &ClientCertificateRef) -> Option<PasswordWanted<'_>> {
+    if keys(resource).iter().all(|(_, content)| *content != Content::Pkcs12) {
+        return None;
+    }
+    let pkcs12 = resource.spec.target.pkcs12.as_ref();
+    Some(match pkcs12.and_then(|pkcs12| pkcs12.password_secret_ref.as_ref()) {
+        Some(given) => PasswordWanted::Given(given),
+        None => {
+            let key = pkcs12.and_then(|pkcs12| pkcs12.password_key.as_deref());
+            PasswordWanted::Made(key.unwrap_or(Pkcs12::PASSWORD_KEY))
+        }
+    })
+}
+
+/// How servers treat several certificates in a target like this; none where that is not known, because many kinds of
+/// servers read it.
+pub fn verifier_class(resource: &ClientCertificateRef) -> Option<VerifierClass> {
+    let spec = &resource.spec.target;
+    match (&spec.keys, spec.preset) {
+        (Some(_), _) => {
+            keys(resource).iter().all(|(_, content)| is_overlap_safe(*content)).then_some(VerifierClass::OverlapSafe)
+        }
+        (None, Some(Preset::TlsCrt | Preset::NginxOrgCa | Preset::IstioCacert)) => Some(VerifierClass::FirstWins),
+        (None, Some(Preset::Pkcs12)) => Some(VerifierClass::OverlapSafe),
+        (None, Some(Preset::CaCrt) | None) => None,
+    }
+}
+
+fn is_overlap_safe(content: Content) -> bool {
+    match content {
+        Content::Bundle | Content::Active => false,
+        Content::Sha256Pins
+        | Content::Sha1Pins
+        | Content::SpkiPins
+        | Content::NginxMap
+        | Content::EnvoySds
+        | Content::Pkcs12 => true,
+    }
+}
+
+/// What a key holds. None where there is nothing to hold: nothing is ever written empty.
+pub(super) fn value(
+    content: Content,
+    main: Option<&Certificate>,
+    valid: &[&Block],
+    truststore: Option<&Truststore>,
+) -> Option<Vec<u8>> {
+    let value = match content {
+        Content::Bundle => valid.iter().map(|block| block.pem.as_str()).collect(),
+        Content::Active => main?.main().pem.clone(),
+        Content::Sha256Pins => lines(valid, |block| Some(block.fingerprint.to_string().to_uppercase()))?,
+        Content::Sha1Pins => lines(valid, Block::sha1)?,
+        Content::SpkiPins => lines(valid, Block::spki_sha256)?,
+        Content::NginxMap => lines(valid, |block| Some(format!("{} 1;", block.sha1()?)))?,
+        Content::EnvoySds => envoy_sds(valid)?,
+        Content::Pkcs12 => return truststore.map(|truststore| truststore.bytes().to_vec()),
+    };
+    (!value.is_empty()).then(|| value.into_bytes())
+}
+
+fn lines(valid: &[&Block], pin: impl Fn(&Block) -> Option<String>) -> Option<String> {
+    let mut text = String::new();
+    for block in valid {
+        writeln!(text, "{}", pin(block)?).ok()?;
+    }
+    Some(text)
+}
+
+/// What Envoy reads by `path_config_source`. Without `trusted_ca`: BoringSSL would look at the first certificate of a name
+/// alone, and all have one. JSON, which is YAML too, so that the file's name may end in either.
+fn envoy_sds(valid: &[&Block]) -> Option<String> {
+    let hashes: Vec<_> = valid.iter().map(|block| block.fingerprint.to_string()).collect();
+    let response = json!({
+        "resources": [{
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            "name": "api-gateway",
+            "validation_context": { "verify_certificate_hash": hashes },
+        }]
+    });
+    serde_json::to_string_pretty(&response).ok().map(|text| format!("{text}\n"))
+}
+
+/// What stands on a target that holds more than certificates: by which it is known again when no certificate can be read.
+/// `digest` is that of its data. None for others, which are known by the certificates themselves.
+pub(super) fn mark(resource: &ClientCertificateRef, digest: &[u8; 32]) -> Option<String> {
+    let keys = keys(resource);
+    if keys.iter().all(|(_, content)| is_pem(*content)) {
+        return None;
+    }
+    // The same data under the same key may be meant otherwise.
+    let mut hash = Sha256::new_with_prefix(digest);
+    for (key, content) in keys {
+        hash.update(format!("{key}={content:?}\n"));
+    }
+    Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn is_pem(content: Content) -> bool {
+    matches!(content, Content::Bundle | Content::Active)
+}
+
+/// Whether an object holds what the resource asks for, made of certificates that are known by their fingerprints alone:
+/// every key, no other key, and in each nothing but these certificates. What certificates cannot be told from is to be as
+/// it was written.
+pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fingerprints: &[&str]) -> bool {
+    let wanted = keys(resource);
+    let password = match password_wanted(resource) {
+        Some(PasswordWanted::Made(key)) => Some(key),
+        Some(PasswordWanted::Given(_)) | None => None,
+    };
+    let mut once: Vec<&str> = Vec::with_capacity(fingerprints.len());
+    for fingerprint in fingerprints {
+        if !once.contains(fingerprint) {
+            once.push(fingerprint);
+        }
+    }
+    let holds = |key: &String, found: &[Fingerprint]| {
+        let Some((_, content)) = wanted.iter().find(|(name, _)| name == key) else {
+            return password == Some(key);
+        };
+        let expected = match content {
+            Content::Bundle => once.as_slice(),
+            Content::Active => &once[..once.len().min(1)],
+            _ => return true,
+        };
+        !found.is_empty() && found.iter().map(Fingerprint::to_string).eq(expected.iter().copied())
+    };
+    wanted.len() + usize::from(password.is_some()) == content.keys.len()
+        && content.keys.iter().zip(&content.certificates).all(|(key, found)| holds(key, found))
+        && content.is_as_marked(resource)
+}
+
+#[cfg(test)]
+mod tests;

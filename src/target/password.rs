@@ -1,0 +1,99 @@
+//! The password of a truststore. It keeps nobody from reading certificates, which are public, but Java insists on one, and
+//! one of the user's may be used elsewhere too: it is never printed.
+
+use std::fmt;
+
+use super::{PasswordWanted, TargetContent, Truststore, password_wanted};
+use crate::api::ClientCertificateRef;
+use crate::error::ClusterFailure;
+
+/// Longer ones are taken for something else.
+const MOST: usize = 128;
+
+/// A password that Java takes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password {
+    text: Box<str>,
+    is_made: bool,
+}
+
+impl Password {
+    /// One of the user's. None where Java would refuse it: it takes printable ASCII.
+    pub fn given(text: &[u8]) -> Option<Self> {
+        Self::of(text, false)
+    }
+
+    /// One that the operator made, or found in a target where it keeps them.
+    pub fn made(text: &[u8]) -> Option<Self> {
+        Self::of(text, true)
+    }
+
+    fn of(text: &[u8], is_made: bool) -> Option<Self> {
+        let is_one = (1..=MOST).contains(&text.len()) && text.iter().all(|byte| (b' '..=b'~').contains(byte));
+        let text = std::str::from_utf8(text).ok().filter(|_| is_one)?;
+        Some(Password { text: text.into(), is_made })
+    }
+
+    /// The password itself.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is the operator's, so that it may be written into a target.
+    pub fn is_made(&self) -> bool {
+        self.is_made
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Password({})", if self.is_made { "made" } else { "given" })
+    }
+}
+
+/// Why there is no password.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoPassword {
+    /// It is not where the spec says, in a sentence that says what to do.
+    Absent(String),
+    /// It could not be looked for.
+    Unseen(ClusterFailure),
+}
+
+/// The password to make a truststore with, of those that there are; none where the resource has no truststore.
+///
+/// `offered` is what was read where the spec says, or else a new one that nobody has used. One that the operator wrote
+/// wins over what the target holds now; after a restart the target has the word.
+pub fn settle(
+    resource: &ClientCertificateRef,
+    offered: Option<&Result<Password, NoPassword>>,
+    last: Option<&Truststore>,
+    target: Option<&TargetContent>,
+) -> Result<Option<Password>, NoPassword> {
+    let Some(offered) = offered else { return Ok(None) };
+    let Some(PasswordWanted::Made(key)) = password_wanted(resource) else { return offered.clone().map(Some) };
+    let written = last.map(Truststore::password).filter(|password| password.is_made());
+    let found = || target.and_then(|target| target.password(key));
+    match written.or_else(found) {
+        Some(password) => Ok(Some(password.clone())),
+        None => offered.clone().map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_what_java_takes_and_is_not_printed() {
+        for text in ["", "two\nlines", "newline\n", "tab\t", "ümlaut", &"p".repeat(129)] {
+            assert_eq!(Password::given(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(Password::given(&[0xff]), None);
+        for text in ["p", " with space ~", &"p".repeat(128)] {
+            let password = Password::given(text.as_bytes()).unwrap();
+            assert_eq!(password.expose(), text);
+            assert_eq!(format!("{password:?}"), "Password(given)");
+        }
+    }
+}
