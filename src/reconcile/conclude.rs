@@ -89,7 +89,7 @@ pub fn conclude(
     let description = findings::description(plan, outcomes, memory, resource);
     let stalled = findings::stalled([&read, &target.finding, &ready]);
     let expiring = findings::expiring(held.as_ref(), outcome.as_ref(), settings.expiring_within, now.wall);
-    let others = findings::additional(observation, memory, &status.certificates, now.wall);
+    let others = findings::additional(observation, memory, &status, now.wall);
     let later = try_later(outcomes);
     let next_look = next_look(resource, observation, plan, &target, memory, &status.certificates, later, settings, now);
 

@@ -64,6 +64,11 @@ async fn the_main_one_is_first_and_the_others_follow_in_their_order() {
     }
     assert!(message(&resource, OTHERS).contains(SECOND) && message(&resource, "Ready").contains("3 certificates"));
 
+    assert!(!message(&resource, OTHERS).contains("first certificate"), "a plain ca.crt is read by many");
+    let nginx = json!({ "additionalClientCertificateIds": [SECOND], "target": { "preset": "NginxOrgCa" } });
+    let nginx = world.create_ready("nginx", nginx).await;
+    assert!(message(&nginx, OTHERS).contains("accepts its first certificate alone"), "{:?}", conditions(&nginx));
+
     world.patch("payments", json!({ "spec": with(&[SECOND, THIRD]) })).await;
     until_bundle(&world, "payments", &format!("{main}{second}{third}")).await;
     world.patch("payments", json!({ "spec": with(&[]) })).await;

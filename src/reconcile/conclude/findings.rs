@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{TargetResult, failure_of_leftover, failure_of_target, look_again_at};
-use crate::api::{CertificateStatus, ClientCertificateRef, TargetRef};
+use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, TargetRef, VerifierClass};
 use crate::conditions::{ConditionType, Finding, Is, Reason, find};
 use crate::description::Verdict;
 use crate::error::{ClusterFailure, ReadFailure};
@@ -109,9 +109,10 @@ pub(super) fn ready(
 pub(super) fn additional(
     observation: &Observation,
     memory: &Memory,
-    held: &[CertificateStatus],
+    status: &ClientCertificateRefStatus,
     now: Timestamp,
 ) -> Option<Finding> {
+    let held = &status.certificates;
     let (mut reason, mut troubles, mut unread) = (None, Vec::new(), Vec::new());
     for (named, (_, inquiry)) in observation.additional.iter().zip(&memory.additional) {
         match inquiry.reading.outcome(&named.source, now) {
@@ -129,7 +130,15 @@ pub(super) fn additional(
     Some(match reason {
         _ if observation.additional.is_empty() => return None,
         Some(reason) => Finding::no(reason, troubles.join(". ")),
-        None if unread.is_empty() => Finding::yes(Reason::Read, format!("read {}", ids())),
+        None if unread.is_empty() => {
+            let but = match status.verifier_class {
+                Some(VerifierClass::FirstWins) => {
+                    "; what reads a target like this accepts its first certificate alone, so the order has to follow the one that the stage presents"
+                }
+                Some(VerifierClass::OverlapSafe) | None => "",
+            };
+            Finding::yes(Reason::Read, format!("read {}{but}", ids()))
+        }
         None => Finding::unknown(Reason::NotRead, format!("API Gateway was not asked yet for {}", unread.join(", "))),
     })
 }
