@@ -41,11 +41,13 @@ demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everyt
 	@env -u KEEP cargo run --quiet --locked --package operator-testing --bin demo -- $(if $(KEEP),--keep)
 
 test: ## Run every test, on a real control plane
-	@tests/prerequisites rust go helm openssl
+	@tests/prerequisites rust go helm openssl nginx haproxy java pip
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	$(call say,"making sure that Helm and promtool and smaller tools are there: about 12 minutes on 2 cores the first time")
 	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
+	$(call say,"making sure that Envoy and our small servers in Go and Java are there: half a minute the first time")
+	tests/servers/build envoy go java >/dev/null
 	$(call say,"testing: a few minutes of building the first time and then about as many of running")
 	# Most tests wait, for the clock or for others: more at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace

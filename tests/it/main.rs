@@ -27,6 +27,7 @@ mod resilience;
 mod samples;
 mod scale;
 mod schema;
+mod servers;
 mod small_world;
 mod status;
 mod targets;

@@ -15,5 +15,6 @@ pub mod program;
 pub mod proxy;
 pub mod sbom;
 pub mod script;
+pub mod servers;
 pub mod tls_front;
 pub mod wait;

@@ -12,7 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Keeps two lists, one of process ids and one (its positional parameters) of folders, until its input ends.
 const GUARD: &str = r#"
@@ -25,7 +25,7 @@ while read -r what value; do
     keep) for folder; do shift; [ "$folder" = "$value" ] || set -- "$@" "$folder"; done ;;
   esac
 done
-for pid in $pids; do kill -s KILL "$pid"; done
+for pid in $pids; do kill -s KILL -- "-$pid"; done
 [ $# -eq 0 ] && exit
 for attempt in 1 2 3 4 5; do rm -rf -- "$@" && exit; sleep 1; done
 "#;
@@ -133,9 +133,13 @@ impl Program {
         }
     }
 
-    /// Kills the program and waits for its end.
+    /// Kills the program, with the processes that it started in its group, and waits for its end.
     pub fn kill(&mut self) -> Result<()> {
-        self.signal(Signal::KILL)?;
+        if self.status.is_none() {
+            // Workers of nginx outlive a master that is killed.
+            kill_process_group(self.pid, Signal::KILL)
+                .with_context(|| format!("cannot kill process {}", self.child.id()))?;
+        }
         while self.try_wait()?.is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }

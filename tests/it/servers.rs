@@ -1,0 +1,34 @@
+//! What real servers do with a target: whom they let in and whom they turn away, and what a renewal costs. The operator
+//! mirrors certificates as API Gateway makes them, the target is mounted as a kubelet mounts it, and every request is a real one
+//! with a certificate's own key.
+
+/// The tests that every set-up has to pass, each under its own name.
+macro_rules! proves {
+    ($setup:ident) => {
+        #[tokio::test]
+        async fn the_right_certificate_alone_is_let_in() {
+            crate::servers::stories::one_certificate(operator_testing::servers::Setup::$setup).await;
+        }
+
+        #[tokio::test]
+        async fn of_two_certificates_those_are_let_in_that_the_guide_says() {
+            crate::servers::stories::two_certificates(operator_testing::servers::Setup::$setup).await;
+        }
+
+        #[tokio::test]
+        async fn a_renewal_under_load() {
+            crate::servers::renewal::under_load(operator_testing::servers::Setup::$setup).await;
+        }
+    };
+}
+
+mod envoy;
+mod expired;
+mod go;
+mod haproxy;
+mod java;
+mod load;
+mod nginx;
+mod renewal;
+mod stories;
+mod world;

@@ -1,0 +1,11 @@
+mod authorities {
+    proves!(EnvoyCa);
+}
+
+mod hashes {
+    proves!(EnvoyHashes);
+}
+
+mod spki {
+    proves!(EnvoySpki);
+}

@@ -1,0 +1,1 @@
+proves!(Go);

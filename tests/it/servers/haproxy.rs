@@ -1,0 +1,7 @@
+mod authorities {
+    proves!(HaproxyCa);
+}
+
+mod pins {
+    proves!(HaproxyPins);
+}

@@ -1,0 +1,7 @@
+mod pem {
+    proves!(JavaPem);
+}
+
+mod pkcs12 {
+    proves!(JavaPkcs12);
+}

@@ -1,0 +1,91 @@
+//! Requests without pause.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use operator_testing::servers::Client;
+use operator_testing::wait::eventually;
+use tokio::task::JoinSet;
+
+/// Requests that are under way at once.
+const WORKERS: usize = 4;
+/// Ample for some hundred requests on a machine that does much else.
+const AMPLE: Duration = Duration::from_secs(120);
+
+/// A client that sends one request after the other, each over a new connection, until it is stopped or dropped.
+pub struct Load {
+    shared: Arc<Shared>,
+    started: Instant,
+    workers: JoinSet<()>,
+}
+
+struct Shared {
+    client: Mutex<Client>,
+    sent: AtomicUsize,
+    lost: Mutex<Vec<String>>,
+}
+
+/// What came of it.
+pub struct Figures {
+    pub sent: usize,
+    pub lost: Vec<String>,
+    pub took: Duration,
+}
+
+impl Load {
+    pub fn start(client: Client) -> Self {
+        let shared = Arc::new(Shared { client: Mutex::new(client), sent: AtomicUsize::new(0), lost: Mutex::default() });
+        let mut workers = JoinSet::new();
+        for _ in 0..WORKERS {
+            workers.spawn(send(shared.clone()));
+        }
+        Load { shared, started: Instant::now(), workers }
+    }
+
+    /// Presents another certificate from the next request on.
+    pub fn change_over(&self, client: Client) {
+        *self.shared.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
+    /// Waits until so many more have been answered.
+    pub async fn more(&self, requests: usize) {
+        let wanted = self.shared.sent.load(Ordering::Relaxed) + requests;
+        let sent = || self.shared.sent.load(Ordering::Relaxed);
+        eventually(
+            AMPLE,
+            &format!("{requests} more requests"),
+            async || if sent() >= wanted { Ok(()) } else { Err(sent()) },
+        )
+        .await;
+    }
+
+    /// How many were not let in so far.
+    pub fn lost(&self) -> usize {
+        self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Ends it, when what is under way has been answered.
+    pub async fn stop(mut self) -> Figures {
+        // Workers look at the client before each request: none is left to send with.
+        self.shared.sent.fetch_add(STOPPED, Ordering::Relaxed);
+        while self.workers.join_next().await.is_some() {}
+        let sent = self.shared.sent.load(Ordering::Relaxed) - STOPPED;
+        let lost = std::mem::take(&mut *self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner));
+        Figures { sent, lost, took: self.started.elapsed() }
+    }
+}
+
+/// Added to the count, it ends the workers.
+const STOPPED: usize = 1 << 32;
+
+async fn send(shared: Arc<Shared>) {
+    while shared.sent.load(Ordering::Relaxed) < STOPPED {
+        let client = shared.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = client.get().await;
+        if !answer.is_let_in() {
+            shared.lost.lock().unwrap_or_else(PoisonError::into_inner).push(answer.to_string());
+        }
+        shared.sent.fetch_add(1, Ordering::Relaxed);
+    }
+}

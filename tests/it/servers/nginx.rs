@@ -1,0 +1,7 @@
+mod authorities {
+    proves!(NginxCa);
+}
+
+mod pins {
+    proves!(NginxPins);
+}

@@ -1,0 +1,93 @@
+//! What every set-up has to do, as the guide says of it.
+
+use client_certificate_operator::api::VerifierClass;
+use operator_testing::certificates::NewCertificate;
+use operator_testing::servers::{Answer, Client, Identity, Server, Setup};
+
+use super::world::{Mirrored, NAME, NEW, OLD, refresh, stranger, turn, until_let_in, until_refused};
+use crate::ground::source;
+
+/// The right certificate is let in, none and a stranger's are refused; another one comes by the swap of `..data`; and what
+/// API Gateway writes with CRLF and without an end, or garbles, does not reach the server.
+pub async fn one_certificate(setup: Setup) {
+    let _turn = turn().await;
+    let mut world = Mirrored::start("servers-one", &[setup], NewCertificate::new()).await;
+    let mut server = Server::start(setup, &world.mount).await.unwrap();
+    let (old, new, stranger) = (world.identity(OLD), world.identity(NEW), stranger());
+    let said = answers(&server, &[Some(&old), None, Some(&stranger), Some(&new)]).await;
+    assert!(said[0].is_let_in(), "the right certificate: {}", said[0]);
+    assert!(said[1].is_refused(), "no certificate: {}", said[1]);
+    assert!(said[2].is_refused(), "a stranger's certificate of the same name: {}", said[2]);
+    assert!(said[3].is_refused(), "another one of ours, which is not in the target: {}", said[3]);
+
+    world.ask_for(&[NEW]).await;
+    world.swap().await;
+    if matches!(setup, Setup::NginxCa | Setup::NginxPins | Setup::HaproxyCa | Setup::HaproxyPins) {
+        let said = answers(&server, &[Some(&old), Some(&new)]).await;
+        assert!(said[0].is_let_in() && said[1].is_refused(), "before the reload: {}, {}", said[0], said[1]);
+    }
+    server.reload().await.unwrap();
+    until_let_in(&world.client(&server, NEW), NEW).await;
+    until_refused(&world.client(&server, OLD), OLD).await;
+
+    let told = world.emulator.certificate(&source(NEW)).unwrap().pem;
+    assert!(told.contains("\r\n") && !told.ends_with('\n'), "API Gateway's own form: {told:?}");
+    let mounted = world.mount.data().unwrap();
+    for (key, text) in mounted.iter().filter(|(key, _)| !key.starts_with("truststore")) {
+        assert!(!text.contains(&b'\r') && text.ends_with(b"\n"), "{key}: {:?}", String::from_utf8_lossy(text));
+    }
+    for (number, garbled) in
+        [told.replace("MII", "MI!"), told[..told.len() / 2].to_owned(), String::new()].iter().enumerate()
+    {
+        assert!(world.emulator.set_pem(&source(NEW), garbled));
+        world.patch(NAME, refresh(&number.to_string())).await;
+        world.until(NAME, "CertificateRead", "False", "InvalidCertificate").await;
+        assert_eq!(world.data().await, mounted, "after {garbled:?}");
+        assert!(world.emulator.set_pem(&source(NEW), &told));
+        world.patch(NAME, refresh(&format!("{number} again"))).await;
+        world.until(NAME, "CertificateRead", "True", "Read").await;
+    }
+    assert_eq!(world.data().await, mounted);
+}
+
+/// Of two certificates in the target, in either order, those are let in that the class of the verifier says.
+pub async fn two_certificates(setup: Setup) {
+    let _turn = turn().await;
+    let mut world = Mirrored::start("servers-two", &[setup], NewCertificate::new()).await;
+    let mut server = Server::start(setup, &world.mount).await.unwrap();
+    let stranger = stranger();
+    for (first, second) in [(OLD, NEW), (NEW, OLD)] {
+        world.ask_for(&[first, second]).await;
+        world.swap().await;
+        server.reload().await.unwrap();
+        until_let_in(&world.client(&server, first), first).await;
+        let (one, two) = (world.identity(first), world.identity(second));
+        if setup.class() == VerifierClass::OverlapSafe {
+            until_let_in(&world.client(&server, second), second).await;
+        }
+        let said = answers(&server, &[Some(&one), Some(&two), Some(&stranger), None]).await;
+        assert!(said[0].is_let_in(), "{first}, then {second}: the first: {}", said[0]);
+        match setup.class() {
+            VerifierClass::OverlapSafe => {
+                assert!(said[1].is_let_in(), "{first}, then {second}: the second: {}", said[1])
+            }
+            VerifierClass::FirstWins => {
+                assert!(said[1].is_refused(), "{first}, then {second}: the second: {}", said[1])
+            }
+        }
+        assert!(said[2].is_refused() && said[3].is_refused(), "a stranger: {}; none: {}", said[2], said[3]);
+    }
+}
+
+/// What the server says to each, which has to be the same under TLS 1.2 and TLS 1.3.
+async fn answers(server: &Server, identities: &[Option<&Identity>]) -> Vec<Answer> {
+    let mut all = Vec::new();
+    for identity in identities {
+        let answer = Client::new(server, *identity).unwrap().get().await;
+        let before = Client::of_tls12(server, *identity).unwrap().get().await;
+        assert_eq!(answer.is_let_in(), before.is_let_in(), "TLS 1.3: {answer}; TLS 1.2: {before}");
+        assert_eq!(answer.is_refused(), before.is_refused(), "TLS 1.3: {answer}; TLS 1.2: {before}");
+        all.push(answer);
+    }
+    all
+}

@@ -1,0 +1,128 @@
+//! One server behind one target, with an operator that keeps it.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::time::Duration;
+
+use client_certificate_operator::api::Content;
+use k8s_openapi::api::core::v1::Secret;
+use operator_testing::certificates::{NewCertificate, issue};
+use operator_testing::emulator::DEFAULT_REGION;
+use operator_testing::servers::{Answer, Client, Identity, Mount, Server, Setup};
+use operator_testing::wait::eventually;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::fixture::{SOON, World};
+use crate::ground::source;
+
+/// The resource of the world, and its target.
+pub const NAME: &str = "backend";
+/// The certificate that the stage presents, and the one that it is to present.
+pub const OLD: &str = "old001";
+pub const NEW: &str = "new001";
+/// How long a server may take to follow the volume by itself.
+pub const FOLLOWS: Duration = Duration::from_secs(10);
+
+/// Servers and clients take processors from all other tests: no more of these at once.
+pub async fn turn() -> SemaphorePermit<'static> {
+    static TURNS: Semaphore = Semaphore::const_new(3);
+    TURNS.acquire().await.unwrap()
+}
+
+/// A world with a target of all that these set-ups read.
+pub struct Mirrored {
+    world: World<'static>,
+    pub mount: Mount,
+}
+
+impl Deref for Mirrored {
+    type Target = World<'static>;
+
+    fn deref(&self) -> &World<'static> {
+        &self.world
+    }
+}
+
+impl Mirrored {
+    /// Mirrors [`OLD`], which is made so, into one target with the keys of all the set-ups; [`NEW`] waits in API Gateway.
+    pub async fn start(prefix: &str, setups: &[Setup], old: NewCertificate) -> Self {
+        let world = World::start(prefix).await;
+        world.emulator.generate(DEFAULT_REGION, old.id(OLD));
+        world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(NEW));
+        let keys: BTreeMap<&str, Content> = setups.iter().flat_map(|setup| setup.keys()).copied().collect();
+        world.create(NAME, json!({ "clientCertificateId": OLD, "target": { "keys": keys } })).await;
+        until_held(&world, &[OLD]).await;
+        let mount = Mount::new(&data(&world.target(NAME).await)).unwrap();
+        Mirrored { world, mount }
+    }
+
+    /// Asks for these certificates, main first, and waits until the target holds them.
+    pub async fn ask_for(&self, ids: &[&str]) {
+        let spec = json!({ "clientCertificateId": ids[0], "additionalClientCertificateIds": ids[1..] });
+        self.world.patch(NAME, json!({ "spec": spec })).await;
+        until_held(&self.world, ids).await;
+    }
+
+    /// What the target holds now.
+    pub async fn data(&self) -> BTreeMap<String, Vec<u8>> {
+        data(&self.world.target(NAME).await)
+    }
+
+    /// Mounts what the target holds now.
+    pub async fn swap(&mut self) {
+        let data = self.data().await;
+        self.mount.update(&data).unwrap();
+    }
+
+    /// A certificate of API Gateway with its key.
+    pub fn identity(&self, id: &str) -> Identity {
+        let certificate = self.world.emulator.certificate(&source(id)).unwrap();
+        Identity::new(&certificate.pem, &self.world.emulator.private_key(&source(id)).unwrap()).unwrap()
+    }
+
+    /// A client of the server that presents a certificate of API Gateway.
+    pub fn client(&self, server: &Server, id: &str) -> Client {
+        Client::new(server, Some(&self.identity(id))).unwrap()
+    }
+}
+
+/// Somebody else's client certificate: the same name, another key.
+pub fn stranger() -> Identity {
+    let issued = issue(NewCertificate::new());
+    Identity::new(&issued.certificate.pem, &issued.private_key_pem).unwrap()
+}
+
+/// Makes requests until one is let in, as a server takes its time to follow.
+pub async fn until_let_in(client: &Client, who: &str) {
+    eventually(FOLLOWS, &format!("{who} is let in"), async || said(client.get().await, Answer::is_let_in)).await;
+}
+
+/// Makes requests until one is refused.
+pub async fn until_refused(client: &Client, who: &str) {
+    eventually(FOLLOWS, &format!("{who} is refused"), async || said(client.get().await, Answer::is_refused)).await;
+}
+
+fn said(answer: Answer, is: impl Fn(&Answer) -> bool) -> Result<(), Answer> {
+    if is(&answer) { Ok(()) } else { Err(answer) }
+}
+
+/// Waits until the status says that the target holds these, main first.
+async fn until_held(world: &World<'_>, ids: &[&str]) {
+    world.until_ready(NAME).await;
+    eventually(SOON, &format!("the target holds {ids:?}"), async || {
+        let resource = world.resource(NAME).await;
+        let held: Vec<String> = resource.status.into_iter().flat_map(|s| s.certificates).map(|held| held.id).collect();
+        if held == ids { Ok(()) } else { Err(format!("{held:?}")) }
+    })
+    .await;
+}
+
+fn data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
+    secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+}
+
+/// A change of the resource's metadata that asks for a read now.
+pub fn refresh(value: &str) -> Value {
+    json!({ "metadata": { "annotations": { client_certificate_operator::api::REFRESH_ANNOTATION: value } } })
+}

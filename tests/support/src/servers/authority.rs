@@ -1,0 +1,31 @@
+//! The server's own certificate: ECDSA P-256, for 127.0.0.1 and localhost, and an authority for each server.
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+/// What a server is told, and what its clients trust.
+#[derive(Debug)]
+pub(super) struct Issued {
+    pub(super) authority: String,
+    pub(super) certificate: String,
+    pub(super) key: String,
+}
+
+pub(super) fn issue() -> Result<Issued> {
+    let authority_key = KeyPair::generate()?;
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(DnType::CommonName, "authority-of-a-test");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    let authority_pem = authority.self_signed(&authority_key)?.pem();
+    let issuer = Issuer::new(authority, authority_key);
+
+    let key = KeyPair::generate()?;
+    let mut server = CertificateParams::new(["127.0.0.1", "localhost"].map(String::from))?;
+    server.distinguished_name.push(DnType::CommonName, "localhost");
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let certificate = server.signed_by(&key, &issuer)?.pem();
+    Ok(Issued { authority: authority_pem, certificate, key: key.serialize_pem() })
+}
