@@ -30,4 +30,5 @@ mod schema;
 mod small_world;
 mod status;
 mod targets;
+mod verify;
 mod workflows;
