@@ -1,14 +1,17 @@
 //! Command line and environment, read into one typed configuration. Nothing else reads either, but for the AWS SDK and
 //! the Kubernetes client with their own standard variables.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use http::uri::{Authority, PathAndQuery};
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::api::parse_duration;
+use crate::api::{ResourceName, parse_duration};
 use crate::settings::TargetKinds;
 
 /// Mirrors Amazon API Gateway client certificates into Kubernetes Secrets and ConfigMaps and keeps them right.
@@ -19,7 +22,7 @@ use crate::settings::TargetKinds;
     after_help = "\
 AWS is found by its standard environment: AWS_REGION, AWS_PROFILE, web identity (IRSA), EKS Pod Identity, AWS_ENDPOINT_URL, HTTPS_PROXY and NO_PROXY.
 The cluster is found by KUBECONFIG, or from inside of a pod.
-Exit codes: 0 stopped when asked to, 1 failure, 2 wrong usage."
+Exit codes: 0 stopped when asked to, 1 failure, 2 wrong usage; of `verify` see its own help."
 )]
 pub struct Cli {
     /// What to do.
@@ -35,6 +38,8 @@ pub enum Command {
     Run(RunArgs),
     /// Ask a URL once, and succeed if it answers 200: a check for images without a shell, as `helm test` runs it.
     Probe(ProbeArgs),
+    /// Tell whether a backend asks for a client certificate and turns strangers away: call it without one, and with a stranger's.
+    Verify(VerifyArgs),
     /// Print the CustomResourceDefinition as YAML, for `kubectl apply --server-side -f -`.
     Crd,
 }
@@ -49,6 +54,66 @@ pub struct ProbeArgs {
     /// How long to wait for the answer.
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
+}
+
+/// Which backend to call, and what it should trust.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Two calls are made: one without a certificate, and one with a certificate that is made on the spot, self-signed and under the name that all of API Gateway's have. A backend that is on refuses both, in the handshake or by HTTP 400, 401, 403, 495 or 496; any other answer counts as let in. That the right certificate is let in cannot be tried from here: AWS keeps its private key. Nor is the backend's own certificate checked, which API Gateway does.
+An application that answers 401 or 403 to everybody looks like one that checks certificates: choose --path accordingly. A server that asks for the certificate later than in the first handshake (renegotiation) counts as one that does not ask.
+The cluster is found by KUBECONFIG, or from inside of a pod; needed is the right to `get` clientcertificaterefs in the namespace of --ref. deploy/samples/verify-job runs this as a Job.
+Exit codes: 0 it is on: a client certificate is asked for and others are turned away (with --handshake-only: it is asked for), 1 could not tell, 2 wrong usage, 3 it is off.")]
+pub struct VerifyArgs {
+    /// Where the backend listens, as API Gateway reaches it, for example backend.example.com:443 or [::1]:8443.
+    #[arg(long, value_parser = endpoint, value_name = "HOST:PORT")]
+    pub connect: Endpoint,
+
+    /// The name to ask the server for (SNI and the header Host). Default: the host of --connect.
+    #[arg(long, value_parser = server_name, value_name = "NAME")]
+    pub server_name: Option<ServerName<'static>>,
+
+    /// The ClientCertificateRef that says what the backend should trust.
+    #[arg(long = "ref", value_parser = resource_name, value_name = "NAMESPACE/NAME")]
+    pub resource: ResourceName,
+
+    /// What to ask the server for.
+    #[arg(long, default_value = "/", value_parser = path, value_name = "PATH")]
+    pub path: PathAndQuery,
+
+    /// Make no request: look at what the server asks for in the handshake, and at nothing else.
+    #[arg(long)]
+    pub handshake_only: bool,
+
+    /// How long to wait for each: the API server, a connection, a handshake, an answer.
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub timeout: Duration,
+}
+
+impl VerifyArgs {
+    /// The name to ask the server for.
+    pub fn server_name(&self) -> ServerName<'static> {
+        self.server_name.clone().unwrap_or_else(|| self.connect.name.clone())
+    }
+}
+
+/// A host and a port.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    name: ServerName<'static>,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
 }
 
 /// Configuration of the operator. Every flag can be given as a variable of the environment too.
@@ -135,8 +200,42 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "a duration in s, m and h is needed, for example 720h or 1h30m".to_owned())
 }
 
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let wanted = || "host:port is needed, for example backend.example.com:443 or [::1]:8443".to_owned();
+    let authority: Authority = text.parse().map_err(|_| wanted())?;
+    let (host, port) = (authority.host(), authority.port_u16().filter(|port| *port != 0));
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match (port, ServerName::try_from(host)) {
+        (Some(port), Ok(name)) if !text.contains('@') => {
+            Ok(Endpoint { host: host.to_owned(), port, name: name.to_owned() })
+        }
+        _ => Err(wanted()),
+    }
+}
+
+fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    let name = ServerName::try_from(text).map(|name| name.to_owned());
+    name.map_err(|_| "the name of a host is needed, for example backend.example.com".to_owned())
+}
+
+fn resource_name(text: &str) -> Result<ResourceName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ResourceName::new(namespace, name))
+        }
+        _ => Err("namespace/name is needed, for example backends/payments".to_owned()),
+    }
+}
+
+fn path(text: &str) -> Result<PathAndQuery, String> {
+    let path = text.parse().ok().filter(|_| text.starts_with('/'));
+    path.ok_or_else(|| "a path is needed that begins with '/', for example /healthz?full=1".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::api::TargetKind;
 
@@ -169,6 +268,44 @@ mod tests {
         let kinds = parse(&["--target-kinds", "ConfigMap"]).unwrap().target_kinds;
         assert_eq!(kinds.iter().collect::<Vec<_>>(), [TargetKind::ConfigMap]);
         assert_eq!(parse(&["--target-kinds", ""]).unwrap().target_kinds, TargetKinds::default());
+    }
+
+    #[test]
+    fn a_backend_to_verify_is_named_in_full() {
+        let parse = |args: &[&str]| -> Result<VerifyArgs, clap::Error> {
+            let cli = Cli::try_parse_from([&["client-certificate-operator", "verify"], args].concat())?;
+            match cli.command {
+                Command::Verify(args) => Ok(args),
+                other => unreachable!("verify was asked for, not {other:?}"),
+            }
+        };
+        let args = parse(&["--connect", "backend.example.com:8443", "--ref", "backends/payments"]).unwrap();
+        assert_eq!(args.connect.to_string(), "backend.example.com:8443");
+        assert_eq!(args.server_name().to_str(), "backend.example.com");
+        assert_eq!((args.path.as_str(), args.timeout, args.handshake_only), ("/", Duration::from_secs(10), false));
+        assert_eq!(args.resource, ResourceName::new("backends", "payments"));
+        let args = parse(&["--connect", "[::1]:443", "--server-name", "a.test", "--ref", "b/p"]).unwrap();
+        assert_eq!(
+            (args.connect.to_string(), args.server_name().to_str().as_ref()),
+            ("[::1]:443".to_owned(), "a.test")
+        );
+        for (flag, value) in [
+            ("--connect", "backend.example.com"),
+            ("--connect", "backend.example.com:0"),
+            ("--connect", "https://backend.example.com:443"),
+            ("--connect", "me@backend.example.com:443"),
+            ("--ref", "payments"),
+            ("--ref", "a/b/c"),
+            ("--path", "healthz"),
+            ("--path", "/a b"),
+            ("--server-name", "not a name"),
+            ("--timeout", "soon"),
+        ] {
+            let mut whole = BTreeMap::from([("--connect", "a.test:443"), ("--ref", "b/p")]);
+            whole.insert(flag, value);
+            let args: Vec<&str> = whole.into_iter().flat_map(|(flag, value)| [flag, value]).collect();
+            assert_eq!(parse(&args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
     }
 
     #[test]

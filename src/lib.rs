@@ -43,6 +43,7 @@
 //! | [`leader`] | which of several replicas works, and until when it may write |
 //! | [`conditions`] | types and reasons; setting one keeps its transition time |
 //! | [`probe`] | one question to a running operator, for images that have no shell |
+//! | [`verify`] | whether a backend asks for a certificate, and turns strangers away |
 //! | [`server`], [`metrics`], [`telemetry`], [`clock`] | the open port, the counters, the log, the steady clock |
 //!
 //! # Why it is as it is
@@ -87,3 +88,4 @@ pub mod target;
 pub mod telemetry;
 mod text;
 pub mod trouble;
+pub mod verify;

@@ -12,7 +12,7 @@ use client_certificate_operator::gateway::aws::AwsGateway;
 use client_certificate_operator::gateway::budget::Limits;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
-use client_certificate_operator::{api, probe, server, telemetry};
+use client_certificate_operator::{api, probe, server, telemetry, verify};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -20,17 +20,18 @@ use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Crd => print_crd(),
-        Command::Probe(args) => probe::run(&args),
+        Command::Crd => print_crd().map(|()| ExitCode::SUCCESS),
+        Command::Probe(args) => probe::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Verify(args) => verify::run(&args),
         Command::Run(args) => {
             let telemetry = telemetry::init(args.log_format);
             let result = run(args);
             telemetry.end();
-            result
+            result.map(|()| ExitCode::SUCCESS)
         }
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             if tracing::dispatcher::has_been_set() {
                 error!("{failure:#}");

@@ -1,7 +1,7 @@
 //! The ground of every test with an operator: a namespace, an emulator of API Gateway, and an account with exactly the
 //! rights of `deploy/install.yaml`, in that namespace alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use client_certificate_operator::api::{ClientCertificateRef, crd};
 use client_certificate_operator::gateway::{ClientCertificate, Source};
@@ -85,6 +85,11 @@ impl<'a> Ground<'a> {
     /// The operator as the API server knows it.
     pub fn user(&self) -> String {
         service_account_user(&self.namespace, ACCOUNT)
+    }
+
+    /// The kubeconfig of the operator's account.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// An operator that is not started yet: its requests go straight to the API server and the emulator.

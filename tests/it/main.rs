@@ -31,4 +31,5 @@ mod servers;
 mod small_world;
 mod status;
 mod targets;
+mod verify;
 mod workflows;

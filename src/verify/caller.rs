@@ -1,0 +1,325 @@
+//! One call by TLS, as a client that keeps what the server asks for and looks at nothing else of it.
+
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use rcgen::string::PrintableString;
+use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::ResolvesClientCert;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
+
+use super::verdict::Reception;
+use crate::config::VerifyArgs;
+
+/// As much of an answer as is looked at; its status stands in the first line.
+const HEAD: usize = 16 * 1024;
+
+/// Who calls.
+#[derive(Debug)]
+pub(super) struct Identity(Option<Arc<CertifiedKey>>);
+
+impl Identity {
+    /// Somebody without a certificate.
+    pub(super) fn none() -> Self {
+        Identity(None)
+    }
+
+    /// Somebody with a certificate made this moment, like API Gateway's in all but its key: v3, no extensions, RSA-2048,
+    /// self-signed, under the same name.
+    pub(super) fn stranger() -> anyhow::Result<Self> {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+        let mut name = DistinguishedName::new();
+        for (kind, value) in
+            [(DnType::CountryName, "US"), (DnType::LocalityName, "Seattle"), (DnType::CommonName, "ApiGateway")]
+        {
+            name.push(kind, DnValue::PrintableString(PrintableString::try_from(value)?));
+        }
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name;
+        // Whole days: a clock that is a little late must not be the reason for being refused.
+        let now = Timestamp::now();
+        let day = |time: Timestamp| {
+            let date = time.to_zoned(TimeZone::UTC).date();
+            rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
+        };
+        params.not_before = day(now - SignedDuration::from_hours(24));
+        params.not_after = day(now + SignedDuration::from_hours(364 * 24));
+        let certificate = params.self_signed(&key)?.der().clone();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| anyhow!(error))?;
+        let key = aws_lc_rs::sign::any_supported_type(&key)?;
+        Ok(Identity(Some(Arc::new(CertifiedKey::new(vec![certificate], key)))))
+    }
+}
+
+/// What came of one call.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The version of TLS.
+    pub(super) version: &'static str,
+    /// The names of the authorities in the server's CertificateRequest; none without one.
+    pub(super) hints: Option<Vec<String>>,
+    /// None where no request was to be made.
+    pub(super) reception: Option<Reception>,
+}
+
+/// Calls one server.
+#[derive(Debug)]
+pub(super) struct Caller<'a> {
+    args: &'a VerifyArgs,
+    provider: Arc<CryptoProvider>,
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn new(args: &'a VerifyArgs) -> Self {
+        Caller { args, provider: Arc::new(aws_lc_rs::default_provider()) }
+    }
+
+    /// Calls once. An error is: there is nothing there that speaks TLS with us.
+    pub(super) async fn call(&self, identity: Identity) -> anyhow::Result<Call> {
+        let VerifyArgs { connect, timeout, .. } = self.args;
+        let witness =
+            Arc::new(Witness { identity, schemes: self.schemes(), hints: OnceLock::new(), version: OnceLock::new() });
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&witness) as _)
+            .with_client_cert_resolver(Arc::clone(&witness) as _);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = rustls::client::Resumption::disabled();
+
+        let connecting = within(*timeout, TcpStream::connect((connect.host.as_str(), connect.port))).await;
+        let connection = connecting.with_context(|| format!("cannot connect to {connect}"))?;
+        let name: ServerName<'static> = self.args.server_name();
+        let connecting = TlsConnector::from(Arc::new(config)).connect(name, connection);
+        let reception = match within(*timeout, connecting).await {
+            Ok(stream) if !self.args.handshake_only => Some(within(*timeout, self.ask(stream)).await),
+            Ok(_) => None,
+            // Under TLS 1.2 a client is turned away before its handshake ends: after it was asked.
+            Err(error) if witness.hints.get().is_some() => Some(Err(error)),
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("{connect} does not complete a TLS handshake as {}", self.args.server_name().to_str())
+                });
+            }
+        };
+        let reception = reception.map(|result| result.map_or_else(|error| refusal(&error), std::convert::identity));
+        Ok(Call {
+            version: witness.version.get().copied().unwrap_or("TLS"),
+            hints: witness.hints.get().cloned(),
+            // The handshake's own end says nothing that was to be told.
+            reception: reception.filter(|_| !self.args.handshake_only),
+        })
+    }
+
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+
+    /// One GET. Under TLS 1.3 this is where a client learns that it was turned away.
+    async fn ask(&self, mut stream: TlsStream<TcpStream>) -> io::Result<Reception> {
+        let VerifyArgs { path, .. } = self.args;
+        let name = self.args.server_name();
+        let name = name.to_str();
+        let host = if name.contains(':') { format!("[{name}]") } else { name.into_owned() };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: client-certificate-operator-verify/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        // Where the server hung up already, what it said before is still there to be read, and says more.
+        let written = async {
+            stream.write_all(request.as_bytes()).await?;
+            stream.flush().await
+        }
+        .await;
+        let mut head = Vec::new();
+        let mut buffer = [0; 2048];
+        while head.len() < HEAD {
+            let read = match stream.read(&mut buffer).await {
+                Ok(0) if head.is_empty() => {
+                    return Err(written.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+                }
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) => return Err(error),
+            };
+            head.extend_from_slice(&buffer[..read]);
+            let mut answer = httparse::Response::new(&mut []);
+            // Its headers do not fit, and do not matter: the status is read before them.
+            let parsed = answer.parse(&head);
+            if let Some(status) = answer.code {
+                return Ok(Reception::of_status(status));
+            }
+            if parsed.is_err() {
+                break;
+            }
+        }
+        Ok(Reception::Unknown("it answers something that is not HTTP/1.1".to_owned()))
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+    tokio::time::timeout(limit, work).await.map_err(late)?
+}
+
+/// What a connection that ended without an answer says.
+fn refusal(error: &io::Error) -> Reception {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    if let Some(alert) = alert(error) {
+        return Reception::RefusedByTls(format!("alert {alert}"));
+    }
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => {
+            Reception::RefusedByTls("connection closed".to_owned())
+        }
+        _ => Reception::Unknown(error.to_string()),
+    }
+}
+
+/// The alert at the bottom of an error, in the words of the standard.
+fn alert(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(rustls::Error::AlertReceived(alert)) = error.downcast_ref() {
+        let name = alert.as_str().map_or_else(|| format!("{alert:?}"), str::to_owned);
+        return Some(snake_case(&name));
+    }
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => error.get_ref().and_then(|inner| alert(inner)),
+        None => error.source().and_then(alert),
+    }
+}
+
+/// `CertificateRequired` as the standard writes it: `certificate_required`.
+fn snake_case(name: &str) -> String {
+    let mut text = String::new();
+    let mut last = '_';
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && last.is_ascii_lowercase() {
+            text.push('_');
+        }
+        text.push(character.to_ascii_lowercase());
+        last = character;
+    }
+    text
+}
+
+/// Stands on the client's side of a handshake and keeps what is asked.
+#[derive(Debug)]
+struct Witness {
+    identity: Identity,
+    schemes: Vec<SignatureScheme>,
+    hints: OnceLock<Vec<String>>,
+    version: OnceLock<&'static str>,
+}
+
+impl ResolvesClientCert for Witness {
+    /// Called when, and only when, there is a CertificateRequest.
+    fn resolve(&self, hints: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.hints.get_or_init(|| hints.iter().map(|name| readable(name)).collect());
+        self.identity.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// A distinguished name as text, without anything that could pass for a line of its own.
+fn readable(der: &[u8]) -> String {
+    let text = match X509Name::from_der(der) {
+        Ok((_, name)) => name.to_string(),
+        Err(_) => format!("{} bytes that are not a name", der.len()),
+    };
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Takes any server: nothing is told to it that is not public, and whether API Gateway takes it is not asked here.
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.version.get_or_init(|| "TLS 1.2");
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.version.get_or_init(|| "TLS 1.3");
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_are_named_as_the_standard_does() {
+        for (name, expected) in [
+            ("CertificateRequired", "certificate_required"),
+            ("UnknownCA", "unknown_ca"),
+            ("HandshakeFailure", "handshake_failure"),
+        ] {
+            assert_eq!(snake_case(name), expected);
+        }
+        let inner = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
+        let error = io::Error::new(io::ErrorKind::InvalidData, inner);
+        assert_eq!(refusal(&error), Reception::RefusedByTls("alert unknown_ca".to_owned()));
+    }
+
+    #[test]
+    fn only_a_connection_that_was_closed_counts_as_refused() {
+        let closed = refusal(&io::ErrorKind::ConnectionReset.into());
+        assert_eq!(closed, Reception::RefusedByTls("connection closed".to_owned()));
+        let late = io::Error::new(io::ErrorKind::TimedOut, "no answer within 10s");
+        assert_eq!(refusal(&late), Reception::Unknown("no answer within 10s".to_owned()));
+    }
+
+    #[test]
+    fn a_name_cannot_forge_a_line_of_the_report() {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, "A\nverdict: on");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name;
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate.der()).unwrap();
+        assert_eq!(readable(parsed.subject().as_raw()), "CN=A verdict: on");
+        assert_eq!(readable(b"CN=A"), "4 bytes that are not a name");
+    }
+}

@@ -1,0 +1,324 @@
+//! What was found of a backend, in lines that a script can read, and the verdict on it.
+
+use std::fmt;
+
+use crate::api::{CertificateStatus, ClientCertificateRef};
+use crate::conditions::ConditionType;
+
+/// The subject of every client certificate of API Gateway, where a status tells none.
+const API_GATEWAY: &str = "C=US, L=Seattle, CN=ApiGateway";
+/// More authorities than this are counted, not named: a server that trusts the whole web hints all of it.
+const SHOWN: usize = 10;
+
+/// How a caller was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reception {
+    /// The handshake or the connection ended before there was an answer.
+    RefusedByTls(String),
+    /// An answer that turns callers without the right certificate away.
+    RefusedByHttp(u16),
+    /// Any other answer.
+    LetIn(u16),
+    /// Neither.
+    Unknown(String),
+}
+
+impl Reception {
+    /// What a status of HTTP says: 495 and 496 are nginx's own for a bad and for a missing certificate.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            400 | 401 | 403 | 495 | 496 => Reception::RefusedByHttp(status),
+            _ => Reception::LetIn(status),
+        }
+    }
+}
+
+impl fmt::Display for Reception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reception::RefusedByTls(how) => write!(f, "refused by TLS ({how})"),
+            Reception::RefusedByHttp(status) => write!(f, "refused by HTTP {status}"),
+            Reception::LetIn(status) => write!(f, "let in (HTTP {status})"),
+            Reception::Unknown(why) => write!(f, "unknown ({why})"),
+        }
+    }
+}
+
+/// What became of those who must not get in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strangers {
+    /// A caller without a certificate.
+    pub without: Reception,
+    /// One with a certificate of its own under API Gateway's name; none where the server asks for no certificate.
+    pub other: Option<Reception>,
+}
+
+/// All that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// The names of the authorities in the server's CertificateRequest; none without one.
+    pub hints: Option<Vec<String>>,
+    /// None where no request was made.
+    pub strangers: Option<Strangers>,
+}
+
+/// What it comes to, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Client certificates are asked for, and others are turned away.
+    On(&'static str),
+    /// They are not.
+    Off(&'static str),
+    /// It could not be told.
+    Unknown(&'static str),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, text) = match self {
+            Verdict::On(text) => ("on", text),
+            Verdict::Off(text) => ("off", text),
+            Verdict::Unknown(text) => ("unknown", text),
+        };
+        write!(f, "{word}: {text}")
+    }
+}
+
+/// The certificates that the target of a resource holds; else why nothing can be said of it.
+pub fn trusted(resource: &ClientCertificateRef) -> Result<&[CertificateStatus], String> {
+    let place = format!("ClientCertificateRef {}/{}", resource.namespace(), resource.name());
+    let Some(status) = &resource.status else {
+        return Err(format!("{place} has no status yet: is the operator running, and does it watch the namespace?"));
+    };
+    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.to_string());
+    match ready {
+        Some(ready) if ready.status == "True" => {}
+        Some(ready) => return Err(format!("{place} is not Ready: {}: {}", ready.reason, ready.message)),
+        None => return Err(format!("{place} is not Ready yet: wait for the condition Ready")),
+    }
+    match status.certificates.as_slice() {
+        [] => Err(format!("{place} has no certificate in status.certificates yet: wait for the condition Ready")),
+        certificates => Ok(certificates),
+    }
+}
+
+/// The resource, and what its target holds.
+pub fn resource_lines(resource: &ClientCertificateRef, certificates: &[CertificateStatus]) -> String {
+    let target = resource.status.as_ref().and_then(|status| status.target.as_ref());
+    let target = target.map_or_else(|| resource.target_ref().to_string(), ToString::to_string);
+    let mut lines = format!("resource: {}/{}, {target}\n", resource.namespace(), resource.name());
+    for certificate in certificates {
+        let fingerprint = certificate.sha256_fingerprint.as_deref().unwrap_or("unknown");
+        let end = certificate.expiration_date.map_or_else(|| "unknown".to_owned(), |end| end.to_string());
+        let (id, subject) = (&certificate.id, subject(certificate));
+        lines += &format!("certificate {id}: {subject}, SHA-256 {fingerprint}, expires {end}\n");
+    }
+    lines
+}
+
+fn subject(certificate: &CertificateStatus) -> &str {
+    certificate.subject.as_deref().unwrap_or(API_GATEWAY)
+}
+
+impl Findings {
+    /// One fact a line.
+    pub fn lines(&self, trusted: &[CertificateStatus]) -> String {
+        let asks = if self.hints.is_some() { "yes" } else { "no" };
+        let mut lines = format!("asks for a client certificate: {asks}\n");
+        if let Some(hints) = &self.hints {
+            lines += &format!("authorities that it hints: {}\n", hinted(hints, trusted));
+        }
+        match &self.strangers {
+            None => lines += "callers that must not get in: not tried (--handshake-only)\n",
+            Some(Strangers { without, other }) => {
+                lines += &format!("a caller without a certificate: {without}\n");
+                if let Some(other) = other {
+                    lines += &format!("a stranger's certificate of the same name: {other}\n");
+                }
+                let by_http = [Some(without), other.as_ref()].into_iter().flatten().any(is_ambiguous);
+                if by_http {
+                    lines += "note: an application that answers 400, 401 or 403 to everybody looks the same: take a --path that it answers to API Gateway\n";
+                }
+            }
+        }
+        lines += "the right certificate: not tried (AWS keeps its private key)\n";
+        lines + "the server's own certificate: not checked (API Gateway checks it)\n"
+    }
+
+    /// What it comes to. What is off is off, whatever else could not be told.
+    pub fn verdict(&self, trusted: &[CertificateStatus]) -> Verdict {
+        let Some(hints) = &self.hints else {
+            return Verdict::Off(
+                "the server asks for no client certificate, so calls without one get in: turn the check on there (deploy/samples shows how), and see that --server-name is the name that API Gateway calls",
+            );
+        };
+        if !hints.is_empty() && !hints.iter().any(|hint| is_ours(hint, trusted)) {
+            return Verdict::Off(
+                "the server asks for certificates of other authorities: let it verify clients against the target of this resource, and reload it",
+            );
+        }
+        let Some(Strangers { without, other }) = &self.strangers else {
+            return Verdict::On(
+                "a client certificate is asked for; whether others are turned away was not tried (--handshake-only)",
+            );
+        };
+        if matches!(without, Reception::LetIn(_)) {
+            return Verdict::Off(
+                "the server asks for a client certificate but lets in who has none: make it required, not optional",
+            );
+        }
+        match other {
+            Some(Reception::LetIn(_)) => Verdict::Off(
+                "the server lets in any certificate of that name: let it verify clients against the target of this resource, or compare the pins in it",
+            ),
+            Some(Reception::RefusedByTls(_) | Reception::RefusedByHttp(_)) if is_refusal(without) => {
+                Verdict::On("a caller without a certificate is turned away, and so is a stranger of the same name")
+            }
+            _ => Verdict::Unknown("not every call was answered: see above, and try again"),
+        }
+    }
+}
+
+fn is_refusal(reception: &Reception) -> bool {
+    matches!(reception, Reception::RefusedByTls(_) | Reception::RefusedByHttp(_))
+}
+
+/// Whether an application may have said so, which knows nothing of certificates.
+fn is_ambiguous(reception: &Reception) -> bool {
+    matches!(reception, Reception::RefusedByHttp(400 | 401 | 403))
+}
+
+fn is_ours(hint: &str, trusted: &[CertificateStatus]) -> bool {
+    trusted.iter().any(|certificate| subject(certificate) == hint)
+}
+
+fn hinted(hints: &[String], trusted: &[CertificateStatus]) -> String {
+    let (ours, others): (Vec<&String>, Vec<&String>) = hints.iter().partition(|hint| is_ours(hint, trusted));
+    let ours = ours.into_iter().map(|hint| format!("{hint} (API Gateway's)"));
+    let mut named: Vec<String> =
+        ours.chain(others.into_iter().map(|hint| format!("{hint} (not API Gateway's)"))).collect();
+    let more = named.len().saturating_sub(SHOWN);
+    named.truncate(SHOWN);
+    match (named.is_empty(), more) {
+        (true, _) => "none, which means any".to_owned(),
+        (false, 0) => named.join("; "),
+        (false, more) => format!("{}; and {more} more", named.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+    use serde_json::json;
+
+    use super::*;
+
+    const OTHER: &str = "CN=Somebody Else";
+
+    fn trusted_certificates() -> Vec<CertificateStatus> {
+        let certificate = CertificateStatus { id: "9ao60f".to_owned(), ..CertificateStatus::default() };
+        vec![CertificateStatus { subject: Some(API_GATEWAY.to_owned()), ..certificate.clone() }, certificate]
+    }
+
+    fn findings(hints: Option<&[&str]>, strangers: Option<(Reception, Option<Reception>)>) -> Findings {
+        let hints = hints.map(|hints| hints.iter().map(|hint| (*hint).to_owned()).collect());
+        Findings { hints, strangers: strangers.map(|(without, other)| Strangers { without, other }) }
+    }
+
+    /// The first word of the verdict.
+    fn word(findings: &Findings) -> String {
+        findings.verdict(&trusted_certificates()).to_string().split(':').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn every_finding_has_its_verdict() {
+        let tls = || Reception::RefusedByTls("alert".to_owned());
+        let unknown = || Reception::Unknown("no answer".to_owned());
+        let refused = || Reception::of_status(403);
+        let in_ = || Reception::of_status(200);
+        let ours: Option<&[&str]> = Some(&[OTHER, API_GATEWAY]);
+        for (hints, without, other, expected) in [
+            (ours, tls(), tls(), "on"),
+            (ours, refused(), tls(), "on"),
+            (Some(&[][..]), refused(), refused(), "on"),
+            (Some(&[OTHER][..]), tls(), tls(), "off"),
+            (ours, in_(), tls(), "off"),
+            (ours, tls(), in_(), "off"),
+            (ours, unknown(), in_(), "off"),
+            (ours, in_(), unknown(), "off"),
+            (ours, unknown(), tls(), "unknown"),
+            (ours, tls(), unknown(), "unknown"),
+        ] {
+            let findings = findings(hints, Some((without, Some(other))));
+            assert_eq!(word(&findings), expected, "{findings:?}");
+        }
+        assert_eq!(word(&findings(None, Some((in_(), None)))), "off");
+        // An application that refuses whoever has no token says nothing about certificates.
+        assert_eq!(word(&findings(None, Some((refused(), None)))), "off");
+        assert_eq!(word(&findings(None, None)), "off");
+        assert_eq!(word(&findings(Some(&[API_GATEWAY]), None)), "on");
+        assert_eq!(word(&findings(Some(&[OTHER]), None)), "off");
+        // Nobody was asked to try a stranger's: nothing is claimed.
+        assert_eq!(word(&findings(ours, Some((tls(), None)))), "unknown");
+    }
+
+    #[test]
+    fn only_what_a_check_answers_counts_as_refused() {
+        for status in [400, 401, 403, 495, 496] {
+            assert_eq!(Reception::of_status(status), Reception::RefusedByHttp(status));
+        }
+        for status in [200, 204, 301, 404, 421, 429, 500, 503] {
+            assert_eq!(Reception::of_status(status), Reception::LetIn(status));
+        }
+    }
+
+    #[test]
+    fn authorities_are_named_ours_first_and_not_without_end() {
+        let many: Vec<String> =
+            (0..150).map(|number| format!("CN=Root {number}")).chain([API_GATEWAY.into()]).collect();
+        let text = hinted(&many, &trusted_certificates());
+        assert!(text.starts_with("C=US, L=Seattle, CN=ApiGateway (API Gateway's); CN=Root 0 (not "), "{text}");
+        assert!(text.ends_with("CN=Root 8 (not API Gateway's); and 141 more"), "{text}");
+        assert_eq!(hinted(&[], &trusted_certificates()), "none, which means any");
+    }
+
+    fn resource(status: serde_json::Value) -> ClientCertificateRef {
+        serde_json::from_value(json!({
+            "apiVersion": "apigateway.clientcert.dev/v1alpha1",
+            "kind": "ClientCertificateRef",
+            "metadata": { "name": "payments", "namespace": "backends" },
+            "spec": { "clientCertificateId": "9ao60f" },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_resource_that_holds_nothing_says_why() {
+        let condition = |status: &str| {
+            Condition {
+            type_: "Ready".to_owned(),
+            status: status.to_owned(),
+            reason: "NotFound".to_owned(),
+            message: "there is no such certificate".to_owned(),
+            ..serde_json::from_value(json!({"type": "", "status": "", "reason": "", "message": "", "lastTransitionTime": "2026-11-24T00:00:00Z"})).unwrap()
+        }
+        };
+        for (status, words) in [
+            (json!(null), "has no status yet"),
+            (json!({}), "is not Ready yet"),
+            (json!({ "conditions": [condition("False")] }), "is not Ready: NotFound: there is no such certificate"),
+            (json!({ "conditions": [condition("True")] }), "no certificate in status.certificates"),
+        ] {
+            let resource = resource(status);
+            let error = trusted(&resource).unwrap_err();
+            assert!(error.starts_with("ClientCertificateRef backends/payments ") && error.contains(words), "{error}");
+        }
+        let held = resource(json!({ "conditions": [condition("True")], "certificates": [{ "id": "9ao60f" }] }));
+        let certificates = trusted(&held).unwrap();
+        let lines = resource_lines(&held, certificates);
+        let expected = "resource: backends/payments, Secret payments\n\
+            certificate 9ao60f: C=US, L=Seattle, CN=ApiGateway, SHA-256 unknown, expires unknown\n";
+        assert_eq!(lines, expected);
+    }
+}
