@@ -33,7 +33,7 @@ release-dry-run: ## Make what a release holds, in target/release-<version>/, and
 	@deploy/release $(if $(TAG),--tag $(TAG))
 
 demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everything running to play with
-	@tests/prerequisites rust go openssl
+	@tests/prerequisites rust go openssl curl nginx
 	$(call say,"building the operator and the demo: a few minutes the first time")
 	cargo build --locked --workspace --bin client-certificate-operator --bin demo
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")

@@ -1,5 +1,6 @@
 //! The demo: the operator at work, step by step, on a real control plane. Every step checks that what it says happened.
 
+mod backend;
 mod stage;
 mod story;
 mod world;
@@ -16,7 +17,7 @@ use self::world::World;
 
 /// Shows the operator at work on a real Kubernetes control plane and an emulator of API Gateway.
 ///
-/// Needs openssl. Nothing of it touches a cluster or an AWS account of yours; everything is thrown away in the end.
+/// Needs openssl, curl and nginx. Nothing of it touches a cluster or an AWS account of yours; everything is thrown away in the end.
 #[derive(Parser)]
 struct Options {
     /// The operator's binary [default: the one beside this program]

@@ -80,15 +80,24 @@ pub struct Shell {
     path: OsString,
     cache: PathBuf,
     folder: PathBuf,
+    variables: Vec<(&'static str, PathBuf)>,
 }
 
 impl Shell {
-    /// With this kubectl before any other.
-    pub fn new(kubectl: &Path, kubeconfig: PathBuf, cache: PathBuf) -> Result<Self> {
-        let mut folders = vec![kubectl.parent().context("kubectl has no folder")?.to_owned()];
+    /// With these programs before any others of their names.
+    pub fn new(programs: [&Path; 2], kubeconfig: PathBuf, cache: PathBuf) -> Result<Self> {
+        let mut folders = Vec::new();
+        for program in programs {
+            folders.push(program.parent().context("a program has no folder")?.to_owned());
+        }
         folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-        Ok(Self { kubeconfig, path: std::env::join_paths(folders)?, cache, folder })
+        Ok(Self { kubeconfig, path: std::env::join_paths(folders)?, cache, folder, variables: vec![] })
+    }
+
+    /// Sets a variable for all commands from here on.
+    pub fn set(&mut self, name: &'static str, value: PathBuf) {
+        self.variables.push((name, value));
     }
 
     /// Runs a command and returns what it printed to its standard output.
@@ -121,6 +130,7 @@ impl Shell {
             .args(["-c", command])
             .envs([("PATH", &self.path), ("KUBECONFIG", &self.kubeconfig.clone().into())])
             .env("KUBECACHEDIR", &self.cache)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .kill_on_drop(true)

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use operator_testing::emulator::Fault;
 use operator_testing::script::Operation;
 
+use crate::backend::guard;
 use crate::stage::{Stage, until, until_within};
 use crate::world::{FIRST, SECOND, World};
 
@@ -24,7 +25,8 @@ pub async fn tell(stage: &Stage, world: &mut World) -> Result<()> {
     throttle(stage, world).await?;
     renew(stage, world).await?;
     look_back(stage, world).await?;
-    delete(stage, world).await
+    delete(stage, world).await?;
+    guard(stage, world).await
 }
 
 async fn mirror(stage: &Stage, world: &World) -> Result<()> {

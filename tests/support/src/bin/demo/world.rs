@@ -46,7 +46,7 @@ impl World {
         let start = Instant::now();
         let control_plane = ControlPlane::start().await?;
         let cache = control_plane.folder().join("kubectl-cache");
-        let shell = Shell::new(&control_plane.kubectl_path(), control_plane.kubeconfig(), cache)?;
+        let shell = Shell::new([&control_plane.kubectl_path(), binary], control_plane.kubeconfig(), cache)?;
         shell.quietly("openssl version").await?;
         let emulator = Emulator::start().await?;
         for id in [FIRST, SECOND] {
