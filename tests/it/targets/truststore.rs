@@ -43,7 +43,7 @@ impl Mounted {
 
     /// What a Java program prints; none where it fails.
     async fn java(&self, password: &str, pems: &[&str]) -> Option<Vec<String>> {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java/Truststore.java");
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/targets/truststore/Truststore.java");
         let mut command = tokio::process::Command::new("java");
         command.arg(program).arg(self.path("truststore.p12")).arg(password);
         for (n, pem) in pems.iter().enumerate() {
