@@ -109,6 +109,30 @@ async fn every_preset_has_its_key_its_type_and_its_class_of_verifiers() {
     assert_eq!(resource.status.unwrap().verifier_class, Some(FirstWins));
 }
 
+#[tokio::test]
+async fn the_most_certificates_that_a_resource_takes_are_in_every_content_once() {
+    let world = World::start("most").await;
+    let ids: Vec<_> = (0..63).map(|n| format!("more{n}")).collect();
+    for id in &ids {
+        world.generate(NewCertificate::new().id(id));
+    }
+    let spec = json!({ "additionalClientCertificateIds": ids, "target": { "keys": every_content() } });
+    world.create_ready("payments", spec).await;
+    let all = |object: &Secret| data(object, "sha1pins").is_some_and(|pins| pins.lines().count() == 64);
+    let object = world.until_target(crate::fixture::SOON, "payments", "holds all", all).await;
+    let bundle: String = std::iter::once(ID).chain(ids.iter().map(String::as_str)).map(|id| world.pem(id)).collect();
+    assert_eq!(data(&object, "bundle"), Some(bundle.as_str()));
+    for key in ["sha256pins", "sha1pins", "nginxmap"] {
+        let lines: std::collections::BTreeSet<_> = data(&object, key).unwrap().lines().collect();
+        assert_eq!(lines.len(), 64, "{key}");
+    }
+    // Here all have one key, so that they are made in seconds.
+    let pins: Vec<_> = data(&object, "spkipins").unwrap().lines().collect();
+    assert!(pins.len() == 64 && pins.iter().all(|pin| *pin == pins[0]), "{pins:?}");
+    let sds: Value = serde_json::from_str(data(&object, "envoysds").unwrap()).unwrap();
+    assert_eq!(sds["resources"][0]["validation_context"]["verify_certificate_hash"].as_array().unwrap().len(), 64);
+}
+
 async fn a_restart_writes_nothing_and_knows_what_it_wrote_without_api_gateway<K: TestedKind>() {
     let mut world = WorldOf::<K>::start("again").await;
     world.generate(NewCertificate::new().id(SECOND));
