@@ -83,6 +83,50 @@ pub fn settle(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{Pkcs12, Preset, SecretKeyRef};
+    use crate::certificate::Certificate;
+    use crate::fixtures::{PEM, resource, secret_of};
+    use crate::target::{Desired, Sealing, TargetObject, Trusted, render};
+
+    fn of_java(pkcs12: Option<Pkcs12>) -> ClientCertificateRef {
+        let mut resource = resource("payments");
+        resource.spec.target.preset = Some(Preset::Pkcs12);
+        resource.spec.target.pkcs12 = pkcs12;
+        resource
+    }
+
+    fn sealed(resource: &ClientCertificateRef, password: Password) -> Desired {
+        let certificate = Certificate::parse(PEM).unwrap();
+        let trusted = Trusted { main: Some(&certificate), additional: vec![] };
+        let sealing = Sealing { password: Some(password), last: None };
+        render(resource, &trusted, &sealing, "2026-11-24T07:16:00Z".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_wins_over_what_the_target_holds_and_that_over_a_new_one() {
+        let made = |text: &str| Password::made(text.as_bytes()).unwrap();
+        let given = Password::given(b"given").unwrap();
+        let resource = of_java(None);
+        let new = Some(Ok(made("new")));
+        let found = secret_of(&sealed(&resource, made("found"))).content();
+        let written = sealed(&resource, made("written")).truststore.unwrap();
+        let settled = |last, target| settle(&resource, new.as_ref(), last, target).unwrap().unwrap();
+        assert_eq!(settled(Some(&written), Some(&found)).expose(), "written");
+        assert_eq!(settled(None, Some(&found)).expose(), "found");
+        assert_eq!(settled(None, None).expose(), "new");
+        // One of the user's that was used before is none to write into a target.
+        let of_users = sealed(&resource, given.clone()).truststore.unwrap();
+        assert_eq!(settled(Some(&of_users), None).expose(), "new");
+
+        let place = SecretKeyRef { name: "java".into(), key: "password".into() };
+        let resource = of_java(Some(Pkcs12 { password_secret_ref: Some(place), ..Pkcs12::default() }));
+        let offered = Some(Ok(given.clone()));
+        assert_eq!(settle(&resource, offered.as_ref(), Some(&written), Some(&found)), Ok(Some(given)));
+        let absent = Err(NoPassword::Absent("not there".into()));
+        let settled = settle(&resource, Some(&absent), Some(&of_users), Some(&found));
+        assert_eq!(settled, absent.map(Some), "not even one that was used before");
+        assert_eq!(settle(&resource, None, Some(&written), Some(&found)), Ok(None));
+    }
 
     #[test]
     fn a_password_is_what_java_takes_and_is_not_printed() {

@@ -18,6 +18,7 @@ macro_rules! for_both_kinds {
     };
 }
 
+mod contents;
 mod deleted;
 mod foreign;
 mod fought;
@@ -27,6 +28,7 @@ mod kinds;
 mod moved;
 mod renamed;
 mod suspended;
+mod truststore;
 
 use crate::fixture::TestedKind;
 

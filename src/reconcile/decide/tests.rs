@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::api::{
-    CertificateStatus, ClientCertificateRefStatus, Content, DeletionPolicy, SecretType, TargetKind, TargetRef,
+    CertificateStatus, ClientCertificateRefStatus, Content, DeletionPolicy, Preset, SecretType, TargetKind, TargetRef,
 };
 use crate::conditions::Reason;
 use crate::description::Claim;
@@ -13,7 +13,7 @@ use crate::fixtures::{
 use crate::gateway::{GatewayError, Source};
 use crate::reading::{Additional, Answer};
 use crate::settings::Tick;
-use crate::target::TargetObject;
+use crate::target::{Password, TargetObject};
 use k8s_openapi::api::core::v1::ConfigMap;
 use std::time::Duration;
 
@@ -389,4 +389,26 @@ fn a_target_of_another_name_is_no_record_of_this_one() {
         status.target = Some(TargetRef { kind: TargetKind::Secret, name: "another".into() });
     }
     assert_eq!(cause(&plan(&resource, &observed(&resource, None), &answered(&resource, ""))), Some(Cause::New));
+}
+
+#[test]
+fn without_a_password_a_truststore_is_left_as_it_is() {
+    let mut resource = resource("payments");
+    resource.spec.target.preset = Some(Preset::Pkcs12);
+    let observation = |password| Observation { password: Some(password), ..observed(&resource, None) };
+    let of = |password| plan(&resource, &observation(password), &answered(&resource, ""));
+    assert_eq!(blocked(&of(Err(NoPassword::Absent("create it".into())))), Some(Reason::NoPassword));
+    let failure = ClusterFailure::Unavailable { cause: "HTTP status 500".into() };
+    let unseen = of(Err(NoPassword::Unseen(failure.clone())));
+    assert_eq!((unseen.target, unseen.actions), (TargetVerdict::Unseen(failure), vec![]));
+
+    let first = of(Ok(Password::made(b"changeit").unwrap()));
+    assert!(!format!("{first:?}").contains("changeit"), "{first:?}");
+    let TargetVerdict::Desired { truststore: Some(truststore), .. } = &first.target else { panic!("{first:?}") };
+    let mut memory = answered(&resource, "");
+    memory.truststore = Some(Arc::clone(truststore));
+    // Another is offered in every pass, and the one that was made stays.
+    let again = plan(&resource, &observation(Ok(Password::made(b"another").unwrap())), &memory);
+    let TargetVerdict::Desired { truststore: Some(same), .. } = &again.target else { panic!("{again:?}") };
+    assert!(Arc::ptr_eq(truststore, same));
 }

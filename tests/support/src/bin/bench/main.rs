@@ -7,6 +7,7 @@ mod fleet;
 mod handover;
 mod latency;
 mod neighbours;
+mod render;
 mod report;
 mod steady;
 mod watching;
@@ -34,6 +35,7 @@ Parts:
   memory      resident memory with many resources, and what many large unrelated Secrets add to it
   handover    from the end of a leader until another leads, and from a start until the first target is there
   resync      processor time and writes of refreshes that find nothing changed
+  render      processor time of making the data of a target of 60 certificates
   fleet       very many resources over as many certificates: memory, calls and writes, also of a restarted operator
 
 The operator has to be a release build, as this program itself:
@@ -50,7 +52,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "latency,throughput,neighbours,handover,memory,resync,fleet"
+        default_value = "render,latency,throughput,neighbours,handover,memory,resync,fleet"
     )]
     parts: Vec<Part>,
     /// Where to draw the figures that have a limit, as SVG
@@ -103,6 +105,7 @@ pub struct Options {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
+    Render,
     Latency,
     Throughput,
     Neighbours,
@@ -150,29 +153,14 @@ async fn main() -> Result<()> {
         eprintln!("this is a debug build: its figures mean nothing");
     }
     let start = Instant::now();
-    eprintln!("starting the control plane and the emulator");
-    let world = World::start(&options).await?;
     let mut report = Report::default();
-    if options.runs(Part::Latency) {
-        eprintln!("latency: {} resources, one after the other", options.samples);
-        latency::measure(&world, &options, &mut report).await?;
+    if options.runs(Part::Render) {
+        eprintln!("render: a target of many certificates, over and over");
+        render::measure(&mut report)?;
     }
-    if options.runs(Part::Throughput) {
-        eprintln!("throughput: {} resources at once, {} times each way", options.resources, options.pairs);
-        burst::measure(&world, &options, &mut report).await?;
-    }
-    if options.runs(Part::Neighbours) {
-        neighbours::measure(&world, &options, &mut report).await?;
-    }
-    if options.runs(Part::Handover) {
-        eprintln!("hand-over: leaders that stop, and some that are killed, which takes a Lease's length each");
-        handover::measure(&world, &options, &mut report).await?;
-    }
-    if options.runs(Part::Memory) || options.runs(Part::Resync) {
-        steady::measure(&world, &options, &mut report).await?;
-    }
-    if options.runs(Part::Fleet) {
-        fleet::measure(&world, &options, &mut report).await?;
+    // The others need a whole world, which takes a while to start.
+    if options.parts.iter().any(|part| *part != Part::Render) {
+        on_a_control_plane(&options, &mut report).await?;
     }
     println!("{report}");
     if let Some(path) = &options.chart {
@@ -180,5 +168,33 @@ async fn main() -> Result<()> {
             .with_context(|| format!("cannot write the chart to {}", path.display()))?;
     }
     eprintln!("took {:.0?}", start.elapsed());
+    Ok(())
+}
+
+/// Every part that measures the operator at work.
+async fn on_a_control_plane(options: &Options, report: &mut Report) -> Result<()> {
+    eprintln!("starting the control plane and the emulator");
+    let world = World::start(options).await?;
+    if options.runs(Part::Latency) {
+        eprintln!("latency: {} resources, one after the other", options.samples);
+        latency::measure(&world, options, report).await?;
+    }
+    if options.runs(Part::Throughput) {
+        eprintln!("throughput: {} resources at once, {} times each way", options.resources, options.pairs);
+        burst::measure(&world, options, report).await?;
+    }
+    if options.runs(Part::Neighbours) {
+        neighbours::measure(&world, options, report).await?;
+    }
+    if options.runs(Part::Handover) {
+        eprintln!("hand-over: leaders that stop, and some that are killed, which takes a Lease's length each");
+        handover::measure(&world, options, report).await?;
+    }
+    if options.runs(Part::Memory) || options.runs(Part::Resync) {
+        steady::measure(&world, options, report).await?;
+    }
+    if options.runs(Part::Fleet) {
+        fleet::measure(&world, options, report).await?;
+    }
     Ok(())
 }

@@ -1,0 +1,261 @@
+//! Truststores, as Java reads them, and where their passwords come from.
+
+use std::path::{Path, PathBuf};
+
+use client_certificate_operator::api::REFRESH_ANNOTATION;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use operator_testing::certificates::{NewCertificate, issue};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::fixture::{ID, MINUTES, SOON, TestedKind, World, WorldOf, condition, data};
+use crate::ground::ACCOUNT;
+
+const SECOND: &str = "K2C0QE";
+/// An id that differs from the second one in case alone, as Java's aliases do not.
+const THIRD: &str = "k2c0qe";
+
+/// A truststore as a pod would mount it.
+struct Mounted {
+    folder: TempDir,
+    password: String,
+}
+
+impl Mounted {
+    fn of(store: &ByteString, password: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("truststore.p12"), &store.0).unwrap();
+        Mounted { folder, password: password.to_owned() }
+    }
+
+    fn of_secret(secret: &Secret) -> Self {
+        let data = secret.data.as_ref().unwrap();
+        let password = std::str::from_utf8(&data["truststore.password"].0).unwrap();
+        Mounted::of(&data["truststore.p12"], password)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a Java program prints; none where it fails.
+    async fn java(&self, password: &str, pems: &[&str]) -> Option<Vec<String>> {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/targets/truststore/Truststore.java");
+        let mut command = tokio::process::Command::new("java");
+        command.arg(program).arg(self.path("truststore.p12")).arg(password);
+        for (n, pem) in pems.iter().enumerate() {
+            let path = self.path(&format!("{n}.pem"));
+            std::fs::write(&path, pem).unwrap();
+            command.arg(path);
+        }
+        let output = command.output().await.expect("java is needed: tests/prerequisites java");
+        let text = String::from_utf8(output.stdout).unwrap();
+        output.status.success().then(|| text.lines().map(str::to_owned).collect())
+    }
+
+    /// What `keytool -list` prints.
+    async fn keytool(&self) -> String {
+        let mut command = tokio::process::Command::new("keytool");
+        command.args(["-J-Duser.language=en", "-list", "-storetype", "PKCS12", "-storepass", &self.password]);
+        let output = command.arg("-keystore").arg(self.path("truststore.p12")).output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn of_java(more: Value) -> Value {
+    let mut target = json!({ "preset": "Pkcs12" });
+    target.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({ "target": target })
+}
+
+#[tokio::test]
+async fn java_trusts_every_certificate_in_it_and_nobody_else() {
+    let world = World::start("java").await;
+    for id in [SECOND, THIRD] {
+        world.generate(NewCertificate::new().id(id));
+    }
+    let mut spec = of_java(json!({}));
+    spec["additionalClientCertificateIds"] = json!([SECOND, THIRD]);
+    let resource = world.create_ready("payments", spec).await;
+    let mounted = Mounted::of_secret(&world.target("payments").await);
+    let aliases: Vec<_> = resource
+        .status
+        .unwrap()
+        .certificates
+        .iter()
+        .map(|held| format!("api-gateway-{}", &held.sha256_fingerprint.as_ref().unwrap()[..16]))
+        .collect();
+    assert_eq!(aliases.len(), 3);
+
+    let listed = mounted.keytool().await;
+    assert!(listed.contains("Your keystore contains 3 entries"), "{listed}");
+    assert_eq!(listed.matches("trustedCertEntry").count(), 3, "{listed}");
+    assert!(aliases.iter().all(|alias| listed.contains(alias.as_str())), "{aliases:?}: {listed}");
+
+    // A stranger's has the same name and another key.
+    let stranger = issue(NewCertificate::new()).certificate.pem;
+    let pems = [world.pem(ID), world.pem(SECOND), world.pem(THIRD), stranger];
+    let told = mounted.java(&mounted.password, &pems.each_ref().map(String::as_str)).await.unwrap();
+    let mut expected: Vec<_> = aliases.iter().map(|alias| format!("{alias} trusted")).collect();
+    expected.sort();
+    expected.extend(["accepted", "accepted", "accepted", "refused"].map(str::to_owned));
+    assert_eq!(told, expected);
+    assert_eq!(mounted.java("another", &[]).await, None, "a wrong password");
+}
+
+#[tokio::test]
+async fn a_password_that_was_made_stays_and_is_put_back_while_the_operator_runs() {
+    let mut world = World::start("made").await;
+    world.create_ready("payments", of_java(json!({}))).await;
+    let before = world.target("payments").await;
+    let password = data(&before, "truststore.password").unwrap().to_owned();
+    assert!(password.len() == 32 && password.bytes().all(|byte| byte.is_ascii_hexdigit()), "{password}");
+
+    for edit in [json!({ "stringData": { "truststore.password": "changed" } }), json!({ "data": null })] {
+        world.patch_target("payments", edit).await;
+        world.until_target(SOON, "payments", "is as it was", |object| object.data == before.data).await;
+    }
+    // Another key for it, and another certificate beside it.
+    world.generate(NewCertificate::new().id(SECOND));
+    let spec = json!({ "additionalClientCertificateIds": [SECOND], "target": { "pkcs12": { "passwordKey": "pw" } } });
+    world.patch("payments", json!({ "spec": spec })).await;
+    let moved = world.until_target(SOON, "payments", "has the new key", |it| it.keys().contains(&"pw")).await;
+    assert_eq!((moved.keys(), data(&moved, "pw")), (vec!["pw", "truststore.p12"], Some(password.as_str())));
+    world.until_ready("payments").await;
+    let all = world.operator.as_ref().unwrap().logs();
+    assert!(!all.iter().any(|line| line.contains(&password)), "the log tells the password");
+
+    // What somebody puts there while the operator is down is the password from then on; what is none is not.
+    world.stop_operator().await;
+    world.patch_target("payments", json!({ "stringData": { "pw": "chosen by hand" } })).await;
+    world.start_operator().await;
+    let is_new =
+        |it: &Secret| it.data.as_ref().unwrap()["truststore.p12"] != moved.data.as_ref().unwrap()["truststore.p12"];
+    let chosen = world.until_target(SOON, "payments", "is sealed anew", is_new).await;
+    assert_eq!(data(&chosen, "pw"), Some("chosen by hand"));
+    let mounted = Mounted::of(&chosen.data.as_ref().unwrap()["truststore.p12"], "chosen by hand");
+    assert!(mounted.java("chosen by hand", &[]).await.is_some());
+    world.stop_operator().await;
+    world.patch_target("payments", json!({ "stringData": { "pw": "" } })).await;
+    world.start_operator().await;
+    world.until_target(SOON, "payments", "has a password", |it| data(it, "pw").is_some_and(|pw| pw.len() == 32)).await;
+}
+
+async fn put_password(world: &World<'_>, value: &str) {
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "java" }, "stringData": { "password": value } });
+    let params = PatchParams::apply("test").force();
+    world.secrets().patch("java", &params, &Patch::Apply(secret)).await.unwrap();
+}
+
+async fn look_again<K: TestedKind>(world: &WorldOf<'_, K>, value: &str) {
+    world.patch("payments", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+}
+
+#[tokio::test]
+async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
+    let world = World::start("given").await;
+    let given = json!({ "pkcs12": { "passwordSecretRef": { "name": "java", "key": "password" } } });
+    let message = async |words: &[&str]| {
+        let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
+        let message = condition(&told, "TargetWritten").unwrap().message.clone();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        assert!(condition(&told, "Stalled").is_none(), "somebody may still make it");
+    };
+    world.create("payments", of_java(given)).await;
+    message(&["target.pkcs12.passwordSecretRef", "there is no Secret java: create it", "key password"]).await;
+    world.until("payments", "Ready", "False", "NoPassword").await;
+    assert_eq!(world.target_writes(), Vec::<String>::new());
+
+    // With a line end, as what is made of a file often has; found within a minute by itself.
+    put_password(&world, "open sesame\n").await;
+    let object = world.until_target(MINUTES, "payments", "is there", |_| true).await;
+    assert_eq!(object.keys(), ["truststore.p12"]);
+    world.until_ready("payments").await;
+    let mounted = Mounted::of(&object.data.as_ref().unwrap()["truststore.p12"], "open sesame");
+    assert!(mounted.keytool().await.contains("contains 1 entry"));
+    assert!(!serde_json::to_string(&world.resource("payments").await).unwrap().contains("open sesame"));
+    let all = world.operator.as_ref().unwrap().logs();
+    assert!(!all.iter().any(|line| line.contains("open sesame")), "the log tells the password");
+
+    // Another password makes another truststore; what is none takes nothing away.
+    put_password(&world, "another").await;
+    look_again(&world, "1").await;
+    let is_new = |it: &Secret| it.data != object.data;
+    let object = world.until_target(MINUTES, "payments", "is sealed anew", is_new).await;
+    for (n, (value, words)) in [("", "holds no password"), ("ümlaut", "printable ASCII")].into_iter().enumerate() {
+        put_password(&world, value).await;
+        look_again(&world, &format!("bad{n}")).await;
+        message(&[words, "the key password of the Secret java"]).await;
+        assert_eq!(world.target("payments").await, object);
+    }
+    world
+        .patch("payments", json!({ "spec": { "target": { "pkcs12": { "passwordSecretRef": { "key": "other" } } } } }))
+        .await;
+    message(&["the Secret java has no key other"]).await;
+    world
+        .patch(
+            "payments",
+            json!({ "spec": { "target": { "pkcs12": { "passwordSecretRef": { "name": "payments" } } } } }),
+        )
+        .await;
+    message(&["the Secret payments is the target itself"]).await;
+    assert_eq!(world.target("payments").await, object);
+    put_password(&world, "another").await;
+    let place = json!({ "name": "java", "key": "password" });
+    world.patch("payments", json!({ "spec": { "target": { "pkcs12": { "passwordSecretRef": place } } } })).await;
+    world.until_ready("payments").await;
+    assert_eq!(world.target("payments").await, object, "the same input, the same bytes");
+
+    // Given up for one that is made: not the user's.
+    world.patch("payments", json!({ "spec": { "target": { "pkcs12": null } } })).await;
+    let made = world.until_target(SOON, "payments", "has a password", |it| it.keys().len() == 2).await;
+    assert!(data(&made, "truststore.password").is_some_and(|made| made.len() == 32));
+}
+
+#[tokio::test]
+async fn without_a_right_on_secrets_a_password_can_be_made_but_not_given() {
+    let mut world = WorldOf::<ConfigMap>::without_operator("no-secrets").await;
+    world.start_operator_with(&["--target-kinds", "ConfigMap"]).await;
+    world.create_ready("made", of_java(json!({}))).await;
+    assert!(world.target("made").await.binary_data.unwrap().contains_key("truststore.p12"));
+    let given = json!({ "pkcs12": { "passwordSecretRef": { "name": "java", "key": "password" } } });
+    world.create("payments", of_java(given)).await;
+    let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
+    let message = &condition(&told, "TargetWritten").unwrap().message;
+    assert!(message.contains("leave passwordSecretRef out") && message.contains("--target-kinds"), "{message}");
+    let asked = world.control_plane.requests(&world.user(), None).unwrap();
+    assert!(asked.iter().all(|entry| entry.resource != "secrets"), "{asked:?}");
+
+    // The same where the operator works with Secrets, and lost the right while it ran.
+    world.stop_operator().await;
+    world.start_operator().await;
+    world.until("payments", "TargetWritten", "False", "NoPassword").await;
+    let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
+    let without = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": { "name": "no-secrets", "namespace": world.namespace },
+        "rules": [
+            { "apiGroups": ["apigateway.clientcert.dev"], "resources": ["*"], "verbs": ["*"] },
+            { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["*"] },
+            { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"] },
+        ],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": { "name": "no-secrets", "namespace": world.namespace },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "no-secrets" },
+        "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": world.namespace }],
+    });
+    world.control_plane.apply_yaml(&format!("{without}\n---\n{binding}")).await.unwrap();
+    bindings.delete(ACCOUNT, &DeleteParams::default()).await.unwrap();
+    let says = async || {
+        look_again(&world, &fastrand::u32(..).to_string()).await;
+        let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
+        condition(&told, "TargetWritten").unwrap().message.contains("the operator may not get secrets")
+    };
+    operator_testing::wait::eventually(SOON, "the missing right is named", says).await;
+}
