@@ -10,7 +10,7 @@ use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::servers::{Answer, Client, Identity, Mount, Server, Setup};
 use operator_testing::wait::eventually;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::fixture::{SOON, World};
@@ -120,9 +120,4 @@ async fn until_held(world: &World<'_>, ids: &[&str]) {
 
 fn data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
     secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
-}
-
-/// A change of the resource's metadata that asks for a read now.
-pub fn refresh(value: &str) -> Value {
-    json!({ "metadata": { "annotations": { client_certificate_operator::api::REFRESH_ANNOTATION: value } } })
 }
