@@ -13,7 +13,7 @@ use crate::ground::source;
 /// API Gateway writes with CRLF and without an end, or garbles, does not reach the server.
 pub async fn one_certificate(setup: Setup) {
     let _turn = turn().await;
-    let mut world = Mirrored::start("servers-one", &[setup], NewCertificate::new()).await;
+    let mut world = Mirrored::start("servers-one", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let (old, new, stranger) = (world.identity(OLD), world.identity(NEW), stranger());
     let said = answers(&server, &[Some(&old), None, Some(&stranger), Some(&new)]).await;
@@ -52,7 +52,7 @@ pub async fn one_certificate(setup: Setup) {
 /// Of two certificates in the target, in either order, those are let in that the class of the verifier says.
 pub async fn two_certificates(setup: Setup) {
     let _turn = turn().await;
-    let mut world = Mirrored::start("servers-two", &[setup], NewCertificate::new()).await;
+    let mut world = Mirrored::start("servers-two", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let stranger = stranger();
     for (first, second) in [(OLD, NEW), (NEW, OLD)] {

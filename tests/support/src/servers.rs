@@ -136,8 +136,9 @@ impl Setup {
 #[derive(Debug)]
 pub struct Server {
     setup: Setup,
-    site: Site,
+    // Ends before its folder goes.
     program: Program,
+    site: Site,
 }
 
 impl Server {
@@ -157,7 +158,7 @@ impl Server {
     fn launch(setup: Setup, mount: &Mount) -> Result<Self> {
         let site = Site::new(mount.path())?;
         let program = Program::spawn(setup.launch(&site)?)?;
-        Ok(Self { setup, site, program })
+        Ok(Self { setup, program, site })
     }
 
     /// What it is.
