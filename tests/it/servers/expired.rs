@@ -1,49 +1,85 @@
-//! A certificate that expires while it is in the target, before every server at once: there is one wait for all.
+//! A certificate that expires while servers have it, before all of them at once: there is one wait.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use operator_testing::certificates::NewCertificate;
-use operator_testing::servers::{Server, Setup};
+use operator_testing::emulator::DEFAULT_REGION;
+use operator_testing::servers::{Answer, Server, Setup};
 
-use super::world::{Mirrored, NEW, OLD, turn, until_let_in, until_refused};
-use crate::ground::source;
+use super::world::{Mirrored, NEW, turn, until_let_in, until_refused};
 
-/// From when the certificate is made until all servers have let it in.
-const LIFE: i64 = 25;
+/// A certificate that is about to expire, and for how long it is good: until all servers have let it in.
+const SHORT: &str = "short1";
+const LIFE: i64 = 20;
 
 #[tokio::test]
-async fn an_expired_certificate_is_refused_where_the_guide_says_so_and_everywhere_once_it_is_dropped() {
-    let _turn = turn().await;
-    let mut world =
-        Mirrored::start("servers-expired", &Setup::ALL, NewCertificate::new().expires_in_seconds(LIFE)).await;
-    let mut servers = Vec::new();
-    for setup in Setup::ALL {
-        let server = Server::start(setup, &world.mount).await.unwrap();
-        let said = world.client(&server, OLD).get().await;
-        assert!(said.is_let_in(), "{} before it expires: {said}", setup.name());
-        servers.push(server);
-    }
-
-    let end = world.emulator.certificate(&source(OLD)).unwrap().expires.unwrap();
-    // Past the last second, in which it is good.
-    let left = Timestamp::now().duration_until(end).as_secs_f64() + 1.5;
-    assert!(left > 0.0, "the servers took longer to start than the certificate lives");
-    tokio::time::sleep(Duration::from_secs_f64(left)).await;
+async fn it_is_refused_where_the_guide_says_so_and_everywhere_once_it_is_dropped() {
+    let (mut world, mut servers) = with_short_lived("servers-expired", &Setup::ALL, &[]).await;
     assert_eq!(world.data().await, world.mount.data().unwrap(), "nothing valid is left: the target stays as it is");
     for server in &servers {
-        let (setup, said) = (server.setup(), world.client(server, OLD).get().await);
-        match setup.refuses_expired() {
-            true => assert!(said.is_refused(), "{} lets an expired one in: {said}", setup.name()),
-            false => assert!(said.is_let_in(), "{} does not look at dates: {said}", setup.name()),
+        let (setup, said) = (server.setup(), world.client(server, SHORT).get().await);
+        match setup {
+            // The pins are not asked any more.
+            Setup::NginxPins => assert_eq!(said, Answer::Status(400), "{}", setup.name()),
+            _ if setup.refuses_expired() => assert!(said.is_refused(), "{} lets it in: {said}", setup.name()),
+            _ => assert!(said.is_let_in(), "{} looks at no date: {said}", setup.name()),
         }
     }
 
     world.ask_for(&[NEW]).await;
+    follow(&mut world, &mut servers).await;
+}
+
+/// What the operator prevents, because it leaves expired ones out, and what it would cost.
+#[tokio::test]
+async fn listed_first_it_blocks_the_valid_one_before_envoy_alone_until_the_operator_drops_it() {
+    let setups = [Setup::NginxCa, Setup::HaproxyCa, Setup::EnvoyCa, Setup::Go, Setup::JavaPem];
+    let (mut world, mut servers) = with_short_lived("servers-expired-first", &setups, &[NEW]).await;
+    for server in &servers {
+        let (setup, said) = (server.setup(), world.client(server, NEW).get().await);
+        match setup {
+            Setup::EnvoyCa => assert!(said.is_refused(), "{} lets the valid one in: {said}", setup.name()),
+            _ => assert!(said.is_let_in(), "{} refuses the valid one: {said}", setup.name()),
+        }
+    }
+
+    // Nobody has changed the resource.
+    world.until_held(&[NEW]).await;
+    follow(&mut world, &mut servers).await;
+}
+
+/// Servers that have let a certificate in, which is the target's first, and which has expired since.
+async fn with_short_lived(prefix: &str, setups: &[Setup], others: &[&str]) -> (Mirrored, Vec<Server>) {
+    let turn = turn().await;
+    let mut world = Mirrored::start(prefix, setups).await;
+    let mut servers = Vec::new();
+    for setup in setups {
+        servers.push(Server::start(*setup, &world.mount).await.unwrap());
+    }
+
+    let made = world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(SHORT).expires_in_seconds(LIFE));
+    world.ask_for(&[&[SHORT], others].concat()).await;
     world.swap().await;
     for server in &mut servers {
         server.reload().await.unwrap();
+        until_let_in(&world.client(server, SHORT), server.setup().name()).await;
+    }
+    drop(turn);
+
+    // Past the last second, in which it is good.
+    let left = Timestamp::now().duration_until(made.expires.unwrap()).as_secs_f64() + 1.5;
+    assert!(left > 0.0, "the servers took longer to follow than the certificate lives");
+    tokio::time::sleep(Duration::from_secs_f64(left)).await;
+    (world, servers)
+}
+
+/// All servers come to let the valid certificate in and the expired one no more.
+async fn follow(world: &mut Mirrored, servers: &mut [Server]) {
+    world.swap().await;
+    for server in servers {
+        server.reload().await.unwrap();
         until_let_in(&world.client(server, NEW), server.setup().name()).await;
-        until_refused(&world.client(server, OLD), server.setup().name()).await;
+        until_refused(&world.client(server, SHORT), server.setup().name()).await;
     }
 }

@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use client_certificate_operator::api::VerifierClass;
-use operator_testing::certificates::NewCertificate;
 use operator_testing::servers::{Server, Setup};
 
 use super::load::Load;
@@ -15,7 +14,7 @@ const STEPS: usize = 4;
 
 pub async fn under_load(setup: Setup) {
     let _turn = turn().await;
-    let mut world = Mirrored::start("servers-renewal", &[setup], NewCertificate::new()).await;
+    let mut world = Mirrored::start("servers-renewal", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let new = world.client(&server, NEW);
     let load = Load::start(world.client(&server, OLD));

@@ -10,7 +10,7 @@ use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::servers::{Answer, Client, Identity, Mount, Server, Setup};
 use operator_testing::wait::eventually;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::fixture::{SOON, World};
@@ -45,11 +45,12 @@ impl Deref for Mirrored {
 }
 
 impl Mirrored {
-    /// Mirrors [`OLD`], which is made so, into one target with the keys of all the set-ups; [`NEW`] waits in API Gateway.
-    pub async fn start(prefix: &str, setups: &[Setup], old: NewCertificate) -> Self {
+    /// Mirrors [`OLD`] into one target with the keys of all the set-ups; [`NEW`] waits in API Gateway.
+    pub async fn start(prefix: &str, setups: &[Setup]) -> Self {
         let world = World::start(prefix).await;
-        world.emulator.generate(DEFAULT_REGION, old.id(OLD));
-        world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(NEW));
+        for id in [OLD, NEW] {
+            world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(id));
+        }
         let keys: BTreeMap<&str, Content> = setups.iter().flat_map(|setup| setup.keys()).copied().collect();
         world.create(NAME, json!({ "clientCertificateId": OLD, "target": { "keys": keys } })).await;
         until_held(&world, &[OLD]).await;
@@ -61,6 +62,11 @@ impl Mirrored {
     pub async fn ask_for(&self, ids: &[&str]) {
         let spec = json!({ "clientCertificateId": ids[0], "additionalClientCertificateIds": ids[1..] });
         self.world.patch(NAME, json!({ "spec": spec })).await;
+        self.until_held(ids).await;
+    }
+
+    /// Waits until the target holds these, main first.
+    pub async fn until_held(&self, ids: &[&str]) {
         until_held(&self.world, ids).await;
     }
 
@@ -107,9 +113,9 @@ fn said(answer: Answer, is: impl Fn(&Answer) -> bool) -> Result<(), Answer> {
     if is(&answer) { Ok(()) } else { Err(answer) }
 }
 
-/// Waits until the status says that the target holds these, main first.
+/// Waits until the status says so of the present spec.
 async fn until_held(world: &World<'_>, ids: &[&str]) {
-    world.until_ready(NAME).await;
+    world.until(NAME, "TargetWritten", "True", "Written").await;
     eventually(SOON, &format!("the target holds {ids:?}"), async || {
         let resource = world.resource(NAME).await;
         let held: Vec<String> = resource.status.into_iter().flat_map(|s| s.certificates).map(|held| held.id).collect();
@@ -120,9 +126,4 @@ async fn until_held(world: &World<'_>, ids: &[&str]) {
 
 fn data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
     secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
-}
-
-/// A change of the resource's metadata that asks for a read now.
-pub fn refresh(value: &str) -> Value {
-    json!({ "metadata": { "annotations": { client_certificate_operator::api::REFRESH_ANNOTATION: value } } })
 }

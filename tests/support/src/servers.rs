@@ -136,25 +136,29 @@ impl Setup {
 #[derive(Debug)]
 pub struct Server {
     setup: Setup,
-    site: Site,
+    // Ends before its folder goes.
     program: Program,
+    site: Site,
 }
 
 impl Server {
     /// Starts one on what is mounted, and waits until it answers.
     pub async fn start(setup: Setup, mount: &Mount) -> Result<Self> {
-        let mut tried = 1;
-        loop {
-            let site = Site::new(mount.path())?;
-            let program = Program::spawn(setup.launch(&site)?)?;
-            let mut server = Self { setup, site, program };
+        for _ in 1..PORTS_TRIED {
+            let mut server = Self::launch(setup, mount)?;
             match server.wait_until_it_answers().await {
-                Ok(()) => return Ok(server),
-                Err(error) if tried == PORTS_TRIED => return Err(error),
-                Err(error) => println!("{error:#}; once more on another port"),
+                Err(error) if format!("{error:#}").contains("in use") => println!("on another port, because {error:#}"),
+                result => return result.map(|()| server),
             }
-            tried += 1;
         }
+        let mut server = Self::launch(setup, mount)?;
+        server.wait_until_it_answers().await.map(|()| server)
+    }
+
+    fn launch(setup: Setup, mount: &Mount) -> Result<Self> {
+        let site = Site::new(mount.path())?;
+        let program = Program::spawn(setup.launch(&site)?)?;
+        Ok(Self { setup, program, site })
     }
 
     /// What it is.

@@ -89,6 +89,8 @@ fn bootstrap(site: &Site, source: Value) -> Value {
     });
     let (host, port) = (site.address().ip(), site.address().port());
     json!({
+        // SDS asks for a name, even where it is a file.
+        "node": { "id": "server", "cluster": "server" },
         "static_resources": {
             "listeners": [{
                 "name": "server",

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,7 +118,7 @@ pub(super) fn installed(name: &str) -> Result<PathBuf> {
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
     found.with_context(|| {
-        format!("{name} is not installed: tests/prerequisites nginx haproxy java installs what is missing")
+        format!("{name} is not installed: tests/prerequisites nginx haproxy java pip installs what is missing")
     })
 }
 
@@ -126,8 +126,9 @@ pub(super) fn installed(name: &str) -> Result<PathBuf> {
 fn reachable(program: &Path) -> Result<PathBuf> {
     static COPIES: OnceLock<Scratch> = OnceLock::new();
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    if program.starts_with("/usr") {
-        return Ok(program.to_owned());
+    let program = fs::canonicalize(program).with_context(|| format!("cannot find {}", program.display()))?;
+    if program.ancestors().all(is_open_to_all) {
+        return Ok(program);
     }
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = match COPIES.get() {
@@ -141,8 +142,13 @@ fn reachable(program: &Path) -> Result<PathBuf> {
     let copy = folder.join(program.file_name().context("a program has a name")?);
     if !copy.exists() {
         let new = copy.with_extension("new");
-        fs::copy(program, &new).with_context(|| format!("cannot copy {}", program.display()))?;
+        fs::copy(&program, &new).with_context(|| format!("cannot copy {}", program.display()))?;
         fs::rename(&new, &copy)?;
     }
     Ok(copy)
+}
+
+/// Whether anybody may run the program, or pass through the folder.
+fn is_open_to_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o001 != 0)
 }
