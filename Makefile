@@ -48,6 +48,8 @@ test: ## Run every test, on a real control plane
 	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
 	$(call say,"making sure that Envoy and our small servers in Go and Java are there: half a minute the first time")
 	tests/servers/build envoy go java >/dev/null
+	$(call say,"making sure that the definitions of other servers are there: 50 MB and a minute the first time")
+	tests/crds/build >/dev/null
 	$(call say,"testing: a few minutes of building the first time and then about as many of running")
 	# Most tests wait, for the clock or for others: more at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace

@@ -1,5 +1,7 @@
 //! The samples work as they are: applied to a running operator, each becomes Ready.
 
+mod consumers;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -42,6 +42,11 @@ pub fn crane() -> Result<PathBuf> {
     tool("crane", "crane")
 }
 
+/// The CustomResourceDefinitions of the servers that `deploy/samples` is for, as files of YAML.
+pub fn definitions() -> Result<PathBuf> {
+    folder("crds/build", "")
+}
+
 fn tool(tool: &'static str, program: &str) -> Result<PathBuf> {
     Ok(folder("tools/build", tool)?.join(program))
 }
