@@ -69,6 +69,7 @@ async fn with_short_lived(prefix: &str, setups: &[Setup], others: &[&str]) -> (M
 
     // Past the last second, in which it is good.
     let left = Timestamp::now().duration_until(made.expires.unwrap()).as_secs_f64() + 1.5;
+    println!("{left:.1} s of {LIFE} s are left");
     assert!(left > 0.0, "the servers took longer to follow than the certificate lives");
     tokio::time::sleep(Duration::from_secs_f64(left)).await;
     (world, servers)
