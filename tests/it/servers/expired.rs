@@ -9,9 +9,9 @@ use operator_testing::servers::{Answer, Server, Setup};
 
 use super::world::{Mirrored, NEW, turn, until_let_in, until_refused};
 
-/// A certificate that is about to expire, and for how long it is good: until all servers have let it in.
+/// A certificate that is about to expire, and for how long it is good: many times what all servers take to let it in.
 const SHORT: &str = "short1";
-const LIFE: i64 = 20;
+const LIFE: i64 = 12;
 
 #[tokio::test]
 async fn it_is_refused_where_the_guide_says_so_and_everywhere_once_it_is_dropped() {
@@ -69,7 +69,6 @@ async fn with_short_lived(prefix: &str, setups: &[Setup], others: &[&str]) -> (M
 
     // Past the last second, in which it is good.
     let left = Timestamp::now().duration_until(made.expires.unwrap()).as_secs_f64() + 1.5;
-    println!("{left:.1} s of {LIFE} s are left");
     assert!(left > 0.0, "the servers took longer to follow than the certificate lives");
     tokio::time::sleep(Duration::from_secs_f64(left)).await;
     (world, servers)
