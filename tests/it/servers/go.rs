@@ -1,1 +1,3 @@
+//! crypto/tls tries every certificate of the pool.
+
 proves!(Go);

@@ -1,3 +1,5 @@
+//! As with nginx: OpenSSL's verdict, and pins.
+
 mod authorities {
     proves!(HaproxyCa);
 }

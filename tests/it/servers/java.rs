@@ -1,3 +1,5 @@
+//! PKIX tries every certificate of the truststore, and asks none of them for its dates.
+
 mod pem {
     proves!(JavaPem);
 }

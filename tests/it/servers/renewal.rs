@@ -50,7 +50,7 @@ pub async fn under_load(setup: Setup) {
     load.more(REQUESTS / STEPS).await;
     let figures = load.stop().await;
 
-    // Not by `println!`, which is hidden where a test passes.
+    // Not by a macro that prints, of which nothing is seen where a test passes.
     let line = format!(
         "servers: renewal under load: {}: {} requests, each over a new connection, {} lost, in {:.1} s",
         setup.name(),
@@ -58,7 +58,8 @@ pub async fn under_load(setup: Setup) {
         figures.lost.len(),
         figures.took.as_secs_f64()
     );
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let mut shown = std::io::stderr();
+    writeln!(shown, "{line}").unwrap();
     assert!(figures.sent >= REQUESTS, "{line}");
     assert_eq!(figures.lost.len(), lost, "the new one alone is presented, and let in: {:?}", figures.lost);
     if setup.class() == VerifierClass::OverlapSafe {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::time::Duration;
 
 use client_certificate_operator::api::Content;
 use k8s_openapi::api::core::v1::Secret;
@@ -21,8 +20,6 @@ pub const NAME: &str = "backend";
 /// The certificate that the stage presents, and the one that it is to present.
 pub const OLD: &str = "old001";
 pub const NEW: &str = "new001";
-/// How long a server may take to follow the volume by itself.
-pub const FOLLOWS: Duration = Duration::from_secs(10);
 
 /// Servers and clients take processors from all other tests: no more of these at once.
 pub async fn turn() -> SemaphorePermit<'static> {
@@ -101,12 +98,12 @@ pub fn stranger() -> Identity {
 
 /// Makes requests until one is let in, as a server takes its time to follow.
 pub async fn until_let_in(client: &Client, who: &str) {
-    eventually(FOLLOWS, &format!("{who} is let in"), async || said(client.get().await, Answer::is_let_in)).await;
+    eventually(SOON, &format!("{who} is let in"), async || said(client.get().await, Answer::is_let_in)).await;
 }
 
 /// Makes requests until one is refused.
 pub async fn until_refused(client: &Client, who: &str) {
-    eventually(FOLLOWS, &format!("{who} is refused"), async || said(client.get().await, Answer::is_refused)).await;
+    eventually(SOON, &format!("{who} is refused"), async || said(client.get().await, Answer::is_refused)).await;
 }
 
 fn said(answer: Answer, is: impl Fn(&Answer) -> bool) -> Result<(), Answer> {

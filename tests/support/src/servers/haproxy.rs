@@ -36,9 +36,9 @@ pub(super) fn launch(site: &Site, check: Check) -> Result<Command> {
     stats socket {socket} mode 600 level admin expose-fd listeners
 defaults
     mode http
-    timeout client 10s
-    timeout server 10s
-    timeout connect 10s
+    timeout client 30s
+    timeout server 30s
+    timeout connect 30s
 frontend server
     bind {address} ssl crt {certificate} ca-file {authorities} verify required {ignore}
     {within}
