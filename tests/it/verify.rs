@@ -18,10 +18,10 @@ use crate::fixture::{ID, World};
 use backend::{Answer, Backend, Check};
 
 /// What one run said.
-struct Report {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub struct Report {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Report {
@@ -34,7 +34,7 @@ impl Report {
 }
 
 /// Runs the command with these arguments, as whoever the kubeconfig is of.
-async fn verify(kubeconfig: &Path, args: &[&str]) -> Report {
+pub async fn verify(kubeconfig: &Path, args: &[&str]) -> Report {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client-certificate-operator"));
     command.env_clear().env("KUBECONFIG", kubeconfig).arg("verify").args(args);
     let run = tokio::time::timeout(Duration::from_secs(60), command.output()).await;
