@@ -26,7 +26,7 @@ pub struct Report {
 
 impl Report {
     /// The line that begins with these words, without them.
-    fn fact(&self, name: &str) -> &str {
+    pub fn fact(&self, name: &str) -> &str {
         let start = format!("{name}: ");
         let found = self.stdout.lines().find_map(|line| line.strip_prefix(&start));
         found.unwrap_or_else(|| panic!("no line {name:?} in {}{}", self.stdout, self.stderr))

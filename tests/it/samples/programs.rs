@@ -125,6 +125,31 @@ async fn runs(name: &str, setup: Setup) {
     assert!(answer.is_refused(), "a stranger's after the renewal: {answer}");
 }
 
+/// What the samples warn of: the same configuration without the line that compares pins lets strangers in, and `verify` says so.
+#[tokio::test]
+async fn without_the_line_that_compares_pins_strangers_get_in_and_verify_says_so() {
+    let _turn = turn().await;
+    let world = World::start("samples-open").await;
+    for (name, setup, file, line) in [
+        ("nginx", Setup::NginxPins, "nginx.conf", "if ($is_api_gateway = 0) { return 403; }"),
+        ("haproxy", Setup::HaproxyPins, "haproxy.cfg", "http-request deny deny_status 403 unless is_api_gateway"),
+    ] {
+        let resource = folder().join(name).join("clientcertificateref.yaml");
+        kubectl(world.control_plane, &world.namespace, &["apply", "--filename", resource.to_str().unwrap()]).await;
+        world.until_ready("payments").await;
+        let mount = Mount::new(&target(&world).await).unwrap();
+        let mut open = sample(name, application().await);
+        let text = open.files.get_mut(file).unwrap();
+        assert_eq!(text.matches(line).count(), 1, "{name}");
+        *text = text.replace(line, "");
+        let server = Server::start_sample(setup, &mount, &open).await.unwrap();
+        let (connect, reference) = (server.address().to_string(), format!("{}/payments", world.namespace));
+        let report = verify(world.kubeconfig(), &["--connect", &connect, "--ref", &reference]).await;
+        assert_eq!(report.code, 3, "{name}: {}{}", report.stdout, report.stderr);
+        assert_eq!(report.fact("a stranger's certificate of the same name"), "let in (HTTP 200)", "{name}");
+    }
+}
+
 macro_rules! samples {
     ($($test:ident: $folder:literal, $setup:ident;)*) => {
         $(
