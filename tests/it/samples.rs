@@ -1,6 +1,7 @@
 //! The samples work as they are: applied to a running operator, each becomes Ready.
 
 mod consumers;
+mod programs;
 mod table;
 
 use std::collections::BTreeMap;

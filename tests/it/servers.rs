@@ -31,4 +31,4 @@ mod load;
 mod nginx;
 mod renewal;
 mod stories;
-mod world;
+pub mod world;

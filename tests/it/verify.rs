@@ -18,15 +18,15 @@ use crate::fixture::{ID, World};
 use backend::{Answer, Backend, Check};
 
 /// What one run said.
-struct Report {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub struct Report {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Report {
     /// The line that begins with these words, without them.
-    fn fact(&self, name: &str) -> &str {
+    pub fn fact(&self, name: &str) -> &str {
         let start = format!("{name}: ");
         let found = self.stdout.lines().find_map(|line| line.strip_prefix(&start));
         found.unwrap_or_else(|| panic!("no line {name:?} in {}{}", self.stdout, self.stderr))
@@ -34,7 +34,7 @@ impl Report {
 }
 
 /// Runs the command with these arguments, as whoever the kubeconfig is of.
-async fn verify(kubeconfig: &Path, args: &[&str]) -> Report {
+pub async fn verify(kubeconfig: &Path, args: &[&str]) -> Report {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client-certificate-operator"));
     command.env_clear().env("KUBECONFIG", kubeconfig).arg("verify").args(args);
     let run = tokio::time::timeout(Duration::from_secs(60), command.output()).await;

@@ -12,10 +12,12 @@ mod haproxy;
 mod java;
 mod mount;
 mod nginx;
+mod sample;
 mod site;
 mod workers;
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +26,7 @@ use rustix::process::Signal;
 
 pub use self::client::{Answer, Client, Identity};
 pub use self::mount::Mount;
+pub use self::sample::Sample;
 use self::site::Site;
 use crate::program::Program;
 
@@ -116,7 +119,7 @@ impl Setup {
         !matches!(self, Setup::EnvoyHashes | Setup::EnvoySpki | Setup::JavaPem | Setup::JavaPkcs12)
     }
 
-    fn launch(self, site: &Site) -> Result<std::process::Command> {
+    fn launch(self, site: &Site) -> Result<Command> {
         match self {
             Setup::NginxCa => nginx::launch(site, nginx::Check::Authorities),
             Setup::NginxPins => nginx::launch(site, nginx::Check::Pins),
@@ -144,21 +147,29 @@ pub struct Server {
 impl Server {
     /// Starts one on what is mounted, and waits until it answers.
     pub async fn start(setup: Setup, mount: &Mount) -> Result<Self> {
+        Self::launch(setup, mount, |site| setup.launch(site)).await
+    }
+
+    /// The same with what a sample has instead of what tests have. A sample's own loop has it reload.
+    pub async fn start_sample(setup: Setup, mount: &Mount, sample: &Sample) -> Result<Self> {
+        Self::launch(setup, mount, |site| sample.launch(setup, site)).await
+    }
+
+    async fn launch(setup: Setup, mount: &Mount, command: impl Fn(&Site) -> Result<Command>) -> Result<Self> {
+        let spawn = || {
+            let site = Site::new(mount.path())?;
+            let program = Program::spawn(command(&site)?)?;
+            anyhow::Ok(Self { setup, program, site })
+        };
         for _ in 1..PORTS_TRIED {
-            let mut server = Self::launch(setup, mount)?;
+            let mut server = spawn()?;
             match server.wait_until_it_answers().await {
                 Err(error) if format!("{error:#}").contains("in use") => println!("on another port, because {error:#}"),
                 result => return result.map(|()| server),
             }
         }
-        let mut server = Self::launch(setup, mount)?;
+        let mut server = spawn()?;
         server.wait_until_it_answers().await.map(|()| server)
-    }
-
-    fn launch(setup: Setup, mount: &Mount) -> Result<Self> {
-        let site = Site::new(mount.path())?;
-        let program = Program::spawn(setup.launch(&site)?)?;
-        Ok(Self { setup, program, site })
     }
 
     /// What it is.
