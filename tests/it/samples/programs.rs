@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::fixture::{ID, World};
+use crate::fixture::{ID, SOON, World};
 use crate::ground::source;
-use crate::servers::world::{FOLLOWS, stranger, turn, until_let_in, until_refused};
+use crate::servers::world::{stranger, turn, until_let_in, until_refused};
 use crate::verify::verify;
 use operator_testing::wait::eventually;
 
@@ -106,7 +106,7 @@ async fn runs(name: &str, setup: Setup) {
     let spec = json!({ "clientCertificateId": NEW, "additionalClientCertificateIds": [ID] });
     world.patch("payments", json!({ "spec": spec })).await;
     let before = mount.data().unwrap();
-    let after = eventually(FOLLOWS, "the target changes", async || {
+    let after = eventually(SOON, "the target changes", async || {
         let data = target(&world).await;
         (data != before).then_some(data)
     });

@@ -3,8 +3,6 @@
 use client_certificate_operator::api::{ClientCertificateRef, VerifierClass};
 use client_certificate_operator::target::verifier_class;
 
-use super::*;
-
 const README: &str = include_str!("../../../README.md");
 
 /// The cells of the table's rows.
