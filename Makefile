@@ -64,7 +64,7 @@ check: ## Check format, lints, generated files and the licences of dependencies
 	cargo test --locked --test it -- generated:: licences::
 
 e2e: ## Act the README on the cluster of KUBECONFIG, with real pods; what else it takes is told in tests/e2e/run
-	@tests/prerequisites rust go helm openssl curl
+	@tests/prerequisites rust go helm openssl curl nginx
 	@CLUSTER="$(CLUSTER)" tests/e2e/run
 
 soak: ## Kill and replace replicas at random for five minutes, under load
