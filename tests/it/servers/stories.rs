@@ -1,6 +1,6 @@
 //! What every set-up has to do, as the guide says of it.
 
-use client_certificate_operator::api::VerifierClass;
+use client_certificate_operator::api::{Content, VerifierClass};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::servers::{Answer, Client, Identity, Server, Setup};
@@ -49,12 +49,17 @@ pub async fn one_certificate(setup: Setup) {
     }
 }
 
-/// Of two certificates in the target, in either order, those are let in that the class of the verifier says.
+/// Of two certificates in the target, in either order, those are let in that the class of the verifier says; and the status says
+/// that class where the keys tell it.
 pub async fn two_certificates(setup: Setup) {
     let _turn = turn().await;
     let mut world = Mirrored::start("servers-two", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let stranger = stranger();
+    let told = world.resource(NAME).await.status.unwrap().verifier_class;
+    // Servers of both classes read PEM, and HAProxy has a key of it beside its pins.
+    let of_pem = setup.keys().iter().any(|(_, content)| *content == Content::Bundle);
+    assert_eq!(told, Some(setup.class()).filter(|_| !of_pem));
     for (first, second) in [(OLD, NEW), (NEW, OLD)] {
         world.ask_for(&[first, second]).await;
         world.swap().await;
