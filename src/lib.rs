@@ -57,6 +57,8 @@
 //!   never overwritten, it is looked at.
 //! - No pass waits for AWS to read: it asks, ends, and is begun anew when there is an answer. So a region that is down, or
 //!   an account that is throttled, holds nobody else up.
+//! - Each of a resource's certificates is read and remembered by itself. What the status says is in the target, and cannot
+//!   be read now, keeps the target from being written without it: a stage may present it.
 //! - One replica works, the one that holds the Lease; the [`leader::Fence`] stands before every write, so that nothing has to
 //!   be told when the Lease is lost, and a status carries the version that it was made from.
 //! - What must survive a restart is in the status; [`memory`] may be lost at any time.

@@ -89,12 +89,12 @@ impl<'a> Answers<'a> {
         let is_held = |answer: &Answer| {
             recorded(resource).any(|held| held.sha256_fingerprint.as_ref() == Some(&answer.fingerprint()))
         };
-        self.main.is_some_and(|main| is_held(main))
-            && match self.unknown {
-                Unknown::Nothing => false,
-                Unknown::Stuck => self.additional.iter().all(|answer| is_held(answer)),
-                Unknown::Awaited => true,
-            }
+        let main_is_held = || self.main.is_none_or(|main| is_held(main));
+        match self.unknown {
+            Unknown::Nothing => false,
+            Unknown::Stuck => main_is_held() && self.additional.iter().all(|answer| is_held(answer)),
+            Unknown::Awaited => main_is_held(),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::error::{ClusterFailure, ReadFailure};
 use crate::fixtures::{
     OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, came, certificate, rendered, resource, secret_of, source_of, stored,
 };
-use crate::gateway::{GatewayError, Source};
+use crate::gateway::{Denial, GatewayError, Source};
+use crate::memory::Which;
 use crate::reading::{Additional, Answer};
 use crate::settings::Tick;
 use crate::target::{Password, TargetObject};
@@ -333,6 +334,48 @@ fn an_expired_certificate_leaves_the_target_as_it_is() {
     let late = Now { wall: PEM_NOT_AFTER.parse().unwrap(), ..now() };
     let plan = decide(&resource, &observed(&resource, Some(written(&resource))), &memory, &settings(), late);
     assert_eq!((plan.actions, plan.target), (vec![], TargetVerdict::Kept));
+}
+
+#[test]
+fn a_target_is_not_written_without_what_it_holds_and_nobody_knows_but_nothing_waits_for_ever() {
+    let (held, other) = ("k2c0qe", "q4w8zt");
+    let mut resource = settled(resource("payments"));
+    resource.spec.additional_client_certificate_ids = vec![held.into(), other.into()];
+    let status = resource.status.as_mut().unwrap();
+    // The same certificate once more, so that the target of one is that of both.
+    status.certificates.push(CertificateStatus { id: held.into(), ..status.certificates[0].clone() });
+    for certificate in &mut status.certificates {
+        certificate.expiration_date = Some(PEM_NOT_AFTER.parse().unwrap());
+    }
+    let target = Some(written(&resource));
+    let throttled = || GatewayError::Throttled { retry_after: None };
+    let denied = || GatewayError::AccessDenied(Denial::NotAuthorized);
+    let decided = |resource: &ClientCertificateRef, of_held: Option<GatewayError>, of_other: Option<&str>| {
+        let (mut memory, observation) = (answered(resource, ""), observed(resource, target.clone()));
+        memory.arrange(&resource.spec.client_certificate_id, &observation.additional);
+        for (which, id, outcome) in [
+            (0, held, of_held.map(|error| Err(ReadFailure::Gateway(error)))),
+            (1, other, of_other.map(|pem| Answer::check(&source(other), None, certificate(other, pem), now().wall))),
+        ] {
+            if let Some(outcome) = outcome {
+                let (came, tick) = (came(outcome, now().tick), now().tick);
+                memory.answered(Which::Additional(which), resource, &Ok(source(id)), came, tick, 0.5);
+            }
+        }
+        let plan = plan(resource, &observation, &memory);
+        (plan.target == TargetVerdict::Kept, plan.actions.len())
+    };
+    let (kept, right, replaced) = ((true, 0), (false, 0), (false, 1));
+    assert_eq!(decided(&resource, None, Some(OTHER_PEM)), kept, "not asked yet");
+    assert_eq!(decided(&resource, Some(throttled()), Some(OTHER_PEM)), kept, "it will be known before long");
+    assert_eq!(decided(&resource, Some(denied()), None), kept, "it may be there still, and there is no news");
+    assert_eq!(decided(&resource, Some(denied()), Some(OTHER_PEM)), replaced, "news does not wait for it");
+    assert_eq!(decided(&resource, Some(GatewayError::NotFound), None), right, "it is gone, and the target is right");
+    assert_eq!(decided(&resource, Some(GatewayError::NotFound), Some(OTHER_PEM)), replaced);
+    let mut another = resource.clone();
+    another.status.as_mut().unwrap().certificates[0].sha256_fingerprint = Some("another".into());
+    another.status.as_mut().unwrap().certificates[1].sha256_fingerprint = Some("another".into());
+    assert!(!decided(&another, None, Some(OTHER_PEM)).0, "the main one is on its way in, and waits for nobody");
 }
 
 #[test]
