@@ -1,4 +1,5 @@
-//! Text that others wrote, made fit for a status: without what changes from one refusal to the next, one line, not long.
+//! Text that others wrote, made fit for a status: without what changes from one refusal to the next, one line, not long. And
+//! bytes as text.
 
 const MAX_CHARS: usize = 200;
 
@@ -30,6 +31,11 @@ fn letters(word: &str) -> String {
 
 fn looks_random(word: &str) -> bool {
     word.chars().count() >= 8 && word.chars().any(|c| c.is_ascii_digit())
+}
+
+/// Bytes as lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

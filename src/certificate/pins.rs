@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Block;
+use crate::text::hex;
 
 impl Block {
     /// The certificate itself. Always there: the PEM was checked.
@@ -18,8 +19,7 @@ impl Block {
 
     /// SHA-1 of the DER, lower-case hexadecimal, as nginx writes `$ssl_client_fingerprint`.
     pub fn sha1(&self) -> Option<String> {
-        let digest = <Sha1 as sha1::Digest>::digest(self.der()?);
-        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(hex(&<Sha1 as sha1::Digest>::digest(self.der()?)))
     }
 
     /// Base64 of the SHA-256 of the SubjectPublicKeyInfo, as RFC 7469 pins a key.

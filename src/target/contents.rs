@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{TargetContent, Truststore};
 use crate::api::{ClientCertificateRef, Content, Pkcs12, Preset, SecretKeyRef, SecretType, TargetKind, VerifierClass};
 use crate::certificate::{Block, Certificate, Fingerprint};
+use crate::text::hex;
 
 /// The keys of a resource's target and what each holds; the password of a truststore is beside them.
 pub(super) fn keys(resource: &ClientCertificateRef) -> Vec<(String, Content)> {
@@ -138,7 +139,7 @@ pub(super) fn mark(resource: &ClientCertificateRef, digest: &[u8; 32]) -> Option
     for (key, content) in keys {
         hash.update(format!("{key}={content:?}\n"));
     }
-    Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex(&hash.finalize()))
 }
 
 fn is_pem(content: Content) -> bool {

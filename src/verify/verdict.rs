@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::api::{CertificateStatus, ClientCertificateRef};
-use crate::conditions::ConditionType;
+use crate::conditions::{ConditionType, find, is_true};
 
 /// The subject of every client certificate of API Gateway, where a status tells none.
 const API_GATEWAY: &str = "C=US, L=Seattle, CN=ApiGateway";
@@ -90,9 +90,8 @@ pub fn trusted(resource: &ClientCertificateRef) -> Result<&[CertificateStatus], 
     let Some(status) = &resource.status else {
         return Err(format!("{place} has no status yet: is the operator running, and does it watch the namespace?"));
     };
-    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.to_string());
-    match ready {
-        Some(ready) if ready.status == "True" => {}
+    match find(&status.conditions, ConditionType::Ready) {
+        Some(_) if is_true(&status.conditions, ConditionType::Ready) => {}
         Some(ready) => return Err(format!("{place} is not Ready: {}: {}", ready.reason, ready.message)),
         None => return Err(format!("{place} is not Ready yet: wait for the condition Ready")),
     }

@@ -9,6 +9,7 @@ use crate::error::ClusterFailure;
 use crate::reconcile::Context;
 use crate::reconcile::act::classify;
 use crate::target::{NoPassword, Password, PasswordWanted, password_wanted};
+use crate::text::hex;
 
 /// Looks for the password that a truststore of this resource is made with; none where it has no truststore.
 pub async fn look_for_password<G>(
@@ -24,9 +25,9 @@ pub async fn look_for_password<G>(
 /// Whoever knows the password could make another truststore of the same looks, so it is made of what nobody can guess.
 fn new_password() -> Result<Password, NoPassword> {
     let mut random = [0_u8; 16];
-    let text: Option<String> =
-        getrandom::fill(&mut random).ok().map(|()| random.iter().map(|byte| format!("{byte:02x}")).collect());
-    text.and_then(|text| Password::made(text.as_bytes()))
+    let filled = getrandom::fill(&mut random).ok();
+    filled
+        .and_then(|()| Password::made(hex(&random).as_bytes()))
         .ok_or_else(|| NoPassword::Absent("the operating system gives no random numbers for a password".to_owned()))
 }
 
