@@ -10,7 +10,7 @@ mod target;
 
 pub use kind::TargetKind;
 pub use schema::crd;
-pub use status::{CertificateStatus, ClientCertificateRefStatus, TargetRef, VerifierClass};
+pub use status::{CertificateRole, CertificateStatus, ClientCertificateRefStatus, TargetRef, VerifierClass};
 pub use target::{Content, DeletionPolicy, Pkcs12, Preset, SecretKeyRef, SecretType, Target};
 
 use std::time::Duration;
@@ -22,8 +22,10 @@ use serde::{Deserialize, Serialize};
 pub const GROUP: &str = "apigateway.clientcert.dev";
 /// Label on every target: `true`. The watch on targets selects by it.
 pub const MANAGED_LABEL: &str = "apigateway.clientcert.dev/managed";
-/// Annotation on every target: the name of the ClientCertificateRef that it belongs to.
+/// Annotation on every target: namespace and name of the ClientCertificateRef that it belongs to.
 pub const OWNER_ANNOTATION: &str = "apigateway.clientcert.dev/owner";
+/// Annotation on every target: its own kind and name, `Secret/payments`. A copy under another name does not match.
+pub const OBJECT_ANNOTATION: &str = "apigateway.clientcert.dev/object";
 /// Annotation on a target: which of its labels and annotations come from `spec.target`, so that they can be taken back.
 pub const APPLIED_ANNOTATION: &str = "apigateway.clientcert.dev/applied";
 /// Annotation on a target that holds more than certificates: a digest of what was written, to know it again by.
@@ -53,8 +55,8 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     printcolumn(
         name = "ID",
         type_ = "string",
-        json_path = ".spec.clientCertificateId",
-        description = "API Gateway's identifier of the client certificate"
+        json_path = ".status.clientCertificateId",
+        description = "API Gateway's identifier of the client certificate that the spec names"
     ),
     printcolumn(
         name = "Ready",
@@ -65,8 +67,8 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     printcolumn(
         name = "Expires",
         type_ = "string",
-        json_path = ".status.certificates[0].expirationDate",
-        description = "When the certificate expires, UTC"
+        json_path = ".status.expirationDate",
+        description = "When the certificate ends that the target holds as the main one, UTC"
     ),
     printcolumn(
         name = "Target",

@@ -32,13 +32,15 @@ use tracing::{debug, error, info};
 use crate::access::AccessControl;
 use crate::clock::Clock;
 use crate::gateway::Gateway;
-use crate::gateway::budget::{Budget, Limits};
-use crate::gateway::reader::Reader;
+use crate::aws::cache::Cache;
+use crate::controllers::description::Descriptions;
+use crate::controllers::mirror::{Context, Counters, reconcile};
+use crate::controllers::publish::Publisher;
+use crate::aws::rate_limit::Limits;
 use crate::index::{Index, Scope, Wakes};
 use crate::leader::{Fence, LOOK_EVERY, Standing};
-use crate::memory::Memories;
 use crate::metrics::Metrics;
-use crate::reconcile::{Context, Publisher, Watched, reconcile};
+use crate::reconcile::Watched;
 use crate::settings::Settings;
 
 use self::timers::Timers;
@@ -128,22 +130,28 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     let index = Arc::new(index);
     let cached = Arc::clone(&index);
     metrics.follow(Box::new(move || cached.all_resources().collect()));
-    let budget = Budget::new(limits, clock, Arc::clone(&metrics));
-    let woken = Arc::clone(&index);
-    let wake = Box::new(move |resources| woken.wake(resources));
+    let wake = |index: &Arc<Index>| -> crate::aws::cache::Wake {
+        let index = Arc::clone(index);
+        Box::new(move |resources| index.wake(resources))
+    };
+    let publisher = Arc::new(Publisher::new(client.clone()));
+    let aws = Cache::new(gateway, limits, clock, fence.clone(), Arc::clone(&metrics), wake(&index));
+    let manages = settings.manage_descriptions;
+    let descriptions = Descriptions::new(aws.clone(), clock, Arc::clone(&publisher), wake(&index), manages);
     let context = Arc::new(Context {
-        publisher: Publisher::new(client.clone()),
+        publisher,
         client,
-        reader: Reader::new(gateway, budget, clock, fence.clone(), Arc::clone(&metrics), wake),
+        aws,
+        descriptions,
         access: AccessControl::new(settings.clone(), rules.rules.clone()),
         index,
-        memories: Memories::default(),
         settings,
         metrics,
         synced: synced.subscribe(),
         stopping: stopping.clone(),
         fence,
         clock,
+        counters: Counters::default(),
     });
 
     let timers = Arc::new(Timers::new(clock));
@@ -197,7 +205,9 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     info!("asked to stop: ending what is under way");
-    if tokio::time::timeout(DRAIN, controllers).await.is_err() {
+    let descriptions = context.descriptions.clone();
+    let drained = async { (controllers.await, descriptions.drain().await) };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
         // The Lease is left to end by itself: what is under way may still write.
         return Err(Error::NotDrained);
     }
@@ -216,7 +226,7 @@ async fn follow<G: Gateway>(mut standing: watch::Receiver<Standing>, scopes: &[S
         }
         // Another has worked meanwhile, and what is remembered from before that is not to be trusted.
         if context.clock.now().saturating_sub(began) > LOOK_EVERY {
-            context.memories.begin_anew(context.clock.now());
+            context.counters.clear();
             // The other one's writes are known by their versions alone: one list is less than a look at each.
             if let Err(error) = watches::read_again(scopes, context).await {
                 debug!("the targets could not be read again, so each is looked at by itself: {error}");
@@ -226,6 +236,7 @@ async fn follow<G: Gateway>(mut standing: watch::Receiver<Standing>, scopes: &[S
         if standing.wait_for(|standing| !standing.leads()).await.is_err() {
             return;
         }
+        context.aws.unsubscribe_all();
     }
 }
 

@@ -56,10 +56,6 @@ impl FailureClass {
             _ => spread,
         }
     }
-
-    fn is_same_kind(self, other: FailureClass) -> bool {
-        std::mem::discriminant(&self) == std::mem::discriminant(&other)
-    }
 }
 
 /// When a good answer is to be read again: within the last tenth of the interval, so that many do not meet.
@@ -80,33 +76,6 @@ fn spaced(first: Duration, count: u32, refresh: Duration) -> Duration {
     let factor = (longest.as_secs_f64() / first.as_secs_f64()).powf(1.0 / f64::from(RETRIES_MOST - 1)).max(1.5);
     let wait = first.as_secs_f64() * factor.powi(count.saturating_sub(1).min(64) as i32);
     Duration::from_secs_f64(wait.min(longest.as_secs_f64()))
-}
-
-/// Waits that double from `first` to `most`.
-pub(crate) fn doubling(first: Duration, count: u32, most: Duration) -> Duration {
-    first.saturating_mul(1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX).max(1)).min(most)
-}
-
-/// Failures in a row of one class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Streak {
-    last: Option<FailureClass>,
-    count: u32,
-}
-
-impl Streak {
-    /// Counts one more failure and tells how long to wait.
-    pub fn fail(&mut self, class: FailureClass, refresh: Duration, jitter: f64) -> Duration {
-        self.count =
-            if self.last.is_some_and(|last| last.is_same_kind(class)) { self.count.saturating_add(1) } else { 1 };
-        self.last = Some(class);
-        class.delay(self.count, refresh, jitter)
-    }
-
-    /// Forgets the failures: a success, or somebody changed something.
-    pub fn reset(&mut self) {
-        *self = Streak::default();
-    }
 }
 
 impl GatewayError {
@@ -249,6 +218,11 @@ impl ReadFailure {
         matches!(self, ReadFailure::Gateway(GatewayError::NotFound) | ReadFailure::Expired)
     }
 
+    /// Whether the certificate is past its end.
+    pub fn has_ended(&self) -> bool {
+        *self == ReadFailure::Expired
+    }
+
     /// The failure in a sentence that says what to do.
     pub fn explain(&self, source: Option<&Source>) -> String {
         match (self, source) {
@@ -301,6 +275,12 @@ pub enum ClusterFailure {
         /// What it said.
         message: String,
     },
+    /// The write went through, and an admission policy changed what was sent.
+    #[error("an admission policy changes {field} of what the operator writes; exempt the object from the policy; retrying with backoff")]
+    Mutated {
+        /// The field, without its value.
+        field: String,
+    },
     /// No answer, or one that passes: 429, 5xx.
     #[error("the API server gave no usable answer ({cause})")]
     Unavailable {
@@ -322,7 +302,8 @@ impl ClusterFailure {
             | ClusterFailure::NamespaceTerminating
             | ClusterFailure::QuotaExceeded
             | ClusterFailure::TooLarge
-            | ClusterFailure::Refused { .. } => FailureClass::Conflict,
+            | ClusterFailure::Refused { .. }
+            | ClusterFailure::Mutated { .. } => FailureClass::Conflict,
             ClusterFailure::Unavailable { .. } => FailureClass::Unavailable { retry_after: None },
         }
     }
@@ -338,6 +319,7 @@ impl ClusterFailure {
             ClusterFailure::QuotaExceeded => Reason::QuotaExceeded,
             ClusterFailure::TooLarge => Reason::TooLarge,
             ClusterFailure::Refused { .. } => Reason::Refused,
+            ClusterFailure::Mutated { .. } => Reason::Mutated,
             ClusterFailure::Unavailable { .. } => Reason::Unavailable,
         }
     }
@@ -403,15 +385,5 @@ mod tests {
         assert_eq!(seconds(throttled(0), 1), 1.0);
         let unavailable = FailureClass::Unavailable { retry_after: Some(Duration::from_secs(20)) };
         assert!(seconds(unavailable, 1) >= 20.0);
-    }
-
-    #[test]
-    fn a_streak_counts_only_failures_of_one_class() {
-        let mut streak = Streak::default();
-        let unavailable = FailureClass::Unavailable { retry_after: None };
-        assert_eq!(streak.fail(unavailable, REFRESH, 0.5).as_secs(), 1);
-        assert_eq!(streak.fail(unavailable, REFRESH, 0.5).as_secs(), 2);
-        assert_eq!(streak.fail(FailureClass::Denied, REFRESH, 0.5).as_secs(), 30);
-        assert_eq!(streak.fail(unavailable, REFRESH, 0.5).as_secs(), 1);
     }
 }

@@ -3,7 +3,6 @@
 //! Their keys were thrown away. They end in 2099, so that no test depends on the date it runs at.
 
 use crate::error::ReadFailure;
-use crate::reading::{Answer, Came};
 
 /// A certificate.
 pub const PEM: &str = "\
@@ -106,11 +105,6 @@ pub fn certificate(id: &str, pem: &str) -> crate::gateway::ClientCertificate {
 /// The source that a resource names without rules.
 pub fn source_of(resource: &crate::api::ClientCertificateRef) -> Result<crate::gateway::Source, ReadFailure> {
     Ok(crate::gateway::Source::own("us-east-1", &resource.spec.client_certificate_id))
-}
-
-/// A read that brought this.
-pub fn came(outcome: Result<Answer, ReadFailure>, at: crate::settings::Tick) -> Came {
-    Came { outcome: outcome.map(std::sync::Arc::new), at }
 }
 
 /// What the target of a resource should hold that names this one certificate.

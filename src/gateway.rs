@@ -4,8 +4,6 @@
 //! [`reader`] stands before either: it shares answers, asks for many at once, and keeps to the [`budget`].
 
 pub mod aws;
-pub mod budget;
-pub mod reader;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -290,6 +288,9 @@ pub enum Outage {
     /// The answer is not what the API documents.
     #[error("the answer is not the JSON that the API documents")]
     NotUnderstood,
+    /// Another replica works, so nothing was sent.
+    #[error("this replica does not hold the Lease, so it wrote nothing")]
+    NotLeading,
     /// The answer is larger than any real one.
     #[error("the answer is larger than 5 MiB")]
     TooLarge,

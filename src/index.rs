@@ -1,21 +1,17 @@
 //! What the watches tell, arranged for the questions that a pass asks. Plain and synchronous: events in, names of the
 //! resources to wake out.
 
-mod claims;
 mod targets;
 
-pub use claims::Claims;
 pub use targets::{Known, Targets};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::api::ResourceName;
-use crate::memory::is_older;
 use crate::reconcile::Watched;
 
 /// The part of the cluster that one watch covers: a namespace, or all of them.
@@ -40,7 +36,6 @@ impl Scope {
 /// Everything that the watches told.
 pub struct Index {
     targets: Mutex<Targets>,
-    claims: Mutex<Claims>,
     resources: Vec<(Scope, Store<Watched>)>,
     wakes: HashMap<Scope, UnboundedSender<ObjectRef<Watched>>>,
 }
@@ -58,17 +53,12 @@ impl Index {
             wakes.insert(scope.clone(), sender);
             streams.push(receiver);
         }
-        (Index { targets: Mutex::default(), claims: Mutex::default(), resources, wakes }, streams)
+        (Index { targets: Mutex::default(), resources, wakes }, streams)
     }
 
     /// The targets.
     pub fn targets(&self) -> MutexGuard<'_, Targets> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The claims to descriptions.
-    pub fn claims(&self) -> MutexGuard<'_, Claims> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a resource is there, as far as the caches know.
@@ -80,15 +70,6 @@ impl Index {
     /// Every resource that the caches hold.
     pub fn all_resources(&self) -> impl Iterator<Item = Arc<Watched>> {
         self.resources.iter().flat_map(|(_, store)| store.state())
-    }
-
-    /// Whether the cache holds a resource at this version, or a later one.
-    pub fn has_caught_up(&self, namespace: &str, name: &str, version: &str) -> bool {
-        let reference = ObjectRef::new(name).within(namespace);
-        let covering = self.resources.iter().filter(|(scope, _)| scope.covers(namespace));
-        covering
-            .filter_map(|(_, store)| store.get(&reference))
-            .any(|cached| !is_older(cached.meta().resource_version.as_deref(), version))
     }
 
     /// Asks for another look at resources.

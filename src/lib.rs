@@ -66,23 +66,25 @@
 
 pub mod access;
 pub mod api;
+pub mod aws;
+pub mod backoff;
 pub mod certificate;
 pub mod clock;
 pub mod conditions;
 pub mod config;
 pub mod controller;
-pub mod description;
+pub mod controllers;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
 pub mod gateway;
 pub mod index;
 pub mod leader;
-pub mod memory;
 pub mod metrics;
 pub mod probe;
 pub mod reading;
 pub mod reconcile;
+mod resource_version;
 pub mod rules;
 pub mod server;
 pub mod settings;

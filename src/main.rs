@@ -9,7 +9,7 @@ use clap::Parser;
 use client_certificate_operator::config::{Cli, Command, RunArgs};
 use client_certificate_operator::controller::{self, Election, Parts, RulesFile};
 use client_certificate_operator::gateway::aws::AwsGateway;
-use client_certificate_operator::gateway::budget::Limits;
+use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
 use client_certificate_operator::{api, probe, server, telemetry, verify};

@@ -8,7 +8,7 @@ mod password;
 mod render;
 mod truststore;
 
-pub use contents::{PasswordWanted, is_made_of, password_wanted, verifier_class};
+pub use contents::{PasswordWanted, holds_active, is_made_of, password_wanted, verifier_class};
 pub use object::{TargetContent, TargetObject};
 pub use ownership::{Ownership, is_controlled_by_another, obstacle_to_adoption, ownership};
 pub use password::{NoPassword, Password, settle as settle_password};
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::api::{
-    APPLIED_ANNOTATION, DIGEST_ANNOTATION, GROUP, MANAGED_LABEL, OWNER_ANNOTATION, TargetKind, TargetRef,
+    APPLIED_ANNOTATION, DIGEST_ANNOTATION, GROUP, MANAGED_LABEL, OBJECT_ANNOTATION, OWNER_ANNOTATION, TargetKind, TargetRef,
 };
 
 /// What a watch that reads metadata alone tells of an object.
@@ -62,9 +62,25 @@ impl TargetMeta {
         }
     }
 
-    /// The resource that the object says it belongs to.
+    /// The resource of the same namespace that the object says it belongs to. Earlier versions wrote no namespace.
     pub fn owner_name(&self) -> Option<&str> {
-        self.annotations.get(OWNER_ANNOTATION).map(String::as_str)
+        let owner = self.annotations.get(OWNER_ANNOTATION)?;
+        match owner.split_once('/') {
+            Some((namespace, name)) => (namespace == self.namespace).then_some(name),
+            None => Some(owner),
+        }
+    }
+
+    /// The object that the operator wrote this annotation on. Earlier versions wrote none.
+    pub fn object_mark(&self) -> Option<&str> {
+        self.annotations.get(OBJECT_ANNOTATION).map(String::as_str)
+    }
+
+    /// Whether the object is a copy of a target: under another name, of another kind, or in another namespace.
+    pub fn is_copy(&self) -> bool {
+        let is_elsewhere = |owner: &String| owner.split_once('/').is_some_and(|(namespace, _)| namespace != self.namespace);
+        self.object_mark().is_some_and(|object| object != object_mark(&self.target))
+            || self.annotations.get(OWNER_ANNOTATION).is_some_and(is_elsewhere)
     }
 
     /// Whether it carries the label that the watch selects by.
@@ -73,15 +89,16 @@ impl TargetMeta {
     }
 
     /// The same object without our marks: label, annotations, owner reference, and what the spec had set.
-    pub fn released(&self) -> Marks {
+    pub fn released(&self) -> MergedMeta {
         let applied = Applied::of(&self.annotations);
-        let mut marks = Marks {
+        let mut marks = MergedMeta {
             labels: self.labels.clone(),
             annotations: self.annotations.clone(),
             owner_references: self.owner_references.iter().filter(|r| !is_our_kind(r)).cloned().collect(),
         };
         marks.labels.remove(MANAGED_LABEL);
         marks.annotations.remove(OWNER_ANNOTATION);
+        marks.annotations.remove(OBJECT_ANNOTATION);
         marks.annotations.remove(APPLIED_ANNOTATION);
         marks.annotations.remove(DIGEST_ANNOTATION);
         applied.labels.iter().for_each(|key| drop(marks.labels.remove(key)));
@@ -92,7 +109,7 @@ impl TargetMeta {
 
 /// The metadata of a target that the operator has a say in, merged with what others put there.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Marks {
+pub struct MergedMeta {
     /// All labels.
     pub labels: BTreeMap<String, String>,
     /// All annotations.
@@ -101,7 +118,7 @@ pub struct Marks {
     pub owner_references: Vec<OwnerReference>,
 }
 
-impl Marks {
+impl MergedMeta {
     /// Whether the object carries exactly these.
     pub fn match_meta(&self, meta: &TargetMeta) -> bool {
         self.labels == meta.labels
@@ -133,6 +150,11 @@ impl Applied {
     fn of(annotations: &BTreeMap<String, String>) -> Self {
         annotations.get(APPLIED_ANNOTATION).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
+}
+
+/// What the operator writes into the annotation of an object, so that a copy is told from the object itself.
+fn object_mark(target: &TargetRef) -> String {
+    format!("{}/{}", target.kind, target.name)
 }
 
 /// Whether an owner reference points at a ClientCertificateRef, whichever version of the API it names.

@@ -18,11 +18,10 @@ use tracing::{error, info, warn};
 
 use super::explain::explain_watch;
 use crate::api::{ClientCertificateRef, ResourceName};
-use crate::gateway::{CertificateKey, Gateway, Identity};
+use crate::gateway::{Gateway, Identity};
 use crate::index::Scope;
 use crate::metrics::Metrics;
-use crate::reading::Access;
-use crate::reconcile::Context;
+use crate::controllers::mirror::Context;
 use crate::rules::{InvalidRules, Rules};
 use crate::trouble::Trouble;
 
@@ -95,16 +94,10 @@ fn parse(path: &Path, text: &str, sees_namespaces: bool) -> Result<Rules, Unusab
     Ok(rules)
 }
 
-/// The certificate whose description a resource may claim.
-pub fn claimed<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Option<CertificateKey> {
-    key_to_claim(&context.access.of(resource), context)
-}
-
-fn key_to_claim<G: Gateway>(access: &Access, context: &Context<G>) -> Option<CertificateKey> {
-    match access {
-        Access { source: Ok(source), description: Ok(()), .. } => Some(context.reader.key_of(source)),
-        _ => None,
-    }
+/// Notes which description a resource may own. Answers the other resources to reconcile because of it.
+pub fn claim<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Vec<ResourceName> {
+    let reads = context.may_describe(resource);
+    context.descriptions.apply(resource, reads.as_ref().map(|(key, source)| (key, source)))
 }
 
 /// Applies what is in force now to everything: claims are decided anew, sessions that nobody may use any more end at
@@ -115,13 +108,12 @@ pub fn apply<G: Gateway>(context: &Context<G>) {
     for watched in context.index.all_resources() {
         let Ok(resource) = watched.unfold() else { continue };
         let access = context.access.of(&resource);
-        let key = key_to_claim(&access, context);
         // Everybody is woken, so it is of no matter whom the claims would wake.
-        context.index.claims().apply(&resource, key.as_ref());
+        claim(&resource, context);
         woken.push(ResourceName::new(resource.namespace(), resource.name()));
         places.extend(access.sources().map(|source| source.place.clone()));
     }
-    context.reader.retain(|place| place.identity == Identity::Operator || places.contains(place));
+    context.aws.retain(|place| place.identity == Identity::Operator || places.contains(place));
     context.index.wake(woken);
 }
 
@@ -132,7 +124,7 @@ pub fn learn_own_account<G: Gateway>(context: Arc<Context<G>>) -> impl Future<Ou
         let mut known = Some(known);
         let mut last = None;
         loop {
-            match context.reader.learn_own_account().await {
+            match context.aws.learn_own_account().await {
                 Ok(account) => {
                     info!(account, "the operator's own AWS account");
                     if known.take().is_none_or(|known| known.send(()).is_err()) {

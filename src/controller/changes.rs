@@ -59,7 +59,7 @@ fn state_of(resource: &Watched) -> u64 {
     let meta = resource.meta();
     let refresh = meta.annotations.as_ref().and_then(|annotations| annotations.get(REFRESH_ANNOTATION));
     let mut hash = DefaultHasher::new();
-    (&meta.uid, meta.generation, refresh, meta.deletion_timestamp.is_some()).hash(&mut hash);
+    (&meta.uid, &meta.resource_version, meta.generation, refresh, meta.deletion_timestamp.is_some()).hash(&mut hash);
     hash.finish()
 }
 

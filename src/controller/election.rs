@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, RENEW_EVERY, Standing, Step};
 use crate::metrics::Metrics;
-use crate::reconcile::write_params;
+use crate::controllers::write_params;
 use crate::settings::Tick;
 use crate::trouble::{Trouble, innermost};
 

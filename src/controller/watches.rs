@@ -25,10 +25,10 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::api::ClientCertificateRef;
-use crate::api::ResourceName;
 use crate::gateway::Gateway;
 use crate::index::Scope;
-use crate::reconcile::{Context, Watched};
+use crate::controllers::mirror::Context;
+use crate::reconcile::Watched;
 
 /// How long an API server that does not answer is waited for at the start, before the process gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -136,43 +136,20 @@ fn note_resource<G: Gateway>(
     context: &Context<G>,
 ) {
     let woken = match event {
-        Event::Init => Vec::new(),
+        Event::Init | Event::InitDone => Vec::new(),
         Event::InitApply(resource) | Event::Apply(resource) => match resource.unfold() {
-            Ok(resource) => {
-                context.memories.meet(&resource, context.clock.now());
-                // What a list shows is not in the cache before its end.
-                if matches!(event, Event::Apply(_))
-                    && let Some(version) = &resource.metadata.resource_version
-                {
-                    context.memories.caught_up(&ResourceName::new(resource.namespace(), resource.name()), version);
-                }
-                let key = access::claimed(&resource, context);
-                let mut woken = context.index.claims().apply(&resource, key.as_ref());
-                let name = ResourceName::new(resource.namespace(), resource.name());
-                let mark = resource.status.as_ref().and_then(|status| status.installation.as_deref());
-                if context.memories.is_taken(&name, mark, &context.settings.installation) {
-                    woken.push(name);
-                }
-                woken
-            }
-            Err(_) => context.index.claims().remove(&name_of(resource)),
+            Ok(resource) => access::claim(&resource, context),
+            Err(_) => context.descriptions.remove(&name_of(resource)),
         },
         Event::Delete(resource) => {
             let name = name_of(resource);
             timers.cancel(&name);
-            context.memories.forget(&name);
-            context.index.claims().remove(&name)
-        }
-        Event::InitDone => {
-            let is_there = |name: &ResourceName| {
-                !scope.covers(&name.namespace)
-                    || reader.get(&ObjectRef::new(&name.name).within(&name.namespace)).is_some()
-            };
-            timers.retain(is_there);
-            context.memories.retain(is_there);
-            context.index.claims().retain(is_there)
+            context.counters.forget(&name);
+            context.aws.unsubscribe(&name);
+            context.descriptions.remove(&name)
         }
     };
+    let _ = (scope, reader);
     context.index.wake(woken);
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use self::entry::Entry;
 use super::Scope;
 use crate::api::{ResourceName, TargetKind, TargetRef};
-use crate::memory::is_older;
+use crate::resource_version::is_older;
 use crate::target::{Target, TargetContent, TargetMeta};
 
 /// What is known of one object.
@@ -165,6 +165,13 @@ impl Targets {
     /// An object was deleted by us, or is found to be gone.
     pub fn forget(&mut self, namespace: &str, target: &TargetRef) {
         self.take(&Key::new(namespace, target));
+    }
+
+    /// A write of an object was refused: its content is not known any more.
+    pub fn distrust(&mut self, namespace: &str, target: &TargetRef) {
+        if let Some(entry) = self.entries.get_mut(&Key::new(namespace, target)) {
+            entry.forget_content();
+        }
     }
 
     /// A list of one kind in a scope begins.

@@ -35,6 +35,11 @@ pub(super) fn secret_type(resource: &ClientCertificateRef) -> Option<&'static st
     }
 }
 
+/// Whether the target holds the main certificate also past its end.
+pub fn holds_active(resource: &ClientCertificateRef) -> bool {
+    keys(resource).iter().any(|(_, content)| *content == Content::Active)
+}
+
 /// Where the password of a truststore comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordWanted<'a> {

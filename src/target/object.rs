@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::{Desired, Marks, Password, Target, TargetMeta, contents};
+use super::{Desired, MergedMeta, Password, Target, TargetMeta, contents};
 use crate::api::{ClientCertificateRef, DIGEST_ANNOTATION, TargetKind};
 use crate::certificate::{Fingerprint, fingerprints};
 
@@ -36,7 +36,7 @@ pub trait TargetObject:
     fn content(&self) -> TargetContent;
 
     /// The object that a write carries; `current` is the one that it replaces.
-    fn of_desired(desired: &Desired, marks: Marks, current: Option<&TargetMeta>, immutable: bool) -> Self {
+    fn of_desired(desired: &Desired, marks: MergedMeta, current: Option<&TargetMeta>, immutable: bool) -> Self {
         let metadata = ObjectMeta {
             name: Some(desired.target.name.clone()),
             namespace: Some(desired.namespace.clone()),

@@ -8,7 +8,7 @@ use crate::api::ClientCertificateRef;
 pub enum Ownership {
     /// This resource's.
     Ours,
-    /// It was a resource's that is gone: free to take, its data was rendered by us.
+    /// It was a resource's that is gone: free to take, if nothing in it can be lost.
     Free,
     /// Another resource's.
     OwnedBy(String),
@@ -16,28 +16,32 @@ pub enum Ownership {
     Foreign,
 }
 
-/// Whose an object is. `owner_exists` tells whether the resource that its annotation names is there.
+/// Whose an object is. `owner_exists` says whether the resource that its annotation names exists.
 ///
-/// Label and annotation together are the mark. Either can be lost by hand; then our own controller reference, or our
-/// status that says where we wrote, stands in for it.
+/// Label, owner annotation and object annotation together are the mark. Where one was removed by hand, the controller
+/// reference, or the status that names the object, stands in for it. A copy under another name is never ours.
 pub fn ownership(meta: &TargetMeta, resource: &ClientCertificateRef, owner_exists: bool) -> Ownership {
-    let ours_by_reference =
+    if meta.is_copy() {
+        return Ownership::Foreign;
+    }
+    let is_marked = meta.object_mark().is_some();
+    let was_written = resource.status.as_ref().and_then(|status| status.target.as_ref()) == Some(&meta.target);
+    let is_named = was_written || resource.target_ref() == meta.target;
+    let is_referenced =
         meta.owner_references.iter().any(|r| r.controller == Some(true) && is_our_kind(r) && r.uid == resource.uid());
-    if ours_by_reference {
+    if is_referenced && (is_marked || is_named) {
         return Ownership::Ours;
     }
-    let written_by_us = resource.status.as_ref().and_then(|status| status.target.as_ref()) == Some(&meta.target);
     match meta.owner_name() {
-        Some(owner) if owner == resource.name() && (meta.is_labelled() || written_by_us) => Ownership::Ours,
-        Some(owner) if meta.is_labelled() && owner != resource.name() => {
-            if owner_exists {
-                Ownership::OwnedBy(owner.to_owned())
-            } else {
-                Ownership::Free
-            }
+        Some(owner) if owner == resource.name() => {
+            let is_ours = was_written || (meta.is_labelled() && (is_marked || is_named));
+            if is_ours { Ownership::Ours } else { Ownership::Foreign }
         }
-        None if meta.is_labelled() && written_by_us => Ownership::Ours,
-        _ => Ownership::Foreign,
+        Some(_) if !meta.is_labelled() => Ownership::Foreign,
+        Some(owner) if owner_exists => Ownership::OwnedBy(owner.to_owned()),
+        Some(_) => Ownership::Free,
+        None if meta.is_labelled() && was_written => Ownership::Ours,
+        None => Ownership::Foreign,
     }
 }
 

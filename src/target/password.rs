@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{PasswordWanted, TargetContent, Truststore, password_wanted};
+use super::{PasswordWanted, TargetContent, password_wanted};
 use crate::api::ClientCertificateRef;
 use crate::error::ClusterFailure;
 
@@ -60,21 +60,16 @@ pub enum NoPassword {
     Unseen(ClusterFailure),
 }
 
-/// The password to make a truststore with, of those that there are; none where the resource has no truststore.
-///
-/// `offered` is what was read where the spec says, or else a new one that nobody has used. One that the operator wrote
-/// wins over what the target holds now; after a restart the target has the word.
+/// The password of a truststore; none where the resource has no truststore. `offered` is what was read where the spec says,
+/// or else a new one. One that is kept in the target wins over a new one.
 pub fn settle(
     resource: &ClientCertificateRef,
     offered: Option<&Result<Password, NoPassword>>,
-    last: Option<&Truststore>,
     target: Option<&TargetContent>,
 ) -> Result<Option<Password>, NoPassword> {
     let Some(offered) = offered else { return Ok(None) };
     let Some(PasswordWanted::Made(key)) = password_wanted(resource) else { return offered.clone().map(Some) };
-    let written = last.map(Truststore::password).filter(|password| password.is_made());
-    let found = || target.and_then(|target| target.password(key));
-    match written.or_else(found) {
+    match target.and_then(|target| target.password(key)) {
         Some(password) => Ok(Some(password.clone())),
         None => offered.clone().map(Some),
     }
@@ -103,29 +98,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_wins_over_what_the_target_holds_and_that_over_a_new_one() {
+    fn what_the_target_holds_wins_over_a_new_one() {
         let made = |text: &str| Password::made(text.as_bytes()).unwrap();
-        let given = Password::given(b"given").unwrap();
         let resource = of_java(None);
         let new = Some(Ok(made("new")));
         let found = secret_of(&sealed(&resource, made("found"))).content();
-        let written = sealed(&resource, made("written")).truststore.unwrap();
-        let settled = |last, target| settle(&resource, new.as_ref(), last, target).unwrap().unwrap();
-        assert_eq!(settled(Some(&written), Some(&found)).expose(), "written");
-        assert_eq!(settled(None, Some(&found)).expose(), "found");
-        assert_eq!(settled(None, None).expose(), "new");
-        // One of the user's that was used before is none to write into a target.
-        let of_users = sealed(&resource, given.clone()).truststore.unwrap();
-        assert_eq!(settled(Some(&of_users), None).expose(), "new");
+        let settled = |target| settle(&resource, new.as_ref(), target).unwrap().unwrap();
+        assert_eq!(settled(Some(&found)).expose(), "found");
+        assert_eq!(settled(None).expose(), "new");
 
         let place = SecretKeyRef { name: "java".into(), key: "password".into() };
         let resource = of_java(Some(Pkcs12 { password_secret_ref: Some(place), ..Pkcs12::default() }));
-        let offered = Some(Ok(given.clone()));
-        assert_eq!(settle(&resource, offered.as_ref(), Some(&written), Some(&found)), Ok(Some(given)));
+        let given = Password::given(b"given").unwrap();
+        assert_eq!(settle(&resource, Some(&Ok(given.clone())), Some(&found)), Ok(Some(given)));
         let absent = Err(NoPassword::Absent("not there".into()));
-        let settled = settle(&resource, Some(&absent), Some(&of_users), Some(&found));
-        assert_eq!(settled, absent.map(Some), "not even one that was used before");
-        assert_eq!(settle(&resource, None, Some(&written), Some(&found)), Ok(None));
+        assert_eq!(settle(&resource, Some(&absent), Some(&found)), absent.map(Some), "not even a former one");
+        assert_eq!(settle(&resource, None, Some(&found)), Ok(None));
     }
 
     #[test]

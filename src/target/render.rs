@@ -9,9 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::contents::{self, PasswordWanted, password_wanted};
 use super::object::digest_of;
-use super::{Applied, Marks, Sealing, TargetMeta, Truststore, is_our_kind};
+use super::{Applied, MergedMeta, Sealing, Target, TargetMeta, Truststore, is_our_kind, object_mark};
 use crate::api::{
-    APPLIED_ANNOTATION, ClientCertificateRef, DIGEST_ANNOTATION, DeletionPolicy, GROUP, MANAGED_LABEL,
+    APPLIED_ANNOTATION, ClientCertificateRef, DIGEST_ANNOTATION, DeletionPolicy, GROUP, MANAGED_LABEL, OBJECT_ANNOTATION,
     OWNER_ANNOTATION, TargetRef,
 };
 use crate::certificate::{Block, Certificate};
@@ -96,7 +96,8 @@ pub fn render(
     let mut labels = spec.labels.clone();
     labels.insert(MANAGED_LABEL.to_owned(), "true".to_owned());
     let mut annotations = spec.annotations.clone();
-    annotations.insert(OWNER_ANNOTATION.to_owned(), resource.name().to_owned());
+    annotations.insert(OWNER_ANNOTATION.to_owned(), format!("{}/{}", resource.namespace(), resource.name()));
+    annotations.insert(OBJECT_ANNOTATION.to_owned(), object_mark(&resource.target_ref()));
     let applied = Applied {
         labels: spec.labels.keys().cloned().collect(),
         annotations: spec.annotations.keys().cloned().collect(),
@@ -135,18 +136,38 @@ fn owner_reference(resource: &ClientCertificateRef) -> OwnerReference {
 impl Desired {
     /// The metadata that the object should carry, given what it carries now: what we set is set, what we had set and
     /// no longer want goes, what others set stays.
-    pub fn merge(&self, current: Option<&TargetMeta>) -> Marks {
+    pub fn merge(&self, current: Option<&TargetMeta>) -> MergedMeta {
         let Some(current) = current else {
-            return Marks {
+            return MergedMeta {
                 labels: self.labels.clone(),
                 annotations: self.annotations.clone(),
                 owner_references: self.owner.iter().cloned().collect(),
             };
         };
-        let mut marks = Marks { owner_references: self.merge_owners(&current.owner_references), ..current.released() };
+        let mut marks = MergedMeta { owner_references: self.merge_owners(&current.owner_references), ..current.released() };
         marks.labels.extend(self.labels.clone());
         marks.annotations.extend(self.annotations.clone());
         marks
+    }
+
+    /// The first field in which a stored object differs from what was sent. Its value is not named: it may be a password.
+    pub fn difference(&self, stored: &Target, sent: &MergedMeta) -> Option<String> {
+        let changed = |kind: &str, sent: &BTreeMap<String, String>, stored: &BTreeMap<String, String>| {
+            sent.iter().find(|(key, value)| stored.get(*key) != Some(value)).map(|(key, _)| format!("metadata.{kind}[{key}]"))
+        };
+        if !stored.content.holds(self) {
+            return Some("data".to_owned());
+        }
+        if stored.content.type_.as_deref() != self.type_ {
+            return Some("type".to_owned());
+        }
+        changed("labels", &sent.labels, &stored.meta.labels)
+            .or_else(|| changed("annotations", &sent.annotations, &stored.meta.annotations))
+            .or_else(|| {
+                let owner = self.owner.as_ref()?;
+                let is_there = stored.meta.owner_references.iter().any(|reference| reference.uid == owner.uid);
+                (!is_there).then(|| "metadata.ownerReferences".to_owned())
+            })
     }
 
     /// A reference to any ClientCertificateRef is ours to replace: to this resource's former life (a restore gives a

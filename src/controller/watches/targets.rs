@@ -17,7 +17,7 @@ use crate::api::{MANAGED_LABEL, TargetKind};
 use crate::controller::explain::{explain, explain_watch};
 use crate::gateway::Gateway;
 use crate::index::Scope;
-use crate::reconcile::Context;
+use crate::controllers::mirror::Context;
 use crate::target::{TargetMeta, TargetObject};
 use crate::trouble::Trouble;
 

@@ -32,6 +32,11 @@ impl Entry {
         Some(Target { content: TargetContent::clone(self.content.as_ref()?), meta: self.meta()? })
     }
 
+    /// Forgets the content, so that the next look is at the API server.
+    pub(super) fn forget_content(&mut self) {
+        self.content = None;
+    }
+
     /// The metadata.
     pub(super) fn meta(&self) -> Option<TargetMeta> {
         serde_json::from_str(&self.meta).ok()

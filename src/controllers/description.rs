@@ -1,0 +1,204 @@
+//! The description of a certificate in API Gateway: a controller keyed by certificate.
+//!
+//! The oldest resource that asks for a description owns it. The owner's text is compared with what the AWS cache holds,
+//! and sent where it differs: at most one update of a certificate is under way. Resources learn the outcome when the
+//! mirror asks for it; the mirror writes it into the status.
+
+mod attempts;
+mod claims;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+use tokio_util::task::TaskTracker;
+
+pub use self::attempts::{Attempts, Recorded, Verdict, Wish};
+pub use self::claims::{Claim, Claims};
+use crate::api::{ClientCertificateRef, ResourceName};
+use crate::aws::cache::{Cache, Wake};
+use crate::clock::Clock;
+use crate::controllers::mirror::Event;
+use crate::controllers::publish::Publisher;
+use crate::gateway::{CertificateKey, Gateway, GatewayError, Source};
+use crate::settings::Tick;
+
+/// What the description of a certificate came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The resource that owns the description.
+    pub owner: ResourceName,
+    /// The text that the owner asks for.
+    pub text: String,
+    /// The certificate, as the owner reads it.
+    pub source: Source,
+    /// What API Gateway holds. None where that is not known yet.
+    pub state: Option<State>,
+    /// When to look again.
+    pub retry_at: Option<Tick>,
+}
+
+/// What API Gateway holds, and what is done about it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// The owner's text.
+    Synced,
+    /// Another text, and the operator may not change it.
+    NotManaged,
+    /// What API Gateway made of the owner's text.
+    NotApplied,
+    /// Another text, which another writer keeps putting there.
+    Contested,
+    /// Another text, because the update failed.
+    Failed(GatewayError),
+}
+
+/// The descriptions of all certificates.
+pub struct Descriptions<G> {
+    shared: Arc<Shared<G>>,
+}
+
+struct Shared<G> {
+    cache: Cache<G>,
+    clock: Clock,
+    publisher: Arc<Publisher>,
+    wake: Wake,
+    manages: bool,
+    state: Mutex<Descriptive>,
+    updates: TaskTracker,
+}
+
+#[derive(Default)]
+struct Descriptive {
+    claims: Claims,
+    by_certificate: HashMap<CertificateKey, Work>,
+}
+
+#[derive(Default)]
+struct Work {
+    attempts: Option<Attempts>,
+    is_under_way: bool,
+}
+
+impl<G> Clone for Descriptions<G> {
+    fn clone(&self) -> Self {
+        Descriptions { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<G: Gateway> Descriptions<G> {
+    /// No claims yet. `manages` is false where no update may ever be sent.
+    pub fn new(cache: Cache<G>, clock: Clock, publisher: Arc<Publisher>, wake: Wake, manages: bool) -> Self {
+        let shared =
+            Shared { cache, clock, publisher, wake, manages, state: Mutex::default(), updates: TaskTracker::new() };
+        Descriptions { shared: Arc::new(shared) }
+    }
+
+    /// A resource is in the store. Answers the other resources to reconcile because of it.
+    pub fn apply(
+        &self,
+        resource: &ClientCertificateRef,
+        reads: Option<(&CertificateKey, &Source)>,
+    ) -> Vec<ResourceName> {
+        self.shared.lock().claims.apply(resource, reads)
+    }
+
+    /// A resource is gone. Answers the other resources to reconcile because of it.
+    pub fn remove(&self, resource: &ResourceName) -> Vec<ResourceName> {
+        self.shared.lock().claims.remove(resource)
+    }
+
+    /// Compares the owner's text with what the cache holds, starts an update where one is due and `may_send`, and answers
+    /// the outcome so far. None where nothing claims the description.
+    pub fn reconcile(&self, key: &CertificateKey, may_send: bool) -> Option<Outcome> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let mut locked = shared.lock();
+        let Some(owner) = locked.claims.owner(key).cloned() else {
+            locked.by_certificate.retain(|other, work| other != key || work.is_under_way);
+            return None;
+        };
+        let Claim { resource, text, source, .. } = &owner;
+        let outcome = |state, retry_at| {
+            Some(Outcome { owner: resource.clone(), text: text.clone(), source: source.clone(), state, retry_at })
+        };
+        let read = shared.cache.get(source).and_then(|snapshot| snapshot.outcome.ok());
+        let work = locked.by_certificate.entry(key.clone()).or_default();
+        let Some(answer) = read.filter(|_| !work.is_under_way) else { return outcome(None, None) };
+        let found = answer.description.as_str();
+        let is_new = work.attempts.as_ref().is_none_or(|attempts| !attempts.are_at(text, source));
+        if is_new {
+            work.attempts = None;
+        }
+        let attempts = work
+            .attempts
+            .get_or_insert_with(|| Attempts::new(text, source, owner.wish.clone(), owner.recorded, found, now));
+        match attempts.look(found, &owner.wish, now) {
+            Verdict::Rest(state, retry_at) => outcome(Some(state), retry_at),
+            Verdict::Send { .. } if !shared.manages => outcome(Some(State::NotManaged), None),
+            Verdict::Send { .. } if owner.is_suspended || !may_send => outcome(None, None),
+            Verdict::Send { restores } => {
+                work.is_under_way = true;
+                let update = update(Arc::clone(shared), key.clone(), owner.clone(), found.to_owned(), restores);
+                shared.updates.spawn(update);
+                outcome(None, None)
+            }
+        }
+    }
+
+    /// Waits until no update is under way.
+    pub async fn drain(&self) {
+        self.shared.updates.close();
+        self.shared.updates.wait().await;
+    }
+}
+
+impl<G> Shared<G> {
+    fn lock(&self) -> MutexGuard<'_, Descriptive> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn update<G: Gateway>(shared: Arc<Shared<G>>, key: CertificateKey, owner: Claim, from: String, restores: bool) {
+    // A panic must not leave the certificate marked as being updated.
+    let _end = End { shared: Arc::clone(&shared), key: key.clone() };
+    let result = shared.cache.set_description(&owner.source, &owner.text).await;
+    let claimants = {
+        let mut locked = shared.lock();
+        if let Some(attempts) = locked.by_certificate.get_mut(&key).and_then(|work| work.attempts.as_mut()) {
+            attempts.sent(result.as_ref().map(String::as_str), shared.clock.now(), fastrand::f64());
+        }
+        locked.claims.of(&key)
+    };
+    drop(_end);
+    (shared.wake)(claimants);
+    if result.is_ok_and(|holds| holds == owner.text) {
+        let event = Event::description(&from, &owner.text, restores);
+        shared.publisher.record(&[event], &reference(&owner)).await;
+    }
+}
+
+struct End<G> {
+    shared: Arc<Shared<G>>,
+    key: CertificateKey,
+}
+
+impl<G> Drop for End<G> {
+    fn drop(&mut self) {
+        if let Some(work) = self.shared.lock().by_certificate.get_mut(&self.key) {
+            work.is_under_way = false;
+        }
+    }
+}
+
+fn reference(owner: &Claim) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(ClientCertificateRef::api_version(&()).into_owned()),
+        kind: Some(ClientCertificateRef::kind(&()).into_owned()),
+        namespace: Some(owner.resource.namespace.clone()),
+        name: Some(owner.resource.name.clone()),
+        uid: Some(owner.uid.clone()),
+        ..ObjectReference::default()
+    }
+}

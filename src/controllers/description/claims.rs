@@ -1,0 +1,274 @@
+//! Who owns the description of a certificate: the oldest resource that asks for one and may read the certificate. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use super::attempts::{Recorded, Wish};
+use crate::api::{ClientCertificateRef, REFRESH_ANNOTATION, ResourceName};
+use crate::conditions::{ConditionType, Reason, find};
+use crate::gateway::{CertificateKey, Source};
+
+/// The order among claims: the oldest first, then by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Age {
+    created: Timestamp,
+    resource: ResourceName,
+}
+
+/// A resource that asks for a description.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The resource.
+    pub resource: ResourceName,
+    /// Its uid.
+    pub uid: String,
+    /// The text that it asks for.
+    pub text: String,
+    /// How it reads the certificate.
+    pub source: Source,
+    /// What tries again at once when it changes.
+    pub wish: Wish,
+    /// Nothing is sent for a suspended resource.
+    pub is_suspended: bool,
+    /// What its status says.
+    pub recorded: Recorded,
+}
+
+/// The claims to every description.
+#[derive(Debug, Default)]
+pub struct Claims {
+    by_certificate: HashMap<CertificateKey, BTreeMap<Age, Claim>>,
+    by_resource: HashMap<ResourceName, (CertificateKey, Age)>,
+}
+
+impl Claims {
+    /// A resource is in the store. `reads` names the certificate that it may describe, if any. Answers the other resources
+    /// whose part in a description changes.
+    pub fn apply(
+        &mut self,
+        resource: &ClientCertificateRef,
+        reads: Option<(&CertificateKey, &Source)>,
+    ) -> Vec<ResourceName> {
+        let name = ResourceName::new(resource.namespace(), resource.name());
+        let age = Age {
+            created: resource.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
+            resource: name.clone(),
+        };
+        let claim = reads.and_then(|(key, source)| Some((key, claim(resource, source)?)));
+        let mut changed = Vec::new();
+        let is_elsewhere = |(key, old): &(CertificateKey, Age)| {
+            claim.as_ref().is_none_or(|(new, _)| *new != key || *old != age)
+        };
+        if self.by_resource.get(&name).is_some_and(is_elsewhere) {
+            changed.extend(self.remove(&name));
+        }
+        if let Some((key, claim)) = claim {
+            changed.extend(self.change(key, |claims| drop(claims.insert(age.clone(), claim))));
+            self.by_resource.insert(name.clone(), (key.clone(), age));
+        }
+        changed.retain(|changed| *changed != name);
+        changed
+    }
+
+    /// A resource is gone. Answers the resources whose part in a description changes.
+    pub fn remove(&mut self, resource: &ResourceName) -> Vec<ResourceName> {
+        match self.by_resource.remove(resource) {
+            Some((key, age)) => self.change(&key, |claims| drop(claims.remove(&age))),
+            None => Vec::new(),
+        }
+    }
+
+    /// The owner of a description.
+    pub fn owner(&self, key: &CertificateKey) -> Option<&Claim> {
+        self.by_certificate.get(key).and_then(|claims| claims.values().next())
+    }
+
+    /// Every resource that asks for a description of this certificate.
+    pub fn of(&self, key: &CertificateKey) -> Vec<ResourceName> {
+        self.by_certificate.get(key).into_iter().flat_map(BTreeMap::values).map(|c| c.resource.clone()).collect()
+    }
+
+    fn change(
+        &mut self,
+        key: &CertificateKey,
+        change: impl FnOnce(&mut BTreeMap<Age, Claim>),
+    ) -> Vec<ResourceName> {
+        let claims = self.by_certificate.entry(key.clone()).or_default();
+        let first = |claims: &BTreeMap<Age, Claim>| {
+            claims.first_key_value().map(|(age, claim)| (age.clone(), claim.text.clone(), claim.wish.clone()))
+        };
+        let before = first(claims);
+        change(claims);
+        let woken = if before == first(claims) {
+            Vec::new()
+        } else {
+            claims.values().map(|claim| claim.resource.clone()).collect()
+        };
+        if claims.is_empty() {
+            self.by_certificate.remove(key);
+        }
+        woken
+    }
+}
+
+/// The claim of a resource. A read that has not ended or fails for a while takes no claim away, so that a younger resource
+/// waits instead of sending a text that is overwritten a moment later.
+fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
+    let text = resource.spec.description.clone()?;
+    if resource.is_being_deleted() || has_failed_for_good(resource, source) {
+        return None;
+    }
+    let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let of_generation = |type_| {
+        find(conditions, type_).filter(|condition| condition.observed_generation == resource.generation())
+    };
+    let recorded = of_generation(ConditionType::DescriptionSynced).map_or(Recorded::Nothing, |condition| {
+        match Reason::parse(&condition.reason) {
+            Some(Reason::Synced) => Recorded::Synced,
+            Some(Reason::NotApplied) => Recorded::NotApplied,
+            Some(Reason::Contested) => Recorded::Contested,
+            _ => Recorded::Nothing,
+        }
+    });
+    let annotations = resource.metadata.annotations.as_ref();
+    Some(Claim {
+        resource: ResourceName::new(resource.namespace(), resource.name()),
+        uid: resource.uid().to_owned(),
+        text,
+        source: source.clone(),
+        wish: Wish {
+            generation: resource.generation(),
+            refresh: annotations.and_then(|annotations| annotations.get(REFRESH_ANNOTATION)).cloned(),
+        },
+        is_suspended: resource.spec.suspend,
+        recorded,
+    })
+}
+
+/// Whether the status says that this certificate cannot be read, and waiting does not help. A right that was taken away
+/// loses no claim to a certificate that was read before.
+fn has_failed_for_good(resource: &ClientCertificateRef, source: &Source) -> bool {
+    let Some(status) = &resource.status else { return false };
+    let was_read = status.certificates.iter().any(|held| held.id == source.id);
+    let read = find(&status.conditions, ConditionType::CertificateRead)
+        .filter(|read| read.status == "False" && read.observed_generation == resource.generation());
+    match read.and_then(|read| Reason::parse(&read.reason)) {
+        Some(Reason::NotFound | Reason::BadRequest | Reason::InvalidCertificate) => true,
+        Some(Reason::AccessDenied) => !was_read,
+        // A suspended resource that never read the certificate makes no claim to it.
+        _ => resource.spec.suspend && !was_read,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::api::{CertificateStatus, ClientCertificateRefStatus};
+    use crate::conditions::{Finding, set};
+    use crate::fixtures::{resource, source_of};
+
+    fn key() -> CertificateKey {
+        CertificateKey { account: None, region: "us-east-1".into(), id: "9ao60f".into() }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn claimant(name: &str, created: i64, text: &str, read: Option<Finding>) -> ClientCertificateRef {
+        let mut resource = resource(name);
+        resource.metadata.creation_timestamp = Some(Time(at(created)));
+        resource.spec.description = Some(text.to_owned());
+        let mut status = ClientCertificateRefStatus::default();
+        if let Some(read) = read {
+            set(&mut status.conditions, ConditionType::CertificateRead, read, Some(1), at(created));
+        }
+        resource.status = Some(status);
+        resource
+    }
+
+    fn apply(claims: &mut Claims, resource: &ClientCertificateRef) -> Vec<ResourceName> {
+        claims.apply(resource, Some((&key(), &source_of(resource).unwrap())))
+    }
+
+    fn owner(claims: &Claims) -> Option<(&str, &str)> {
+        claims.owner(&key()).map(|claim| (claim.resource.name.as_str(), claim.text.as_str()))
+    }
+
+    fn name(name: &str) -> ResourceName {
+        ResourceName::new("backends", name)
+    }
+
+    fn good() -> Option<Finding> {
+        Some(Finding::yes(Reason::Read, ""))
+    }
+
+    #[test]
+    fn the_oldest_wins_and_a_tie_is_decided_by_name() {
+        let mut claims = Claims::default();
+        for resource in [claimant("b", 2, "b", good()), claimant("a", 2, "a", good()), claimant("z", 1, "z", good())] {
+            apply(&mut claims, &resource);
+        }
+        assert_eq!(owner(&claims), Some(("z", "z")));
+        assert_eq!(claims.remove(&name("z")), [name("a"), name("b")]);
+        assert_eq!(owner(&claims), Some(("a", "a")));
+        claims.remove(&name("a"));
+        claims.remove(&name("b"));
+        assert_eq!((owner(&claims), claims.by_certificate.len(), claims.by_resource.len()), (None, 0, 0));
+    }
+
+    #[test]
+    fn only_what_changes_the_owner_or_its_text_wakes_the_others() {
+        let mut claims = Claims::default();
+        assert_eq!(apply(&mut claims, &claimant("old", 1, "a", good())), []);
+        assert_eq!(apply(&mut claims, &claimant("young", 2, "b", good())), []);
+        assert_eq!(apply(&mut claims, &claimant("young", 2, "c", good())), []);
+        assert_eq!(apply(&mut claims, &claimant("old", 1, "c", good())), [name("young")]);
+        let mut without = claimant("old", 1, "c", good());
+        without.spec.description = None;
+        assert_eq!(apply(&mut claims, &without), [name("young")]);
+    }
+
+    #[test]
+    fn only_a_final_failure_loses_the_claim() {
+        let mut claims = Claims::default();
+        apply(&mut claims, &claimant("young", 2, "b", good()));
+        for (reason, wins) in [
+            (Reason::AccessDenied, false),
+            (Reason::NotFound, false),
+            (Reason::BadRequest, false),
+            (Reason::InvalidCertificate, false),
+            (Reason::Throttled, true),
+            (Reason::Unavailable, true),
+            (Reason::Expired, true),
+        ] {
+            apply(&mut claims, &claimant("old", 1, "a", Some(Finding::no(reason, ""))));
+            assert_eq!(owner(&claims).unwrap().0 == "old", wins, "{reason:?}");
+        }
+        apply(&mut claims, &claimant("old", 1, "a", None));
+        assert_eq!(owner(&claims).unwrap().0, "old", "not read yet: the younger waits");
+        let mut read_before = claimant("old", 1, "a", Some(Finding::no(Reason::AccessDenied, "")));
+        let held = CertificateStatus { id: "9ao60f".into(), ..Default::default() };
+        read_before.status.as_mut().unwrap().certificates = vec![held];
+        apply(&mut claims, &read_before);
+        assert_eq!(owner(&claims).unwrap().0, "old", "a right that was taken away");
+    }
+
+    #[test]
+    fn a_suspended_resource_keeps_a_claim_that_it_had() {
+        let mut claims = Claims::default();
+        apply(&mut claims, &claimant("young", 2, "b", good()));
+        let mut old = claimant("old", 1, "a", good());
+        old.spec.suspend = true;
+        apply(&mut claims, &old);
+        assert_eq!(owner(&claims).unwrap().0, "young", "it never held this certificate");
+        let held = CertificateStatus { id: "9ao60f".into(), ..Default::default() };
+        old.status.as_mut().unwrap().certificates = vec![held];
+        apply(&mut claims, &old);
+        assert_eq!(owner(&claims).unwrap().0, "old");
+        assert!(claims.owner(&key()).unwrap().is_suspended);
+    }
+}

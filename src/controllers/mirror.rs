@@ -1,0 +1,417 @@
+//! The mirror: a controller keyed by resource. It keeps the target as the certificates of AWS and the spec want it.
+//!
+//! ```text
+//!  stores, caches ──► Snapshot ──► plan ──► Plan ──► apply ──► Effects ──► status ──► Outcome ──► publish
+//!                     (reads)     (pure)            (writes)              (pure)                 (one write)
+//! ```
+//!
+//! A reconcile never waits for AWS: it subscribes, uses what the cache holds, and runs again when that changes.
+
+mod apply;
+mod backoff;
+mod events;
+mod installation;
+mod password;
+mod plan;
+mod refusal;
+mod snapshot;
+mod status;
+mod trust;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client, Resource};
+use tracing::{Instrument, Span, field, info_span, warn};
+
+pub use self::backoff::{Hold, WriteBackoff, Written};
+pub use self::events::{Event, Events};
+pub use self::installation::{Mark, Marked};
+pub use self::plan::{Action, Cause, Plan, TargetPlan, plan};
+pub use self::refusal::classify;
+pub use self::snapshot::{HeldBack, Look, Named, Snapshot};
+pub use self::status::{Effect, Outcome, status, suspended, written};
+pub use self::trust::{Entry, Trust};
+use crate::access::AccessControl;
+use crate::api::{ClientCertificateRef, ResourceName};
+use crate::aws::cache::{Cache, Subscription, View};
+use crate::clock::Clock;
+use crate::conditions::{ConditionType, is_false, is_true};
+use crate::controllers::description::Descriptions;
+use crate::controllers::publish::{Published, Publisher};
+use crate::error::ClusterFailure;
+use crate::gateway::{CertificateKey, Gateway, Source};
+use crate::index::{Index, Known};
+use crate::leader::Fence;
+use crate::metrics::{Metrics, ReconcileResult};
+use crate::reading::Access;
+use crate::reconcile::Watched;
+use crate::settings::{Now, Settings};
+use crate::target::{Target, is_controlled_by_another};
+
+/// A new spec that AWS has not answered for shows in the status after this long, not before: most answers are faster.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
+/// A status that could not be written is tried again after this long.
+const STATUS_RETRY: Duration = Duration::from_secs(5);
+/// A resource that does not parse is reported again after this long, where that failed.
+const INVALID_RETRY: Duration = Duration::from_secs(60);
+
+/// What every reconcile works with.
+pub struct Context<G> {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// The snapshots of AWS.
+    pub aws: Cache<G>,
+    /// The descriptions of certificates.
+    pub descriptions: Descriptions<G>,
+    /// What each namespace may ask for.
+    pub access: AccessControl,
+    /// The stores of the watches.
+    pub index: Arc<Index>,
+    /// Status and events.
+    pub publisher: Arc<Publisher>,
+    /// Configuration that decisions depend on.
+    pub settings: Settings,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Turns true when the stores have synced: nothing is written before.
+    pub synced: tokio::sync::watch::Receiver<bool>,
+    /// Turns true when the process is asked to stop.
+    pub stopping: tokio::sync::watch::Receiver<bool>,
+    /// Whether this process leads, and may write.
+    pub fence: Fence,
+    /// The steady clock.
+    pub clock: Clock,
+    /// Counters and backoffs by resource.
+    pub counters: Counters,
+}
+
+/// Counters and backoffs by resource. No decision is lost with them: a new process may try once more.
+#[derive(Debug, Default)]
+pub struct Counters(Mutex<HashMap<ResourceName, Counter>>);
+
+#[derive(Debug, Default)]
+struct Counter {
+    writes: Option<WriteBackoff>,
+    mark: Mark,
+    /// The version of the last status that was written: the store has to pass it before the next decision.
+    written: Option<String>,
+}
+
+impl Counters {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ResourceName, Counter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of<R>(&self, name: &ResourceName, what: impl FnOnce(&mut Counter) -> R) -> R {
+        what(self.lock().entry(name.clone()).or_default())
+    }
+
+    /// Forgets a resource that is gone.
+    pub fn forget(&self, name: &ResourceName) {
+        self.lock().remove(name);
+    }
+
+    /// Forgets everything: another replica has led meanwhile.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+}
+
+impl<G: Gateway> Context<G> {
+    fn now(&self) -> Now {
+        Now { wall: Timestamp::now(), tick: self.clock.now() }
+    }
+
+    /// The certificate whose description a resource may own, and how it reads it.
+    pub fn may_describe(&self, resource: &ClientCertificateRef) -> Option<(CertificateKey, Source)> {
+        match self.access.of(resource) {
+            Access { source: Ok(source), description: Ok(()), .. } => Some((self.aws.key_of(&source), source)),
+            _ => None,
+        }
+    }
+}
+
+/// What a reconcile came to.
+struct Done {
+    requeue: Option<Duration>,
+    /// None where it only waits.
+    result: Option<ReconcileResult>,
+}
+
+impl Done {
+    fn success(requeue: Option<Duration>) -> Self {
+        Done { requeue, result: Some(ReconcileResult::Success) }
+    }
+
+    fn waits(requeue: Option<Duration>) -> Self {
+        Done { requeue, result: None }
+    }
+}
+
+/// Brings one resource to where it should be, as far as that is possible now, and answers when to look again.
+pub async fn reconcile<G: Gateway>(watched: Arc<Watched>, context: Arc<Context<G>>) -> Option<Duration> {
+    let mut synced = context.synced.clone();
+    if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
+        return None;
+    }
+    let mut stopping = context.stopping.clone();
+    let leads = tokio::select! {
+        leads = context.fence.wait() => leads,
+        // A late renewal is not waited for then.
+        _ = stopping.wait_for(|stopping| *stopping) => false,
+    };
+    // A replica that begins to lead reconciles everything.
+    if !leads {
+        return None;
+    }
+    let (meta, result) = (watched.meta(), field::Empty);
+    let span = info_span!("reconcile", namespace = meta.namespace, name = meta.name, result, otel.status_code = result);
+    measured(&watched, &context).instrument(span).await
+}
+
+async fn measured<G: Gateway>(watched: &Watched, context: &Context<G>) -> Option<Duration> {
+    let started = Instant::now();
+    let Done { requeue, result } = match watched.unfold() {
+        Ok(resource) => of(&resource, context).await,
+        Err(invalid) => match context.publisher.report_invalid(&invalid).await {
+            Ok(()) => Done { requeue: None, result: Some(ReconcileResult::Invalid) },
+            Err(error) => {
+                warn!(namespace = watched.meta().namespace, name = watched.meta().name, "{error}");
+                Done { requeue: Some(INVALID_RETRY), result: Some(ReconcileResult::Error) }
+            }
+        },
+    };
+    let span = Span::current();
+    span.record("result", result.map_or("waiting", ReconcileResult::as_str));
+    if let Some(result) = result {
+        context.metrics.reconciled(result, started.elapsed());
+        if result == ReconcileResult::Error {
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+    requeue
+}
+
+async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Done {
+    let name = ResourceName::new(resource.namespace(), resource.name());
+    if resource.is_being_deleted() {
+        // Garbage collection does the rest: no write, no PATCH, no repair.
+        context.aws.unsubscribe(&name);
+        return Done::success(None);
+    }
+    if context.counters.of(&name, |counter| counter.is_ahead_of(resource)) {
+        // The watch brings the status that was written, and with it the next reconcile.
+        return Done::waits(None);
+    }
+    if resource.spec.suspend {
+        context.aws.unsubscribe(&name);
+        return publish(resource, &name, suspended(resource, context.now().wall), context).await;
+    }
+    let access = context.access.of(resource);
+    let view = context.aws.subscribe(&name, subscription(resource, &access));
+    let now = context.now();
+    let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
+    let patience = (view.asked + FIRST_ANSWER).saturating_sub(now.tick);
+    if !view.answered && !is_current && !patience.is_zero() {
+        return Done::waits(Some(patience));
+    }
+    let Some(mut snapshot) = gather(resource, &name, access, view, context).await else { return Done::success(None) };
+    let mut plan = plan(resource, &snapshot);
+    let mut effects = apply::apply(plan.actions.clone(), context).await;
+    if apply::lost_a_race(&effects) {
+        // What exists now decides, not what the store held.
+        snapshot.target = apply::fetch(resource.namespace(), &resource.target_ref(), context).await;
+        snapshot.owner_exists = owner_exists(resource, &snapshot.target, context);
+        plan = self::plan(resource, &snapshot);
+        effects = apply::apply(plan.actions.clone(), context).await;
+    }
+    snapshot.now = context.now();
+    let (generation, tick) = (resource.generation(), snapshot.now.tick);
+    let hold = context.counters.of(&name, |counter| {
+        let writes = counter.writes.get_or_insert_with(|| WriteBackoff::new(generation));
+        writes.note(generation, written(&effects), tick, snapshot.jitter);
+        let hold = writes.hold(generation, tick);
+        counter.writes.take_if(|writes| writes.is_idle(tick));
+        hold
+    });
+    let outcome = status(resource, &snapshot, &plan, &effects, hold, &context.settings);
+    publish(resource, &name, outcome, context).await
+}
+
+impl Counter {
+    /// Whether the store holds an older resource than the one whose status was written.
+    fn is_ahead_of(&mut self, resource: &ClientCertificateRef) -> bool {
+        let stored = resource.metadata.resource_version.as_deref();
+        let is_ahead = self.written.as_deref().is_some_and(|written| crate::resource_version::is_older(stored, written));
+        if !is_ahead {
+            self.written = None;
+        }
+        is_ahead
+    }
+}
+
+async fn publish<G: Gateway>(
+    resource: &ClientCertificateRef,
+    name: &ResourceName,
+    outcome: Outcome,
+    context: &Context<G>,
+) -> Done {
+    let Outcome { status, events, requeue } = outcome;
+    let reference = resource.object_ref(&());
+    // What was done is recorded even if the status cannot be written.
+    let (published, ()) = tokio::join!(
+        context.publisher.status(resource, status),
+        context.publisher.record(&events.done, &reference)
+    );
+    match published {
+        Ok(Published::Unchanged | Published::Gone) => {}
+        Ok(Published::Written(version)) => context.counters.of(name, |counter| counter.written = Some(version)),
+        // The watch brings what changed, and with it the next reconcile; the timer is for a watch that is down.
+        Ok(Published::Conflict) => return Done::success(Some(STATUS_RETRY)),
+        Err(error) => {
+            warn!(namespace = name.namespace, name = name.name, "{error}");
+            let requeue = requeue.map_or(STATUS_RETRY, |requeue| requeue.min(STATUS_RETRY));
+            return Done { requeue: Some(requeue), result: Some(ReconcileResult::Error) };
+        }
+    }
+    context.publisher.record(&events.changed, &reference).await;
+    Done::success(requeue)
+}
+
+/// What the resource wants from AWS. A read is forced by the refresh annotation, by the end of a suspension, and by a new
+/// spec after a failure, which it may mend.
+fn subscription(resource: &ClientCertificateRef, access: &Access) -> Subscription {
+    let status = resource.status.as_ref();
+    let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let handled = status.and_then(|status| status.last_handled_refresh.as_deref());
+    let refresh = resource.refresh_requested().filter(|value| handled != Some(value));
+    let is_resumed = is_true(conditions, ConditionType::Suspended);
+    let is_new = status.is_some_and(|status| status.observed_generation != resource.generation());
+    let has_failed = is_false(conditions, ConditionType::CertificateRead)
+        || is_false(conditions, ConditionType::AdditionalCertificatesRead);
+    let force = (refresh.is_some() || is_resumed || (is_new && has_failed))
+        .then(|| format!("{} {}", resource.generation().unwrap_or_default(), refresh.unwrap_or_default()));
+    Subscription { sources: access.sources().cloned().collect(), interval: resource.refresh_interval(), force }
+}
+
+/// Gathers what a decision needs. None where the resource is being deleted, and the store has not seen that yet.
+async fn gather<G: Gateway>(
+    resource: &ClientCertificateRef,
+    name: &ResourceName,
+    access: Access,
+    view: View,
+    context: &Context<G>,
+) -> Option<Snapshot> {
+    let target = read_target(resource, context).await;
+    if was_deleted(resource, &target) && is_terminating(resource, context).await {
+        return None;
+    }
+    let mut leftovers = context.index.targets().others_of(name, &resource.target_ref());
+    leftovers.retain(|leftover| !is_controlled_by_another(leftover, resource));
+    let password = password::look_for_password(resource, context).await;
+    let Access { source, additional, description } = access;
+    let key = source.as_ref().ok().map(|source| context.aws.key_of(source));
+    let is_account_unknown =
+        key.as_ref().is_some_and(|key| key.account.is_none()) && context.access.rules().allow_roles();
+    let may_describe = match description {
+        Err(refusal) => Err(HeldBack::Refused(refusal)),
+        Ok(()) if is_account_unknown => Err(HeldBack::AccountUnknown),
+        Ok(()) => Ok(()),
+    };
+    let description = key
+        .filter(|_| resource.spec.description.is_some() && may_describe.is_ok())
+        .and_then(|key| context.descriptions.reconcile(&key, true));
+    let mut reads = view.reads.into_iter();
+    let mut named = |id: String, source: Result<Source, _>| {
+        let read = if source.is_ok() { reads.next().flatten() } else { None };
+        Named { id, source, read }
+    };
+    let main = named(resource.spec.client_certificate_id.clone(), source);
+    let additional = additional.into_iter().map(|additional| named(additional.id, additional.source)).collect();
+    let now = context.now();
+    let installation = resource.status.as_ref().and_then(|status| status.installation.as_deref());
+    let (hold, installation) = context.counters.of(name, |counter| {
+        let hold = counter.writes.as_ref().and_then(|writes| writes.hold(resource.generation(), now.tick));
+        (hold, counter.mark.found(installation, &context.settings.installation, now.tick))
+    });
+    Some(Snapshot {
+        now,
+        jitter: fastrand::f64(),
+        main,
+        additional,
+        answered: view.answered,
+        asked: view.asked,
+        may_describe,
+        description,
+        owner_exists: owner_exists(resource, &target, context),
+        target,
+        leftovers,
+        password,
+        hold,
+        installation,
+    })
+}
+
+/// The target: from the store where its content is known, else from the API server.
+///
+/// A target that was never written and that no watch has seen is taken to be missing: creating it finds out whether that
+/// is true, and saves a request for every new resource.
+async fn read_target<G>(
+    resource: &ClientCertificateRef,
+    context: &Context<G>,
+) -> Result<Option<Target>, ClusterFailure> {
+    let target = resource.target_ref();
+    if !context.settings.target_kinds.contains(target.kind) {
+        return Err(ClusterFailure::KindNotAllowed { kind: target.kind });
+    }
+    match context.index.targets().get(resource.namespace(), &target) {
+        Known::All(known) => return Ok(Some(*known)),
+        Known::Nothing if !was_read(resource) => return Ok(None),
+        Known::Nothing | Known::Metadata => {}
+    }
+    apply::fetch(resource.namespace(), &target, context).await
+}
+
+/// Whether an earlier reconcile has written this target, or met something in its place.
+fn was_read(resource: &ClientCertificateRef) -> bool {
+    let Some(status) = &resource.status else { return false };
+    status.target.as_ref() == Some(&resource.target_ref()) || is_false(&status.conditions, ConditionType::TargetWritten)
+}
+
+fn was_deleted(resource: &ClientCertificateRef, target: &Result<Option<Target>, ClusterFailure>) -> bool {
+    let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref());
+    matches!(target, Ok(None)) && recorded == Some(&resource.target_ref())
+}
+
+/// A target that goes missing may have gone with its resource, whose deletion the store has not seen yet: garbage
+/// collection is never fought.
+async fn is_terminating<G>(resource: &ClientCertificateRef, context: &Context<G>) -> bool {
+    let resources: Api<PartialObjectMeta<ClientCertificateRef>> =
+        Api::namespaced(context.client.clone(), resource.namespace());
+    match resources.get_opt(resource.name()).await {
+        Ok(None) => true,
+        Ok(Some(live)) => {
+            live.metadata.deletion_timestamp.is_some() || live.metadata.uid.as_deref() != Some(resource.uid())
+        }
+        // A repair in vain does less harm than a target that stays away.
+        Err(_) => false,
+    }
+}
+
+/// Whether the resource that the target's owner annotation names exists.
+fn owner_exists<G>(
+    resource: &ClientCertificateRef,
+    target: &Result<Option<Target>, ClusterFailure>,
+    context: &Context<G>,
+) -> bool {
+    match target {
+        Ok(Some(target)) => {
+            target.meta.owner_name().is_some_and(|owner| context.index.has_resource(resource.namespace(), owner))
+        }
+        Ok(None) | Err(_) => false,
+    }
+}

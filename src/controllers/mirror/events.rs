@@ -1,0 +1,139 @@
+//! The events of a reconcile: what it did, and what fails now and did not before. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::plan::{Action, Cause};
+use super::status::{Effect, failure_of_former, left_over as left_over_note};
+use crate::conditions::{ConditionType, Is, find, is_true};
+
+/// One event, in a shape that tests can compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Warning, or Normal.
+    pub is_warning: bool,
+    /// In a word.
+    pub reason: String,
+    /// What the operator did.
+    pub action: &'static str,
+    /// In a sentence.
+    pub note: String,
+}
+
+/// The events of a pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// What was done: told whatever becomes of the status.
+    pub done: Vec<Event>,
+    /// What changed in the status: told once that is written, or it would be told again.
+    pub changed: Vec<Event>,
+}
+
+/// The longest note of an event.
+const NOTE_LENGTH: usize = 900; // Kubernetes takes 1024 bytes
+
+pub(super) fn of(effects: &[Effect], before: &[Condition], after: &[Condition]) -> Events {
+    let mut changed = changed(before, after);
+    changed.extend(left_over(effects, before));
+    Events { done: effects.iter().filter_map(done).collect(), changed }
+}
+
+/// An earlier target that cannot be removed, where the status did not say so yet.
+fn left_over(effects: &[Effect], before: &[Condition]) -> Option<Event> {
+    let (former, failure) = failure_of_former(effects)?;
+    let note = left_over_note(former, failure);
+    let is_known = find(before, ConditionType::TargetWritten).is_some_and(|was| was.message.contains(&note));
+    let reason = failure.reason().to_string();
+    (!is_known).then(|| Event { is_warning: true, reason, action: "Write", note: cut(note) })
+}
+
+/// Two installations work on one resource.
+pub(super) fn rival(rival: &str, ours: &str) -> Event {
+    let note = format!(
+        "the installation {rival} of the operator manages this resource as well as {ours}: give each installation its own namespaces to watch, or uninstall one"
+    );
+    Event { is_warning: true, reason: "AnotherInstallation".to_owned(), action: "Reconcile", note }
+}
+
+fn normal(reason: &str, action: &'static str, note: String) -> Event {
+    Event { is_warning: false, reason: reason.to_owned(), action, note }
+}
+
+fn done(effect: &Effect) -> Option<Event> {
+    if effect.result != Some(Ok(())) {
+        return None;
+    }
+    Some(match &effect.action {
+        Action::Create { desired, cause: Cause::Deleted } => {
+            normal("TargetRestored", "Create", format!("recreated {}, which had been deleted", desired.target))
+        }
+        Action::Create { desired, .. } => normal("TargetCreated", "Create", format!("created {}", desired.target)),
+        Action::Replace { desired, cause, .. } => {
+            let target = &desired.target;
+            match cause {
+                Cause::Changed => {
+                    normal("TargetRepaired", "Update", format!("repaired {target}, which another writer had changed"))
+                }
+                Cause::Adopted => normal("TargetAdopted", "Update", format!("adopted {target}")),
+                Cause::New | Cause::Wanted | Cause::Deleted => {
+                    normal("TargetUpdated", "Update", format!("updated {target}"))
+                }
+                Cause::Upgraded => return None,
+            }
+        }
+        Action::Delete { current } => {
+            normal("TargetDeleted", "Delete", format!("deleted the former target {}", current.target))
+        }
+        Action::Release { current } => normal(
+            "TargetReleased",
+            "Update",
+            format!("removed the operator's label and annotations from the former target {}", current.target),
+        ),
+    })
+}
+
+fn changed(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+    use ConditionType::{AdditionalCertificatesRead, CertificateRead, DescriptionSynced, Expiring, TargetWritten};
+    let mut events = Vec::new();
+    for (type_, action) in [
+        (CertificateRead, "Read"),
+        (AdditionalCertificatesRead, "Read"),
+        (TargetWritten, "Write"),
+        (DescriptionSynced, "UpdateDescription"),
+    ] {
+        let Some(now) = find(after, type_).filter(|condition| condition.status == Is::False.to_string()) else {
+            continue;
+        };
+        let was_so = find(before, type_).is_some_and(|was| was.status == now.status && was.reason == now.reason);
+        if !was_so {
+            events.push(Event { is_warning: true, reason: now.reason.clone(), action, note: cut(now.message.clone()) });
+        }
+    }
+    if is_true(after, Expiring)
+        && !is_true(before, Expiring)
+        && let Some(condition) = find(after, Expiring)
+    {
+        let note = cut(condition.message.clone());
+        events.push(Event { is_warning: true, reason: "Expiring".to_owned(), action: "Read", note });
+    }
+    events
+}
+
+impl Event {
+    /// The description was sent; `restores` where another writer had changed it.
+    pub fn description(from: &str, to: &str, restores: bool) -> Self {
+        if restores {
+            let note = format!("restored the description {to:?}, which another writer had changed to {from:?} in API Gateway");
+            normal("DescriptionRestored", "UpdateDescription", cut(note))
+        } else {
+            let note = format!("changed the description in API Gateway from {from:?} to {to:?}");
+            normal("DescriptionUpdated", "UpdateDescription", cut(note))
+        }
+    }
+}
+
+fn cut(note: String) -> String {
+    match note.char_indices().find(|(at, _)| *at >= NOTE_LENGTH) {
+        Some((at, _)) => format!("{}…", &note[..at]),
+        None => note,
+    }
+}

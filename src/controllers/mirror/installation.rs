@@ -1,0 +1,98 @@
+//! Two installations of the operator that work on one resource notice each other by the name in its status.
+
+use std::time::Duration;
+
+use crate::settings::Tick;
+
+/// A mark that another installation took is put back no more often than this, so that both notice and neither fights.
+const MARK_AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// Whether the status of a resource was found to be ours, which two installations can tell each other by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark {
+    was_ours: bool,
+    put_back: Option<Tick>,
+}
+
+/// Whose mark to leave in a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    /// The installation to name.
+    pub name: String,
+    /// Another that works on the same resource, where it has just shown itself.
+    pub rival: Option<String>,
+}
+
+impl Mark {
+    /// Decides what to make of the mark that was found. The first time another's is that of one before us; where ours was
+    /// taken since, both are at work.
+    pub fn found(&mut self, mark: Option<&str>, ours: &str, now: Tick) -> Marked {
+        match mark.filter(|mark| *mark != ours) {
+            Some(rival) if self.was_ours => {
+                let was_just_put_back = self.put_back.is_some_and(|at| now.saturating_sub(at) < MARK_AGAIN);
+                if !was_just_put_back {
+                    self.put_back = Some(now);
+                }
+                let name = if was_just_put_back { rival } else { ours };
+                Marked { name: name.to_owned(), rival: Some(rival.to_owned()) }
+            }
+            _ => {
+                self.was_ours = true;
+                Marked { name: ours.to_owned(), rival: None }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Tick {
+        Tick::from_secs(n)
+    }
+
+    #[test]
+    fn two_installations_notice_each_other_and_do_not_fight() {
+        let (mut first, mut second) = (Mark::default(), Mark::default());
+        let mut status = None;
+        let mut told = Vec::new();
+        for second_of_time in 0..1300 {
+            let now = seconds(second_of_time);
+            let mut turns = vec![("a/one", &mut first)];
+            if second_of_time > 5 {
+                turns.push(("b/two", &mut second));
+            }
+            for (ours, mark) in turns {
+                let marked = mark.found(status.as_deref(), ours, now);
+                if status.as_ref() != Some(&marked.name) {
+                    told.push((second_of_time, marked.name.clone(), marked.rival.is_some()));
+                    status = Some(marked.name);
+                }
+            }
+        }
+        let one = |at, notices| (at, "a/one".to_owned(), notices);
+        let two = |at, notices| (at, "b/two".to_owned(), notices);
+        assert_eq!(
+            told,
+            [
+                one(0, false),
+                two(6, false),
+                one(7, true),
+                two(7, true),
+                one(607, true),
+                two(607, true),
+                one(1207, true),
+                two(1207, true)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mark_of_an_installation_that_is_gone_is_replaced_without_a_word() {
+        let mut mark = Mark::default();
+        let expected = Marked { name: "b/two".into(), rival: None };
+        assert_eq!(mark.found(Some("a/one"), "b/two", seconds(0)), expected);
+        assert_eq!(mark.found(Some("b/two"), "b/two", seconds(1)), expected);
+    }
+}

@@ -1,0 +1,286 @@
+//! What to do about the target, decided from the resource and the snapshot alone. Pure.
+
+use super::backoff::Hold;
+use super::snapshot::Snapshot;
+use super::trust::Trust;
+use crate::api::{CertificateStatus, ClientCertificateRef, DeletionPolicy, TargetRef};
+use crate::conditions::Reason;
+use crate::error::ClusterFailure;
+use crate::target::{
+    Desired, MergedMeta, NoPassword, Ownership, Sealing, Target, TargetMeta, holds_active, is_made_of,
+    obstacle_to_adoption, ownership, render, settle_password,
+};
+
+/// What to do, and what the target holds afterwards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The effects, in order.
+    pub actions: Vec<Action>,
+    /// The target once they are done.
+    pub target: TargetPlan,
+}
+
+/// The target, once the actions are done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TargetPlan {
+    /// It holds exactly these certificates.
+    Holds(Vec<CertificateStatus>),
+    /// It is left as it is, and holds what the status lists.
+    Kept,
+    /// There is no certificate to write.
+    NoCertificate,
+    /// A user has to remove what is in the way.
+    Blocked {
+        /// In a word.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+    },
+    /// It has to be written, and the write waits.
+    Waits(Hold),
+    /// It could not be read.
+    Unread(ClusterFailure),
+}
+
+/// One write, as a plain value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Create the target; another object of its name is left alone.
+    Create {
+        /// What to create.
+        desired: Desired,
+        /// Why.
+        cause: Cause,
+    },
+    /// Replace the target, if it is still the one that was read.
+    Replace {
+        /// The object that was read.
+        current: TargetMeta,
+        /// Its content from now on.
+        desired: Desired,
+        /// Its metadata from now on.
+        meta: MergedMeta,
+        /// Whether it is immutable, which a change of its metadata has to repeat.
+        immutable: bool,
+        /// Why.
+        cause: Cause,
+    },
+    /// Delete a former target, if it is still the one that was read.
+    Delete {
+        /// The object that was read.
+        current: TargetMeta,
+    },
+    /// Take the operator's label, annotations and owner reference off a former target.
+    Release {
+        /// The object that was read.
+        current: TargetMeta,
+    },
+}
+
+impl Action {
+    /// The object that it writes.
+    pub fn target(&self) -> &TargetRef {
+        match self {
+            Action::Create { desired, .. } => &desired.target,
+            Action::Replace { current, .. } | Action::Delete { current } | Action::Release { current } => {
+                &current.target
+            }
+        }
+    }
+
+    /// Whether it writes the target itself, not a former one.
+    pub fn is_of_target(&self) -> bool {
+        matches!(self, Action::Create { .. } | Action::Replace { .. })
+    }
+}
+
+/// Why a target is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It did not exist.
+    New,
+    /// Another writer deleted it.
+    Deleted,
+    /// Another writer changed it.
+    Changed,
+    /// The certificates or the spec changed.
+    Wanted,
+    /// It belonged to nothing, or to a resource that is gone.
+    Adopted,
+    /// An earlier version of the operator wrote it, with fewer annotations.
+    Upgraded,
+}
+
+impl Cause {
+    /// Whether the write undoes what another writer did.
+    pub fn is_repair(self) -> bool {
+        matches!(self, Cause::Deleted | Cause::Changed)
+    }
+}
+
+/// Decides.
+pub fn plan(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Plan {
+    let mut actions = Vec::new();
+    let target = plan_target(resource, snapshot, &mut actions);
+    Plan { actions, target }
+}
+
+fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &mut Vec<Action>) -> TargetPlan {
+    let current = match &snapshot.target {
+        Ok(current) => current.as_ref(),
+        Err(failure) => return TargetPlan::Unread(failure.clone()),
+    };
+    let now = snapshot.now;
+    let trust = Trust::of(resource, snapshot);
+    let kept = || match current.is_some_and(|target| still_holds(target, resource, snapshot.owner_exists)) {
+        true => TargetPlan::Kept,
+        false => TargetPlan::NoCertificate,
+    };
+    if current.is_some() && (trust.is_pending || trust.is_unknown) {
+        return kept();
+    }
+    let password =
+        match settle_password(resource, snapshot.password.as_ref(), current.map(|current| &current.content)) {
+            Ok(password) => password,
+            Err(NoPassword::Absent(message)) => return TargetPlan::Blocked { reason: Reason::NoPassword, message },
+            Err(NoPassword::Unseen(failure)) => return TargetPlan::Unread(failure),
+        };
+    let Some(desired) = render(resource, &trust.trusted(), &Sealing { password, last: None }, now.wall) else {
+        return kept();
+    };
+    let action = match current {
+        None => Some(Action::Create { cause: cause_of_absence(resource), desired }),
+        Some(target) if target.meta.is_being_deleted => {
+            return TargetPlan::Blocked {
+                reason: Reason::Conflict,
+                message: format!("{} is terminating; it will be recreated once deleted", desired.target),
+            };
+        }
+        Some(target) => match replacement(resource, target, desired, &trust, snapshot) {
+            Ok(action) => action,
+            Err((reason, message)) => return TargetPlan::Blocked { reason, message },
+        },
+    };
+    if let (Some(hold), Some(Action::Create { cause, .. } | Action::Replace { cause, .. })) = (snapshot.hold, &action)
+        && (cause.is_repair() || !hold.is_contested)
+    {
+        return TargetPlan::Waits(hold);
+    }
+    actions.extend(action);
+    actions.extend(snapshot.leftovers.iter().cloned().map(|leftover| leave(resource, leftover)));
+    TargetPlan::Holds(trust.held(holds_active(resource), now.wall))
+}
+
+/// Whether an object still holds the certificates of the status, and nothing else.
+fn still_holds(target: &Target, resource: &ClientCertificateRef, owner_exists: bool) -> bool {
+    ownership(&target.meta, resource, owner_exists) == Ownership::Ours && is_made_of_recorded(target, resource)
+}
+
+fn is_made_of_recorded(target: &Target, resource: &ClientCertificateRef) -> bool {
+    let recorded = resource.status.as_ref().map(|status| status.certificates.as_slice()).unwrap_or_default();
+    let recorded: Option<Vec<&str>> = recorded.iter().map(|held| held.sha256_fingerprint.as_deref()).collect();
+    recorded.is_some_and(|recorded| is_made_of(&target.content, resource, &recorded))
+}
+
+fn cause_of_absence(resource: &ClientCertificateRef) -> Cause {
+    let written_before = resource.status.as_ref().and_then(|status| status.target.as_ref());
+    if written_before == Some(&resource.target_ref()) { Cause::Deleted } else { Cause::New }
+}
+
+/// The write that an object needs to become what is desired, none where it is, or what stands in the way.
+fn replacement(
+    resource: &ClientCertificateRef,
+    target: &Target,
+    desired: Desired,
+    trust: &Trust,
+    snapshot: &Snapshot,
+) -> Result<Option<Action>, (Reason, String)> {
+    let name = desired.target.to_string();
+    let rename = "give target.name another value";
+    let cause = match ownership(&target.meta, resource, snapshot.owner_exists) {
+        Ownership::Ours if target.meta.object_mark().is_none() && target.content.holds(&desired) => Cause::Upgraded,
+        Ownership::Ours if was_as_written(resource, &desired, trust, snapshot) => Cause::Changed,
+        Ownership::Ours => Cause::Wanted,
+        Ownership::OwnedBy(other) => {
+            let message = format!("{name} belongs to the ClientCertificateRef {other}; {rename}");
+            return Err((Reason::OwnedByAnother, message));
+        }
+        Ownership::Free => match obstacle_to_adoption(target, &desired) {
+            Some(obstacle) => return Err((Reason::NotAdoptable, not_adoptable(&name, &obstacle))),
+            None => Cause::Adopted,
+        },
+        Ownership::Foreign if resource.spec.target.adopt => match obstacle_to_adoption(target, &desired) {
+            Some(obstacle) => return Err((Reason::NotAdoptable, not_adoptable(&name, &obstacle))),
+            None if is_unmarked(target, resource) => Cause::Changed,
+            None => Cause::Adopted,
+        },
+        Ownership::Foreign if is_unmarked(target, resource) => {
+            let message = format!(
+                "{name} has lost the operator's label and annotations, so another writer may own it; set target.adopt to true to take it back, or {rename}"
+            );
+            return Err((Reason::TargetExists, message));
+        }
+        Ownership::Foreign => {
+            let message = format!(
+                "{name} already exists and does not belong to this resource; {rename}, delete the object, or set target.adopt"
+            );
+            return Err((Reason::TargetExists, message));
+        }
+    };
+    let meta = desired.merge(Some(&target.meta));
+    let same_content = target.content.type_.as_deref() == desired.type_ && target.content.holds(&desired);
+    if same_content && meta.match_meta(&target.meta) {
+        return Ok(None);
+    }
+    if let (Some(type_), Some(needed)) = (&target.content.type_, desired.type_)
+        && type_ != needed
+    {
+        let message = format!(
+            "{name} has type {type_}, {needed} is needed, and the type of a Secret cannot be changed: give target.name a new value"
+        );
+        return Err((Reason::TypeImmutable, message));
+    }
+    if target.content.immutable && !same_content {
+        let message =
+            format!("{name} is immutable and its content has to change: delete it, or give target.name a new value");
+        return Err((Reason::NotAdoptable, message));
+    }
+    let immutable = target.content.immutable;
+    Ok(Some(Action::Replace { current: target.meta.clone(), desired, meta, immutable, cause }))
+}
+
+/// Whether an object is the target that the status names, with its content, and all that marks it was removed.
+fn is_unmarked(target: &Target, resource: &ClientCertificateRef) -> bool {
+    let status = resource.status.as_ref();
+    status.and_then(|status| status.target.as_ref()) == Some(&target.meta.target)
+        && target.meta.owner_name().is_none()
+        && is_made_of_recorded(target, resource)
+}
+
+fn not_adoptable(name: &str, obstacle: &str) -> String {
+    format!("{name} already exists and cannot be adopted: {obstacle}; give target.name another value")
+}
+
+/// Whether the target was last written with what is desired, as the status says: a difference is another writer's then.
+fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, trust: &Trust, snapshot: &Snapshot) -> bool {
+    let Some(status) = &resource.status else { return false };
+    let held = trust.held(holds_active(resource), snapshot.now.wall);
+    let fingerprints = |list: &[CertificateStatus]| -> Vec<_> {
+        list.iter().map(|held| held.sha256_fingerprint.clone()).collect()
+    };
+    status.observed_generation == resource.generation()
+        && status.target.as_ref() == Some(&desired.target)
+        && fingerprints(&status.certificates) == fingerprints(&held)
+}
+
+/// A former target is deleted with Delete, if it is known to be of this resource's own life, and released otherwise.
+fn leave(resource: &ClientCertificateRef, leftover: TargetMeta) -> Action {
+    let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref()) == Some(&leftover.target);
+    let referenced = leftover.owner_references.iter().any(|reference| reference.uid == resource.uid());
+    let delete = resource.spec.target.deletion_policy == DeletionPolicy::Delete;
+    if delete && (recorded || referenced) {
+        Action::Delete { current: leftover }
+    } else {
+        Action::Release { current: leftover }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a decision of the mirror is made of, beside the resource itself: plain data, gathered before anything is decided.
+
+use std::sync::Arc;
+
+use crate::aws::cache::Snapshot as Read;
+use crate::controllers::description::Outcome as DescriptionOutcome;
+use crate::error::{ClusterFailure, ReadFailure};
+use crate::gateway::Source;
+use crate::reading::Answer;
+use crate::rules::Refusal;
+use crate::settings::{Now, Tick};
+use crate::target::{NoPassword, Password, Target, TargetMeta};
+
+use super::backoff::Hold;
+use super::installation::Marked;
+
+/// What the stores, the caches and one or two requests say. A failure to read is data here.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The time of this reconcile.
+    pub now: Now,
+    /// A random number from 0 to 1, which spreads waits.
+    pub jitter: f64,
+    /// The main certificate.
+    pub main: Named,
+    /// The additional ones, in the order of the spec.
+    pub additional: Vec<Named>,
+    /// Whether AWS has answered all that the resource asks for, a forced read included.
+    pub answered: bool,
+    /// Since when the resource waits for that.
+    pub asked: Tick,
+    /// Whether the resource may own the description of its certificate.
+    pub may_describe: Result<(), HeldBack>,
+    /// What the description controller found, if anything yet.
+    pub description: Option<DescriptionOutcome>,
+    /// The object that the spec names.
+    pub target: Result<Option<Target>, ClusterFailure>,
+    /// Whether the resource exists that the target's owner annotation names.
+    pub owner_exists: bool,
+    /// Other objects that carry this resource's marks.
+    pub leftovers: Vec<TargetMeta>,
+    /// The password of the spec, or a new one. None without a truststore.
+    pub password: Option<Result<Password, NoPassword>>,
+    /// Until when writes of the target wait.
+    pub hold: Option<Hold>,
+    /// Which installation the status names from now on.
+    pub installation: Marked,
+}
+
+/// A certificate that the spec names.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// API Gateway's id.
+    pub id: String,
+    /// Where it is read, or why the resource may not read it.
+    pub source: Result<Source, ReadFailure>,
+    /// What the cache holds.
+    pub read: Option<Read>,
+}
+
+/// Why a resource may not own the description of its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// The rules do not allow it.
+    Refused(Refusal),
+    /// Another resource may name the same certificate through a role of the operator's own account, which is not known.
+    AccountUnknown,
+}
+
+/// What is known of a certificate now.
+#[derive(Clone, Debug)]
+pub enum Look<'a> {
+    /// This process has no answer yet.
+    Pending,
+    /// A valid certificate.
+    Good(&'a Arc<Answer>),
+    /// It cannot be read, or has ended.
+    Failed {
+        /// Why.
+        failure: ReadFailure,
+        /// The last valid answer of this process.
+        last_good: Option<&'a Arc<Answer>>,
+        /// The first failure in a row of this process.
+        since: Option<Tick>,
+    },
+}
+
+impl Named {
+    /// What is known of the certificate at this time. An answer ends with its certificate.
+    pub fn look(&self, now: Now) -> Look<'_> {
+        let failed = |failure: &ReadFailure, last_good, since| Look::Failed { failure: failure.clone(), last_good, since };
+        match (&self.source, &self.read) {
+            (Err(failure), _) => failed(failure, None, None),
+            (Ok(_), None) => Look::Pending,
+            (Ok(_), Some(Read { outcome: Ok(answer), .. })) => match answer.valid_at(now.wall) {
+                Ok(()) => Look::Good(answer),
+                Err(failure) => failed(&failure, Some(answer), None),
+            },
+            (Ok(_), Some(Read { outcome: Err(failure), last_good, failing_since, .. })) => {
+                failed(failure, last_good.as_ref(), *failing_since)
+            }
+        }
+    }
+}
+
+impl Look<'_> {
+    /// A failure that passes by itself and has not lasted longer than `interval`.
+    pub fn is_short_failure(&self, interval: std::time::Duration, now: Now) -> bool {
+        match self {
+            Look::Failed { failure, since, .. } => {
+                failure.is_transient() && since.is_none_or(|since| now.tick.saturating_sub(since) < interval)
+            }
+            Look::Pending | Look::Good(_) => false,
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! What the status says after a reconcile, and when to look again. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::backoff::{Hold, Written};
+use super::events::{self, Events};
+use super::plan::{Action, Plan, TargetPlan};
+use super::snapshot::{HeldBack, Look, Named, Snapshot};
+use super::trust::{is_of, recorded_main};
+use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, VerifierClass};
+use crate::conditions::{ConditionType, Finding, Is, Reason, clear, find, set};
+use crate::controllers::description::{Outcome as DescriptionOutcome, State as DescriptionState};
+use crate::error::{ClusterFailure, ReadFailure};
+use crate::gateway::Source;
+use crate::settings::{Settings, Tick};
+use crate::target::verifier_class;
+
+/// A target that something is in the way of is read again after this long, without a call to AWS.
+const BLOCKED: Duration = Duration::from_secs(60);
+
+/// An action, and whether the API server took it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effect {
+    /// The action.
+    pub action: Action,
+    /// What became of it. None where it was not tried, because the target is not right yet.
+    pub result: Option<Result<(), ClusterFailure>>,
+}
+
+/// The result of a reconcile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The status as it should be.
+    pub status: ClientCertificateRefStatus,
+    /// The events to record.
+    pub events: Events,
+    /// When to look again, if nothing happens before.
+    pub requeue: Option<Duration>,
+}
+
+/// What the target came to.
+struct TargetResult {
+    finding: Finding,
+    holds: bool,
+}
+
+/// Says what the reconcile came to. `hold` is what the next write waits for.
+pub fn status(
+    resource: &ClientCertificateRef,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    effects: &[Effect],
+    hold: Option<Hold>,
+    settings: &Settings,
+) -> Outcome {
+    let now = snapshot.now;
+    let before = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let mut status = resource.status.clone().unwrap_or_default();
+    let target = target(plan, effects, &resource.target_ref().to_string(), before);
+    match &plan.target {
+        TargetPlan::Holds(held) if target.holds => {
+            status.target = Some(resource.target_ref());
+            status.certificates.clone_from(held);
+        }
+        TargetPlan::Kept => status.target = Some(resource.target_ref()),
+        TargetPlan::NoCertificate if snapshot.target == Ok(None) => status.certificates.clear(),
+        _ => {}
+    }
+    status.verifier_class = verifier_class(resource);
+    status.observed_generation = resource.generation();
+    status.client_certificate_id = Some(resource.spec.client_certificate_id.clone());
+    let held = status.main_certificate(resource.additional_ids()).cloned();
+    status.expiration_date = held.as_ref().and_then(|held| held.expiration_date);
+    status.installation = Some(snapshot.installation.name.clone());
+    if snapshot.answered
+        && let Some(value) = resource.refresh_requested()
+    {
+        status.last_handled_refresh = Some(value.to_owned());
+    }
+
+    let interval = resource.refresh_interval();
+    let read = certificate_read(resource, snapshot, before);
+    let ready = ready(snapshot, &read, &target, held.as_ref());
+    let additional = additional(resource, snapshot, &status, before);
+    let stalled = stalled([&read, &target.finding, &ready]);
+    let expiring = expiring(held.as_ref(), &snapshot.main.look(now), settings.expiring_within, now.wall);
+    let description = description(resource, snapshot);
+    let requeue = requeue(snapshot, plan, &target, &status, hold, interval, settings);
+
+    let generation = resource.generation();
+    let mut apply = |type_, finding: Option<Finding>| match finding {
+        Some(finding) => set(&mut status.conditions, type_, finding, generation, now.wall),
+        None => clear(&mut status.conditions, type_),
+    };
+    apply(ConditionType::Ready, Some(ready));
+    apply(ConditionType::CertificateRead, Some(read));
+    apply(ConditionType::AdditionalCertificatesRead, additional);
+    apply(ConditionType::TargetWritten, Some(target.finding));
+    match description {
+        Described::Keep => {}
+        Described::Absent => apply(ConditionType::DescriptionSynced, None),
+        Described::Set(finding) => apply(ConditionType::DescriptionSynced, Some(finding)),
+    }
+    apply(ConditionType::Expiring, expiring);
+    apply(ConditionType::Stalled, stalled);
+    apply(ConditionType::Suspended, None);
+
+    let mut events = events::of(effects, before, &status.conditions);
+    let rival = snapshot.installation.rival.as_deref();
+    events.done.extend(rival.map(|rival| events::rival(rival, &settings.installation)));
+    Outcome { status, events, requeue }
+}
+
+/// The status of a suspended resource: nothing was read, and the other conditions stay.
+pub fn suspended(resource: &ClientCertificateRef, now: Timestamp) -> Outcome {
+    let mut status = resource.status.clone().unwrap_or_default();
+    status.observed_generation = resource.generation();
+    let finding =
+        Finding::yes(Reason::Suspended, "spec.suspend is true: no call to API Gateway, no write of the target");
+    set(&mut status.conditions, ConditionType::Suspended, finding, resource.generation(), now);
+    Outcome { status, events: Events::default(), requeue: None }
+}
+
+/// What the writes of a reconcile came to, for the backoff of the next.
+pub fn written(effects: &[Effect]) -> Written {
+    let of_target = effects.iter().find(|effect| effect.action.is_of_target());
+    let failed = effects.iter().any(|effect| matches!(effect.result, Some(Err(_))));
+    match of_target.map(|effect| &effect.action) {
+        _ if failed => Written::Failed,
+        Some(Action::Create { cause, .. } | Action::Replace { cause, .. }) => {
+            Written::Done { is_repair: cause.is_repair() }
+        }
+        _ if effects.is_empty() => Written::Nothing,
+        _ => Written::Done { is_repair: false },
+    }
+}
+
+fn keep(condition: &Condition) -> Option<Finding> {
+    let is = match condition.status.as_str() {
+        "True" => Is::True,
+        "False" => Is::False,
+        _ => return None,
+    };
+    Some(Finding { is, reason: Reason::parse(&condition.reason)?, message: condition.message.clone() })
+}
+
+/// Whether the conditions of the status are about the certificate that the spec names now.
+fn is_unchanged(resource: &ClientCertificateRef, main: &Named, condition: &Condition) -> bool {
+    condition.observed_generation == resource.generation()
+        || main.source.as_ref().is_ok_and(|source| recorded_main(resource).is_some_and(|held| is_of(held, source)))
+}
+
+/// An unchanged source keeps its condition until AWS has answered, and through a failure that passes as long as the target
+/// holds a certificate.
+fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before: &[Condition]) -> Finding {
+    let look = snapshot.main.look(snapshot.now);
+    let kept = || {
+        let condition = find(before, ConditionType::CertificateRead)?;
+        if is_unchanged(resource, &snapshot.main, condition) { keep(condition) } else { None }
+    };
+    let has_target = resource.status.as_ref().is_some_and(|status| !status.certificates.is_empty());
+    let is_short = look.is_short_failure(resource.refresh_interval(), snapshot.now) && has_target;
+    match (&look, &snapshot.main.source) {
+        (Look::Good(_), Ok(source)) => Finding::yes(Reason::Read, format!("client certificate {source} was read")),
+        (Look::Failed { failure, .. }, source) => kept()
+            .filter(|_| is_short)
+            .unwrap_or_else(|| Finding::no(failure.reason(), failure.explain(source.as_ref().ok()))),
+        (Look::Good(_), Err(_)) | (Look::Pending, _) => kept().unwrap_or_else(|| {
+            Finding::unknown(Reason::NotRead, "waiting for the first response from API Gateway")
+        }),
+    }
+}
+
+fn target(plan: &Plan, effects: &[Effect], name: &str, before: &[Condition]) -> TargetResult {
+    let no = |reason, message: String| TargetResult { finding: Finding::no(reason, message), holds: false };
+    let yes = |message| TargetResult { finding: Finding::yes(Reason::Written, message), holds: true };
+    let number = |number: usize| match number {
+        1 => "the certificate".to_owned(),
+        number => format!("{number} certificates"),
+    };
+    match (&plan.target, failure_of_target(effects)) {
+        (TargetPlan::Holds(held), None) => {
+            let former = failure_of_former(effects).map(|(former, failure)| format!("; {}", left_over(former, failure)));
+            yes(format!("{name} holds {}{}", number(held.len()), former.unwrap_or_default()))
+        }
+        (TargetPlan::Kept, _) => {
+            let kept = find(before, ConditionType::TargetWritten).filter(|condition| condition.status == "True");
+            yes(kept.map_or_else(|| format!("{name} holds the certificate that was read last"), |c| c.message.clone()))
+        }
+        (TargetPlan::Holds(_), Some(failure)) | (TargetPlan::Unread(failure), _) => {
+            no(failure.reason(), format!("{name}: {failure}"))
+        }
+        (TargetPlan::Blocked { reason, message }, _) => no(*reason, message.clone()),
+        (TargetPlan::Waits(Hold { is_contested: false, .. }), _) => {
+            let kept = find(before, ConditionType::TargetWritten).filter(|c| c.status == "False").and_then(keep);
+            let finding = kept.unwrap_or_else(|| Finding::no(Reason::Conflict, format!("{name}: the write is retried")));
+            TargetResult { finding, holds: false }
+        }
+        (TargetPlan::Waits(_), _) => no(
+            Reason::Contested,
+            format!("{name} is being modified by another writer (see its managedFields); retrying with backoff"),
+        ),
+        (TargetPlan::NoCertificate, _) => TargetResult {
+            finding: Finding::unknown(Reason::NoCertificate, format!("there is no certificate to write to {name}")),
+            holds: false,
+        },
+    }
+}
+
+/// How the write of the target itself failed.
+pub fn failure_of_target(effects: &[Effect]) -> Option<&ClusterFailure> {
+    let of_target = effects.iter().filter(|effect| effect.action.is_of_target());
+    of_target.filter_map(|effect| effect.result.as_ref()?.as_ref().err()).next()
+}
+
+/// Which former target could not be removed or released, and why.
+pub fn failure_of_former(effects: &[Effect]) -> Option<(&crate::api::TargetRef, &ClusterFailure)> {
+    let former = effects.iter().filter(|effect| !effect.action.is_of_target());
+    former.filter_map(|effect| Some((effect.action.target(), effect.result.as_ref()?.as_ref().err()?))).next()
+}
+
+/// A former target that stays: the new one is there, so it stands in the way of nothing.
+pub fn left_over(former: &crate::api::TargetRef, failure: &ClusterFailure) -> String {
+    format!("the former target {former} could not be removed: {failure}")
+}
+
+/// True exactly when the target holds an unexpired certificate of the spec's id, and only a passing failure keeps it from
+/// being read again.
+fn ready(snapshot: &Snapshot, read: &Finding, target: &TargetResult, held: Option<&CertificateStatus>) -> Finding {
+    let now = snapshot.now;
+    let look = snapshot.main.look(now);
+    let no = |finding: &Finding| Finding { is: Is::False, ..finding.clone() };
+    let passes = match &look {
+        Look::Good(_) => true,
+        Look::Failed { failure, .. } => failure.is_transient() && (read.is == Is::True || is_transient(read.reason)),
+        Look::Pending => read.is == Is::True || (read.is == Is::False && is_transient(read.reason)),
+    };
+    if !passes {
+        return no(read);
+    }
+    let source = snapshot.main.source.as_ref().ok();
+    let is_named = |held: &CertificateStatus| source.is_some_and(|source| is_of(held, source));
+    match held.filter(|_| target.holds) {
+        Some(held) if is_named(held) && held.expiration_date.is_some_and(|end| end > now.wall) => {
+            Finding::yes(Reason::Mirrored, target.finding.message.clone())
+        }
+        Some(held) if is_named(held) => Finding::no(Reason::Expired, ReadFailure::Expired.explain(source)),
+        _ if target.finding.is == Is::False => no(&target.finding),
+        // The target holds no certificate yet, or the former one, until the new one is read.
+        _ if read.is != Is::True => no(read),
+        _ => no(&target.finding),
+    }
+}
+
+fn is_transient(reason: Reason) -> bool {
+    matches!(reason, Reason::Throttled | Reason::Unavailable)
+}
+
+/// The additional certificates: absent without any, and the first failure gives the reason. Never changes Ready.
+fn additional(
+    resource: &ClientCertificateRef,
+    snapshot: &Snapshot,
+    status: &ClientCertificateRefStatus,
+    before: &[Condition],
+) -> Option<Finding> {
+    if snapshot.additional.is_empty() {
+        return None;
+    }
+    let interval = resource.refresh_interval();
+    let condition = find(before, ConditionType::AdditionalCertificatesRead)
+        .filter(|condition| condition.observed_generation == resource.generation());
+    let (mut reason, mut failures, mut unread, mut keeps) = (None, Vec::new(), Vec::new(), false);
+    for named in &snapshot.additional {
+        let held = status.certificates.iter().any(|held| held.id == named.id);
+        match named.look(snapshot.now) {
+            Look::Good(_) => {}
+            Look::Pending => {
+                unread.push(named.id.as_str());
+                keeps = true;
+            }
+            look @ Look::Failed { .. } => {
+                keeps |= held && look.is_short_failure(interval, snapshot.now);
+                let Look::Failed { failure, .. } = look else { continue };
+                let so = if held { "the target holds what was read last" } else { "the target goes without it" };
+                reason = reason.or(Some(failure.reason()));
+                failures.push(format!("{}: {}; {so}", named.id, failure.explain(named.source.as_ref().ok())));
+            }
+        }
+    }
+    if keeps && let Some(kept) = condition.and_then(keep) {
+        return Some(kept);
+    }
+    let ids = || snapshot.additional.iter().map(|named| named.id.as_str()).collect::<Vec<_>>().join(", ");
+    Some(match reason {
+        Some(reason) => Finding::no(reason, failures.join(". ")),
+        None if unread.is_empty() => {
+            let but = match status.verifier_class {
+                Some(VerifierClass::FirstWins) => {
+                    "; servers that read a target like this accept its first certificate alone, so the order has to follow the one that the stage presents"
+                }
+                Some(VerifierClass::OverlapSafe) | None => "",
+            };
+            Finding::yes(Reason::Read, format!("{} were read{but}", ids()))
+        }
+        None => Finding::unknown(
+            Reason::NotRead,
+            format!("waiting for the first response from API Gateway for {}", unread.join(", ")),
+        ),
+    })
+}
+
+fn stalled(findings: [&Finding; 3]) -> Option<Finding> {
+    let last = findings.into_iter().find(|finding| finding.is == Is::False && finding.reason.is_final())?;
+    Some(Finding::yes(last.reason, last.message.clone()))
+}
+
+fn expiring(
+    held: Option<&CertificateStatus>,
+    look: &Look<'_>,
+    within: Duration,
+    now: Timestamp,
+) -> Option<Finding> {
+    if held.is_none() && matches!(look, Look::Failed { failure, .. } if failure.has_ended()) {
+        return Some(Finding::yes(Reason::EndsSoon, "the certificate has expired, and the target goes without it"));
+    }
+    let end = held?.expiration_date?;
+    let limit = end.checked_sub(within).ok()?;
+    Some(if limit <= now {
+        Finding::yes(
+            Reason::EndsSoon,
+            format!(
+                "the certificate expires at {end}: generate a new one, let the backends trust it, then select it on the stage"
+            ),
+        )
+    } else {
+        Finding::no(Reason::EndsLater, format!("the certificate expires at {end}"))
+    })
+}
+
+/// What becomes of DescriptionSynced.
+enum Described {
+    Keep,
+    Absent,
+    Set(Finding),
+}
+
+fn description(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Described {
+    let Some(wanted) = &resource.spec.description else { return Described::Absent };
+    let holds = match snapshot.main.look(snapshot.now) {
+        Look::Pending => return Described::Keep,
+        Look::Failed { failure, .. } => {
+            let before = resource.status.as_ref().and_then(|s| find(&s.conditions, ConditionType::DescriptionSynced));
+            let is_current = before.is_some_and(|before| before.observed_generation == resource.generation());
+            if failure.is_transient() && is_current {
+                return Described::Keep;
+            }
+            let message = format!("the description in API Gateway is not known: {failure}");
+            return Described::Set(Finding::no(failure.reason(), message));
+        }
+        Look::Good(answer) => answer.description == *wanted,
+    };
+    let me = (resource.namespace(), resource.name());
+    match (&snapshot.may_describe, &snapshot.description) {
+        (Err(_), _) if holds => Described::Set(synced()),
+        (Err(HeldBack::Refused(refusal)), _) => Described::Set(Finding::no(refusal.reason(), refusal.to_string())),
+        (Err(HeldBack::AccountUnknown), _) => Described::Set(Finding::no(
+            Reason::Unavailable,
+            "the operator does not know its own AWS account, so another resource may own this description through a role: let the operator reach AWS STS (sts:GetCallerIdentity)",
+        )),
+        (Ok(()), None) => Described::Keep,
+        (Ok(()), Some(outcome)) => {
+            let DescriptionOutcome { owner, text, source, state, retry_at: _ } = outcome;
+            let owner_name = format!("{}/{}", owner.namespace, owner.name);
+            if (owner.namespace.as_str(), owner.name.as_str()) == me {
+                return of_owner(state.as_ref(), source);
+            }
+            Described::Set(if text == wanted {
+                Finding::yes(
+                    Reason::SameAsOwner,
+                    format!("the older resource {owner_name} owns the description and asks for the same text"),
+                )
+            } else {
+                Finding::no(
+                    Reason::OwnedByAnother,
+                    format!(
+                        "the older resource {owner_name} owns the description of this certificate; remove spec.description from one of the two"
+                    ),
+                )
+            })
+        }
+    }
+}
+
+fn of_owner(state: Option<&DescriptionState>, source: &Source) -> Described {
+    Described::Set(match state {
+        None => return Described::Keep,
+        Some(DescriptionState::Synced) => synced(),
+        Some(DescriptionState::NotManaged) => Finding::no(
+            Reason::DescriptionNotAllowed,
+            "the operator runs with --manage-descriptions=false and API Gateway holds another description",
+        ),
+        Some(DescriptionState::NotApplied) => Finding::no(
+            Reason::NotApplied,
+            "API Gateway accepted the update and holds another text than was sent; it is sent again when either changes",
+        ),
+        Some(DescriptionState::Contested) => Finding::no(
+            Reason::Contested,
+            "another writer keeps changing the description in API Gateway; remove spec.description here, or stop the other writer; retrying once an hour",
+        ),
+        Some(DescriptionState::Failed(error)) => {
+            Finding::no(error.reason(), error.explain("apigateway:PATCH", source))
+        }
+    })
+}
+
+fn synced() -> Finding {
+    Finding::yes(Reason::Synced, "API Gateway holds the description of the spec")
+}
+
+#[allow(clippy::too_many_arguments)] // every timer that there is
+fn requeue(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    target: &TargetResult,
+    status: &ClientCertificateRefStatus,
+    hold: Option<Hold>,
+    interval: Duration,
+    settings: &Settings,
+) -> Option<Duration> {
+    let now = snapshot.now;
+    let until = |at: Timestamp| Duration::try_from(at.duration_since(now.wall)).ok();
+    let ends = status.certificates.iter().filter_map(|held| held.expiration_date);
+    // A second late, so that the certificate is past its end by then.
+    let next_end = ends.filter_map(until).min().map(|wait| wait + Duration::from_secs(1));
+    let expiring =
+        status.expiration_date.and_then(|end| end.checked_sub(settings.expiring_within).ok()).and_then(until);
+    let blocked = match &plan.target {
+        TargetPlan::Blocked { .. } | TargetPlan::Unread(_) => Some(BLOCKED.mul_f64(0.9 + 0.1 * snapshot.jitter)),
+        TargetPlan::Waits(hold) => Some(hold.until.saturating_sub(now.tick)),
+        TargetPlan::NoCertificate | TargetPlan::Holds(_) | TargetPlan::Kept => None,
+    };
+    let retry = hold.filter(|_| !target.holds).map(|hold| hold.until.saturating_sub(now.tick));
+    // A failure that lasts longer than the interval shows then.
+    let named = std::iter::once(&snapshot.main).chain(&snapshot.additional);
+    let lasting = named.filter_map(|named| match named.look(now) {
+        Look::Failed { failure, since: Some(since), .. } if failure.is_transient() => {
+            (since + interval).checked_sub(now.tick).filter(|wait| !wait.is_zero())
+        }
+        _ => None,
+    });
+    let description = snapshot.description.as_ref().and_then(|outcome| outcome.retry_at);
+    let description = description.map(|at: Tick| at.saturating_sub(now.tick));
+    let waits = [next_end, expiring, blocked, retry, lasting.min(), description];
+    waits.into_iter().flatten().min()
+}

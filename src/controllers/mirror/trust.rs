@@ -1,0 +1,182 @@
+//! Which certificates belong into the target: the answers of AWS, and the entries of the status where there is none. Pure.
+
+use jiff::Timestamp;
+
+use super::snapshot::{Look, Named, Snapshot};
+use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
+use crate::certificate::Certificate;
+use crate::gateway::Source;
+use crate::target::Trusted;
+
+/// A certificate for the target, and what the status says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The parsed PEM.
+    pub certificate: Certificate,
+    /// The entry of the status, PEM included.
+    pub status: CertificateStatus,
+}
+
+/// The certificates for the target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trust {
+    /// The main one first, no two with one fingerprint.
+    pub entries: Vec<Entry>,
+    /// Whether AWS has not answered yet for a spec that the status is behind of: the target may be ahead of the status.
+    pub is_pending: bool,
+    /// Whether the status names a certificate without its PEM, as an earlier version wrote it, and AWS does not answer.
+    pub is_unknown: bool,
+}
+
+impl Trust {
+    /// What belongs into the target now.
+    pub fn of(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Self {
+        let now = snapshot.now;
+        let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
+        let is_there = matches!(snapshot.target, Ok(Some(_)));
+        let mut trust = Trust::default();
+        match snapshot.main.look(now) {
+            Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Main)),
+            // A target of a certificate that is gone is kept, but not created again.
+            Look::Failed { failure, .. } if failure.ends_trust() && !is_there => {}
+            Look::Failed { last_good: Some(answer), .. } => {
+                trust.push(Entry::from_answer(answer, resource, CertificateRole::Main));
+            }
+            look @ (Look::Failed { last_good: None, .. } | Look::Pending) => {
+                trust.is_pending = matches!(look, Look::Pending) && !is_current;
+                trust.keep_main(resource, snapshot);
+            }
+        }
+        // A target without its main certificate is none, unless that has ended.
+        if trust.entries.is_empty() && !trust.is_unknown && !snapshot.main_has_ended() {
+            return trust;
+        }
+        for named in &snapshot.additional {
+            match named.look(now) {
+                Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Additional)),
+                Look::Failed { failure, .. } if failure.ends_trust() => {}
+                Look::Failed { last_good: Some(answer), .. } => {
+                    trust.push(Entry::from_answer(answer, resource, CertificateRole::Additional));
+                }
+                look @ (Look::Failed { last_good: None, .. } | Look::Pending) => {
+                    trust.is_pending |= matches!(look, Look::Pending) && !is_current;
+                    trust.keep(resource, named, CertificateRole::Additional, now.wall);
+                }
+            }
+        }
+        // A main certificate that the target does not hold yet waits for no other.
+        trust.is_unknown &= trust.entries.first().is_none_or(|first| is_held(resource, first));
+        trust
+    }
+
+    /// The form that a target is rendered from.
+    pub fn trusted(&self) -> Trusted<'_> {
+        let is_main = |entry: &&Entry| entry.status.role == Some(CertificateRole::Main);
+        Trusted {
+            main: self.entries.iter().find(is_main).map(|entry| &entry.certificate),
+            additional: self.entries.iter().filter(|entry| !is_main(entry)).map(|entry| &entry.certificate).collect(),
+        }
+    }
+
+    /// What a target that was rendered from this holds, as the status lists it. `Active` holds the main certificate also
+    /// past its end.
+    pub fn held(&self, holds_active: bool, now: Timestamp) -> Vec<CertificateStatus> {
+        let is_held = |entry: &&Entry| {
+            !entry.certificate.is_expired(now) || (holds_active && entry.status.role == Some(CertificateRole::Main))
+        };
+        self.entries.iter().filter(is_held).map(|entry| entry.status.clone()).collect()
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let fingerprint = entry.certificate.main().fingerprint;
+        if self.entries.iter().all(|other| other.certificate.main().fingerprint != fingerprint) {
+            self.entries.push(entry);
+        }
+    }
+
+    /// The entry of the status for a certificate that AWS has not answered for.
+    fn keep(&mut self, resource: &ClientCertificateRef, named: &Named, role: CertificateRole, now: Timestamp) {
+        let Ok(source) = &named.source else { return };
+        let Some(recorded) = recorded(resource).find(|held| is_of(held, source)) else { return };
+        match Entry::from_status(recorded, role) {
+            Some(entry) if role == CertificateRole::Main || !entry.certificate.is_expired(now) => self.push(entry),
+            Some(_) => {}
+            // An earlier version wrote no PEM: the certificate is not read yet.
+            None => self.is_unknown |= recorded.pem.is_none() && recorded.expiration_date.is_none_or(|end| end > now),
+        }
+    }
+
+    /// The main certificate of the status: the one that the spec names, else the former one, which stays where it is
+    /// until the new one was read.
+    fn keep_main(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
+        let now = snapshot.now.wall;
+        self.keep(resource, &snapshot.main, CertificateRole::Main, now);
+        if !self.entries.is_empty() || self.is_unknown {
+            return;
+        }
+        let was_here = resource.status.as_ref().and_then(|s| s.target.as_ref()) == Some(&resource.target_ref());
+        let Some(former) = recorded_main(resource).filter(|_| was_here) else { return };
+        // Only to put the target back: where it is there, it may hold more than the status knows.
+        self.is_pending = true;
+        match Entry::from_status(former, CertificateRole::Main) {
+            Some(entry) if !entry.certificate.is_expired(now) => self.push(entry),
+            Some(_) => {}
+            None => self.is_unknown = true,
+        }
+    }
+}
+
+impl Snapshot {
+    /// Whether the main certificate is past its end.
+    fn main_has_ended(&self) -> bool {
+        matches!(self.main.look(self.now), Look::Failed { failure, .. } if failure.has_ended())
+    }
+}
+
+impl Entry {
+    fn from_answer(answer: &crate::reading::Answer, resource: &ClientCertificateRef, role: CertificateRole) -> Self {
+        let mut status = answer.to_status(role);
+        // The account does not change with a read that does not know it, as when STS cannot be reached.
+        if status.account_id.is_none() {
+            let is_same = |held: &&CertificateStatus| {
+                (&held.id, &held.region, &held.sha256_fingerprint)
+                    == (&status.id, &status.region, &status.sha256_fingerprint)
+            };
+            status.account_id = recorded(resource).find(is_same).and_then(|held| held.account_id.clone());
+        }
+        Entry { certificate: answer.certificate.clone(), status }
+    }
+
+    /// An entry of the status, checked as if anybody might have written it: its PEM is a certificate, and the fingerprint
+    /// is that of the PEM.
+    fn from_status(recorded: &CertificateStatus, role: CertificateRole) -> Option<Self> {
+        let certificate = Certificate::parse(recorded.pem.as_deref()?).ok()?;
+        if recorded.sha256_fingerprint.as_deref() != Some(certificate.main().fingerprint.to_string().as_str()) {
+            return None;
+        }
+        certificate.single_pem()?;
+        let certificate = certificate.ending_by(recorded.expiration_date);
+        Some(Entry { certificate, status: CertificateStatus { role: Some(role), ..recorded.clone() } })
+    }
+}
+
+fn is_held(resource: &ClientCertificateRef, entry: &Entry) -> bool {
+    recorded(resource).any(|held| held.sha256_fingerprint == entry.status.sha256_fingerprint)
+}
+
+fn recorded(resource: &ClientCertificateRef) -> impl Iterator<Item = &CertificateStatus> {
+    resource.status.iter().flat_map(|status| &status.certificates)
+}
+
+/// The entry of the main certificate.
+pub fn recorded_main(resource: &ClientCertificateRef) -> Option<&CertificateStatus> {
+    resource.status.as_ref()?.main_certificate(resource.additional_ids())
+}
+
+/// Whether an entry of the status is of this certificate. An entry without a region or account says nothing of them.
+pub fn is_of(held: &CertificateStatus, source: &Source) -> bool {
+    let account = source.place.account();
+    held.id == source.id
+        && held.region.as_ref().is_none_or(|region| *region == source.place.region)
+        && (account.is_none() || held.account_id.is_none() || held.account_id.as_deref() == account)
+}

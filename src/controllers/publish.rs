@@ -1,0 +1,133 @@
+//! The one writer of status, and of events.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::error_boundary::InvalidObject;
+use kube::{Api, Client};
+use serde_json::json;
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::mirror::Event;
+use super::recorder::Recorder;
+use super::{FIELD_MANAGER, write_params};
+use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
+use crate::conditions::{ConditionType, Finding, Reason, set};
+use crate::trouble::{Trouble, explain_refusal};
+
+/// Why a status could not be written.
+#[derive(Debug, Error)]
+#[error("could not write the status: {}", explain_refusal(source, "update", "clientcertificaterefs/status"))]
+pub struct Error {
+    #[source]
+    source: kube::Error,
+}
+
+/// What became of a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The resource has this status already.
+    Unchanged,
+    /// It was written, and this is the resource's version since.
+    Written(String),
+    /// The resource changed since it was read: the store has to pass that first.
+    Conflict,
+    /// The resource is gone.
+    Gone,
+}
+
+/// Writes status and events.
+pub struct Publisher {
+    client: Client,
+    recorder: Recorder,
+    log: Trouble,
+}
+
+impl Publisher {
+    /// A publisher.
+    pub fn new(client: Client) -> Self {
+        Publisher { recorder: Recorder::new(client.clone()), log: Trouble::of("events are recorded again"), client }
+    }
+
+    /// Writes the status, if it differs from the one that was read, and if the resource is still at that version.
+    pub async fn status(
+        &self,
+        resource: &ClientCertificateRef,
+        status: ClientCertificateRefStatus,
+    ) -> Result<Published, Error> {
+        if resource.status.as_ref() == Some(&status) {
+            return Ok(Published::Unchanged);
+        }
+        let resources: Api<ClientCertificateRef> = Api::namespaced(self.client.clone(), resource.namespace());
+        let new = ClientCertificateRef { status: Some(status), ..resource.clone() };
+        match resources.replace_status(resource.name(), &write_params(), &new).await {
+            Ok(written) => Ok(Published::Written(written.metadata.resource_version.unwrap_or_default())),
+            Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(Published::Gone),
+            Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(Published::Conflict),
+            Err(source) => Err(Error { source }),
+        }
+    }
+
+    /// Records events.
+    pub async fn record(&self, events: &[Event], about: &ObjectReference) {
+        for event in events {
+            let (namespace, name) = (about.namespace.as_deref(), about.name.as_deref());
+            if event.is_warning {
+                warn!(namespace, name, reason = event.reason, "{}", event.note);
+            } else {
+                info!(namespace, name, reason = event.reason, "{}", event.note);
+            }
+            match self.recorder.record(event, about).await {
+                Ok(()) => self.log.is_over(),
+                // Logged once: the event itself is in the log.
+                Err(error) => self.log.tell(format!(
+                    "could not record events: {}",
+                    explain_refusal(&error, "create and patch", "events.events.k8s.io")
+                )),
+            }
+        }
+    }
+
+    /// Reports a resource that does not parse, as one stored before a change of the schema can be. Its target is left
+    /// alone.
+    pub async fn report_invalid(&self, invalid: &InvalidObject) -> Result<(), Error> {
+        let meta = &invalid.metadata;
+        let (namespace, name) =
+            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        let message = format!("the resource does not parse: {}; apply it anew as the CRD describes it", invalid.error);
+        warn!(namespace, name, "{message}");
+
+        let kind = ApiResource::erase::<ClientCertificateRef>(&());
+        let resources: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
+        let Some(found) = resources.get_opt(name).await.map_err(|source| Error { source })? else { return Ok(()) };
+        let before: ClientCertificateRefStatus =
+            found.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok()).unwrap_or_default();
+        let mut status = before.clone();
+        for (type_, finding) in [
+            (ConditionType::Ready, Finding::no(Reason::InvalidSpec, &message)),
+            (ConditionType::Stalled, Finding::yes(Reason::InvalidSpec, &message)),
+        ] {
+            set(&mut status.conditions, type_, finding, meta.generation, Timestamp::now());
+        }
+        status.observed_generation = meta.generation;
+        if status == before {
+            return Ok(());
+        }
+        let patch = json!({ "metadata": { "uid": meta.uid }, "status": status });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let written = resources.patch_status(name, &params, &Patch::Merge(&patch)).await;
+        written.map_err(|source| Error { source })?;
+        let event = Event { is_warning: true, reason: Reason::InvalidSpec.to_string(), action: "Read", note: message };
+        let reference = ObjectReference {
+            api_version: Some(kind.api_version.clone()),
+            kind: Some(kind.kind.clone()),
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            uid: meta.uid.clone(),
+            ..ObjectReference::default()
+        };
+        self.record(&[event], &reference).await;
+        Ok(())
+    }
+}
