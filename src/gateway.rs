@@ -290,6 +290,9 @@ pub enum Outage {
     /// The answer is not what the API documents.
     #[error("the answer is not the JSON that the API documents")]
     NotUnderstood,
+    /// Another replica works, so nothing was sent.
+    #[error("this replica does not hold the Lease, so it wrote nothing")]
+    NotLeading,
     /// The answer is larger than any real one.
     #[error("the answer is larger than 5 MiB")]
     TooLarge,

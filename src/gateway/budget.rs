@@ -122,7 +122,7 @@ impl Budget {
                 // Nothing was sent, so nothing is known of API Gateway.
                 Outage::NoCredentials | Outage::NoSession => {}
                 // It answers, if oddly.
-                Outage::NotUnderstood | Outage::TooLarge => locked.pace.answered(),
+                Outage::NotLeading | Outage::NotUnderstood | Outage::TooLarge => locked.pace.answered(),
             },
             _ => locked.pace.answered(),
         }

@@ -23,14 +23,7 @@ const STEP: Duration = Duration::from_secs(15);
 /// The longest that a bucket is closed by an outage without being asked to.
 const OUTAGE_MOST: Duration = Duration::from_secs(60);
 
-/// What a bucket allows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Calls a second in the long run.
-    pub rate: f64,
-    /// Calls at once after a quiet time.
-    pub burst: NonZeroU32,
-}
+pub use crate::aws::rate_limit::Limits;
 
 /// A bucket from which no token comes for a while.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,726 @@
+//! What is known of one scope, that is of one region as one identity sees it: who subscribes to which certificate, what
+//! the last answers were, what is due, and whom an answer concerns. Pure: time, jitter and answers are arguments.
+//!
+//! Each certificate has an entry as long as a resource subscribes to it. The entry is due when it has no snapshot, when a
+//! subscriber asks for a newer one, in the last tenth of the shortest interval of its subscribers after a good answer, and
+//! after a backoff after a failure. What is due within a few milliseconds is asked for together: by the list, or by name
+//! where that takes no more calls, and where the list is refused.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::api::ResourceName;
+use crate::backoff::Backoff;
+use crate::error::{FailureClass, ReadFailure, refresh_delay, retry_after_asked};
+use crate::gateway::{ClientCertificate, GatewayError, Place, Source};
+use crate::reading::{Answer, FORCED_READS_APART};
+use crate::settings::Tick;
+
+/// How long is waited for others that become due, so that one call serves all.
+pub const GATHER: Duration = Duration::from_millis(4);
+/// A list that is refused, or that makes no sense, is not asked for again for this long.
+pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
+/// What the list brought of certificates to which nobody subscribes answers a new subscription for this long: resources
+/// are often created one after the other.
+pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
+/// The longest wait before a certificate is asked for again that API Gateway does not know.
+const NOT_FOUND_MOST: Duration = Duration::from_secs(60 * 60);
+
+/// What is known of a certificate.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When the call started that brought the outcome.
+    pub started: Tick,
+    /// What came.
+    pub outcome: Result<Arc<Answer>, ReadFailure>,
+    /// The last answer that passed every check; the outcome, where that is good.
+    pub last_good: Option<Arc<Answer>>,
+    /// When the first of the failures in a row was known that the outcome is the last of.
+    pub failing_since: Option<Tick>,
+}
+
+/// The time, and what else a decision needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// By the steady clock.
+    pub now: Tick,
+    /// By the wall clock.
+    pub wall: Timestamp,
+    /// A random number from 0 to 1.
+    pub jitter: f64,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nobody subscribes: no call is made any more.
+    End,
+    /// Wait until then, or until something changes where no time is given.
+    Wait(Option<Tick>),
+    /// Ask for these certificates, each by name; with the time at which each was due.
+    Get(Vec<(String, Tick)>),
+    /// Ask for the list.
+    List,
+}
+
+/// What one subscriber wants of a certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct Interest {
+    /// How old an answer may be.
+    pub interval: Duration,
+    /// Whether a read has to start from now on.
+    pub force: bool,
+}
+
+/// What a subscription has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscribed {
+    /// The resource did not subscribe to this certificate before.
+    New,
+    /// What it wants is another interval, or a read that starts from now on.
+    Changed,
+    /// Nothing.
+    Unchanged,
+}
+
+/// An answer about a certificate after the checks.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    digest: u64,
+    outcome: Result<Arc<Answer>, ReadFailure>,
+}
+
+/// A certificate in a list.
+#[derive(Clone, Debug)]
+pub enum Listed {
+    /// One that somebody subscribes to.
+    Checked(String, Checked),
+    /// One that nobody subscribed to when its page came.
+    Unclaimed(ClientCertificate),
+}
+
+/// One region as one identity sees it.
+#[derive(Debug)]
+pub struct Scope {
+    place: Place,
+    entries: HashMap<String, Entry>,
+    /// What the last list brought beside the entries.
+    unclaimed: HashMap<String, ClientCertificate>,
+    unclaimed_started: Tick,
+    /// Calls that a list takes, as far as is known.
+    pages: usize,
+    list_off_until: Tick,
+    is_listing: bool,
+    gather_until: Option<Tick>,
+    /// Of lists that fail as everything in the scope fails.
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+struct Entry {
+    subscribers: HashMap<ResourceName, Subscriber>,
+    /// The shortest of the subscribers' intervals.
+    interval: Duration,
+    snapshot: Option<Snapshot>,
+    /// Of the answer as it came that the good outcome was made of: the same need not be checked again.
+    digest: Option<u64>,
+    /// An answer of a call that started before this does not count: the description was written meanwhile.
+    outdated_before: Tick,
+    /// An answer of a call that started before this is not new enough.
+    wanted_from: Tick,
+    /// When that was asked for.
+    asked: Tick,
+    is_forced: bool,
+    last_forced: Option<Tick>,
+    /// Every subscriber is woken by an answer of a call that started at this time or later.
+    wake_all_from: Option<Tick>,
+    /// The list does not have it, so it is asked for by name.
+    is_omitted: bool,
+    is_under_way: bool,
+    jitter: f64,
+    retry_at: Tick,
+    backoff: Option<(Kind, Backoff)>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    interval: Duration,
+    /// What the subscriber waits for is an answer of a call that started at this time or later.
+    wants_from: Tick,
+}
+
+/// Failures that are backed off from in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Transient,
+    Denied,
+    NotFound,
+    Settled,
+}
+
+impl Kind {
+    fn of(failure: &ReadFailure) -> Self {
+        if *failure == ReadFailure::Gateway(GatewayError::NotFound) {
+            return Kind::NotFound;
+        }
+        match failure.class() {
+            FailureClass::Settled => Kind::Settled,
+            FailureClass::Denied => Kind::Denied,
+            FailureClass::Conflict | FailureClass::Throttled { .. } | FailureClass::Unavailable { .. } => {
+                Kind::Transient
+            }
+        }
+    }
+
+    fn backoff(self, interval: Duration) -> Backoff {
+        match self {
+            Kind::Transient => transient_backoff(),
+            Kind::Denied => Backoff::new(Duration::from_secs(30), Duration::from_secs(10 * 60)),
+            Kind::NotFound => Backoff::new(interval, NOT_FOUND_MOST),
+            Kind::Settled => Backoff::new(interval, interval),
+        }
+    }
+}
+
+fn transient_backoff() -> Backoff {
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
+}
+
+/// Whether a failure of the list means that the list cannot be used, which says nothing of any certificate. Other failures
+/// would meet every call of the scope.
+pub fn refuses_the_list(failure: &GatewayError) -> bool {
+    match failure.class() {
+        FailureClass::Settled | FailureClass::Conflict => true,
+        FailureClass::Denied => !failure.is_of_credentials(),
+        FailureClass::Throttled { .. } => false,
+        FailureClass::Unavailable { .. } => failure.is_an_odd_answer(),
+    }
+}
+
+impl Checked {
+    /// Checks an answer. One that is as it was when `known` was made of it is not checked again, but for its end.
+    pub fn new(
+        source: &Source,
+        account: Option<&str>,
+        came: ClientCertificate,
+        known: Option<&(u64, Arc<Answer>)>,
+        wall: Timestamp,
+    ) -> Self {
+        let mut hasher = DefaultHasher::new();
+        came.hash(&mut hasher);
+        let digest = hasher.finish();
+        let outcome = match known.filter(|(known, _)| *known == digest) {
+            Some((_, answer)) if answer.certificate.is_expired(wall) => Err(ReadFailure::Expired),
+            Some((_, answer)) => Ok(Arc::clone(answer)),
+            None => Answer::check(source, account, came, wall).map(Arc::new),
+        };
+        Checked { digest, outcome }
+    }
+}
+
+impl Scope {
+    /// A scope to which nobody subscribes.
+    pub fn new(place: Place) -> Self {
+        Scope {
+            place,
+            entries: HashMap::new(),
+            unclaimed: HashMap::new(),
+            unclaimed_started: Tick::ZERO,
+            pages: 1,
+            list_off_until: Tick::ZERO,
+            is_listing: false,
+            gather_until: None,
+            backoff: transient_backoff(),
+        }
+    }
+
+    /// Whether nobody subscribes.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether somebody subscribes to this certificate.
+    pub fn has(&self, id: &str) -> bool {
+        self.entries.contains_key(id)
+    }
+
+    /// What is known of a certificate to which somebody subscribes.
+    pub fn snapshot(&self, id: &str) -> Option<&Snapshot> {
+        self.entries.get(id)?.snapshot.as_ref()
+    }
+
+    /// Whether the snapshot is as new as this subscriber wants it.
+    pub fn has_answered(&self, id: &str, resource: &ResourceName) -> bool {
+        let Some(entry) = self.entries.get(id) else { return false };
+        let Some(subscriber) = entry.subscribers.get(resource) else { return false };
+        entry.snapshot.as_ref().is_some_and(|snapshot| snapshot.started >= subscriber.wants_from)
+    }
+
+    /// Subscribes a resource to a certificate, or changes what it wants.
+    pub fn subscribe(
+        &mut self,
+        id: &str,
+        resource: &ResourceName,
+        interest: Interest,
+        account: Option<&str>,
+        moment: Moment,
+    ) -> Subscribed {
+        let Moment { now, .. } = moment;
+        if !self.entries.contains_key(id) {
+            let entry = self.new_entry(id, interest.interval, account, moment);
+            self.entries.insert(id.to_owned(), entry);
+        }
+        let Some(entry) = self.entries.get_mut(id) else { return Subscribed::Unchanged };
+        let mut subscribed = match entry.subscribers.get_mut(resource) {
+            Some(subscriber) => {
+                let before = std::mem::replace(&mut subscriber.interval, interest.interval);
+                if before == interest.interval {
+                    Subscribed::Unchanged
+                } else {
+                    entry.find_interval();
+                    Subscribed::Changed
+                }
+            }
+            None => {
+                let subscriber =
+                    Subscriber { interval: interest.interval, wants_from: now.saturating_sub(interest.interval) };
+                entry.interval = entry.interval.min(interest.interval);
+                entry.want_from(subscriber.wants_from, now);
+                entry.subscribers.insert(resource.clone(), subscriber);
+                Subscribed::New
+            }
+        };
+        if interest.force {
+            entry.force(now);
+            if let Some(subscriber) = entry.subscribers.get_mut(resource) {
+                subscriber.wants_from = now;
+            }
+            if subscribed == Subscribed::Unchanged {
+                subscribed = Subscribed::Changed;
+            }
+        }
+        subscribed
+    }
+
+    fn new_entry(&mut self, id: &str, interval: Duration, account: Option<&str>, moment: Moment) -> Entry {
+        let mut entry = Entry::new(interval, moment);
+        let oldest = moment.now.saturating_sub(interval.min(UNCLAIMED_KEPT));
+        if self.unclaimed_started < oldest {
+            self.unclaimed = HashMap::new();
+        }
+        if let Some(came) = self.unclaimed.remove(id) {
+            let source = Source { place: self.place.clone(), id: id.to_owned() };
+            let checked = Checked::new(&source, account, came, None, moment.wall);
+            entry.record(self.unclaimed_started, checked, None, moment);
+        }
+        entry
+    }
+
+    /// Ends a subscription. What is known of a certificate is forgotten with its last subscriber.
+    pub fn unsubscribe(&mut self, id: &str, resource: &ResourceName) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        if let Some(gone) = entry.subscribers.remove(resource) {
+            if entry.subscribers.is_empty() {
+                self.entries.remove(id);
+            } else if gone.interval <= entry.interval {
+                entry.find_interval();
+            }
+        }
+    }
+
+    /// Asks for a read that starts from now on, at whose end every subscriber is woken.
+    pub fn refresh(&mut self, id: &str, now: Tick) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.force(now);
+            entry.wake_all_from = Some(now);
+        }
+    }
+
+    /// What to do next. Where calls may not start before `paused_until`, what is due is answered by
+    /// [`paused`](Self::paused) in place of a call.
+    pub fn plan(&mut self, now: Tick) -> Step {
+        if self.entries.is_empty() {
+            return Step::End;
+        }
+        if self.is_listing {
+            return Step::Wait(None);
+        }
+        let mut due = Vec::new();
+        let mut next: Option<Tick> = None;
+        for (id, entry) in &self.entries {
+            match entry.due_at() {
+                Some(at) if at <= now => due.push((id, entry)),
+                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                None => {}
+            }
+        }
+        if due.is_empty() {
+            self.gather_until = None;
+            return Step::Wait(next);
+        }
+        let omitted: Vec<_> = due.iter().filter(|(_, entry)| entry.is_omitted).map(call_of).collect();
+        if !omitted.is_empty() {
+            return self.get(omitted);
+        }
+        let until = *self.gather_until.get_or_insert(now + GATHER);
+        if now < until {
+            return Step::Wait(Some(until));
+        }
+        if due.len() <= self.pages || now < self.list_off_until {
+            let calls = due.iter().map(call_of).collect();
+            return self.get(calls);
+        }
+        self.gather_until = None;
+        self.is_listing = true;
+        Step::List
+    }
+
+    fn get(&mut self, mut calls: Vec<(String, Tick)>) -> Step {
+        self.gather_until = None;
+        calls.sort_by_key(|(_, due)| *due);
+        for (id, _) in &calls {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.is_under_way = true;
+            }
+        }
+        Step::Get(calls)
+    }
+
+    /// What a certificate's last good answer was made of, so that the same is not checked again.
+    pub fn known(&self, id: &str) -> Option<(u64, Arc<Answer>)> {
+        let entry = self.entries.get(id)?;
+        Some((entry.digest?, Arc::clone(entry.snapshot.as_ref()?.last_good.as_ref()?)))
+    }
+
+    /// Takes note of what a call about one certificate brought. Calls may not start before `not_before`. Answers whom to
+    /// wake.
+    pub fn got(
+        &mut self,
+        id: &str,
+        started: Tick,
+        came: Result<Checked, GatewayError>,
+        not_before: Option<Tick>,
+        moment: Moment,
+    ) -> Vec<ResourceName> {
+        let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
+        entry.is_under_way = false;
+        entry.note_forced(started);
+        match came {
+            Ok(checked) => {
+                // An outage is over.
+                self.backoff.reset();
+                entry.record(started, checked, not_before, moment)
+            }
+            Err(failure) => entry.fail(started, failure.into(), not_before, None, moment),
+        }
+    }
+
+    /// A call about one certificate was not made, because calls may not start before `until`. Answers whom to wake.
+    pub fn paused(&mut self, id: &str, until: Tick, moment: Moment) -> Vec<ResourceName> {
+        let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
+        entry.is_under_way = false;
+        entry.is_forced = false;
+        let failure = GatewayError::Throttled { retry_after: Some(until.saturating_sub(moment.now)) };
+        entry.fail(moment.now, failure.into(), Some(until), None, moment)
+    }
+
+    /// The same of a list.
+    pub fn list_paused(&mut self, until: Tick, moment: Moment) -> Vec<ResourceName> {
+        self.is_listing = false;
+        let due: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.is_due(moment.now)).map(call_of_id).collect();
+        due.iter().flat_map(|id| self.paused(id, until, moment)).collect()
+    }
+
+    /// Takes note of a whole list, after so many pages. Answers whom to wake.
+    pub fn listed(
+        &mut self,
+        started: Tick,
+        pages: usize,
+        list: Vec<Listed>,
+        account: Option<&str>,
+        moment: Moment,
+    ) -> Vec<ResourceName> {
+        self.is_listing = false;
+        self.pages = pages.max(1);
+        self.backoff.reset();
+        self.unclaimed.clear();
+        self.unclaimed_started = started;
+        let mut woken = Vec::new();
+        for entry in self.entries.values_mut() {
+            entry.is_omitted = true;
+        }
+        for listed in list {
+            let (id, checked) = match listed {
+                Listed::Checked(id, checked) => (id, checked),
+                Listed::Unclaimed(came) if self.entries.contains_key(&came.id) => {
+                    let source = Source { place: self.place.clone(), id: came.id.clone() };
+                    (source.id.clone(), Checked::new(&source, account, came, None, moment.wall))
+                }
+                Listed::Unclaimed(came) => {
+                    self.unclaimed.insert(came.id.clone(), came);
+                    continue;
+                }
+            };
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.is_omitted = false;
+                entry.note_forced(started);
+                woken.extend(entry.record(started, checked, None, moment));
+            }
+        }
+        for entry in self.entries.values_mut().filter(|entry| entry.is_omitted) {
+            entry.is_omitted = false;
+            // The list tells nothing new of a certificate that is known to be missing, or that was read since.
+            entry.is_omitted = match &entry.snapshot {
+                Some(snapshot) if snapshot.started >= started => false,
+                Some(Snapshot { outcome: Err(failure), .. }) if Kind::of(failure) == Kind::NotFound => {
+                    entry.is_due(moment.now)
+                }
+                _ => true,
+            };
+        }
+        woken
+    }
+
+    /// The list cannot be had. Where that would meet every call, it is an answer to all that is due or failing in the same
+    /// way. Answers whom to wake.
+    pub fn list_failed(
+        &mut self,
+        started: Tick,
+        failure: &GatewayError,
+        not_before: Option<Tick>,
+        moment: Moment,
+    ) -> Vec<ResourceName> {
+        self.is_listing = false;
+        if refuses_the_list(failure) {
+            self.list_off_until = moment.now + LIST_OFF;
+            return Vec::new();
+        }
+        let failure = ReadFailure::from(failure.clone());
+        let kind = Kind::of(&failure);
+        let together = (kind == Kind::Transient).then(|| self.backoff.fail(moment.jitter));
+        let concerned =
+            self.entries.values_mut().filter(|entry| entry.is_due(moment.now) || entry.is_failing_like(kind));
+        let mut woken = Vec::new();
+        for entry in concerned {
+            entry.note_forced(started);
+            woken.extend(entry.fail(started, failure.clone(), not_before, together, moment));
+        }
+        woken
+    }
+
+    /// The description was written, and AWS answered with this one; none where the outcome is not known. Answers of calls
+    /// that started before `now` do not count any more. Answers whom to wake.
+    pub fn described(&mut self, id: &str, description: Option<&str>, now: Tick) -> Vec<ResourceName> {
+        self.unclaimed.remove(id);
+        let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
+        entry.outdated_before = now;
+        let Some(description) = description else { return Vec::new() };
+        let Some(snapshot) = &mut entry.snapshot else { return Vec::new() };
+        let Some(answer) = snapshot.last_good.as_ref().filter(|answer| answer.description != description) else {
+            return Vec::new();
+        };
+        let mut answer = Arc::clone(answer);
+        Arc::make_mut(&mut answer).description = description.to_owned();
+        entry.digest = None;
+        snapshot.last_good = Some(Arc::clone(&answer));
+        if snapshot.outcome.is_ok() {
+            snapshot.outcome = Ok(answer);
+        }
+        entry.all()
+    }
+}
+
+fn call_of((id, entry): &(&String, &Entry)) -> (String, Tick) {
+    ((*id).clone(), entry.queued_at())
+}
+
+fn call_of_id((id, _): (&String, &Entry)) -> String {
+    id.clone()
+}
+
+impl Entry {
+    fn new(interval: Duration, moment: Moment) -> Self {
+        Entry {
+            subscribers: HashMap::new(),
+            interval,
+            snapshot: None,
+            digest: None,
+            outdated_before: Tick::ZERO,
+            wanted_from: Tick::ZERO,
+            asked: moment.now,
+            is_forced: false,
+            last_forced: None,
+            wake_all_from: None,
+            is_omitted: false,
+            is_under_way: false,
+            jitter: moment.jitter,
+            retry_at: Tick::ZERO,
+            backoff: None,
+        }
+    }
+
+    fn find_interval(&mut self) {
+        let intervals = self.subscribers.values().map(|subscriber| subscriber.interval);
+        self.interval = intervals.min().unwrap_or(self.interval);
+    }
+
+    fn want_from(&mut self, from: Tick, now: Tick) {
+        if from > self.wanted_from {
+            let is_enough = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.started >= self.wanted_from);
+            self.wanted_from = from;
+            if is_enough {
+                self.asked = now;
+            }
+        }
+    }
+
+    fn force(&mut self, now: Tick) {
+        self.want_from(now, now);
+        self.is_forced = true;
+        self.backoff = None;
+    }
+
+    /// A call has started that may be the one that was forced.
+    fn note_forced(&mut self, started: Tick) {
+        if self.is_forced && started >= self.wanted_from {
+            self.is_forced = false;
+            self.last_forced = Some(started);
+        }
+    }
+
+    /// When the next call is due; none while one is under way.
+    fn due_at(&self) -> Option<Tick> {
+        if self.is_under_way {
+            return None;
+        }
+        let Some(snapshot) = self.snapshot.as_ref().filter(|_| !self.is_omitted) else { return Some(Tick::ZERO) };
+        Some(if snapshot.started < self.wanted_from {
+            let coalesced = self.last_forced.filter(|_| self.is_forced);
+            coalesced.map_or(Tick::ZERO, |last| last + FORCED_READS_APART)
+        } else if snapshot.outcome.is_ok() {
+            snapshot.started + refresh_delay(self.interval, self.jitter)
+        } else {
+            self.retry_at
+        })
+    }
+
+    fn is_due(&self, now: Tick) -> bool {
+        self.due_at().is_some_and(|due| due <= now)
+    }
+
+    fn queued_at(&self) -> Tick {
+        self.due_at().map_or(self.asked, |due| due.max(self.asked))
+    }
+
+    fn is_failing_like(&self, kind: Kind) -> bool {
+        let failure = self.snapshot.as_ref().and_then(|snapshot| snapshot.outcome.as_ref().err());
+        !self.is_under_way && failure.is_some_and(|failure| Kind::of(failure) == kind)
+    }
+
+    /// Takes note of an answer, good or bad. Answers whom to wake.
+    fn record(
+        &mut self,
+        started: Tick,
+        checked: Checked,
+        not_before: Option<Tick>,
+        moment: Moment,
+    ) -> Vec<ResourceName> {
+        match checked.outcome {
+            Ok(answer) => {
+                if !self.may_replace(started) {
+                    return Vec::new();
+                }
+                self.digest = Some(checked.digest);
+                self.jitter = moment.jitter;
+                self.backoff = None;
+                let last_good = Some(Arc::clone(&answer));
+                self.replace(Snapshot { started, outcome: Ok(answer), last_good, failing_since: None })
+            }
+            Err(failure) => self.fail(started, failure, not_before, None, moment),
+        }
+    }
+
+    /// Takes note of a failure. The wait before the next call is the entry's own, or one `together` with others.
+    fn fail(
+        &mut self,
+        started: Tick,
+        failure: ReadFailure,
+        not_before: Option<Tick>,
+        together: Option<Duration>,
+        moment: Moment,
+    ) -> Vec<ResourceName> {
+        if !self.may_replace(started) {
+            return Vec::new();
+        }
+        let own = self.wait_after(&failure, moment.jitter);
+        let wait = together.map_or(own, |wait| wait.min(self.interval));
+        let asked = match failure.class() {
+            FailureClass::Throttled { retry_after } | FailureClass::Unavailable { retry_after } => retry_after,
+            FailureClass::Settled | FailureClass::Denied | FailureClass::Conflict => None,
+        };
+        let asked = asked.map_or(Duration::ZERO, |asked| retry_after_asked(asked, moment.jitter));
+        self.retry_at = (moment.now + wait.max(asked)).max(not_before.unwrap_or_default());
+        let before = self.snapshot.as_ref();
+        let failing_since = before.and_then(|before| before.failing_since).or(Some(moment.now));
+        let last_good = before.and_then(|before| before.last_good.clone());
+        self.replace(Snapshot { started, outcome: Err(failure), last_good, failing_since })
+    }
+
+    fn wait_after(&mut self, failure: &ReadFailure, jitter: f64) -> Duration {
+        let kind = Kind::of(failure);
+        let (_, backoff) = match &mut self.backoff {
+            Some(current) if current.0 == kind => current,
+            other => other.insert((kind, kind.backoff(self.interval))),
+        };
+        let wait = backoff.fail(jitter);
+        match kind {
+            Kind::NotFound => wait,
+            Kind::Settled => refresh_delay(self.interval, jitter),
+            Kind::Transient | Kind::Denied => wait.min(self.interval),
+        }
+    }
+
+    /// A snapshot is never replaced by what an earlier call brought.
+    fn may_replace(&self, started: Tick) -> bool {
+        let current = self.snapshot.as_ref().map_or(Tick::ZERO, |snapshot| snapshot.started);
+        started >= current.max(self.outdated_before)
+    }
+
+    fn replace(&mut self, snapshot: Snapshot) -> Vec<ResourceName> {
+        self.is_omitted = false;
+        let started = snapshot.started;
+        let before = self.snapshot.replace(snapshot);
+        let wakes_all = self.wake_all_from.take_if(|from| started >= *from).is_some();
+        let has_changed = match (&before, &self.snapshot) {
+            (Some(before), Some(now)) => !is_same(&before.outcome, &now.outcome),
+            _ => true,
+        };
+        if wakes_all || has_changed {
+            return self.all();
+        }
+        let last = before.map_or(Tick::ZERO, |before| before.started);
+        let has_waited = |subscriber: &Subscriber| subscriber.wants_from > last && subscriber.wants_from <= started;
+        let waiting = self.subscribers.iter().filter(|(_, subscriber)| has_waited(subscriber));
+        waiting.map(|(resource, _)| resource.clone()).collect()
+    }
+
+    fn all(&self) -> Vec<ResourceName> {
+        self.subscribers.keys().cloned().collect()
+    }
+}
+
+/// Whether two outcomes look the same to a resource. How long AWS asks to wait is not seen.
+fn is_same(one: &Result<Arc<Answer>, ReadFailure>, other: &Result<Arc<Answer>, ReadFailure>) -> bool {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Arc::ptr_eq(one, other) || one == other,
+        (Err(one), Err(other)) => one.reason() == other.reason() && one.to_string() == other.to_string(),
+        (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

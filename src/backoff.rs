@@ -1,0 +1,59 @@
+//! How long to wait after each failure in a row. Pure: the jitter is an argument.
+
+use std::time::Duration;
+
+/// Waits that double from the first to the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    max: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    /// No failure yet. The longest wait is `max`, and never less than `first`.
+    pub const fn new(first: Duration, max: Duration) -> Self {
+        Backoff { first, max, failures: 0 }
+    }
+
+    /// Counts one more failure and answers how long to wait. `jitter` is a random number from 0 to 1, which changes the
+    /// wait by a tenth at most, so that what failed together does not come back together.
+    pub fn fail(&mut self, jitter: f64) -> Duration {
+        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.first.saturating_mul(factor).min(self.max.max(self.first)).mul_f64(0.9 + 0.2 * jitter)
+    }
+
+    /// Forgets the failures.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Failures in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_to_the_longest_and_begin_anew_after_a_reset() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let waits: Vec<_> = (0..40).map(|_| backoff.fail(0.5).as_secs()).collect();
+        assert_eq!(waits[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(waits[8..].iter().all(|wait| *wait == 60));
+        assert_eq!(backoff.failures(), 40);
+        backoff.reset();
+        assert_eq!(backoff.fail(0.0), Duration::from_millis(900));
+        assert_eq!(backoff.fail(1.0), Duration::from_millis(2200));
+    }
+
+    #[test]
+    fn the_first_wait_holds_where_the_longest_is_shorter() {
+        let mut backoff = Backoff::new(Duration::from_secs(7200), Duration::from_secs(3600));
+        assert_eq!([backoff.fail(0.5), backoff.fail(0.5)], [Duration::from_secs(7200); 2]);
+    }
+}
