@@ -31,6 +31,8 @@
 //! | [`reconcile`] | the five steps, and the plain values between them |
 //! | [`rules`], [`access`] | what each namespace may ask for, as the rules file says; what is in force now |
 //! | [`reading`] | what a resource wants to know, and how new it has to be; an answer, checked; when to ask again |
+//! | [`aws`] | what is known of AWS: snapshots of certificates, kept up to date by polling |
+//! | [`backoff`] | how long to wait after each failure in a row |
 //! | [`gateway::reader`] | one desk for each region and identity: shares answers, and asks for many at once |
 //! | [`gateway::budget`] | how many calls an account and region may get, and who is next |
 //! | [`gateway`] | the seam to API Gateway; behind it, [`gateway::aws`] alone names the SDK |

@@ -523,7 +523,8 @@ impl Scope {
         let Some(answer) = snapshot.last_good.as_ref().filter(|answer| answer.description != description) else {
             return Vec::new();
         };
-        let answer = Arc::new(Answer { description: description.to_owned(), ..Answer::clone(answer) });
+        let mut answer = Arc::clone(answer);
+        Arc::make_mut(&mut answer).description = description.to_owned();
         entry.digest = None;
         snapshot.last_good = Some(Arc::clone(&answer));
         if snapshot.outcome.is_ok() {

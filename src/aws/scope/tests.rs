@@ -1,1 +1,514 @@
+use super::*;
+use crate::fixtures::{OTHER_PEM, PEM, PEM_NOT_AFTER, certificate};
+use crate::gateway::{Denial, Outage};
 
+const INTERVAL: Duration = Duration::from_secs(300);
+
+fn seconds(seconds: f64) -> Tick {
+    Tick::from_secs_f64(seconds)
+}
+
+/// The middle of every jitter.
+fn at(time: f64) -> Moment {
+    Moment { now: seconds(time), wall: "2026-11-24T00:00:00Z".parse().unwrap(), jitter: 0.5 }
+}
+
+fn name(name: &str) -> ResourceName {
+    ResourceName::new("backends", name)
+}
+
+fn names(names: &[&str]) -> Vec<ResourceName> {
+    names.iter().map(|one| name(one)).collect()
+}
+
+fn scope() -> Scope {
+    Scope::new(Place::own("us-east-1"))
+}
+
+fn subscribe(scope: &mut Scope, id: &str, resource: &str, time: f64) -> Subscribed {
+    scope.subscribe(id, &name(resource), Interest { interval: INTERVAL, force: false }, None, at(time))
+}
+
+fn force(scope: &mut Scope, id: &str, resource: &str, time: f64) {
+    scope.subscribe(id, &name(resource), Interest { interval: INTERVAL, force: true }, None, at(time));
+}
+
+fn source(id: &str) -> Source {
+    Source::own("us-east-1", id)
+}
+
+fn good(scope: &Scope, id: &str, pem: &str) -> Checked {
+    Checked::new(&source(id), None, certificate(id, pem), scope.known(id).as_ref(), at(0.0).wall)
+}
+
+/// A call about one certificate, which started and ended at these times.
+fn got(scope: &mut Scope, id: &str, pem: &str, started: f64, ended: f64) -> Vec<ResourceName> {
+    let checked = good(scope, id, pem);
+    sorted(scope.got(id, seconds(started), Ok(checked), None, at(ended)))
+}
+
+fn failed(scope: &mut Scope, id: &str, failure: GatewayError, time: f64) -> Vec<ResourceName> {
+    sorted(scope.got(id, seconds(time), Err(failure), None, at(time)))
+}
+
+fn listed(scope: &mut Scope, ids: &[&str], started: f64, ended: f64) -> Vec<ResourceName> {
+    let of = |id: &&str| match scope.has(id) {
+        true => Listed::Checked((*id).to_owned(), good(scope, id, PEM)),
+        false => Listed::Unclaimed(certificate(id, PEM)),
+    };
+    let list = ids.iter().map(of).collect();
+    sorted(scope.listed(seconds(started), 1, list, None, at(ended)))
+}
+
+fn sorted(mut names: Vec<ResourceName>) -> Vec<ResourceName> {
+    names.sort();
+    names
+}
+
+/// What is called at this time, after the gather window, and when the window ends.
+fn plan(scope: &mut Scope, time: f64) -> Step {
+    match scope.plan(seconds(time)) {
+        Step::Wait(Some(until)) if until == seconds(time) + GATHER => scope.plan(until),
+        step => step,
+    }
+}
+
+/// The ids that are asked for by name.
+fn gets(step: Step) -> Vec<String> {
+    let Step::Get(calls) = step else { panic!("{step:?}") };
+    let mut ids: Vec<_> = calls.into_iter().map(|(id, _)| id).collect();
+    ids.sort();
+    ids
+}
+
+fn next(scope: &mut Scope, time: f64) -> f64 {
+    match scope.plan(seconds(time)) {
+        Step::Wait(Some(until)) => until.as_secs_f64(),
+        step => panic!("{step:?}"),
+    }
+}
+
+fn down() -> GatewayError {
+    GatewayError::Unavailable { outage: Outage::Status(500), retry_after: None }
+}
+
+fn denied() -> GatewayError {
+    GatewayError::AccessDenied(Denial::NotAuthorized)
+}
+
+fn throttled(seconds: u64) -> GatewayError {
+    GatewayError::Throttled { retry_after: Some(Duration::from_secs(seconds)) }
+}
+
+fn outcome(scope: &Scope, id: &str) -> Result<(), ReadFailure> {
+    scope.snapshot(id).unwrap().outcome.clone().map(|_| ())
+}
+
+#[test]
+fn without_a_subscription_there_is_nothing_to_do_ever() {
+    let mut scope = scope();
+    assert_eq!(scope.plan(seconds(0.0)), Step::End);
+    subscribe(&mut scope, "a", "r", 0.0);
+    subscribe(&mut scope, "a", "s", 0.0);
+    scope.unsubscribe("a", &name("r"));
+    scope.unsubscribe("other", &name("r"));
+    assert_eq!(gets(plan(&mut scope, 0.0)), ["a"]);
+    scope.unsubscribe("a", &name("s"));
+    assert!(scope.is_empty());
+    assert_eq!(scope.plan(seconds(1e6)), Step::End);
+    assert_eq!(got(&mut scope, "a", PEM, 0.0, 1.0), [], "an answer that comes later is nobody's");
+    assert!(scope.snapshot("a").is_none());
+}
+
+#[test]
+fn what_comes_within_the_gather_window_is_asked_for_together() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 1.0);
+    assert_eq!(scope.plan(seconds(1.0)), Step::Wait(Some(seconds(1.004))));
+    subscribe(&mut scope, "b", "s", 1.002);
+    assert_eq!(scope.plan(seconds(1.002)), Step::Wait(Some(seconds(1.004))), "the window is not made longer");
+    assert_eq!(scope.plan(seconds(1.004)), Step::List);
+    assert_eq!(scope.plan(seconds(1.004)), Step::Wait(None), "one list at a time");
+    assert_eq!(listed(&mut scope, &["a", "b"], 1.004, 1.1), names(&["r", "s"]));
+    assert_eq!(next(&mut scope, 1.1), 1.004 + 285.0);
+}
+
+#[test]
+fn one_certificate_is_asked_for_by_name_and_more_by_the_list() {
+    for (ids, is_list) in [(vec!["a"], false), (vec!["a", "b"], true), (vec!["a", "b", "c"], true)] {
+        let mut scope = scope();
+        ids.iter().for_each(|id| _ = subscribe(&mut scope, id, "r", 0.0));
+        assert_eq!(plan(&mut scope, 0.0) == Step::List, is_list, "{ids:?}");
+    }
+}
+
+#[test]
+fn a_list_of_many_pages_is_not_read_for_a_few_certificates() {
+    let mut scope = scope();
+    ["a", "b", "c"].iter().for_each(|id| _ = subscribe(&mut scope, id, "r", 0.0));
+    assert_eq!(plan(&mut scope, 0.0), Step::List);
+    let list = ["a", "b", "c"].map(|id| Listed::Checked(id.into(), good(&scope, id, PEM))).to_vec();
+    scope.listed(seconds(0.0), 10, list, None, at(0.1));
+    assert_eq!(gets(plan(&mut scope, 290.0)), ["a", "b", "c"]);
+}
+
+#[test]
+fn the_next_read_is_due_in_the_last_tenth_of_the_shortest_interval() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 1.0);
+    assert_eq!(next(&mut scope, 1.0), 285.0, "counted from the start of the call");
+    let short = Interest { interval: Duration::from_secs(100), force: false };
+    assert_eq!(scope.subscribe("a", &name("s"), short, None, at(2.0)), Subscribed::New);
+    assert!(scope.has_answered("a", &name("s")), "an answer that is no older than the interval will do");
+    assert_eq!(next(&mut scope, 2.0), 95.0);
+    scope.unsubscribe("a", &name("s"));
+    assert_eq!(next(&mut scope, 2.0), 285.0);
+    let shorter = Interest { interval: Duration::from_secs(30), force: false };
+    assert_eq!(scope.subscribe("a", &name("r"), shorter, None, at(2.0)), Subscribed::Changed);
+    assert_eq!(scope.subscribe("a", &name("r"), shorter, None, at(2.0)), Subscribed::Unchanged);
+    assert_eq!(next(&mut scope, 2.0), 28.5);
+}
+
+#[test]
+fn a_new_subscriber_asks_only_for_what_is_older_than_its_interval() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 0.0);
+    let short = Interest { interval: Duration::from_secs(30), force: false };
+    scope.subscribe("a", &name("s"), short, None, at(100.0));
+    assert!(!scope.has_answered("a", &name("s")) && scope.has_answered("a", &name("r")));
+    assert_eq!(gets(plan(&mut scope, 100.0)), ["a"]);
+    assert_eq!(got(&mut scope, "a", PEM, 100.0, 100.1), names(&["s"]), "it has waited for that");
+    assert!(scope.has_answered("a", &name("s")));
+}
+
+#[test]
+fn only_those_whose_outcome_changed_are_woken() {
+    let mut scope = scope();
+    for (id, resource) in [("a", "r"), ("a", "s"), ("b", "t")] {
+        subscribe(&mut scope, id, resource, 0.0);
+    }
+    plan(&mut scope, 0.0);
+    assert_eq!(listed(&mut scope, &["a", "b"], 0.0, 0.1), names(&["r", "s", "t"]), "the first answer");
+    assert_eq!(listed(&mut scope, &["a", "b"], 10.0, 10.1), [], "the same again");
+    assert_eq!(got(&mut scope, "a", OTHER_PEM, 20.0, 20.0), names(&["r", "s"]), "another certificate");
+    assert_eq!(failed(&mut scope, "b", down(), 30.0), names(&["t"]), "a failure");
+    assert_eq!(failed(&mut scope, "b", down(), 31.0), [], "the same failure");
+    assert_eq!(failed(&mut scope, "b", throttled(7), 32.0), names(&["t"]), "another failure");
+    assert_eq!(failed(&mut scope, "b", throttled(9), 40.0), [], "how long to wait is not seen");
+    assert_eq!(got(&mut scope, "b", PEM, 50.0, 50.0), names(&["t"]), "its end");
+    assert_eq!(got(&mut scope, "b", PEM, 60.0, 60.0), []);
+}
+
+#[test]
+fn an_older_call_never_replaces_a_newer_one() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", OTHER_PEM, 5.0, 6.0);
+    let fingerprint = |scope: &Scope| scope.snapshot("a").unwrap().outcome.as_ref().unwrap().fingerprint();
+    let newer = fingerprint(&scope);
+    assert_eq!(got(&mut scope, "a", PEM, 4.0, 7.0), []);
+    assert_eq!(failed(&mut scope, "a", GatewayError::NotFound, 4.0), []);
+    assert_eq!(listed(&mut scope, &[], 4.0, 7.0), [], "nor is it missing because an older list lacks it");
+    assert_eq!(fingerprint(&scope), newer);
+    assert_eq!(next(&mut scope, 7.0), 290.0);
+    assert_eq!(got(&mut scope, "a", PEM, 5.0, 8.0), names(&["r"]));
+}
+
+#[test]
+fn what_the_list_lacks_is_asked_for_by_name_before_it_is_missing() {
+    let mut scope = scope();
+    for id in ["a", "b", "c"] {
+        subscribe(&mut scope, id, id, 0.0);
+    }
+    assert_eq!(plan(&mut scope, 0.0), Step::List);
+    assert_eq!(listed(&mut scope, &["a"], 0.0, 0.1), names(&["a"]));
+    assert!(scope.snapshot("b").is_none());
+    assert_eq!(gets(scope.plan(seconds(0.1))), ["b", "c"], "at once");
+    got(&mut scope, "b", PEM, 0.1, 0.2);
+    assert_eq!(failed(&mut scope, "c", GatewayError::NotFound, 0.2), names(&["c"]));
+    assert_eq!(outcome(&scope, "c"), Err(GatewayError::NotFound.into()));
+    // A certificate that is known is asked for too when a later list lacks it.
+    assert_eq!(plan(&mut scope, 285.0), Step::Get(vec![("a".into(), seconds(285.0))]));
+    got(&mut scope, "a", PEM, 285.0, 285.0);
+    scope.is_listing = true;
+    listed(&mut scope, &["a"], 285.05, 285.1);
+    assert_eq!(gets(scope.plan(seconds(285.1))), ["b"], "and not c, which is known to be missing");
+}
+
+#[test]
+fn a_certificate_that_is_missing_is_asked_for_ever_more_rarely_and_the_list_brings_it_back() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    let mut waits = Vec::new();
+    let mut now = 0.0;
+    for _ in 0..6 {
+        failed(&mut scope, "a", GatewayError::NotFound, now);
+        let due = next(&mut scope, now);
+        waits.push(due - now);
+        now = due;
+    }
+    assert_eq!(waits.map_rounded(), [300, 600, 1200, 2400, 3600, 3600]);
+    assert_eq!(listed(&mut scope, &["a"], now, now), names(&["r"]));
+    failed(&mut scope, "a", GatewayError::NotFound, now + 1.0);
+    assert_eq!((next(&mut scope, now + 1.0) - now - 1.0).round(), 300.0, "it begins anew");
+}
+
+trait Rounded {
+    fn map_rounded(self) -> Vec<u64>;
+}
+
+impl Rounded for Vec<f64> {
+    fn map_rounded(self) -> Vec<u64> {
+        self.into_iter().map(|wait| wait.round() as u64).collect()
+    }
+}
+
+#[test]
+fn each_class_of_failure_has_its_own_backoff() {
+    let settled = GatewayError::BadRequest { message: "no".into() };
+    let cases: [(GatewayError, &[u64]); 5] = [
+        (down(), &[1, 2, 4, 8, 16, 32, 60, 60]),
+        (GatewayError::Conflict, &[1, 2, 4]),
+        (denied(), &[30, 60, 120, 240, 300, 300]),
+        (settled, &[285, 285, 285]),
+        (throttled(20), &[21, 21, 21, 21, 21, 32, 60]),
+    ];
+    for (failure, expected) in cases {
+        let mut scope = scope();
+        subscribe(&mut scope, "a", "r", 0.0);
+        let (mut now, mut waits) = (0.0, Vec::new());
+        for _ in expected {
+            failed(&mut scope, "a", failure.clone(), now);
+            let due = next(&mut scope, now);
+            waits.push(due - now);
+            now = due;
+        }
+        assert_eq!(waits.map_rounded(), expected, "{failure:?}");
+    }
+}
+
+#[test]
+fn no_backoff_but_that_of_a_missing_certificate_is_longer_than_the_interval() {
+    let mut scope = scope();
+    let short = Interest { interval: Duration::from_secs(30), force: false };
+    scope.subscribe("a", &name("r"), short, None, at(0.0));
+    for (failure, first) in [(down(), 0), (denied(), 12)] {
+        for n in first..first + 12 {
+            let now = f64::from(n) * 500.0;
+            failed(&mut scope, "a", failure.clone(), now);
+            assert!(next(&mut scope, now) - now <= 30.0, "{failure:?}");
+        }
+    }
+    let certificate = certificate("a", "no PEM");
+    let invalid = Checked::new(&source("a"), None, certificate, None, at(0.0).wall);
+    scope.got("a", seconds(20_000.0), Ok(invalid), None, at(20_000.0));
+    assert!(matches!(outcome(&scope, "a"), Err(ReadFailure::Invalid(_))));
+    assert_eq!(next(&mut scope, 20_000.0), 20_028.5);
+}
+
+#[test]
+fn a_failure_keeps_the_last_good_answer_and_its_own_beginning() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 0.0);
+    for time in [300.0, 301.0, 303.0] {
+        failed(&mut scope, "a", down(), time);
+        let snapshot = scope.snapshot("a").unwrap();
+        assert_eq!(snapshot.started, seconds(time));
+        assert_eq!(snapshot.failing_since, Some(seconds(300.0)));
+        assert!(snapshot.outcome.is_err() && snapshot.last_good.is_some());
+    }
+    failed(&mut scope, "a", GatewayError::NotFound, 304.0);
+    assert_eq!(scope.snapshot("a").unwrap().failing_since, Some(seconds(300.0)));
+    got(&mut scope, "a", PEM, 400.0, 400.0);
+    let snapshot = scope.snapshot("a").unwrap();
+    assert!(snapshot.failing_since.is_none() && snapshot.outcome.is_ok());
+}
+
+#[test]
+fn a_forced_read_is_made_at_once_wakes_who_asked_and_ends_the_backoff() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    subscribe(&mut scope, "a", "s", 0.0);
+    (0..5).for_each(|n| _ = failed(&mut scope, "a", denied(), f64::from(n)));
+    assert!(next(&mut scope, 5.0) > 200.0);
+    force(&mut scope, "a", "s", 5.0);
+    assert!(!scope.has_answered("a", &name("s")) && scope.has_answered("a", &name("r")));
+    assert_eq!(gets(plan(&mut scope, 5.0)), ["a"]);
+    assert_eq!(failed(&mut scope, "a", denied(), 5.0), names(&["s"]), "even where nothing changed");
+    assert!(scope.has_answered("a", &name("s")));
+    assert_eq!(next(&mut scope, 5.0), 35.0, "the backoff begins anew");
+}
+
+#[test]
+fn forced_reads_of_a_certificate_are_ten_seconds_apart() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 0.0);
+    force(&mut scope, "a", "r", 1.0);
+    assert_eq!(gets(plan(&mut scope, 1.0)), ["a"]);
+    assert_eq!(got(&mut scope, "a", PEM, 1.0, 1.1), names(&["r"]));
+    force(&mut scope, "a", "r", 2.0);
+    force(&mut scope, "a", "s", 3.0);
+    assert_eq!(next(&mut scope, 3.0), 11.0);
+    assert_eq!(gets(plan(&mut scope, 11.0)), ["a"]);
+    assert_eq!(got(&mut scope, "a", PEM, 11.0, 11.1), names(&["r", "s"]), "one read for both");
+    assert_eq!(next(&mut scope, 11.1), 296.0);
+}
+
+#[test]
+fn a_call_under_way_when_a_read_is_forced_is_not_that_read() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    assert_eq!(gets(plan(&mut scope, 0.0)), ["a"]);
+    force(&mut scope, "a", "r", 1.0);
+    assert_eq!(scope.plan(seconds(1.0)), Step::Wait(None));
+    assert_eq!(got(&mut scope, "a", PEM, 0.0, 2.0), names(&["r"]), "it is news all the same");
+    assert!(!scope.has_answered("a", &name("r")));
+    assert_eq!(gets(plan(&mut scope, 2.0)), ["a"]);
+}
+
+#[test]
+fn a_refresh_wakes_every_subscriber_even_where_nothing_changed() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    subscribe(&mut scope, "a", "s", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 0.0);
+    scope.refresh("a", seconds(5.0));
+    scope.refresh("unknown", seconds(5.0));
+    assert!(scope.has_answered("a", &name("r")), "nobody who subscribes has asked for it");
+    assert_eq!(gets(plan(&mut scope, 5.0)), ["a"]);
+    assert_eq!(got(&mut scope, "a", PEM, 5.0, 5.1), names(&["r", "s"]));
+    assert_eq!(got(&mut scope, "a", PEM, 6.0, 6.1), []);
+}
+
+#[test]
+fn a_list_that_is_refused_says_nothing_and_each_is_read_by_name_for_a_while() {
+    let refusals = [
+        denied(),
+        GatewayError::BadRequest { message: String::new() },
+        GatewayError::NotFound,
+        GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None },
+    ];
+    for refusal in refusals {
+        let mut scope = scope();
+        ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
+        assert_eq!(plan(&mut scope, 0.0), Step::List);
+        assert_eq!(scope.list_failed(seconds(0.0), &refusal, None, at(0.1)), [], "{refusal:?}");
+        assert!(scope.snapshot("a").is_none());
+        for time in [0.1, 290.0, 580.0] {
+            assert_eq!(gets(plan(&mut scope, time)), ["a", "b"], "{refusal:?} {time}");
+            ["a", "b"].iter().for_each(|id| _ = got(&mut scope, id, PEM, time, time));
+        }
+        assert_eq!(plan(&mut scope, 870.0), Step::List, "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_list_that_fails_as_every_call_would_is_the_answer_to_all_that_is_due() {
+    let credentials = GatewayError::AccessDenied(Denial::RoleRefused);
+    for failure in [down(), throttled(7), credentials] {
+        let mut scope = scope();
+        subscribe(&mut scope, "fresh", "fresh", 0.0);
+        got(&mut scope, "fresh", PEM, 0.0, 0.0);
+        ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 10.0));
+        assert_eq!(plan(&mut scope, 10.0), Step::List);
+        let woken = scope.list_failed(seconds(10.0), &failure, None, at(10.1));
+        assert_eq!(sorted(woken), names(&["a", "b"]), "{failure:?}");
+        assert_eq!(outcome(&scope, "a"), Err(failure.into()));
+        assert_eq!(outcome(&scope, "fresh"), Ok(()));
+    }
+}
+
+#[test]
+fn what_fails_together_is_tried_again_together() {
+    let mut scope = scope();
+    ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
+    let mut now = 0.0;
+    for wait in [1.0, 2.0, 4.0, 8.0] {
+        assert_eq!(plan(&mut scope, now), Step::List);
+        scope.list_failed(seconds(now), &down(), None, at(now));
+        // One that comes during the outage fails by itself at first.
+        if wait == 4.0 {
+            subscribe(&mut scope, "c", "c", now + 1.0);
+            assert_eq!(gets(plan(&mut scope, now + 1.0)), ["c"]);
+            failed(&mut scope, "c", down(), now + 3.5);
+        }
+        assert_eq!(next(&mut scope, now + wait * 0.9), now + wait);
+        now += wait;
+    }
+    assert_eq!(scope.entries["c"].retry_at, scope.entries["a"].retry_at);
+}
+
+#[test]
+fn while_calls_are_paused_what_is_due_is_answered_by_the_throttling() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 0.0);
+    force(&mut scope, "a", "r", 5.0);
+    assert_eq!(gets(plan(&mut scope, 5.0)), ["a"]);
+    assert_eq!(scope.paused("a", seconds(60.0), at(5.0)), names(&["r"]));
+    assert_eq!(outcome(&scope, "a"), Err(throttled(55).into()));
+    assert!(scope.has_answered("a", &name("r")), "at once");
+    let due = next(&mut scope, 5.0);
+    assert!((60.0..=66.0).contains(&due), "{due}");
+    force(&mut scope, "a", "r", 6.0);
+    assert_eq!(gets(plan(&mut scope, 6.0)), ["a"], "what was not read does not count as a forced read");
+}
+
+#[test]
+fn what_the_list_brings_beside_answers_who_comes_next() {
+    let mut scope = scope();
+    ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
+    assert_eq!(plan(&mut scope, 0.0), Step::List);
+    listed(&mut scope, &["a", "b", "c", "d"], 0.0, 0.1);
+    subscribe(&mut scope, "c", "c", 50.0);
+    assert!(scope.has_answered("c", &name("c")) && outcome(&scope, "c").is_ok());
+    assert_eq!(next(&mut scope, 50.0), 285.0, "no call");
+    subscribe(&mut scope, "d", "d", 61.0);
+    assert_eq!(gets(plan(&mut scope, 61.0)), ["d"], "that is too old");
+}
+
+#[test]
+fn one_that_subscribes_while_the_list_is_read_is_answered_by_it() {
+    let mut scope = scope();
+    ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
+    assert_eq!(plan(&mut scope, 0.0), Step::List);
+    let list = ["a", "b", "c"].map(|id| Listed::Unclaimed(certificate(id, PEM))).to_vec();
+    subscribe(&mut scope, "c", "c", 3.0);
+    assert_eq!(sorted(scope.listed(seconds(0.0), 1, list, None, at(5.0))), names(&["a", "b", "c"]));
+    assert!(scope.has_answered("c", &name("c")));
+}
+
+#[test]
+fn a_description_that_was_written_is_known_at_once_and_older_calls_do_not_undo_it() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 0.0);
+    let description = |scope: &Scope| scope.snapshot("a").unwrap().outcome.as_ref().unwrap().description.clone();
+    assert_eq!(scope.described("a", Some("new"), seconds(5.0)), names(&["r"]));
+    assert_eq!(description(&scope), "new");
+    assert_eq!(scope.described("a", Some("new"), seconds(6.0)), [], "nothing changed");
+    assert_eq!(got(&mut scope, "a", PEM, 5.9, 7.0), [], "that call started before the end of the update");
+    assert_eq!(description(&scope), "new");
+    assert_eq!(got(&mut scope, "a", PEM, 6.0, 7.0), names(&["r"]), "and this one after it");
+    assert_eq!(description(&scope), "");
+    scope.described("a", None, seconds(8.0));
+    assert_eq!(description(&scope), "", "an update that failed is not known to have been carried out");
+    assert_eq!(failed(&mut scope, "a", down(), 7.9), []);
+}
+
+#[test]
+fn an_answer_that_is_as_before_is_the_same_but_for_its_end() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 0.0);
+    let known = scope.known("a");
+    let again = good(&scope, "a", PEM);
+    assert!(Arc::ptr_eq(&again.outcome.unwrap(), &known.clone().unwrap().1), "it is not checked again");
+    let later = PEM_NOT_AFTER.parse().unwrap();
+    let over = Checked::new(&source("a"), None, certificate("a", PEM), known.as_ref(), later);
+    assert_eq!(over.outcome, Err(ReadFailure::Expired));
+}
