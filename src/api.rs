@@ -10,7 +10,7 @@ mod target;
 
 pub use kind::TargetKind;
 pub use schema::crd;
-pub use status::{CertificateStatus, ClientCertificateRefStatus, TargetRef, VerifierClass};
+pub use status::{CertificateRole, CertificateStatus, ClientCertificateRefStatus, TargetRef, VerifierClass};
 pub use target::{Content, DeletionPolicy, Pkcs12, Preset, SecretKeyRef, SecretType, Target};
 
 use std::time::Duration;
@@ -53,8 +53,8 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     printcolumn(
         name = "ID",
         type_ = "string",
-        json_path = ".spec.clientCertificateId",
-        description = "API Gateway's identifier of the client certificate"
+        json_path = ".status.clientCertificateId",
+        description = "API Gateway's identifier of the client certificate that the spec names"
     ),
     printcolumn(
         name = "Ready",
@@ -65,8 +65,8 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     printcolumn(
         name = "Expires",
         type_ = "string",
-        json_path = ".status.certificates[0].expirationDate",
-        description = "When the certificate expires, UTC"
+        json_path = ".status.expirationDate",
+        description = "When the certificate ends that the target holds as the main one, UTC"
     ),
     printcolumn(
         name = "Target",

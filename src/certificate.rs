@@ -110,6 +110,17 @@ impl Certificate {
         std::iter::once(&self.first).chain(&self.rest)
     }
 
+    /// The PEM, where it is one block alone.
+    pub fn single_pem(&self) -> Option<&str> {
+        self.rest.is_empty().then_some(self.first.pem.as_str())
+    }
+
+    /// The same certificate, whose end is the earlier of its own and `end`.
+    pub fn ending_by(mut self, end: Option<Timestamp>) -> Self {
+        self.first.not_after = end.map_or(self.first.not_after, |end| end.min(self.first.not_after));
+        self
+    }
+
     /// Whether the client certificate is past its end.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.first.is_expired(now)

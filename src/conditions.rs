@@ -5,6 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+/// A message has at most so many characters.
+const MAX_MESSAGE: usize = 1024;
+
 /// Type of a condition; the name of the variant is the name in the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionType {
@@ -191,7 +194,7 @@ pub fn set(
         type_: type_.to_string(),
         status: status.to_owned(),
         reason: finding.reason.to_string(),
-        message: finding.message,
+        message: bounded(finding.message),
         observed_generation: generation,
         last_transition_time: since.unwrap_or(Time(whole_seconds(now))),
     };
@@ -199,6 +202,15 @@ pub fn set(
         Some(old) => *old = condition,
         None => conditions.push(condition),
     }
+}
+
+/// Cuts a message to what the contract allows, between two characters, so that no message makes a status that the API
+/// server refuses.
+fn bounded(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+        message.truncate(end);
+    }
+    message
 }
 
 /// Takes a condition away.
@@ -233,6 +245,18 @@ mod tests {
         assert_eq!(conditions[0].last_transition_time.0, later);
         clear(&mut conditions, ConditionType::Ready);
         assert_eq!(conditions, []);
+    }
+
+    #[test]
+    fn a_message_has_at_most_1024_characters() {
+        let mut conditions = Vec::new();
+        let mut said = |message: &str| {
+            let finding = Finding::no(Reason::NotFound, message);
+            set(&mut conditions, ConditionType::Ready, finding, Some(1), at("2026-11-24T07:16:00Z"));
+            conditions[0].message.clone()
+        };
+        assert_eq!(said(&"🦀".repeat(1024)), "🦀".repeat(1024));
+        assert_eq!(said(&format!("a{}", "🦀".repeat(5000))), format!("a{}", "🦀".repeat(1023)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{CertificateStatus, ClientCertificateRef};
+use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
 use crate::certificate::Certificate;
 use crate::conditions::whole_seconds;
 use crate::error::{ReadFailure, refresh_delay};
@@ -28,8 +28,6 @@ pub struct Answer {
     pub description: String,
     account: Option<String>,
     created: Option<Timestamp>,
-    expires: Option<Timestamp>,
-    tags: BTreeMap<String, String>,
 }
 
 impl Answer {
@@ -43,7 +41,8 @@ impl Answer {
         if came.id != source.id {
             return Err(GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None }.into());
         }
-        let certificate = Certificate::parse(&came.pem)?;
+        // API Gateway tells of an end too. The earlier one counts, wherever an end is looked at.
+        let certificate = Certificate::parse(&came.pem)?.ending_by(came.expires);
         if certificate.is_expired(now) {
             return Err(ReadFailure::Expired);
         }
@@ -53,8 +52,6 @@ impl Answer {
             description: came.description,
             account: account.map(str::to_owned),
             created: came.created,
-            expires: came.expires,
-            tags: came.tags,
         })
     }
 
@@ -63,18 +60,26 @@ impl Answer {
         self.certificate.main().fingerprint.to_string()
     }
 
+    /// When the certificate ends: the earlier of API Gateway's date and its own.
+    pub fn end(&self) -> Timestamp {
+        self.certificate.main().not_after
+    }
+
     /// The answer as the status shows it.
-    pub fn to_status(&self) -> CertificateStatus {
+    pub fn to_status(&self, role: CertificateRole) -> CertificateStatus {
         let main = self.certificate.main();
         let cut = |text: &str, length: usize| text.chars().take(length).collect::<String>();
         CertificateStatus {
             id: self.source.id.clone(),
+            role: Some(role),
+            pem: self.certificate.single_pem().filter(|pem| pem.len() <= 8192).map(str::to_owned),
             region: Some(self.source.place.region.clone()),
             account_id: self.account.clone(),
-            description: Some(cut(&self.description, 8192)).filter(|text| !text.is_empty()),
+            description: Some(cut(&self.description, 1024)).filter(|text| !text.is_empty()),
             created_date: self.created.map(whole_seconds),
-            expiration_date: Some(whole_seconds(self.expires.unwrap_or(main.not_after))),
-            tags: self.tags.iter().take(64).map(|(key, value)| (key.clone(), cut(value, 1024))).collect(),
+            expiration_date: Some(whole_seconds(self.end())),
+            // No spec selects by tags yet.
+            tags: BTreeMap::new(),
             serial_number: Some(cut(&main.serial_number, 64)),
             sha256_fingerprint: Some(self.fingerprint()),
             subject: Some(cut(&main.subject, 1024)),
@@ -343,6 +348,21 @@ mod tests {
         assert_eq!(check(certificate("9ao60f", ""), now), Err(CertificateError::Empty.into()));
         assert_eq!(check(certificate("9ao60f", PEM), at(PEM_NOT_AFTER)), Err(ReadFailure::Expired));
         assert!(matches!(check(certificate("other1", PEM), now), Err(ReadFailure::Gateway(_))));
+    }
+
+    #[test]
+    fn a_certificate_ends_at_the_earlier_of_two_dates() {
+        let now = at("2026-11-24T00:00:00Z");
+        let check = |expires: &str| {
+            let came = ClientCertificate { expires: Some(at(expires)), ..certificate("9ao60f", PEM) };
+            Answer::check(&source("9ao60f"), None, came, now)
+        };
+        for (date, end) in [("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"), ("2199-01-01T00:00:00Z", PEM_NOT_AFTER)] {
+            let answer = check(date).unwrap();
+            assert_eq!(answer.end(), at(end));
+            assert_eq!(answer.to_status(CertificateRole::Main).expiration_date, Some(at(end)));
+        }
+        assert_eq!(check("2026-11-23T00:00:00Z"), Err(ReadFailure::Expired));
     }
 
     #[test]

@@ -103,6 +103,7 @@ async fn whole_pass<G: Gateway>(resource: &Watched, context: &Context<G>) -> Opt
         Ok(resource) => pass(&resource, context).await,
         Err(invalid) => match context.publisher.report_invalid(&invalid).await {
             Ok(()) => Pass { next_look: None, result: Some(ReconcileResult::Invalid) },
+            Err(error) if error.is_conflict() => Pass { next_look: Some(Duration::from_secs(1)), result: None },
             Err(error) => {
                 warn!(namespace = resource.meta().namespace, name = resource.meta().name, "{error}");
                 Pass { next_look: Some(Duration::from_secs(60)), result: Some(ReconcileResult::Error) }
@@ -123,7 +124,8 @@ async fn whole_pass<G: Gateway>(resource: &Watched, context: &Context<G>) -> Opt
 /// How a pass ended.
 struct Pass {
     next_look: Option<Duration>,
-    /// None where it only asked a question, and goes on when the answer is there.
+    /// None where it only asked a question, and goes on when the answer is there; or where it is made anew because the
+    /// resource has changed meanwhile.
     result: Option<ReconcileResult>,
 }
 
@@ -163,10 +165,13 @@ async fn publish<G: Gateway>(
             Pass { next_look, result: Some(ReconcileResult::Success) }
         }
         Err(error) => {
-            warn!(namespace = resource.namespace(), name = resource.name(), "{error}");
+            if !error.is_conflict() {
+                warn!(namespace = resource.namespace(), name = resource.name(), "{error}");
+            }
+            let result = (!error.is_conflict()).then_some(ReconcileResult::Error);
             let retry = publish::retry_delay(memory, fastrand::f64());
             let next_look = Some(next_look.map_or(retry, |next| next.min(retry)));
-            Pass { next_look, result: Some(ReconcileResult::Error) }
+            Pass { next_look, result }
         }
     }
 }

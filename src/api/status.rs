@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::TargetKind;
 use super::schema;
+
+/// A status that takes more than this as JSON is not written.
+const MAX_STATUS_BYTES: usize = 512 * 1024;
+/// What the schema takes of certificates.
+const MAX_CERTIFICATES: usize = 64;
 
 /// What the operator found and did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
@@ -30,6 +37,16 @@ pub struct ClientCertificateRefStatus {
     #[schemars(length(max = 317))]
     pub installation: Option<String>,
 
+    /// The certificate that the spec names now, read or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub client_certificate_id: Option<String>,
+
+    /// When the certificate ends that the target holds as the main one, UTC: API Gateway's date or the certificate's own, whichever is earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::timestamp")]
+    pub expiration_date: Option<Timestamp>,
+
     /// Ready, CertificateRead, TargetWritten, Expiring; AdditionalCertificatesRead where the spec has additional certificates; DescriptionSynced where it has a description; Stalled and Suspended while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -37,7 +54,7 @@ pub struct ClientCertificateRefStatus {
 
     /// The certificates that the target holds, the main one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("maxItems" = 64, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    #[schemars(extend("maxItems" = MAX_CERTIFICATES, "x-kubernetes-list-type" = "atomic"))]
     pub certificates: Vec<CertificateStatus>,
 
     /// The object that holds them.
@@ -47,6 +64,47 @@ pub struct ClientCertificateRefStatus {
     /// How servers treat a target like this that holds several certificates, where the preset or the keys tell which servers read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier_class: Option<VerifierClass>,
+
+    /// Fields that a later version of the operator knows: a write replaces the whole status, and must not drop them.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+impl ClientCertificateRefStatus {
+    /// The certificate that the target holds as the main one. A status of an earlier version names no roles: there the
+    /// first one that is not among `additional` is the main one.
+    pub fn main_certificate<'a>(
+        &'a self,
+        additional: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a CertificateStatus> {
+        let has_roles = self.certificates.iter().any(|held| held.role.is_some());
+        let additional: Vec<&str> = if has_roles { Vec::new() } else { additional.into_iter().collect() };
+        self.certificates.iter().find(|held| match held.role {
+            Some(role) => role == CertificateRole::Main,
+            None => !has_roles && !additional.contains(&held.id.as_str()),
+        })
+    }
+
+    /// Whether it takes more room than a status may.
+    pub fn is_too_large(&self) -> bool {
+        let mut room = Room(MAX_STATUS_BYTES);
+        serde_json::to_writer(&mut room, self).is_err()
+    }
+}
+
+/// A writer that takes so many bytes and keeps none.
+struct Room(usize);
+
+impl io::Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::WriteZero)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// OverlapSafe: every certificate in the target is accepted, as by Java and wherever pins are compared. FirstWins: only the first is, as by OpenSSL and BoringSSL, because all of API Gateway's certificates have one name; so nginx, HAProxy and Envoy with a list of authorities.
@@ -58,13 +116,35 @@ pub enum VerifierClass {
     FirstWins,
 }
 
+/// Why the target holds a certificate. Main: the spec names it as clientCertificateId, or did until its successor was read. Additional: it is one of additionalClientCertificateIds. Tagged: it has the tags that the spec asks for. Former: a certificate that was replaced as the main one a while ago.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CertificateRole {
+    /// The main certificate.
+    Main,
+    /// The spec names it as an additional one.
+    Additional,
+    /// It has the tags that the spec asks for.
+    Tagged,
+    /// It was the main one.
+    Former,
+}
+
 /// One certificate: what API Gateway says of it, and what stands in the certificate itself.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
     /// API Gateway's identifier of the client certificate.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 256))]
     pub id: String,
+
+    /// Why the target holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<CertificateRole>,
+
+    /// The certificate itself, PEM. It is public. A target is put back from it while AWS does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    pub pem: Option<String>,
 
     /// AWS region that it was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +156,7 @@ pub struct CertificateStatus {
     #[schemars(length(max = 12))]
     pub account_id: Option<String>,
 
-    /// The description in API Gateway.
+    /// The description in API Gateway, its first 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub description: Option<String>,
@@ -86,12 +166,12 @@ pub struct CertificateStatus {
     #[schemars(schema_with = "schema::timestamp")]
     pub created_date: Option<Timestamp>,
 
-    /// When it expires, UTC.
+    /// When it ends, UTC: API Gateway's date or the certificate's own, whichever is earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub expiration_date: Option<Timestamp>,
 
-    /// The certificate's tags in API Gateway.
+    /// Of the certificate's tags in API Gateway those that the spec selects by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::tags")]
     pub tags: BTreeMap<String, String>,
@@ -112,6 +192,41 @@ pub struct CertificateStatus {
     pub subject: Option<String>,
 }
 
+impl CertificateStatus {
+    /// The list of what a target holds: no certificate twice. Where one has several roles, or ids, the entry with the first
+    /// role in the order Main, Additional, Tagged, Former stays. Order is kept.
+    pub fn distinct(certificates: impl IntoIterator<Item = CertificateStatus>) -> Vec<CertificateStatus> {
+        let mut distinct: Vec<CertificateStatus> = Vec::new();
+        for certificate in certificates {
+            match distinct.iter_mut().find(|kept| kept.is_same(&certificate)) {
+                Some(kept) if certificate.precedence() < kept.precedence() => *kept = certificate,
+                Some(_) => {}
+                None => distinct.push(certificate),
+            }
+        }
+        distinct.truncate(MAX_CERTIFICATES);
+        distinct
+    }
+
+    /// Whether it is of this id and region.
+    pub fn is_of(&self, id: &str, region: &str) -> bool {
+        self.id == id && self.region.as_deref() == Some(region)
+    }
+
+    /// Whether two entries are of one certificate. What has no fingerprint is known by its id.
+    fn is_same(&self, other: &CertificateStatus) -> bool {
+        match (&self.sha256_fingerprint, &other.sha256_fingerprint) {
+            (Some(own), Some(other)) => own == other,
+            (None, None) => self.id == other.id,
+            _ => false,
+        }
+    }
+
+    fn precedence(&self) -> (bool, Option<CertificateRole>) {
+        (self.role.is_none(), self.role)
+    }
+}
+
 /// Which object holds the certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetRef {
@@ -125,5 +240,84 @@ pub struct TargetRef {
 impl fmt::Display for TargetRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(number: u8, id: u8, role: CertificateRole) -> CertificateStatus {
+        CertificateStatus {
+            id: format!("id{id}"),
+            role: Some(role),
+            sha256_fingerprint: Some(format!("{number:064x}")),
+            ..CertificateStatus::default()
+        }
+    }
+
+    fn role() -> impl Strategy<Value = CertificateRole> {
+        use CertificateRole::{Additional, Former, Main, Tagged};
+        prop_oneof![Just(Main), Just(Additional), Just(Tagged), Just(Former)]
+    }
+
+    proptest! {
+        #[test]
+        fn no_certificate_is_listed_twice_and_the_first_role_wins(
+            listed in prop::collection::vec((0..40_u8, 0..8_u8, role()), 0..90),
+        ) {
+            let entries: Vec<_> = listed.iter().map(|(number, id, role)| entry(*number, *id, *role)).collect();
+            let distinct = CertificateStatus::distinct(entries.clone());
+            let fingerprints: Vec<_> = distinct.iter().map(|held| held.sha256_fingerprint.clone()).collect();
+            let mut seen = HashSet::new();
+            let in_order: Vec<_> =
+                entries.iter().map(|held| held.sha256_fingerprint.clone()).filter(|it| seen.insert(it.clone())).collect();
+            prop_assert_eq!(&fingerprints, &in_order, "each once, in the order of their first places");
+            for held in &distinct {
+                let same = || entries.iter().filter(|entry| entry.sha256_fingerprint == held.sha256_fingerprint);
+                prop_assert_eq!(held.role, same().filter_map(|entry| entry.role).min().map(Some).unwrap_or_default());
+                prop_assert!(same().any(|entry| entry == held), "an entry as it was, not mixed of two");
+            }
+            prop_assert_eq!(CertificateStatus::distinct(distinct.clone()), distinct);
+        }
+    }
+
+    #[test]
+    fn more_certificates_than_the_schema_takes_are_cut() {
+        let many = (0..200).map(|number| entry(number, number, CertificateRole::Additional));
+        assert_eq!(CertificateStatus::distinct(many).len(), MAX_CERTIFICATES);
+    }
+
+    #[test]
+    fn a_status_of_an_earlier_version_has_a_main_certificate_too() {
+        let former = |id: u8| CertificateStatus { role: None, ..entry(id, id, CertificateRole::Main) };
+        let status = |certificates| ClientCertificateRefStatus { certificates, ..Default::default() };
+        let without_roles = status(vec![former(1), former(2)]);
+        assert_eq!(without_roles.main_certificate(["id2"]).map(|held| held.id.as_str()), Some("id1"));
+        assert_eq!(without_roles.main_certificate(["id1", "id2"]), None);
+        let with_roles = status(vec![entry(2, 2, CertificateRole::Additional), entry(1, 1, CertificateRole::Main)]);
+        assert_eq!(with_roles.main_certificate(["id1"]).map(|held| held.id.as_str()), Some("id1"));
+    }
+
+    #[test]
+    fn what_a_later_version_wrote_is_carried_over() {
+        let later = serde_json::json!({ "observedGeneration": 3, "stage": { "stageName": "prod" } });
+        let status: ClientCertificateRefStatus = serde_json::from_value(later.clone()).unwrap();
+        assert_eq!(status.observed_generation, Some(3));
+        assert_eq!(serde_json::to_value(status).unwrap(), later);
+    }
+
+    #[test]
+    fn half_a_mebibyte_is_too_large() {
+        let mut status = ClientCertificateRefStatus::default();
+        let text = |length: usize| BTreeMap::from([("text".to_owned(), Value::from("x".repeat(length)))]);
+        status.unknown = text(500 * 1024);
+        assert!(!status.is_too_large());
+        status.unknown = text(512 * 1024);
+        assert!(status.is_too_large());
     }
 }

@@ -82,16 +82,20 @@ pub fn conclude(
     }
 
     let outcome = memory.main.reading.outcome(&observation.source, now.wall).map(|outcome| outcome.map(|_| ()));
-    let held = main_held(&status.certificates, observation).cloned();
+    let main = describe_main(&mut status, resource);
+    let is_named = |held: &&CertificateStatus| {
+        observation.source.as_ref().is_ok_and(|source| held.is_of(&source.id, &source.place.region))
+    };
+    let held = status.certificates.iter().find(is_named).cloned().or(main.clone());
     let read = findings::certificate_read(outcome.as_ref(), observation.source.as_ref().ok());
     let ready =
         findings::ready(outcome.as_ref(), &read, &target, held.as_ref(), observation.source.as_ref().ok(), now.wall);
     let description = findings::description(plan, outcomes, memory, resource);
     let stalled = findings::stalled([&read, &target.finding, &ready]);
-    let expiring = findings::expiring(held.as_ref(), outcome.as_ref(), settings.expiring_within, now.wall);
+    let expiring = findings::expiring(main.as_ref(), outcome.as_ref(), settings.expiring_within, now.wall);
     let others = findings::additional(observation, memory, &status, now.wall);
     let later = try_later(outcomes);
-    let next_look = next_look(resource, observation, plan, &target, memory, &status.certificates, later, settings, now);
+    let next_look = next_look(resource, observation, plan, &target, memory, &status, later, settings, now);
 
     let mut apply = |type_, finding: Option<Finding>| match finding {
         Some(finding) => set(&mut status.conditions, type_, finding, resource.generation(), now.wall),
@@ -121,6 +125,7 @@ pub fn suspended(resource: &ClientCertificateRef, memory: &mut Memory, now: Time
     memory.suspended();
     let mut status = resource.status.clone().unwrap_or_default();
     status.observed_generation = resource.generation();
+    describe_main(&mut status, resource);
     let finding =
         Finding::yes(Reason::Suspended, "spec.suspend is true: API Gateway is not asked and the target is left alone");
     set(&mut status.conditions, ConditionType::Suspended, finding, resource.generation(), now);
@@ -195,26 +200,31 @@ fn try_later(outcomes: &[Outcome]) -> Option<Tick> {
 
 /// What a target holds that was just written, or found to be right.
 fn held_certificates(answers: &Answers<'_>, before: &[CertificateStatus], now: Timestamp) -> Vec<CertificateStatus> {
-    let valid = answers.all().filter(|answer| !answer.certificate.is_expired(now));
-    valid
-        .map(|answer| {
-            let mut held = answer.to_status();
-            // The account does not change with every read that does not tell it, as when STS cannot be reached.
-            let is_same = |before: &&CertificateStatus| {
-                (&before.id, &before.region, &before.sha256_fingerprint)
-                    == (&held.id, &held.region, &held.sha256_fingerprint)
-            };
-            if held.account_id.is_none() {
-                held.account_id = before.iter().find(is_same).and_then(|before| before.account_id.clone());
-            }
-            held
-        })
-        .collect()
+    let valid = answers.all().filter(|(_, answer)| !answer.certificate.is_expired(now));
+    CertificateStatus::distinct(valid.map(|(role, answer)| {
+        let mut held = answer.to_status(role);
+        // The account does not change with every read that does not tell it, as when STS cannot be reached.
+        let is_same = |before: &&CertificateStatus| {
+            (&before.id, &before.region, &before.sha256_fingerprint)
+                == (&held.id, &held.region, &held.sha256_fingerprint)
+        };
+        if held.account_id.is_none() {
+            held.account_id = before.iter().find(is_same).and_then(|before| before.account_id.clone());
+        }
+        held
+    }))
 }
 
-/// The main certificate that the target holds, or a former one until the new one was read: any that is no additional one.
-fn main_held<'a>(held: &'a [CertificateStatus], observation: &Observation) -> Option<&'a CertificateStatus> {
-    held.iter().find(|held| observation.additional.iter().all(|named| named.id != held.id))
+/// Says in the status which certificate the spec names, and when the one ends that the target holds as the main one.
+/// Answers the latter.
+fn describe_main(
+    status: &mut ClientCertificateRefStatus,
+    resource: &ClientCertificateRef,
+) -> Option<CertificateStatus> {
+    let main = status.main_certificate(resource.additional_ids()).cloned();
+    status.client_certificate_id = Some(resource.spec.client_certificate_id.clone());
+    status.expiration_date = main.as_ref().and_then(|main| main.expiration_date);
+    main
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -224,14 +234,13 @@ fn next_look(
     plan: &Plan,
     target: &TargetResult,
     memory: &mut Memory,
-    held: &[CertificateStatus],
+    status: &ClientCertificateRefStatus,
     later: Option<Tick>,
     settings: &Settings,
     now: Now,
 ) -> Option<Duration> {
     let until_wall = |at: Timestamp| Duration::try_from(at.duration_since(now.wall)).ok().map(|wait| now.tick + wait);
-    let main_expires = main_held(held, observation).and_then(|held| held.expiration_date);
-    let ends = held.iter().filter_map(|held| held.expiration_date);
+    let ends = status.certificates.iter().filter_map(|held| held.expiration_date);
     // A second late, so that the certificate is past its end by then. Those that are past it are not waited for.
     let next_end = ends.filter_map(until_wall).min().map(|at| at + Duration::from_secs(1));
     let description = match &plan.description {
@@ -244,7 +253,7 @@ fn next_look(
         description,
         later,
         next_end,
-        main_expires.and_then(|at| at.checked_sub(settings.expiring_within).ok()).and_then(until_wall),
+        status.expiration_date.and_then(|at| at.checked_sub(settings.expiring_within).ok()).and_then(until_wall),
     ];
     ticks.into_iter().flatten().min().map(|at| at.saturating_sub(now.tick))
 }

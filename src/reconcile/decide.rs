@@ -185,7 +185,7 @@ fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, answers: &
     let recorded = status.certificates.iter().map(|held| held.sha256_fingerprint.clone());
     status.observed_generation == resource.generation()
         && status.target.as_ref() == Some(&desired.target)
-        && recorded.eq(answers.all().map(|answer| Some(answer.fingerprint())))
+        && recorded.eq(answers.all().map(|(_, answer)| Some(answer.fingerprint())))
 }
 
 /// An earlier target goes with Delete, if it is known to be of this resource's own life, and loses its marks otherwise.

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::{Api, Client, Resource};
-use serde_json::{Value, json};
+use serde_json::json;
 use thiserror::Error;
 use tracing::{info, warn};
 
 use self::recorder::Recorder;
-use super::FIELD_MANAGER;
 use super::conclude::{Event, Events};
+use super::{FIELD_MANAGER, write_params};
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, Finding, Reason, set};
 use crate::memory::{Memory, Published};
@@ -23,10 +23,18 @@ use crate::trouble::{Trouble, explain_refusal};
 
 /// Why a status could not be written.
 #[derive(Debug, Error)]
-#[error("could not write the status: {}", explain_refusal(source, "patch", "clientcertificaterefs/status"))]
+#[error("could not write the status: {}", explain_refusal(source, verb, "clientcertificaterefs/status"))]
 pub struct Error {
+    verb: &'static str,
     #[source]
     source: kube::Error,
+}
+
+impl Error {
+    /// Whether the resource has changed since it was read: no failure, the status is made anew from what is there now.
+    pub fn is_conflict(&self) -> bool {
+        matches!(&self.source, kube::Error::Api(answer) if answer.code == 409)
+    }
 }
 
 /// Writes status and events.
@@ -69,20 +77,19 @@ impl Publisher {
         if resource.status.as_ref() == Some(&status) {
             return Ok(());
         }
-        let mut patch = json!({
+        // Of anything else than the status the API server keeps what is there.
+        let metadata = ObjectMeta {
+            name: resource.metadata.name.clone(),
+            namespace: resource.metadata.namespace.clone(),
             // Another life of the resource must not get the status of this one, and a status that another replica has
             // written meanwhile is not overwritten.
-            "metadata": { "uid": resource.uid(), "resourceVersion": resource.metadata.resource_version },
-            "status": &status,
-        });
-        // A merge patch keeps what it does not name.
-        for field in ["certificates", "lastHandledRefresh", "target"] {
-            if let Some(fields) = patch["status"].as_object_mut() {
-                fields.entry(field).or_insert(Value::Null);
-            }
-        }
+            uid: resource.metadata.uid.clone(),
+            resource_version: resource.metadata.resource_version.clone(),
+            ..ObjectMeta::default()
+        };
+        let whole = ClientCertificateRef { metadata, spec: resource.spec.clone(), status: Some(status.clone()) };
         let resources: Api<ClientCertificateRef> = Api::namespaced(self.client.clone(), resource.namespace());
-        match resources.patch_status(resource.name(), &patch_params(), &Patch::Merge(&patch)).await {
+        match resources.replace_status(resource.name(), &write_params(), &whole).await {
             Ok(written) => {
                 let resource_version = written.metadata.resource_version.unwrap_or_default();
                 memory.published = Some(Box::new(Published { resource_version, status }));
@@ -90,7 +97,7 @@ impl Publisher {
             }
             // It is gone, and with it the need.
             Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
-            Err(source) => Err(Error { source }),
+            Err(source) => Err(Error { verb: "update", source }),
         }
     }
 
@@ -124,7 +131,8 @@ impl Publisher {
 
         let kind = ApiResource::erase::<ClientCertificateRef>(&());
         let resources: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
-        let Some(found) = resources.get_opt(name).await.map_err(|source| Error { source })? else { return Ok(()) };
+        let found = resources.get_opt(name).await.map_err(|source| Error { verb: "get", source })?;
+        let Some(found) = found else { return Ok(()) };
         let before: ClientCertificateRefStatus =
             found.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok()).unwrap_or_default();
         let mut status = before.clone();
@@ -138,9 +146,14 @@ impl Publisher {
         if status == before {
             return Ok(());
         }
-        let patch = json!({ "metadata": { "uid": meta.uid }, "status": status });
-        let written = resources.patch_status(name, &patch_params(), &Patch::Merge(&patch)).await;
-        written.map_err(|source| Error { source })?;
+        // The rest of what does not parse stays as it is: a merge patch keeps what it does not name.
+        let version = found.metadata.resource_version;
+        let patch = json!({ "metadata": { "uid": meta.uid, "resourceVersion": version }, "status": status });
+        match resources.patch_status(name, &patch_params(), &Patch::Merge(&patch)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(()),
+            Err(source) => return Err(Error { verb: "patch", source }),
+        }
         let event = Event { is_warning: true, reason: Reason::InvalidSpec.to_string(), action: "Read", note: message };
         let reference = ObjectReference {
             api_version: Some(kind.api_version.clone()),

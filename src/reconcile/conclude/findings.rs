@@ -88,9 +88,7 @@ pub(super) fn ready(
     if !passing {
         return Finding { is: Is::False, ..read.clone() };
     }
-    let is_named = |held: &CertificateStatus| {
-        source.is_some_and(|source| held.id == source.id && held.region.as_ref() == Some(&source.place.region))
-    };
+    let is_named = |held: &CertificateStatus| source.is_some_and(|source| held.is_of(&source.id, &source.place.region));
     match held.filter(|_| target.holds) {
         Some(held) if is_named(held) && held.expiration_date.is_some_and(|end| end > now) => {
             let target = &target.finding.message;

@@ -1,11 +1,12 @@
 //! Which of API Gateway's answers belong into the target.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Observation;
-use crate::api::{CertificateStatus, ClientCertificateRef};
+use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
 use crate::error::ReadFailure;
 use crate::gateway::Source;
 use crate::memory::Memory;
@@ -70,9 +71,12 @@ impl<'a> Answers<'a> {
         answers
     }
 
-    /// All of them, the main one first.
-    pub fn all(&self) -> impl Iterator<Item = &'a Answer> {
-        self.main.iter().chain(&self.additional).map(|answer| &***answer)
+    /// All of them with their roles, the main one first; a certificate that goes by several ids once.
+    pub fn all(&self) -> impl Iterator<Item = (CertificateRole, &'a Answer)> {
+        let main = self.main.iter().map(|answer| (CertificateRole::Main, &***answer));
+        let additional = self.additional.iter().map(|answer| (CertificateRole::Additional, &***answer));
+        let mut seen = HashSet::new();
+        main.chain(additional).filter(move |(_, answer)| seen.insert(answer.certificate.main().fingerprint))
     }
 
     /// What the target is rendered of.
