@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::{Api, Client};
 use serde_json::json;
@@ -18,8 +18,9 @@ use crate::trouble::{Trouble, explain_refusal};
 
 /// Why a status could not be written.
 #[derive(Debug, Error)]
-#[error("could not write the status: {}", explain_refusal(source, "update", "clientcertificaterefs/status"))]
+#[error("could not write the status: {}", explain_refusal(source, verb, "clientcertificaterefs/status"))]
 pub struct Error {
+    verb: &'static str,
     #[source]
     source: kube::Error,
 }
@@ -60,12 +61,21 @@ impl Publisher {
             return Ok(Published::Unchanged);
         }
         let resources: Api<ClientCertificateRef> = Api::namespaced(self.client.clone(), resource.namespace());
-        let new = ClientCertificateRef { status: Some(status), ..resource.clone() };
+        // The API server keeps everything but the status as it is. The uid keeps the status from a later resource of the same
+        // name, the version from one that another replica has written.
+        let metadata = ObjectMeta {
+            name: resource.metadata.name.clone(),
+            namespace: resource.metadata.namespace.clone(),
+            uid: resource.metadata.uid.clone(),
+            resource_version: resource.metadata.resource_version.clone(),
+            ..ObjectMeta::default()
+        };
+        let new = ClientCertificateRef { metadata, spec: resource.spec.clone(), status: Some(status) };
         match resources.replace_status(resource.name(), &write_params(), &new).await {
             Ok(written) => Ok(Published::Written(written.metadata.resource_version.unwrap_or_default())),
             Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(Published::Gone),
             Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(Published::Conflict),
-            Err(source) => Err(Error { source }),
+            Err(source) => Err(Error { verb: "update", source }),
         }
     }
 
@@ -100,7 +110,8 @@ impl Publisher {
 
         let kind = ApiResource::erase::<ClientCertificateRef>(&());
         let resources: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
-        let Some(found) = resources.get_opt(name).await.map_err(|source| Error { source })? else { return Ok(()) };
+        let found = resources.get_opt(name).await.map_err(|source| Error { verb: "get", source })?;
+        let Some(found) = found else { return Ok(()) };
         let before: ClientCertificateRefStatus =
             found.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok()).unwrap_or_default();
         let mut status = before.clone();
@@ -114,10 +125,15 @@ impl Publisher {
         if status == before {
             return Ok(());
         }
-        let patch = json!({ "metadata": { "uid": meta.uid }, "status": status });
+        // The rest of what does not parse stays as it is: a merge patch keeps what it does not name.
+        let version = found.metadata.resource_version;
+        let patch = json!({ "metadata": { "uid": meta.uid, "resourceVersion": version }, "status": status });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let written = resources.patch_status(name, &params, &Patch::Merge(&patch)).await;
-        written.map_err(|source| Error { source })?;
+        match resources.patch_status(name, &params, &Patch::Merge(&patch)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(()),
+            Err(source) => return Err(Error { verb: "patch", source }),
+        }
         let event = Event { is_warning: true, reason: Reason::InvalidSpec.to_string(), action: "Read", note: message };
         let reference = ObjectReference {
             api_version: Some(kind.api_version.clone()),

@@ -67,7 +67,7 @@ async fn install_yaml_applies_without_a_warning_and_gives_exactly_the_rights_tha
 
     let everywhere = [
         "clientcertificaterefs.apigateway.clientcert.dev [] [] [get list watch]",
-        "clientcertificaterefs.apigateway.clientcert.dev/status [] [] [patch]",
+        "clientcertificaterefs.apigateway.clientcert.dev/status [] [] [update patch]",
         "configmaps [] [] [get list watch create update delete]",
         "events.events.k8s.io [] [] [create patch]",
         "namespaces [] [] [list watch]",
@@ -145,7 +145,7 @@ async fn a_namespaced_installation_has_rights_in_its_namespaces_and_nowhere_else
         own_rights(control_plane, account, &watched),
         [
             "clientcertificaterefs.apigateway.clientcert.dev [] [] [get list watch]",
-            "clientcertificaterefs.apigateway.clientcert.dev/status [] [] [patch]",
+            "clientcertificaterefs.apigateway.clientcert.dev/status [] [] [update patch]",
             "configmaps [] [] [get list watch create update delete]",
             "events.events.k8s.io [] [] [create patch]",
             "secrets [] [] [get list watch create update delete]",

@@ -47,7 +47,7 @@ them, though the operator only watches those that carry its own label, and never
   verbs: [get, list, watch]
 - apiGroups: [apigateway.clientcert.dev]
   resources: [clientcertificaterefs/status]
-  verbs: [patch]
+  verbs: [update, patch]
 - apiGroups: [""]
   resources: [{{ include "ccr.targetResources" . }}]
   verbs: [get, list, watch, create, update, delete]

@@ -72,7 +72,7 @@ kind: Role
 metadata: {name: rest, namespace: NAMESPACE}
 rules:
 - {apiGroups: [apigateway.clientcert.dev], resources: [clientcertificaterefs], verbs: [get, list, watch]}
-- {apiGroups: [apigateway.clientcert.dev], resources: [clientcertificaterefs/status], verbs: [patch]}
+- {apiGroups: [apigateway.clientcert.dev], resources: [clientcertificaterefs/status], verbs: [update, patch]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1

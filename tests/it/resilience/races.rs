@@ -72,7 +72,7 @@ async fn a_spec_that_changes_during_a_pass_is_acted_on_afterwards() {
     let world = World::new("spec-race").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let _operator = started(&world.builder_through(&proxy).await).await;
-    proxy.inject(Rule::new(LATE).verb("patch").resource("clientcertificaterefs/status").times(2));
+    proxy.inject(Rule::new(LATE).verb("update").resource("clientcertificaterefs/status").times(2));
     let mut goal = Goal::of("one");
     for step in [Step::Create, STORY[3], STORY[4]] {
         goal.take(&world, step).await;

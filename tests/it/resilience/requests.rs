@@ -16,7 +16,7 @@ const REQUESTS: [(&str, &str); 7] = [
     ("delete", "secrets"),
     ("get", "secrets"),
     ("get", "clientcertificaterefs"),
-    ("patch", "clientcertificaterefs/status"),
+    ("update", "clientcertificaterefs/status"),
     ("create", "events"),
 ];
 
@@ -32,8 +32,14 @@ async fn survives(fault: Fault, prefix: &str) {
     let mut last = String::new();
     for (number, (verb, resource)) in REQUESTS.into_iter().enumerate() {
         // A target is edited, an earlier one deleted, and a resource looked after only once in a story.
-        let occurrences =
-            if matches!((verb, resource), ("create" | "get", "secrets") | ("patch" | "create", _)) { 2 } else { 1 };
+        let occurrences = if matches!(
+            (verb, resource),
+            ("create" | "get", "secrets") | ("update", "clientcertificaterefs/status") | ("create", _)
+        ) {
+            2
+        } else {
+            1
+        };
         for skip in 0..occurrences {
             let mut goal = Goal::of(&format!("story{number}-{skip}"));
             let rule = Rule::new(fault.clone()).verb(verb).resource(resource).skip(skip);

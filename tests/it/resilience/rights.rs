@@ -14,7 +14,7 @@ use crate::ground::ACCOUNT;
 /// Group, resource and verbs of what an operator may do in a namespace.
 const RIGHTS: [(&str, &str, &[&str]); 5] = [
     ("apigateway.clientcert.dev", "clientcertificaterefs", &["get", "list", "watch"]),
-    ("apigateway.clientcert.dev", "clientcertificaterefs/status", &["patch"]),
+    ("apigateway.clientcert.dev", "clientcertificaterefs/status", &["update", "patch"]),
     ("", "secrets", &["get", "list", "watch", "create", "update", "delete"]),
     ("", "configmaps", &["get", "list", "watch", "create", "update", "delete"]),
     ("events.k8s.io", "events", &["create", "patch"]),
@@ -134,10 +134,10 @@ async fn without_the_right_to_get_targets_a_change_by_somebody_else_is_told_in_a
 
 #[tokio::test]
 async fn without_the_right_to_write_statuses_the_log_names_it_and_the_target_is_there_all_the_same() {
-    let world = without("clientcertificaterefs/status", "patch").await;
+    let world = without("clientcertificaterefs/status", "update").await;
     let mut operator = world.operator().await;
     world.mirrored("one", false).await;
-    says(&mut operator, "patch", "clientcertificaterefs/status").await;
+    says(&mut operator, "update", "clientcertificaterefs/status").await;
     world.wait_for_target("one", "one").await;
 }
 

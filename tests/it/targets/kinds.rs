@@ -26,7 +26,7 @@ kind: Role
 metadata: {{name: one-kind, namespace: {namespace}}}
 rules:
 - {{apiGroups: [apigateway.clientcert.dev], resources: [clientcertificaterefs], verbs: [get, list, watch]}}
-- {{apiGroups: [apigateway.clientcert.dev], resources: [clientcertificaterefs/status], verbs: [patch]}}
+- {{apiGroups: [apigateway.clientcert.dev], resources: [clientcertificaterefs/status], verbs: [update, patch]}}
 - {{apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}}
 - {{apiGroups: [""], resources: [{plural}], verbs: [get, list, watch, create, update, delete]}}
 ---
