@@ -38,13 +38,14 @@
 //! | [`target`] | the object that should be there, whose an object is, what differs |
 //! | [`description`] | whether to send the description, and when to give in |
 //! | [`memory`] | what is remembered of a resource between passes |
-//! | [`trouble`] | what goes wrong with the cluster, told once and with what to do |
+//! | [`kubernetes`] | clients with deadlines and the write guard, watches, the Lease; failures are logged once, with what to do |
 //! | [`error`] | classes of failure, and how long each means to wait |
 //! | [`leader`] | which of several replicas works, and until when it may write |
 //! | [`conditions`] | types and reasons; setting one keeps its transition time |
 //! | [`probe`] | one question to a running operator, for images that have no shell |
 //! | [`verify`] | whether a backend asks for a certificate, and turns strangers away |
-//! | [`server`], [`metrics`], [`telemetry`], [`clock`] | the open port, the counters, the log, the steady clock |
+//! | [`server`], [`health`], [`metrics`], [`telemetry`], [`clock`] | the open port, liveness, the counters, the log, the steady clock |
+//! | [`tasks`] | the background tasks; one that ends though it should not ends the process |
 //!
 //! # Why it is as it is
 //!
@@ -76,7 +77,9 @@ pub mod error;
 #[cfg(test)]
 mod fixtures;
 pub mod gateway;
+pub mod health;
 pub mod index;
+pub mod kubernetes;
 pub mod leader;
 pub mod memory;
 pub mod metrics;
@@ -87,7 +90,7 @@ pub mod rules;
 pub mod server;
 pub mod settings;
 pub mod target;
+pub mod tasks;
 pub mod telemetry;
 mod text;
-pub mod trouble;
 pub mod verify;

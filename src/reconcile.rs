@@ -6,13 +6,11 @@ mod decide;
 mod observe;
 mod plan;
 mod publish;
-mod watched;
 
 pub use conclude::{Conclusion, Event, Events, conclude, suspended as conclude_suspended};
 pub use decide::decide;
 pub use plan::{Action, Cause, DescriptionVerdict, Done, HeldBack, Observation, Outcome, Plan, TargetVerdict};
 pub use publish::Publisher;
-pub use watched::{Glimpse, GlimpsedCertificate, Watched};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +26,7 @@ use crate::api::{ClientCertificateRef, ResourceName};
 use crate::clock::Clock;
 use crate::gateway::Gateway;
 use crate::gateway::reader::Reader;
-use crate::index::Index;
+use crate::index::{Cached, Index};
 use crate::leader::Fence;
 use crate::memory::{Memories, Memory};
 use crate::metrics::{Metrics, ReconcileResult};
@@ -77,7 +75,7 @@ impl<G> Context<G> {
 }
 
 /// Brings one resource to where it should be, as far as that is possible now, and says in what time to look again.
-pub async fn reconcile<G: Gateway>(resource: Arc<Watched>, context: Arc<Context<G>>) -> Option<Duration> {
+pub async fn reconcile<G: Gateway>(resource: Arc<Cached>, context: Arc<Context<G>>) -> Option<Duration> {
     let mut synced = context.synced.clone();
     if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
         return None;
@@ -97,11 +95,11 @@ pub async fn reconcile<G: Gateway>(resource: Arc<Watched>, context: Arc<Context<
     whole_pass(&resource, &context).instrument(span).await
 }
 
-async fn whole_pass<G: Gateway>(resource: &Watched, context: &Context<G>) -> Option<Duration> {
+async fn whole_pass<G: Gateway>(resource: &Cached, context: &Context<G>) -> Option<Duration> {
     let started = Instant::now();
-    let Pass { next_look, result } = match resource.unfold() {
-        Ok(resource) => pass(&resource, context).await,
-        Err(invalid) => match context.publisher.report_invalid(&invalid).await {
+    let Pass { next_look, result } = match &resource.0 {
+        Ok(resource) => pass(resource, context).await,
+        Err(invalid) => match context.publisher.report_invalid(invalid).await {
             Ok(()) => Pass { next_look: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
                 warn!(namespace = resource.meta().namespace, name = resource.meta().name, "{error}");

@@ -18,8 +18,8 @@ use super::FIELD_MANAGER;
 use super::conclude::{Event, Events};
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, Finding, Reason, set};
+use crate::kubernetes::{LogOnce, explain_refusal};
 use crate::memory::{Memory, Published};
-use crate::trouble::{Trouble, explain_refusal};
 
 /// Why a status could not be written.
 #[derive(Debug, Error)]
@@ -33,14 +33,14 @@ pub struct Error {
 pub struct Publisher {
     client: Client,
     recorder: Recorder,
-    trouble: Trouble,
+    log: LogOnce,
 }
 
 impl Publisher {
     /// A publisher.
     pub fn new(client: Client) -> Self {
-        let trouble = Trouble::of("the trouble is over: events are recorded");
-        Publisher { recorder: Recorder::new(client.clone()), trouble, client }
+        let log = LogOnce::new("recording of events recovered");
+        Publisher { recorder: Recorder::new(client.clone()), log, client }
     }
 
     /// Writes the status if it differs from the one that the resource has, and tells the events.
@@ -103,9 +103,9 @@ impl Publisher {
                 info!(namespace, name, reason = event.reason, "{}", event.note);
             }
             match self.recorder.record(event, reference).await {
-                Ok(()) => self.trouble.is_over(),
+                Ok(()) => self.log.recovered(),
                 // Told once: the event itself stands in the log.
-                Err(error) => self.trouble.tell(format!(
+                Err(error) => self.log.warn(format!(
                     "could not record events: {}",
                     explain_refusal(&error, "create and patch", "events.events.k8s.io")
                 )),

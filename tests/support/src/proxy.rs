@@ -68,7 +68,12 @@ impl FaultProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let upstream = Upstream::new(&control_plane.url(), control_plane.ca_pem())?;
-        let state = Arc::new(State { upstream, rules: Mutex::default(), seen: Mutex::default(), silences: watch::Sender::new(0) });
+        let state = Arc::new(State {
+            upstream,
+            rules: Mutex::default(),
+            seen: Mutex::default(),
+            silences: watch::Sender::new(0),
+        });
         let server = tokio::spawn(serve(listener, Arc::clone(&state)));
         Ok(Self { address, state, server })
     }
