@@ -42,12 +42,9 @@ impl AccessControl {
         before.unwrap_or_default() != labels
     }
 
-    /// Forgets the labels of namespaces that are gone, after a list. Answers whether there were any.
-    pub fn retain_labels(&self, is_there: impl Fn(&str) -> bool) -> bool {
-        let mut all = self.labels.write().unwrap_or_else(PoisonError::into_inner);
-        let before = all.len();
-        all.retain(|namespace, _| is_there(namespace));
-        all.len() != before
+    /// The namespaces whose labels are known.
+    pub fn labelled(&self) -> Vec<String> {
+        self.labels.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// What a resource has access to.

@@ -2,57 +2,59 @@
 //!
 //! ```text
 //! resources ──► changed spec, annotation, deletion ──►┐
-//!           └─► claims: another owner of a description ──►├─► one queue a scope ──► reconcile
-//! targets   ──► a version that we did not write ──►────┤        (one pass a resource, 32 in all)
+//!           └─► claims: another owner of a description ──►├─► one queue ──► reconcile
+//! targets   ──► a version that we did not write ──►────┤     (one pass a resource, 32 in all)
 //! the Lease ──► this replica leads: all of them ──►────┤
-//! timers    ──► the time that its last pass named ──►──┘
+//! requeue   ──► the time that its last pass named ──►──┘
 //! ```
 
 mod access;
-mod changes;
-mod election;
-mod explain;
-mod fenced;
-mod timers;
+mod availability;
 mod watches;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, future, stream};
-use kube::Client;
-use kube::runtime::controller::{self, Config as ControllerConfig, ReconcileRequest};
-use kube::runtime::reflector::{Store, store::Writer};
-use kube::runtime::{applier, reflector};
+use futures::{FutureExt, StreamExt};
+use kube::runtime::applier;
+use kube::runtime::controller::{self, Action, Config as ControllerConfig, ReconcileRequest};
 use thiserror::Error;
-use tokio::sync::{oneshot, watch};
-use tracing::{debug, error, info};
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
 
 use crate::access::AccessControl;
+use crate::api::TargetKind;
+use crate::aws::cache::{Cache, Wake};
+use crate::aws::rate_limit::Limits;
 use crate::clock::Clock;
-use crate::gateway::Gateway;
-use crate::aws::cache::Cache;
 use crate::controllers::description::Descriptions;
 use crate::controllers::mirror::{Context, Counters, reconcile};
 use crate::controllers::publish::Publisher;
-use crate::aws::rate_limit::Limits;
-use crate::index::{Index, Scope, Wakes};
+use crate::gateway::Gateway;
+use crate::health::{Health, QUEUE_IDLE};
+use crate::index::{Cached, Index, Wakes, name_of};
+use crate::kubernetes::client::{self, client};
+use crate::kubernetes::lease;
+use crate::kubernetes::watch::Scope;
 use crate::leader::{Fence, LOOK_EVERY, Standing};
 use crate::metrics::Metrics;
-use crate::reconcile::Watched;
 use crate::settings::Settings;
+use crate::tasks::Tasks;
 
-use self::timers::Timers;
+use self::availability::Availability;
 
+pub use crate::kubernetes::lease::Election;
 pub use access::{RulesFile, UnusableRules};
-pub use election::Election;
-pub use watches::Unreachable;
 
-/// What is under way when the process is asked to stop has this long to end.
-const DRAIN: Duration = Duration::from_secs(8);
+/// What is under way when the process is asked to stop has this long to end: longer than a write takes.
+const DRAIN: Duration = Duration::from_secs(12);
+/// By then the last write has ended.
+const LAST_WRITE: Duration = Duration::from_secs(11);
+/// The longest that a pass may take. Ending one early is as a crash, from which the next pass recovers.
+const PASS: Duration = Duration::from_secs(60);
 /// A pass that panicked has told so on standard error; the others go on, and it gets another chance.
-const AFTER_A_PANIC: Duration = Duration::from_secs(60);
+const AFTER_A_FAILURE: Duration = Duration::from_secs(60);
 
 /// What the controller is made of.
 pub struct Parts<G> {
@@ -74,6 +76,10 @@ pub struct Parts<G> {
     pub namespaces: Vec<String>,
     /// Passes that run at the same time.
     pub concurrency: u16,
+    /// Whether the process does its work.
+    pub health: Health,
+    /// Background tasks.
+    pub tasks: Tasks,
     /// Told when the caches have synced.
     pub synced: watch::Sender<bool>,
     /// Turns true when the process is asked to stop.
@@ -82,17 +88,8 @@ pub struct Parts<G> {
 
 /// Why the controller could not run.
 #[derive(Debug, Error)]
-pub enum Error {
-    /// The cluster could not be reached at the start.
-    #[error(transparent)]
-    Unreachable(#[from] Unreachable),
-    /// The configuration makes no client.
-    #[error("the Kubernetes configuration cannot be used: {0}")]
-    Configuration(#[from] kube::Error),
-    /// Passes were still under way when the time to end them was over.
-    #[error("some passes did not end within {} s", DRAIN.as_secs())]
-    NotDrained,
-}
+#[error("the Kubernetes configuration cannot be used: {0}")]
+pub struct Error(#[from] kube::Error);
 
 /// Runs until asked to stop, and until what is under way then has ended.
 pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
@@ -106,31 +103,29 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         rules,
         namespaces,
         concurrency,
+        health,
+        tasks,
         synced,
         mut stopping,
     } = parts;
     let clock = Clock::start();
     let (standing, followed) = watch::channel(if election.is_some() { Standing::StandingBy } else { Standing::Alone });
     let fence = Fence::new(clock, followed);
-    // The Lease is taken and given back without it.
-    let lease_client = Client::try_from(config.clone())?;
-    let client = fenced::client(config, fence.clone())?;
+    // The Lease is taken and given back without the guard.
+    let of_lease = client::Limits { deadline: lease::DEADLINE, guard: None, health: health.clone() };
+    let lease_client = client(config.clone(), of_lease)?;
+    let of_work = client::Limits { deadline: client::DEADLINE, guard: Some(fence.clone()), health: health.clone() };
+    let client = client(config, of_work)?;
     let scopes: Vec<Scope> = match namespaces.is_empty() {
         true => vec![Scope::All],
         false => namespaces.into_iter().map(Scope::Namespace).collect(),
     };
-    tokio::select! {
-        reachable = watches::wait_for_crd(&client, &scopes) => reachable?,
-        _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
-    }
 
-    let (readers, writers): (Vec<Store<Watched>>, Vec<Writer<Watched>>) =
-        scopes.iter().map(|_| reflector::store()).unzip();
-    let (index, wakes) = Index::new(scopes.iter().cloned().zip(readers.iter().cloned()).collect());
+    let (index, wakes) = Index::new();
     let index = Arc::new(index);
     let cached = Arc::clone(&index);
     metrics.follow(Box::new(move || cached.all_resources().collect()));
-    let wake = |index: &Arc<Index>| -> crate::aws::cache::Wake {
+    let wake = |index: &Arc<Index>| -> Wake {
         let index = Arc::clone(index);
         Box::new(move |resources| index.wake(resources))
     };
@@ -149,68 +144,62 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         metrics,
         synced: synced.subscribe(),
         stopping: stopping.clone(),
-        fence,
+        fence: fence.clone(),
         clock,
         counters: Counters::default(),
     });
+    let pollers = context.aws.clone();
+    tasks.spawn("poller of AWS", async move { pollers.poller_failed().await });
 
-    let timers = Arc::new(Timers::new(clock));
-    let (going, woken) = (Arc::clone(&timers), Arc::clone(&context.index));
-    tokio::spawn(async move { going.run(|resources| woken.wake(resources)).await });
-
-    let targets_of = scopes.clone();
-    let kinds = || context.settings.target_kinds.iter();
-    let watched = scopes.iter().flat_map(|scope| kinds().map(move |kind| (scope.clone(), kind)));
-    let targets_synced: Vec<_> =
-        watched.map(|(scope, kind)| watches::watch_targets(scope, kind, Arc::clone(&context))).collect();
-    // Not the caches' own `wait_until_ready`: of several who wait there, only the last is woken, and that is the queue.
-    let (known, resources_known): (Vec<_>, Vec<_>) = scopes.iter().map(|_| oneshot::channel()).unzip();
-    let controllers = scopes.into_iter().zip(readers).zip(writers).zip(wakes).zip(known).map(
-        |((((scope, reader), writer), wakes), known)| {
-            let timers = Arc::clone(&timers);
-            let queue = Queue { scope, reader, writer, wakes, known, timers, concurrency };
-            tokio::spawn(control(queue, Arc::clone(&context)))
-        },
-    );
-    let controllers = future::join_all(controllers);
-
-    let account_known = access::learn_own_account(Arc::clone(&context));
-    let rules_apply = access::follow_rules(rules, Arc::clone(&context));
+    let kinds: Vec<TargetKind> = context.settings.target_kinds.iter().collect();
+    let availability = Availability::new(watches::of(&scopes, &kinds), Arc::clone(&context.metrics));
+    for scope in &scopes {
+        watches::begin(scope, &tasks, &availability, &context);
+    }
+    let account_known = access::learn_own_account(&tasks, Arc::clone(&context));
+    let rules_apply = access::follow_rules(rules, &tasks, Arc::clone(&context));
     let all_synced = async {
         rules_apply.await;
-        future::join_all(resources_known).await;
-        future::join_all(targets_synced).await;
+        availability.wait_ready().await;
         account_known.await;
         // What the caches told before that was told without the account, and without the labels of namespaces.
         access::apply(&context);
         info!("the caches have synced");
         let _ = synced.send(true);
     };
-    let mut joined = None;
+    let (mut joined, mut queue) = (None, None);
     let work = async {
         all_synced.await;
+        let passes = work_through(wakes, concurrency, health, Arc::clone(&context));
+        queue = Some(tasks.spawn_finite("queue", passes));
         match election {
             // Only now: who leads must be able to work at once.
             Some(election) => {
-                let following = standing.subscribe();
-                joined = Some(election::join(election, lease_client, clock, standing, Arc::clone(&context.metrics)));
-                follow(following, &targets_of, &context).await;
+                let (following, metrics) = (standing.subscribe(), Arc::clone(&context.metrics));
+                joined = Some(lease::join(election, lease_client, &tasks, clock, standing, metrics));
+                follow(following, &scopes, &context).await;
             }
             None => context.metrics.leads(true),
         }
-        future::pending::<()>().await;
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         () = work => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     info!("asked to stop: ending what is under way");
+    fence.end_within(LAST_WRITE);
     let descriptions = context.descriptions.clone();
-    let drained = async { (controllers.await, descriptions.drain().await) };
+    let drained = async move {
+        if let Some(queue) = queue {
+            let _ = queue.await;
+        }
+        descriptions.drain().await;
+    };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        // The Lease is left to end by itself: what is under way may still write.
-        return Err(Error::NotDrained);
+        warn!("some reconciles did not end within {} s and are cancelled", DRAIN.as_secs());
     }
+    // No write is under way any more.
     if let Some(joined) = joined {
         joined.resign().await;
     }
@@ -228,8 +217,10 @@ async fn follow<G: Gateway>(mut standing: watch::Receiver<Standing>, scopes: &[S
         if context.clock.now().saturating_sub(began) > LOOK_EVERY {
             context.counters.clear();
             // The other one's writes are known by their versions alone: one list is less than a look at each.
-            if let Err(error) = watches::read_again(scopes, context).await {
-                debug!("the targets could not be read again, so each is looked at by itself: {error}");
+            for scope in scopes {
+                if let Err(error) = watches::read_again(scope, context).await {
+                    debug!("the targets could not be read again, so each is looked at by itself: {error}");
+                }
             }
         }
         access::apply(context);
@@ -240,54 +231,57 @@ async fn follow<G: Gateway>(mut standing: watch::Receiver<Standing>, scopes: &[S
     }
 }
 
-/// What one scope's queue is made of.
-struct Queue {
-    scope: Scope,
-    reader: Store<Watched>,
-    writer: Writer<Watched>,
-    wakes: Wakes,
-    known: oneshot::Sender<()>,
-    timers: Arc<Timers>,
-    concurrency: u16,
-}
-
-/// Runs one scope's queue.
-async fn control<G: Gateway>(queue: Queue, context: Arc<Context<G>>) {
-    let Queue { scope, reader, writer, wakes, known, timers, concurrency } = queue;
-    let changed = watches::resources(scope, reader.clone(), writer, known, Arc::clone(&timers), Arc::clone(&context));
+/// Reconciles what is woken, until asked to stop, and ends what is under way then.
+async fn work_through<G: Gateway>(wakes: Wakes, concurrency: u16, health: Health, context: Arc<Context<G>>) {
     let mut stopping = context.stopping.clone();
     let stop = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    let queue = stream::select(changed, wakes).map(|resource| Ok::<_, Infallible>(ReconcileRequest::from(resource)));
-    let queue = queue.take_until(stop);
+    let requests = wakes.map(|resource| Ok::<_, Infallible>(ReconcileRequest::from(resource))).take_until(stop);
     let config = ControllerConfig::default().concurrency(concurrency);
-    let pass = move |resource, context| pass(resource, Arc::clone(&timers), context).boxed();
-    applier(pass, |_, never: &Infallible, _| match *never {}, context, reader, queue, config)
-        .for_each(|result| {
-            match result {
-                Ok(_) => {}
+    let store = context.index.resources().clone();
+    let attempts = health.clone();
+    let pass = move |resource, context| pass(resource, context, attempts.clone()).boxed();
+    let results = applier(pass, |_, never: &Infallible, _| match *never {}, context, store, requests, config);
+    let mut results = std::pin::pin!(results);
+    let mut idle = tokio::time::interval(QUEUE_IDLE);
+    loop {
+        health.queue_runs();
+        tokio::select! {
+            result = results.next() => match result {
+                None => return,
+                Some(Ok(_)) => {}
                 // Deleted between the event and its turn.
-                Err(controller::Error::ObjectNotFound(object)) => debug!(%object, "it is gone"),
-                Err(error) => error!("the controller's queue failed: {error}"),
-            }
-            future::ready(())
-        })
-        .await;
+                Some(Err(controller::Error::ObjectNotFound(object))) => debug!(%object, "it is gone"),
+                Some(Err(error)) => error!("the controller's queue failed: {error}"),
+            },
+            _ = idle.tick() => {}
+        }
+    }
 }
 
-/// Runs one pass, and sets the timer for the next.
+/// Runs one pass, and answers when the next is due.
 async fn pass<G: Gateway>(
-    resource: Arc<Watched>,
-    timers: Arc<Timers>,
+    resource: Arc<Cached>,
     context: Arc<Context<G>>,
-) -> Result<controller::Action, Infallible> {
-    let name = changes::name_of(&resource);
-    timers.cancel(&name);
+    health: Health,
+) -> Result<Action, Infallible> {
+    let name = name_of(&resource);
+    let _attempt = health.attempt(PASS);
     // A task for each pass, so that they share the processors.
-    let ended = tokio::spawn(reconcile(resource, context)).await;
-    if let Some(wait) = ended.unwrap_or(Some(AFTER_A_PANIC)) {
-        timers.set(name, wait);
-    }
-    Ok(controller::Action::await_change())
+    let next = match tokio::spawn(tokio::time::timeout(PASS, reconcile(resource, context))).await {
+        Ok(Ok(next)) => next,
+        Ok(Err(_)) => {
+            let (namespace, name) = (&name.namespace, &name.name);
+            warn!(
+                namespace,
+                name,
+                "the reconcile did not end within {} s and is cancelled; trying again",
+                PASS.as_secs()
+            );
+            Some(AFTER_A_FAILURE)
+        }
+        Err(_) => Some(AFTER_A_FAILURE),
+    };
+    Ok(next.map_or_else(Action::await_change, Action::requeue))
 }

@@ -5,55 +5,46 @@ mod targets;
 
 pub use targets::{Known, Targets};
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher::Event;
+use kube::ResourceExt;
 
-use crate::api::ResourceName;
-use crate::reconcile::Watched;
+use crate::api::{ClientCertificateRef, ResourceName};
+use crate::kubernetes::watch::Scope;
 
-/// The part of the cluster that one watch covers: a namespace, or all of them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// Every namespace.
-    All,
-    /// One namespace.
-    Namespace(String),
-}
+/// A resource as the store holds it: one that does not parse must not stop the others.
+pub type Cached = DeserializeGuard<ClientCertificateRef>;
 
-impl Scope {
-    /// Whether the scope covers a namespace.
-    pub fn covers(&self, namespace: &str) -> bool {
-        match self {
-            Scope::All => true,
-            Scope::Namespace(own) => own == namespace,
-        }
-    }
+/// The name of a resource, of one that does not parse too.
+pub fn name_of(resource: &Cached) -> ResourceName {
+    ResourceName::new(&resource.namespace().unwrap_or_default(), &resource.name_any())
 }
 
 /// Everything that the watches told.
 pub struct Index {
     targets: Mutex<Targets>,
-    resources: Vec<(Scope, Store<Watched>)>,
-    wakes: HashMap<Scope, UnboundedSender<ObjectRef<Watched>>>,
+    resources: Store<Cached>,
+    writer: Mutex<Writer<Cached>>,
+    wakes: UnboundedSender<ObjectRef<Cached>>,
 }
 
-/// The resources of one scope that an index wants to be looked at again.
-pub type Wakes = UnboundedReceiver<ObjectRef<Watched>>;
+/// The resources that are to be looked at again.
+pub type Wakes = UnboundedReceiver<ObjectRef<Cached>>;
 
 impl Index {
-    /// An empty index over the caches of the scopes, and for each scope the stream of what it wakes.
-    pub fn new(resources: Vec<(Scope, Store<Watched>)>) -> (Self, Vec<Wakes>) {
-        let mut wakes = HashMap::new();
-        let mut streams = Vec::new();
-        for (scope, _) in &resources {
-            let (sender, receiver) = unbounded();
-            wakes.insert(scope.clone(), sender);
-            streams.push(receiver);
-        }
-        (Index { targets: Mutex::default(), resources, wakes }, streams)
+    /// An empty index, and the stream of what it wakes.
+    pub fn new() -> (Self, Wakes) {
+        let (resources, mut writer) = store();
+        // Who may read it is decided elsewhere: it is filled by several watches.
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        let (wakes, woken) = unbounded();
+        (Index { targets: Mutex::default(), resources, writer: Mutex::new(writer), wakes }, woken)
     }
 
     /// The targets.
@@ -61,27 +52,38 @@ impl Index {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a resource is there, as far as the caches know.
-    pub fn has_resource(&self, namespace: &str, name: &str) -> bool {
-        let reference = ObjectRef::new(name).within(namespace);
-        self.resources.iter().any(|(scope, store)| scope.covers(namespace) && store.get(&reference).is_some())
+    /// The resources.
+    pub fn resources(&self) -> &Store<Cached> {
+        &self.resources
     }
 
-    /// Every resource that the caches hold.
-    pub fn all_resources(&self) -> impl Iterator<Item = Arc<Watched>> {
-        self.resources.iter().flat_map(|(_, store)| store.state())
+    /// Changes the store of resources.
+    pub fn store(&self, event: &Event<Cached>) {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).apply_watcher_event(event);
+    }
+
+    /// Whether a resource is there, as far as the store knows.
+    pub fn has_resource(&self, namespace: &str, name: &str) -> bool {
+        self.resources.get(&ObjectRef::new(name).within(namespace)).is_some()
+    }
+
+    /// Every resource that the store holds.
+    pub fn all_resources(&self) -> impl Iterator<Item = Arc<Cached>> {
+        self.resources.state().into_iter()
+    }
+
+    /// The resources of a scope that the store holds.
+    pub fn resources_in(&self, scope: &Scope) -> Vec<ObjectRef<Cached>> {
+        let names = self.all_resources().map(|resource| name_of(&resource));
+        let covered = names.filter(|name| scope.covers(&name.namespace));
+        covered.map(|name| ObjectRef::new(&name.name).within(&name.namespace)).collect()
     }
 
     /// Asks for another look at resources.
     pub fn wake(&self, resources: impl IntoIterator<Item = ResourceName>) {
         for resource in resources {
-            let reference = ObjectRef::new(&resource.name).within(&resource.namespace);
-            for (scope, sender) in &self.wakes {
-                if scope.covers(&resource.namespace) {
-                    // A closed channel means that the controller is stopping.
-                    let _ = sender.unbounded_send(reference.clone());
-                }
-            }
+            // A closed channel means that the controller is stopping.
+            let _ = self.wakes.unbounded_send(ObjectRef::new(&resource.name).within(&resource.namespace));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which of several replicas works: the one that holds a Lease. Pure; `controller::election` makes the requests.
+//! Which of several replicas works: the one that holds a Lease. Pure; `kubernetes::lease` makes the requests.
 //!
 //! The times fit together. A Lease that is not renewed for 15 s is free; whoever stands by looks every second, so another
 //! leads 17 s after the last renewal at the latest. A call that writes ends within 10 s, and none begins in the last 11 s of the

@@ -7,64 +7,49 @@
 //! # The way of the data
 //!
 //! ```text
-//!  events                 I/O            pure           I/O          pure             I/O
-//!  watch ──► controller ─► observe ────► decide ──────► act ───────► conclude ──────► publish
-//!  resources, targets,     certificate   Plan:          one Outcome  status, events,  status if it
-//!  timers                  and target    Vec<Action>    per Action   next look        differs; events
+//!  Kubernetes ─ watch ─► stores (resources; targets by metadata) ──┐
+//!                                                                  ├─► queue ─► reconcile:  snapshot ─► plan ─► apply ─► status
+//!  AWS ─────── poll ───► cache (certificates) ─────────────────────┘           (reads)     (pure)    (I/O)    (pure, then one write)
 //! ```
 //!
-//! [`reconcile`] holds the five steps and reads as a sentence. A failure to look is data in the
-//! [`Observation`](reconcile::Observation), a failure to act is data in the [`Outcome`](reconcile::Outcome), so every
-//! pass ends in [`reconcile::Publisher`], the only writer of status.
+//! Three sentences to hold on to:
 //!
-//! The two pure steps decide everything. They, and all that they use, know no Kubernetes client, no AWS SDK, no tokio and
-//! no clock: the time is an argument ([`settings::Now`]). `tests/it/architecture.rs` checks that.
+//! 1. **The status is the memory.** A decision needs the spec, the status, the target, and caches that can be rebuilt. A
+//!    process that has just started decides as the one before it did. Backoffs and counters are no memory.
+//! 2. **AWS is one more informer.** A poller for each region and identity keeps snapshots and wakes a resource when a
+//!    snapshot changed. A reconcile reads snapshots and never waits for AWS.
+//! 3. **One controller, one concern, one key.** The mirror is keyed by resource, the description by certificate.
 //!
 //! # The modules, in the order of the data
 //!
 //! | module | its one job |
 //! |---|---|
-//! | [`config`] | flags and environment into one typed configuration |
-//! | [`api`] | the custom resource: spec, status, columns, the rules it is admitted by |
-//! | [`controller`] | which events wake which resource; concurrency; the end |
-//! | [`index`] | what the watches tell: targets by owner, claims to descriptions |
-//! | [`reconcile`] | the five steps, and the plain values between them |
-//! | [`rules`], [`access`] | what each namespace may ask for, as the rules file says; what is in force now |
-//! | [`reading`] | what a resource wants to know, and how new it has to be; an answer, checked; when to ask again |
-//! | [`aws`] | what is known of AWS: snapshots of certificates, kept up to date by polling |
-//! | [`backoff`] | how long to wait after each failure in a row |
-//! | [`gateway::reader`] | one desk for each region and identity: shares answers, and asks for many at once |
-//! | [`gateway::budget`] | how many calls an account and region may get, and who is next |
-//! | [`gateway`] | the seam to API Gateway; behind it, [`gateway::aws`] alone names the SDK |
-//! | [`certificate`] | PEM in, X.509 facts out |
-//! | [`target`] | the object that should be there, whose an object is, what differs |
-//! | [`description`] | whether to send the description, and when to give in |
-//! | [`memory`] | what is remembered of a resource between passes |
-//! | [`trouble`] | what goes wrong with the cluster, told once and with what to do |
-//! | [`error`] | classes of failure, and how long each means to wait |
-//! | [`leader`] | which of several replicas works, and until when it may write |
-//! | [`conditions`] | types and reasons; setting one keeps its transition time |
-//! | [`probe`] | one question to a running operator, for images that have no shell |
-//! | [`verify`] | whether a backend asks for a certificate, and turns strangers away |
-//! | [`server`], [`metrics`], [`telemetry`], [`clock`] | the open port, the counters, the log, the steady clock |
+//! | [`config`], [`settings`] | flags and environment in one typed configuration |
+//! | [`api`], [`conditions`] | the custom resource: spec, status, columns, admission rules; conditions and reasons |
+//! | [`kubernetes`], [`leader`] | client with deadlines and write guard, watches, Lease |
+//! | [`index`] | the stores: resources, and targets by owner |
+//! | [`controller`] | composition: which event wakes which resource, the queue, the end |
+//! | [`rules`], [`access`], [`reading`] | what a namespace may ask for; which certificates a resource may read; a checked answer |
+//! | [`aws`], [`backoff`] | the cache of snapshots, its pollers, the rate limit |
+//! | [`gateway`] | the seam to AWS; behind it, [`gateway::aws`] alone names the SDK |
+//! | [`controllers::mirror`] | snapshot, plan, apply, status of one resource |
+//! | [`controllers::description`] | who owns the description of a certificate, and when it is sent |
+//! | [`certificate`], [`target`] | PEM to X.509 facts; the object that should exist, whose an object is, what differs |
+//! | [`error`] | classes of failures, and the sentence for each |
+//! | [`verify`], [`probe`] | the other commands |
+//! | [`health`], [`server`], [`metrics`], [`telemetry`], [`tasks`], [`clock`] | probes, counters, log, supervision, the steady clock |
+//!
+//! `tests/it/architecture.rs` checks that the pure modules name no client, no SDK, no tokio and no clock.
 //!
 //! # Why it is as it is
 //!
-//! - No finalizer: nothing in AWS is ours to delete, and owner references do the rest.
-//! - Targets are watched by metadata, selected by label, so memory does not grow with other objects. Their content is
-//!   known by version: read whole once at the start, then after each of our own writes; any other version is looked at.
-//! - Secrets and ConfigMaps differ in [`target::TargetObject`] alone; requests are generic over it. Of a kind that
-//!   `--target-kinds` leaves out nothing is asked, because the operator may have no right on it.
-//! - A replacement carries uid and resourceVersion, a creation is a `create`: what somebody else did in between is
-//!   never overwritten, it is looked at.
-//! - No pass waits for AWS to read: it asks, ends, and is begun anew when there is an answer. So a region that is down, or
-//!   an account that is throttled, holds nobody else up.
-//! - Each of a resource's certificates is read and remembered by itself. What the status says is in the target, and cannot
-//!   be read now, keeps the target from being written without it: a stage may present it.
-//! - One replica works, the one that holds the Lease; the [`leader::Fence`] stands before every write, so that nothing has to
-//!   be told when the Lease is lost, and a status carries the version that it was made from.
-//! - What must survive a restart is in the status; [`memory`] may be lost at any time.
-//! - Text in a status is the same when the same thing happens again, so a repeated failure is written once.
+//! - No finalizer: nothing in AWS has to be deleted, and owner references do the rest.
+//! - Targets are watched by metadata, selected by label. Their content is known by version: read once at the start, then
+//!   after each own write; another version is read again.
+//! - A replacement carries uid and resourceVersion, a creation is a `create`: another writer's change is never overwritten.
+//! - Of two records of one fact the API server's counts: an answer that differs from what was sent is a finding.
+//! - One replica works, the one that holds the Lease; the guard is below every client, so that no write can forget it.
+//! - Text in a status is stable and bounded, so a repeated failure is written once.
 
 pub mod access;
 pub mod api;
@@ -80,18 +65,19 @@ pub mod error;
 #[cfg(test)]
 mod fixtures;
 pub mod gateway;
+pub mod health;
 pub mod index;
+pub mod kubernetes;
 pub mod leader;
 pub mod metrics;
 pub mod probe;
 pub mod reading;
-pub mod reconcile;
 mod resource_version;
 pub mod rules;
 pub mod server;
 pub mod settings;
 pub mod target;
+pub mod tasks;
 pub mod telemetry;
 mod text;
-pub mod trouble;
 pub mod verify;

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Parser;
 use client_certificate_operator::config::{Cli, Command, RunArgs};
 use client_certificate_operator::controller::{self, Election, Parts, RulesFile};
 use client_certificate_operator::gateway::aws::AwsGateway;
 use client_certificate_operator::aws::rate_limit::Limits;
+use client_certificate_operator::health::Health;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
+use client_certificate_operator::tasks::{Ended, Tasks};
 use client_certificate_operator::{api, probe, server, telemetry, verify};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,9 +52,28 @@ fn print_crd() -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let (stop, mut stopping) = watch::channel(false);
+    let (tasks, ended) = Tasks::new();
+    let (stop, stopping) = watch::channel(false);
+    tokio::select! {
+        result = operate(args, tasks, stop) => result,
+        name = unexpected_end(ended, stopping) => bail!("the background task `{name}` ended unexpectedly; the process ends so that it is started anew"),
+    }
+}
+
+/// The first background task that ends though the process is not asked to stop.
+async fn unexpected_end(mut ended: Ended, stopping: watch::Receiver<bool>) -> &'static str {
+    loop {
+        let name = ended.next().await;
+        if !*stopping.borrow() {
+            return name;
+        }
+    }
+}
+
+async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyhow::Result<()> {
+    let mut stopping = stop.subscribe();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
+    tasks.spawn_finite("signals", async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -73,7 +94,8 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         format!("cannot listen on {}: choose another --listen, port 0 takes a free one", args.listen)
     })?;
     info!(version = env!("CARGO_PKG_VERSION"), address = %listener.local_addr()?, "serving metrics and probes");
-    tokio::spawn(server::serve(listener, Arc::clone(&metrics), is_synced, stopping.clone()));
+    let health = Health::default();
+    tasks.spawn("server", server::serve(listener, Arc::clone(&metrics), health.clone(), is_synced, stopping.clone()));
 
     let config = kube::Config::infer().await.context(
         "no Kubernetes cluster is configured: set KUBECONFIG to a kubeconfig file, or run inside of a pod with a ServiceAccount",
@@ -92,7 +114,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         warn!("no AWS region: set AWS_REGION, or spec.region in every resource");
     }
     let gateway = Arc::new(gateway);
-    tokio::spawn(tell_of_missing_credentials(Arc::clone(&gateway)));
+    tasks.spawn_finite("credentials", tell_of_missing_credentials(Arc::clone(&gateway)));
 
     let namespace = args.lease_namespace.filter(|namespace| !namespace.is_empty());
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
@@ -119,6 +141,8 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         rules,
         namespaces,
         concurrency: args.concurrency,
+        health,
+        tasks,
         synced,
         stopping,
     })

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::format::Format;
 pub use self::page::Page;
-use crate::reconcile::Watched;
+use crate::index::Cached;
 
 /// From a pass that only compares, to one that waits out a time-out, in seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
@@ -75,7 +75,7 @@ struct BuildLabels {
 }
 
 /// Every resource that there is, as the caches know it.
-pub type Resources = Box<dyn Fn() -> Vec<Arc<Watched>> + Send + Sync>;
+pub type Resources = Box<dyn Fn() -> Vec<Arc<Cached>> + Send + Sync>;
 
 /// All metrics of the process.
 pub struct Metrics {
@@ -94,6 +94,7 @@ pub struct Metrics {
     shared_answers: Counter,
     list_refusals: Family<ReasonLabel, Counter>,
     rules_loads: Family<ResultLabel, Counter>,
+    namespaces_unavailable: Gauge,
 }
 
 impl Default for Metrics {
@@ -146,6 +147,12 @@ impl Default for Metrics {
         );
         let rules_loads = Family::<ResultLabel, Counter>::default();
         registry.register("rules_loads", "Times that the rules file was read, by result", rules_loads.clone());
+        let namespaces_unavailable = Gauge::default();
+        registry.register(
+            "namespaces_unavailable",
+            "Namespaces of --namespaces that do not exist or in which the operator has no rights",
+            namespaces_unavailable.clone(),
+        );
         let leader = Gauge::<i64, AtomicI64>::default();
         registry.register(
             "leader",
@@ -170,6 +177,7 @@ impl Default for Metrics {
             shared_answers,
             list_refusals,
             rules_loads,
+            namespaces_unavailable,
         }
     }
 }
@@ -223,6 +231,11 @@ impl Metrics {
         self.rules_loads.get_or_create(&ResultLabel { result }).inc();
     }
 
+    /// So many namespaces cannot be watched.
+    pub fn namespaces_unavailable(&self, count: usize) {
+        self.namespaces_unavailable.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// This process is, or is no longer, the one that works.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
@@ -243,7 +256,7 @@ impl Metrics {
     }
 
     /// The resources whose series are to be told now.
-    fn resources(&self) -> Vec<Arc<Watched>> {
+    fn resources(&self) -> Vec<Arc<Cached>> {
         let followed = self.resources.as_ref().filter(|_| self.leader.inner().load(Ordering::Relaxed) == 1);
         followed.and_then(OnceLock::get).map(|resources| resources()).unwrap_or_default()
     }
@@ -275,6 +288,7 @@ mod tests {
         metrics.answer_shared();
         metrics.list_refused("denied");
         metrics.rules_loaded(Ok(()));
+        metrics.namespaces_unavailable(1);
         metrics.leads(true);
         metrics
     }
@@ -294,6 +308,7 @@ mod tests {
             "ccr_gateway_shared_answers_total 1",
             "ccr_gateway_list_refusals_total{reason=\"denied\"} 1",
             "ccr_rules_loads_total{result=\"success\"} 1",
+            "ccr_namespaces_unavailable 1",
             "ccr_leader 1",
             "ccr_build_info{version=",
             "# EOF",

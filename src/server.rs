@@ -12,12 +12,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
 
+use crate::health::Health;
 use crate::metrics::{Format, Metrics, Page};
 
 /// Serves until asked to stop.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
+    health: Health,
     synced: watch::Receiver<bool>,
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
@@ -36,10 +38,17 @@ pub async fn serve(
             }
         }
     };
-    let router = Router::new()
-        .route("/metrics", get(scrape))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready));
+    let healthy = move || {
+        let checked = health.check();
+        async move {
+            match checked {
+                Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+                Err(unhealthy) => (StatusCode::SERVICE_UNAVAILABLE, format!("{unhealthy}\n")),
+            }
+        }
+    };
+    let router =
+        Router::new().route("/metrics", get(scrape)).route("/healthz", get(healthy)).route("/readyz", get(ready));
     axum::serve(listener, router)
         .with_graceful_shutdown(async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;

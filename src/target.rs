@@ -1,5 +1,5 @@
 //! The target: what it should be, what it is, and whether the two are the same. Pure; the writes are in
-//! [`crate::reconcile`].
+//! [`crate::controllers::mirror`].
 
 mod contents;
 mod object;

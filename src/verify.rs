@@ -12,7 +12,7 @@ use kube::{Api, Client};
 
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::config::VerifyArgs;
-use crate::trouble::innermost;
+use crate::kubernetes::innermost;
 use caller::{Call, Caller, Identity};
 use verdict::{Findings, Strangers, Verdict};
 

@@ -6,24 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
-use super::explain::explain_watch;
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::gateway::{Gateway, Identity};
-use crate::index::Scope;
+use crate::kubernetes;
+use crate::kubernetes::watch::{Change, Scope};
 use crate::metrics::Metrics;
 use crate::controllers::mirror::Context;
 use crate::rules::{InvalidRules, Rules};
-use crate::trouble::Trouble;
+use crate::tasks::Tasks;
 
 /// How often the rules file is looked at. The kubelet takes up to a minute to bring a change of a ConfigMap.
 const LOOK: Duration = Duration::from_secs(5);
@@ -100,16 +99,16 @@ pub fn claim<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) 
     context.descriptions.apply(resource, reads.as_ref().map(|(key, source)| (key, source)))
 }
 
-/// Applies what is in force now to everything: claims are decided anew, sessions that nobody may use any more end at
-/// once, and every resource is looked at.
+/// Applies what is in force now to everything: claims are decided anew, sessions that are not allowed any more end at
+/// once, and every resource is reconciled.
 pub fn apply<G: Gateway>(context: &Context<G>) {
     let mut places = HashSet::new();
     let mut woken = Vec::new();
-    for watched in context.index.all_resources() {
-        let Ok(resource) = watched.unfold() else { continue };
-        let access = context.access.of(&resource);
-        // Everybody is woken, so it is of no matter whom the claims would wake.
-        claim(&resource, context);
+    for cached in context.index.all_resources() {
+        let Ok(resource) = &cached.0 else { continue };
+        let access = context.access.of(resource);
+        // Every resource is reconciled, so the answer does not matter.
+        claim(resource, context);
         woken.push(ResourceName::new(resource.namespace(), resource.name()));
         places.extend(access.sources().map(|source| source.place.clone()));
     }
@@ -118,9 +117,9 @@ pub fn apply<G: Gateway>(context: &Context<G>) {
 }
 
 /// Asks for the operator's own account until it is told. The future ends when it is, or after a moment.
-pub fn learn_own_account<G: Gateway>(context: Arc<Context<G>>) -> impl Future<Output = ()> {
+pub fn learn_own_account<G: Gateway>(tasks: &Tasks, context: Arc<Context<G>>) -> impl Future<Output = ()> + use<G> {
     let (known, is_known) = oneshot::channel();
-    tokio::spawn(async move {
+    tasks.spawn_finite("account", async move {
         let mut known = Some(known);
         let mut last = None;
         loop {
@@ -149,12 +148,17 @@ pub fn learn_own_account<G: Gateway>(context: Arc<Context<G>>) -> impl Future<Ou
 }
 
 /// Follows the rules file and the labels that it selects by. The future ends when the first rules can be applied.
-pub fn follow_rules<G: Gateway>(mut file: RulesFile, context: Arc<Context<G>>) -> impl Future<Output = ()> {
+pub fn follow_rules<G: Gateway>(
+    mut file: RulesFile,
+    tasks: &Tasks,
+    context: Arc<Context<G>>,
+) -> impl Future<Output = ()> + use<G> {
     let (known, is_known) = oneshot::channel();
-    tokio::spawn(async move {
+    let watches = tasks.clone();
+    tasks.spawn_finite("rules file", async move {
         let mut labels = None;
         if file.rules.use_labels() {
-            let mut of_namespaces = watch_labels(&context);
+            let mut of_namespaces = watch_labels(&watches, &context);
             let _ = of_namespaces.wait_for(|known| *known).await;
             labels = Some(of_namespaces);
         }
@@ -165,7 +169,7 @@ pub fn follow_rules<G: Gateway>(mut file: RulesFile, context: Arc<Context<G>>) -
             next = file.look(&context.metrics).or(next);
             // Without the labels a namespace would have what the default gives, which may be more than its rule does.
             let can_apply = |rules: &mut Rules| {
-                !rules.use_labels() || *labels.get_or_insert_with(|| watch_labels(&context)).borrow()
+                !rules.use_labels() || *labels.get_or_insert_with(|| watch_labels(&watches, &context)).borrow()
             };
             if let Some(rules) = next.take_if(can_apply) {
                 info!("the rules file has changed, and its rules are in force");
@@ -203,49 +207,31 @@ impl RulesFile {
 }
 
 /// Watches the labels of namespaces. Turns true when all are known.
-fn watch_labels<G: Gateway>(context: &Arc<Context<G>>) -> watch::Receiver<bool> {
+fn watch_labels<G: Gateway>(tasks: &Tasks, context: &Arc<Context<G>>) -> watch::Receiver<bool> {
     let (known, is_known) = watch::channel(false);
     let context = Arc::clone(context);
-    tokio::spawn(async move {
-        let trouble = Trouble::default();
+    tasks.spawn("watch on namespaces", async move {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
-        let mut listing = HashSet::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    trouble.is_over();
-                    let is_whole = matches!(event, Event::InitDone);
-                    if note_labels(event, &mut listing, &context) && *known.borrow() {
-                        apply(&context);
-                    }
-                    if is_whole {
-                        known.send_replace(true);
-                    }
+        let held = || context.access.labelled().iter().map(|name| ObjectRef::new(name)).collect();
+        let tell = |change| {
+            let changed = match change {
+                Change::Applied(namespace) => {
+                    let namespace: PartialObjectMeta<Namespace> = namespace;
+                    let labels = namespace.metadata.labels.clone().unwrap_or_default();
+                    context.access.set_labels(&namespace.name_any(), labels)
                 }
-                Err(error) => trouble.tell(explain_watch(&error, "namespaces", &Scope::All)),
+                Change::Removed(namespace) => context.access.set_labels(&namespace.name, Default::default()),
+                Change::Listed => {
+                    known.send_replace(true);
+                    false
+                }
+                Change::Refused | Change::Recovered => false,
+            };
+            if changed && *known.borrow() {
+                apply(&context);
             }
-        }
+        };
+        kubernetes::watch::watch(api, watcher::Config::default(), &Scope::All, held, tell).await
     });
     is_known
-}
-
-/// Answers whether labels are others than before.
-fn note_labels<G: Gateway>(
-    event: Event<PartialObjectMeta<Namespace>>,
-    listing: &mut HashSet<String>,
-    context: &Context<G>,
-) -> bool {
-    match event {
-        Event::Init => {
-            listing.clear();
-            false
-        }
-        Event::InitApply(namespace) | Event::Apply(namespace) => {
-            listing.insert(namespace.name_any());
-            context.access.set_labels(&namespace.name_any(), namespace.metadata.labels.unwrap_or_default())
-        }
-        Event::Delete(namespace) => context.access.set_labels(&namespace.name_any(), Default::default()),
-        Event::InitDone => context.access.retain_labels(|namespace| listing.contains(namespace)),
-    }
 }

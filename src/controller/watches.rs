@@ -1,162 +1,173 @@
-//! The watches: on resources and on targets. What they tell goes into the index; what goes wrong is told once.
+//! The watches on resources and on targets: what they tell goes into the index.
 
-mod targets;
-
-pub use targets::{read_again, watch_targets};
-
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::ListParams;
+use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Resource};
 
 use super::access;
-use super::changes::{Changes, name_of};
-use super::explain::{explain, explain_watch};
-use super::timers::Timers;
-use crate::trouble::{Trouble, innermost};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use k8s_openapi::NamespaceResourceScope;
-use kube::api::ListParams;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource};
-use thiserror::Error;
-use tokio::sync::oneshot;
-
-use crate::api::ClientCertificateRef;
+use super::availability::Availability;
+use crate::api::{MANAGED_LABEL, ResourceName, TargetKind, TargetRef};
 use crate::gateway::Gateway;
-use crate::index::Scope;
+use crate::index::{Cached, name_of};
+use crate::kubernetes::watch::{Change, Scope, retry, watch};
 use crate::controllers::mirror::Context;
-use crate::reconcile::Watched;
+use crate::target::{TargetMeta, TargetObject};
+use crate::tasks::Tasks;
 
-/// How long an API server that does not answer is waited for at the start, before the process gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
-const RETRY: Duration = Duration::from_secs(2);
 /// Objects that are read at a time where they are read whole: what a page takes in memory is not given back entirely.
 const PAGE: u32 = 100;
+/// As watches name the resources.
+const RESOURCES: &str = "clientcertificaterefs";
 
-/// The API server did not answer at the start.
-#[derive(Debug, Error)]
-#[error("the Kubernetes API server cannot be reached: {0}; check KUBECONFIG, the network, and that the server runs")]
-pub struct Unreachable(String);
+/// The watches that there will be.
+pub fn of<'a>(scopes: &'a [Scope], kinds: &'a [TargetKind]) -> impl Iterator<Item = (Scope, String)> + use<'a> {
+    let plurals = || [RESOURCES].into_iter().chain(kinds.iter().map(|kind| kind.plural()));
+    scopes.iter().flat_map(move |scope| plurals().map(move |plural| (scope.clone(), plural.to_owned())))
+}
 
-impl Scope {
-    fn api<K>(&self, client: &Client) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        match self {
-            Scope::All => Api::all(client.clone()),
-            Scope::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
-        }
-    }
-
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Scope::All => "in the whole cluster".to_owned(),
-            Scope::Namespace(namespace) => format!("in the namespace {namespace}"),
+/// Begins to watch a scope.
+pub fn begin<G: Gateway>(scope: &Scope, tasks: &Tasks, availability: &Availability, context: &Arc<Context<G>>) {
+    tasks.spawn("watch on clientcertificaterefs", resources(scope.clone(), availability.clone(), Arc::clone(context)));
+    for kind in context.settings.target_kinds.iter() {
+        let (scope, availability, context) = (scope.clone(), availability.clone(), Arc::clone(context));
+        match kind {
+            TargetKind::Secret => tasks.spawn("watch on secrets", targets::<Secret, G>(scope, availability, context)),
+            TargetKind::ConfigMap => {
+                tasks.spawn("watch on configmaps", targets::<ConfigMap, G>(scope, availability, context));
+            }
         }
     }
 }
 
-/// Waits until resources can be listed: a CRD or a right that is not there yet may still come. An API server that is
-/// not there is waited for only so long.
-pub async fn wait_for_crd(client: &Client, scopes: &[Scope]) -> Result<(), Unreachable> {
-    let trouble = Trouble::default();
-    let started = Instant::now();
-    for scope in scopes {
-        let resources: Api<PartialObjectMeta<ClientCertificateRef>> = scope.api(client);
-        loop {
-            let Err(error) = resources.list(&ListParams::default().limit(1)).await else { break };
-            if !matches!(error, kube::Error::Api(_)) && started.elapsed() > PATIENCE {
-                return Err(Unreachable(innermost(&error)));
-            }
-            trouble.tell(explain(&error, "clientcertificaterefs", scope));
-            tokio::time::sleep(RETRY).await;
+/// Watches the resources of a scope.
+async fn resources<G: Gateway>(scope: Scope, availability: Availability, context: Arc<Context<G>>) -> Infallible {
+    let held = || context.index.resources_in(&scope);
+    let tell = |change| match change {
+        Change::Applied(resource) => resource_applied(resource, &context),
+        Change::Removed(resource) => resource_removed(resource, &context),
+        Change::Listed => availability.listed(&scope, RESOURCES),
+        Change::Refused => availability.refused(&scope, RESOURCES, true),
+        Change::Recovered => availability.refused(&scope, RESOURCES, false),
+    };
+    watch(scope.api(&context.client), watcher::Config::default().page_size(PAGE), &scope, held, tell).await
+}
+
+fn resource_applied<G: Gateway>(mut resource: Cached, context: &Context<G>) {
+    strip(resource.meta_mut());
+    let name = name_of(&resource);
+    let before = context.index.resources().get(&ObjectRef::from_obj(&resource));
+    let version = |meta: &ObjectMeta| meta.resource_version.clone();
+    let is_known = before.is_some_and(|before| version(before.meta()) == version(resource.meta()));
+    let mut woken = Vec::new();
+    if !is_known && !context.counters.is_own_write(&name, resource.meta()) {
+        woken.push(name.clone());
+    }
+    // In the store before a reconcile reads it there.
+    let event = Event::Apply(resource);
+    context.index.store(&event);
+    let Event::Apply(resource) = event else { return };
+    match &resource.0 {
+        Ok(resource) => woken.extend(access::claim(resource, context)),
+        Err(_) => woken.extend(context.descriptions.remove(&name)),
+    }
+    context.index.wake(woken);
+}
+
+fn resource_removed<G: Gateway>(reference: ObjectRef<Cached>, context: &Context<G>) {
+    if let Some(resource) = context.index.resources().get(&reference) {
+        context.index.store(&Event::Delete(Cached::clone(&resource)));
+    }
+    let name = ResourceName::new(&reference.namespace.unwrap_or_default(), &reference.name);
+    context.counters.forget(&name);
+    context.aws.unsubscribe(&name);
+    context.index.wake(context.descriptions.remove(&name));
+}
+
+/// Drops what is large and never looked at.
+fn strip(meta: &mut ObjectMeta) {
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+/// Watches the metadata of the targets of one kind in a scope, after one full read. Not before the resources of the scope
+/// are known, so that a scope that cannot be had is asked about once.
+async fn targets<K: TargetObject, G: Gateway>(
+    scope: Scope,
+    availability: Availability,
+    context: Arc<Context<G>>,
+) -> Infallible {
+    let (kind, plural) = (K::TARGET_KIND, K::TARGET_KIND.plural());
+    availability.wait_listed(&scope, RESOURCES).await;
+    let refused = || availability.refused(&scope, plural, true);
+    let read = || {
+        let (scope, context) = (scope.clone(), Arc::clone(&context));
+        async move { read_targets::<K, G>(&scope, &context).await }
+    };
+    retry(plural, &scope, read, refused).await;
+    let held = || {
+        let targets = context.index.targets();
+        let reference = |(namespace, name, version): (&str, &str, &str)| {
+            let mut reference = ObjectRef::new(name).within(namespace);
+            reference.extra.resource_version = Some(version.to_owned());
+            reference
+        };
+        targets.held(kind, &scope).map(reference).collect()
+    };
+    let tell = |change: Change<PartialObjectMeta<K>>| match change {
+        Change::Applied(object) => {
+            let woken = context.index.targets().apply(TargetMeta::from_meta(kind, object.metadata));
+            context.index.wake(woken);
+        }
+        Change::Removed(object) => {
+            let target = TargetRef { kind, name: object.name };
+            let version = object.extra.resource_version.unwrap_or_default();
+            let woken = context.index.targets().remove(&object.namespace.unwrap_or_default(), &target, &version);
+            context.index.wake(woken);
+        }
+        Change::Listed => availability.listed(&scope, plural),
+        Change::Refused => availability.refused(&scope, plural, true),
+        Change::Recovered => availability.refused(&scope, plural, false),
+    };
+    let api: Api<PartialObjectMeta<K>> = scope.api(&context.client);
+    watch(api, watcher::Config::default().labels(&selector()), &scope, held, tell).await
+}
+
+/// Reads every target of a scope anew.
+pub async fn read_again<G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
+    for kind in context.settings.target_kinds.iter() {
+        match kind {
+            TargetKind::Secret => read_targets::<Secret, G>(scope, context).await?,
+            TargetKind::ConfigMap => read_targets::<ConfigMap, G>(scope, context).await?,
         }
     }
     Ok(())
 }
 
-/// The stream of the resources of a scope that changed, in the cache and in the index by the time they come out. `known`
-/// is told when all are known for the first time.
-pub fn resources<G: Gateway>(
-    scope: Scope,
-    reader: Store<Watched>,
-    writer: Writer<Watched>,
-    known: oneshot::Sender<()>,
-    timers: Arc<Timers>,
-    context: Arc<Context<G>>,
-) -> impl Stream<Item = ObjectRef<Watched>> + Send {
-    let api: Api<DeserializeGuard<ClientCertificateRef>> = scope.api(&context.client);
-    let trouble = Trouble::default();
-    let mut known = Some(known);
-    let mut changes = Changes::default();
-    watcher(api, watcher::Config::default().page_size(PAGE))
-        .modify(|resource| strip(resource.meta_mut()))
-        .default_backoff()
-        .map_ok(folded)
-        .reflect(writer)
-        .flat_map(move |event| {
-            let changed = match event {
-                Ok(event) => {
-                    trouble.is_over();
-                    note_resource(&event, &scope, &reader, &timers, &context);
-                    if let Some(known) = known.take_if(|_| matches!(event, Event::InitDone)) {
-                        let _ = known.send(());
-                    }
-                    changes.note(&event)
-                }
-                Err(error) => {
-                    trouble.tell(explain_watch(&error, "clientcertificaterefs", &scope));
-                    Vec::new()
-                }
-            };
-            stream::iter(changed).map(|resource| ObjectRef::new(&resource.name).within(&resource.namespace))
-        })
-}
-
-/// The event as the cache takes it.
-fn folded(event: Event<DeserializeGuard<ClientCertificateRef>>) -> Event<Watched> {
-    match event {
-        Event::Apply(resource) => Event::Apply(resource.into()),
-        Event::Delete(resource) => Event::Delete(resource.into()),
-        Event::Init => Event::Init,
-        Event::InitApply(resource) => Event::InitApply(resource.into()),
-        Event::InitDone => Event::InitDone,
-    }
-}
-
-fn note_resource<G: Gateway>(
-    event: &Event<Watched>,
-    scope: &Scope,
-    reader: &Store<Watched>,
-    timers: &Timers,
-    context: &Context<G>,
-) {
-    let woken = match event {
-        Event::Init | Event::InitDone => Vec::new(),
-        Event::InitApply(resource) | Event::Apply(resource) => match resource.unfold() {
-            Ok(resource) => access::claim(&resource, context),
-            Err(_) => context.descriptions.remove(&name_of(resource)),
-        },
-        Event::Delete(resource) => {
-            let name = name_of(resource);
-            timers.cancel(&name);
-            context.counters.forget(&name);
-            context.aws.unsubscribe(&name);
-            context.descriptions.remove(&name)
+/// Reads every target of a kind whole, once: what was changed while nobody looked is found by that.
+async fn read_targets<K: TargetObject, G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
+    let objects: Api<K> = scope.api(&context.client);
+    let mut page = ListParams::default().labels(&selector()).limit(PAGE);
+    loop {
+        let list = objects.list(&page).await?;
+        let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
+        for object in list {
+            context.index.targets().learn(object.into_target());
         }
-    };
-    let _ = (scope, reader);
-    context.index.wake(woken);
+        match next {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
 }
 
-/// Drops what is large and never looked at.
-fn strip(meta: &mut kube::core::ObjectMeta) {
-    meta.managed_fields = None;
-    if let Some(annotations) = &mut meta.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
+fn selector() -> String {
+    format!("{MANAGED_LABEL}=true")
 }

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::core::PartialObjectMeta;
+use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::{Api, Client, Resource};
 use tracing::{Instrument, Span, field, info_span, warn};
 
@@ -44,11 +44,10 @@ use crate::controllers::description::Descriptions;
 use crate::controllers::publish::{Published, Publisher};
 use crate::error::ClusterFailure;
 use crate::gateway::{CertificateKey, Gateway, Source};
-use crate::index::{Index, Known};
+use crate::index::{Cached, Index, Known};
 use crate::leader::Fence;
 use crate::metrics::{Metrics, ReconcileResult};
 use crate::reading::Access;
-use crate::reconcile::Watched;
 use crate::settings::{Now, Settings};
 use crate::target::{Target, is_controlled_by_another};
 
@@ -99,6 +98,8 @@ struct Counter {
     mark: Mark,
     /// The version of the last status that was written: the store has to pass it before the next decision.
     written: Option<String>,
+    /// Whether a reconcile was put off until then.
+    was_put_off: bool,
 }
 
 impl Counters {
@@ -108,6 +109,12 @@ impl Counters {
 
     fn of<R>(&self, name: &ResourceName, what: impl FnOnce(&mut Counter) -> R) -> R {
         what(self.lock().entry(name.clone()).or_default())
+    }
+
+    /// Whether a version of a resource is the status that was written last, so that there is nothing to reconcile.
+    pub fn is_own_write(&self, name: &ResourceName, meta: &ObjectMeta) -> bool {
+        let written = |counter: &&Counter| counter.written.is_some() && counter.written == meta.resource_version;
+        self.lock().get(name).filter(written).is_some_and(|counter| !counter.was_put_off)
     }
 
     /// Forgets a resource that is gone.
@@ -153,7 +160,7 @@ impl Done {
 }
 
 /// Brings one resource to where it should be, as far as that is possible now, and answers when to look again.
-pub async fn reconcile<G: Gateway>(watched: Arc<Watched>, context: Arc<Context<G>>) -> Option<Duration> {
+pub async fn reconcile<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>) -> Option<Duration> {
     let mut synced = context.synced.clone();
     if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
         return None;
@@ -168,19 +175,19 @@ pub async fn reconcile<G: Gateway>(watched: Arc<Watched>, context: Arc<Context<G
     if !leads {
         return None;
     }
-    let (meta, result) = (watched.meta(), field::Empty);
+    let (meta, result) = (cached.meta(), field::Empty);
     let span = info_span!("reconcile", namespace = meta.namespace, name = meta.name, result, otel.status_code = result);
-    measured(&watched, &context).instrument(span).await
+    measured(&cached, &context).instrument(span).await
 }
 
-async fn measured<G: Gateway>(watched: &Watched, context: &Context<G>) -> Option<Duration> {
+async fn measured<G: Gateway>(cached: &Cached, context: &Context<G>) -> Option<Duration> {
     let started = Instant::now();
-    let Done { requeue, result } = match watched.unfold() {
-        Ok(resource) => of(&resource, context).await,
-        Err(invalid) => match context.publisher.report_invalid(&invalid).await {
+    let Done { requeue, result } = match &cached.0 {
+        Ok(resource) => of(resource, context).await,
+        Err(invalid) => match context.publisher.report_invalid(invalid).await {
             Ok(()) => Done { requeue: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
-                warn!(namespace = watched.meta().namespace, name = watched.meta().name, "{error}");
+                warn!(namespace = cached.meta().namespace, name = cached.meta().name, "{error}");
                 Done { requeue: Some(INVALID_RETRY), result: Some(ReconcileResult::Error) }
             }
         },
@@ -250,6 +257,7 @@ impl Counter {
         if !is_ahead {
             self.written = None;
         }
+        self.was_put_off = is_ahead;
         is_ahead
     }
 }

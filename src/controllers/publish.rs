@@ -14,7 +14,7 @@ use super::recorder::Recorder;
 use super::{FIELD_MANAGER, write_params};
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, Finding, Reason, set};
-use crate::trouble::{Trouble, explain_refusal};
+use crate::kubernetes::{LogOnce, explain_refusal};
 
 /// Why a status could not be written.
 #[derive(Debug, Error)]
@@ -42,13 +42,13 @@ pub enum Published {
 pub struct Publisher {
     client: Client,
     recorder: Recorder,
-    log: Trouble,
+    log: LogOnce,
 }
 
 impl Publisher {
     /// A publisher.
     pub fn new(client: Client) -> Self {
-        Publisher { recorder: Recorder::new(client.clone()), log: Trouble::of("events are recorded again"), client }
+        Publisher { recorder: Recorder::new(client.clone()), log: LogOnce::new("recording of events recovered"), client }
     }
 
     /// Writes the status, if it differs from the one that was read, and if the resource is still at that version.
@@ -89,9 +89,9 @@ impl Publisher {
                 info!(namespace, name, reason = event.reason, "{}", event.note);
             }
             match self.recorder.record(event, about).await {
-                Ok(()) => self.log.is_over(),
+                Ok(()) => self.log.recovered(),
                 // Logged once: the event itself is in the log.
-                Err(error) => self.log.tell(format!(
+                Err(error) => self.log.warn(format!(
                     "could not record events: {}",
                     explain_refusal(&error, "create and patch", "events.events.k8s.io")
                 )),

@@ -8,8 +8,8 @@ mod entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use self::entry::Entry;
-use super::Scope;
 use crate::api::{ResourceName, TargetKind, TargetRef};
+use crate::kubernetes::watch::Scope;
 use crate::resource_version::is_older;
 use crate::target::{Target, TargetContent, TargetMeta};
 
@@ -116,8 +116,7 @@ impl Targets {
     /// The watch tells of an object. Answers whom to wake: nobody, where it is known already.
     pub fn apply(&mut self, meta: TargetMeta) -> Vec<ResourceName> {
         let key = key(&meta);
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.unseen = false;
+        if let Some(entry) = self.entries.get(&key) {
             let version = meta.resource_version.as_str();
             // An echo of our own write, or of one before it.
             if version == entry.version() || is_older(Some(version), entry.version()) {
@@ -131,18 +130,24 @@ impl Targets {
         woken
     }
 
-    /// The watch tells that an object is gone, or has lost our label. Answers whom to wake.
-    pub fn remove(&mut self, meta: &TargetMeta) -> Vec<ResourceName> {
-        let key = key(meta);
+    /// The watch tells that an object is gone, or has lost our label, after it was in this version. Answers whom to wake.
+    pub fn remove(&mut self, namespace: &str, target: &TargetRef, version: &str) -> Vec<ResourceName> {
+        let key = Key::new(namespace, target);
         match self.entries.get(&key) {
             // It was made anew since, by us.
-            Some(entry) if is_older(Some(&meta.resource_version), entry.version()) => Vec::new(),
+            Some(entry) if is_older(Some(version), entry.version()) => Vec::new(),
             _ => {
                 let woken = self.take(&key);
-                self.gone.note(key, meta.resource_version.clone());
+                self.gone.note(key, version.to_owned());
                 woken.into_iter().collect()
             }
         }
+    }
+
+    /// The objects of one kind that are known in a scope: namespace, name and version.
+    pub fn held(&self, kind: TargetKind, scope: &Scope) -> impl Iterator<Item = (&str, &str, &str)> {
+        let covered = self.entries.iter().filter(move |(key, _)| key.kind == kind && scope.covers(&key.namespace));
+        covered.map(|(key, entry)| (&*key.namespace, &*key.name, entry.version()))
     }
 
     /// An object was written or looked at: all of it is known.
@@ -172,19 +177,6 @@ impl Targets {
         if let Some(entry) = self.entries.get_mut(&Key::new(namespace, target)) {
             entry.forget_content();
         }
-    }
-
-    /// A list of one kind in a scope begins.
-    pub fn begin_list(&mut self, scope: &Scope, kind: TargetKind) {
-        let covered = self.entries.iter_mut().filter(|(key, _)| key.kind == kind && scope.covers(&key.namespace));
-        covered.for_each(|(_, entry)| entry.unseen = true);
-    }
-
-    /// A list of one kind in a scope has ended: what it did not show is gone. Answers whom to wake.
-    pub fn end_list(&mut self, scope: &Scope, kind: TargetKind) -> Vec<ResourceName> {
-        let covered = self.entries.iter().filter(|(key, _)| key.kind == kind && scope.covers(&key.namespace));
-        let keys: Vec<Key> = covered.filter(|(_, entry)| entry.unseen).map(|(key, _)| key.clone()).collect();
-        keys.iter().filter_map(|key| self.take(key)).collect()
     }
 
     fn insert(&mut self, meta: &TargetMeta, content: Option<TargetContent>) {
@@ -237,6 +229,11 @@ mod tests {
         target
     }
 
+    fn remove(targets: &mut Targets, name: &str, version: &str) -> Vec<ResourceName> {
+        let target = TargetRef { kind: TargetKind::Secret, name: name.to_owned() };
+        targets.remove("backends", &target, version)
+    }
+
     fn name(name: &str) -> ResourceName {
         ResourceName::new("backends", name)
     }
@@ -258,10 +255,10 @@ mod tests {
     fn an_object_that_goes_wakes_its_owner_unless_we_made_it_anew() {
         let mut targets = Targets::default();
         targets.learn(target("payments", "5"));
-        assert_eq!(targets.remove(&target("payments", "6").meta), [name("payments")]);
+        assert_eq!(remove(&mut targets, "payments", "6"), [name("payments")]);
         assert_eq!(targets.get("backends", &target("payments", "5").meta.target), Known::Nothing);
         targets.learn(target("payments", "8"));
-        assert_eq!(targets.remove(&target("payments", "7").meta), []);
+        assert_eq!(remove(&mut targets, "payments", "7"), []);
     }
 
     #[test]
@@ -269,14 +266,13 @@ mod tests {
         let mut targets = Targets::default();
         let written = target("payments", "6");
         targets.apply(written.meta.clone());
-        assert_eq!(targets.remove(&target("payments", "7").meta), [name("payments")]);
+        assert_eq!(remove(&mut targets, "payments", "7"), [name("payments")]);
         targets.learn(written.clone());
         assert_eq!(targets.get("backends", &written.meta.target), Known::Nothing);
         targets.learn(target("payments", "8"));
         assert_ne!(targets.get("backends", &written.meta.target), Known::Nothing);
 
-        let many = |n: usize| target(&format!("t{n}"), "7").meta;
-        (0..3 * Gone::MOST).for_each(|n| drop(targets.remove(&many(n))));
+        (0..3 * Gone::MOST).for_each(|n| drop(remove(&mut targets, &format!("t{n}"), "7")));
         assert!(targets.gone.order.len() == Gone::MOST && targets.gone.versions.len() == Gone::MOST);
     }
 
@@ -293,19 +289,24 @@ mod tests {
     }
 
     #[test]
-    fn a_list_removes_what_it_does_not_show_but_not_what_was_written_meanwhile() {
+    fn what_was_written_after_it_was_held_is_not_removed() {
         let mut targets = Targets::default();
-        ["a", "b", "c"].iter().for_each(|name| targets.learn(target(name, "5")));
-        let scope = Scope::Namespace("backends".into());
-        targets.begin_list(&scope, TargetKind::Secret);
-        assert_eq!(targets.apply(target("a", "5").meta), []);
+        ["a", "b"].iter().for_each(|name| targets.learn(target(name, "5")));
+        let held = |targets: &Targets, namespace: &str| {
+            let scope = Scope::Namespace(namespace.to_owned());
+            let held = targets.held(TargetKind::Secret, &scope);
+            let mut held: Vec<_> = held.map(|(of, name, version)| format!("{of}/{name} {version}")).collect();
+            held.sort();
+            held
+        };
+        assert_eq!(held(&targets, "backends"), ["backends/a 5", "backends/b 5"]);
+        assert_eq!(held(&targets, "elsewhere"), [""; 0]);
         targets.learn(target("b", "9"));
-        assert_eq!(targets.end_list(&scope, TargetKind::Secret), [name("c")]);
-        let elsewhere = Scope::Namespace("elsewhere".into());
-        targets.begin_list(&elsewhere, TargetKind::Secret);
-        assert_eq!(targets.end_list(&elsewhere, TargetKind::Secret), []);
+        assert_eq!(remove(&mut targets, "a", "5"), [name("a")]);
+        assert_eq!(remove(&mut targets, "b", "5"), []);
         assert_ne!(targets.get("backends", &target("b", "1").meta.target), Known::Nothing);
     }
+
     #[test]
     fn a_secret_and_a_config_map_of_one_name_are_two_objects() {
         let mut targets = Targets::default();
@@ -317,9 +318,8 @@ mod tests {
         assert_eq!(targets.others_of(&name("payments"), &map.meta.target), std::slice::from_ref(&secret.meta));
         assert_eq!(targets.others_of(&name("payments"), &secret.meta.target), std::slice::from_ref(&map.meta));
 
-        // The list of one kind says nothing of the other.
-        targets.begin_list(&Scope::All, TargetKind::ConfigMap);
-        assert_eq!(targets.end_list(&Scope::All, TargetKind::ConfigMap), [name("payments")]);
+        assert_eq!(targets.held(TargetKind::ConfigMap, &Scope::All).count(), 1);
+        assert_eq!(targets.remove("backends", &map.meta.target, "6"), [name("payments")]);
         assert_eq!(targets.get("backends", &map.meta.target), Known::Nothing);
         assert_eq!(targets.get("backends", &secret.meta.target), Known::All(Box::new(secret)));
     }

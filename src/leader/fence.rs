@@ -1,27 +1,33 @@
 //! What stands before every write: whether this process may begin one now.
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use tokio::sync::watch;
 
-use super::Standing;
+use super::{LONGEST_WRITE, Standing};
 use crate::clock::Clock;
+use crate::settings::Tick;
 
 /// Lets writes through while the process leads. Copies stand at the same gate.
 #[derive(Clone, Debug)]
 pub struct Fence {
     clock: Clock,
     standing: watch::Receiver<Standing>,
+    /// When the last write has to have ended, once the process is asked to stop.
+    end: Arc<OnceLock<Tick>>,
 }
 
 impl Fence {
     /// A fence that follows the standing of the process.
     pub fn new(clock: Clock, standing: watch::Receiver<Standing>) -> Self {
-        Fence { clock, standing }
+        Fence { clock, standing, end: Arc::default() }
     }
 
     /// A fence that is always open: nobody else works.
     pub fn open(clock: Clock) -> Self {
         // What was told last is kept when nobody is left to tell more.
-        Fence { clock, standing: watch::channel(Standing::Alone).1 }
+        Fence::new(clock, watch::channel(Standing::Alone).1)
     }
 
     /// Whether the process leads.
@@ -31,7 +37,21 @@ impl Fence {
 
     /// Whether a write may begin now.
     pub fn may_write(&self) -> bool {
-        self.standing.borrow().may_write(self.clock.now())
+        self.time_to_write().is_some()
+    }
+
+    /// How long a write may take that begins now; None where none may begin.
+    pub fn time_to_write(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let left = self.end.get().map_or(LONGEST_WRITE, |end| end.saturating_sub(now));
+        let may_begin = self.standing.borrow().may_write(now) && !left.is_zero();
+        may_begin.then_some(left.min(LONGEST_WRITE))
+    }
+
+    /// The process is asked to stop: every write ends within this time.
+    pub fn end_within(&self, time: Duration) {
+        // The first counts: a process stops once.
+        let _ = self.end.set(self.clock.now() + time);
     }
 
     /// Waits until a write may begin, where only a renewal is late. False where the process stands by.
@@ -56,8 +76,6 @@ impl Fence {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::leader::DURATION;
 
@@ -86,8 +104,15 @@ mod tests {
         assert!(!lost);
     }
 
-    #[test]
-    fn an_open_fence_stays_open() {
-        assert!(Fence::open(Clock::start()).may_write());
+    #[tokio::test(start_paused = true)]
+    async fn an_open_fence_stays_open_until_the_process_stops() {
+        let fence = Fence::open(Clock::start());
+        assert_eq!(fence.time_to_write(), Some(LONGEST_WRITE));
+        fence.clone().end_within(Duration::from_secs(11));
+        assert_eq!(fence.time_to_write(), Some(LONGEST_WRITE));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(fence.time_to_write(), Some(Duration::from_secs(7)));
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert!(!fence.may_write());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::resources::{CONDITIONS, Flags, NOT_AFTER, write_conditions, write_not_after};
 use super::{Format, Metrics};
-use crate::reconcile::Watched;
+use crate::index::Cached;
 
 /// Resources that make a piece: some milliseconds of work and some ten kilobytes.
 const PIECE: usize = 256;
@@ -14,7 +14,7 @@ const PIECE: usize = 256;
 pub struct Page {
     metrics: Arc<Metrics>,
     format: Format,
-    resources: Vec<Arc<Watched>>,
+    resources: Vec<Arc<Cached>>,
     flags: Vec<Flags>,
     next: Next,
 }
@@ -88,7 +88,7 @@ mod tests {
     use crate::fixtures::resource;
 
     /// A resource that is ready, with a certificate that ends in the second `not_after`.
-    fn ready(name: &str, not_after: i64) -> Arc<Watched> {
+    fn ready(name: &str, not_after: i64) -> Arc<Cached> {
         let at = jiff::Timestamp::from_second(not_after).unwrap();
         let mut status = ClientCertificateRefStatus::default();
         set(&mut status.conditions, ConditionType::Ready, Finding::yes(Reason::Mirrored, "\"text\""), Some(1), at);
@@ -98,10 +98,10 @@ mod tests {
             vec![CertificateStatus { id: "9ao60f".into(), expiration_date: Some(at), ..CertificateStatus::default() }];
         let mut whole = resource(name);
         whole.status = Some(status);
-        Arc::new(whole.into())
+        Arc::new(kube::core::DeserializeGuard(Ok(whole)))
     }
 
-    fn leader(resources: Vec<Arc<Watched>>) -> Arc<Metrics> {
+    fn leader(resources: Vec<Arc<Cached>>) -> Arc<Metrics> {
         let metrics = Metrics::default();
         metrics.follow(Box::new(move || resources.clone()));
         metrics.leads(true);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_resource_without_a_status_is_not_ready_rather_than_not_there() {
-        let metrics = leader(vec![Arc::new(resource("new").into())]);
+        let metrics = leader(vec![Arc::new(kube::core::DeserializeGuard(Ok(resource("new"))))]);
         let text = whole(&metrics, Format::Prometheus);
         let told: Vec<_> = of_resources(&text).into_iter().map(|line| line.rsplit_once("type=").unwrap().1).collect();
         assert_eq!(told, ["\"Ready\"} 0", "\"Expiring\"} 0", "\"CertificateRead\"} 0"]);

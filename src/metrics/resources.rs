@@ -6,8 +6,8 @@ use std::fmt::Write;
 use kube::Resource;
 
 use super::Format;
-use crate::conditions::ConditionType;
-use crate::reconcile::{Glimpse, Watched};
+use crate::conditions::{ConditionType, is_true};
+use crate::index::Cached;
 
 /// The conditions that are told of each resource. One that has no status yet is told as 0: what never came to be Ready must
 /// be as visible as what no longer is.
@@ -46,21 +46,22 @@ impl Head {
 }
 
 /// Writes when the resource's certificates end, and tells which conditions are True.
-pub(super) fn write_not_after(text: &mut String, resource: &Watched) -> Flags {
-    let json = resource.json();
-    let glimpse = Glimpse::of(&json);
-    for certificate in &glimpse.certificates {
-        if let Some(not_after) = certificate.not_after {
+pub(super) fn write_not_after(text: &mut String, resource: &Cached) -> Flags {
+    let Some(status) = resource.0.as_ref().ok().and_then(|resource| resource.status.as_ref()) else {
+        return Flags::default();
+    };
+    for certificate in &status.certificates {
+        if let Some(not_after) = certificate.expiration_date {
             begin(text, &NOT_AFTER, resource, "certificate_id", &certificate.id);
             // A String takes everything.
             let _ = writeln!(text, "{}", not_after.as_second());
         }
     }
-    Flags(TYPES.map(|type_| glimpse.is_true(type_)))
+    Flags(TYPES.map(|type_| is_true(&status.conditions, type_)))
 }
 
 /// Writes the conditions.
-pub(super) fn write_conditions(text: &mut String, resource: &Watched, flags: Flags) {
+pub(super) fn write_conditions(text: &mut String, resource: &Cached, flags: Flags) {
     for (type_, is_true) in TYPES.iter().zip(flags.0) {
         begin(text, &CONDITIONS, resource, "type", &type_.to_string());
         text.push_str(if is_true { "1\n" } else { "0\n" });
@@ -68,7 +69,7 @@ pub(super) fn write_conditions(text: &mut String, resource: &Watched, flags: Fla
 }
 
 /// A sample up to its value.
-fn begin(text: &mut String, head: &Head, resource: &Watched, label: &str, value: &str) {
+fn begin(text: &mut String, head: &Head, resource: &Cached, label: &str, value: &str) {
     let meta = resource.meta();
     let labels = [
         ("namespace", meta.namespace.as_deref().unwrap_or_default()),

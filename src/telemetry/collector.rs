@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::trouble::{Trouble, innermost};
+use crate::kubernetes::{LogOnce, innermost};
 
 /// A collector answers with a few bytes; more is of no use.
 const ANSWER_MOST: usize = 64 * 1024;
@@ -23,7 +23,7 @@ pub(super) struct Collector {
     runtime: Runtime,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
-    trouble: Trouble,
+    log: LogOnce,
 }
 
 impl Collector {
@@ -32,7 +32,7 @@ impl Collector {
         let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
         // Nobody looks after a connection between two exports, which are seconds apart.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Collector { runtime, client, timeout, trouble: Trouble::of("traces reach the collector again") })
+        Ok(Collector { runtime, client, timeout, log: LogOnce::new("traces reach the collector again") })
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -53,10 +53,10 @@ impl Collector {
             Err(error) => Some(innermost(error.as_ref())),
         };
         match trouble {
-            Some(trouble) => self.trouble.tell(format!(
+            Some(trouble) => self.log.warn(format!(
                 "traces do not reach the collector ({trouble}): check OTEL_EXPORTER_OTLP_ENDPOINT and that it runs; what cannot be sent is dropped, nothing else depends on it"
             )),
-            None => self.trouble.is_over(),
+            None => self.log.recovered(),
         }
     }
 }

@@ -4,10 +4,12 @@ mod cluster;
 mod crash;
 mod crd;
 mod full;
+mod namespaces;
 mod policy;
 mod races;
 mod requests;
 mod rights;
+mod silence;
 
 use std::time::{Duration, Instant};
 

@@ -10,8 +10,6 @@ pub(super) struct Entry {
     version: Box<str>,
     owner: Option<Box<str>>,
     content: Option<Box<TargetContent>>,
-    /// Not seen yet by a list that is under way.
-    pub(super) unseen: bool,
 }
 
 impl Entry {
@@ -23,7 +21,6 @@ impl Entry {
             version: meta.resource_version.as_str().into(),
             owner: meta.owner_name().map(Into::into),
             content: content.map(Box::new),
-            unseen: false,
         }
     }
 

@@ -54,7 +54,7 @@ async fn a_missing_crd_is_waited_for_and_told_once() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_is_not_there_ends_the_process_after_a_while() {
+async fn an_api_server_that_is_not_there_is_waited_for_and_told_once() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     // Bound and not listening: nobody else is given this port.
@@ -76,11 +76,11 @@ contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
     assert!(line.contains("Kubernetes API server"), "{line}");
     assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
     assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
-    let exit = operator.wait(Duration::from_secs(60)).await.unwrap();
-    assert_eq!(exit.code, Some(1));
-    let complaints = complaints(&operator);
-    assert_eq!(complaints.len(), 2, "once when it begins, once at the end: {complaints:?}");
-    assert!(complaints[1].starts_with("ERROR ") && complaints[1].contains("check KUBECONFIG"), "{complaints:?}");
+    assert!(line.contains("KUBECONFIG"), "{line}");
+    // Long enough for more attempts, which have nothing new to tell.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
+    assert_eq!(complaints(&operator).len(), 1, "{:?}", complaints(&operator));
 }
 
 #[tokio::test]

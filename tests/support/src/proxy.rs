@@ -1,4 +1,4 @@
-//! A proxy between an operator and kube-apiserver that answers, cuts or delays the requests that a test names.
+//! A proxy between an operator and kube-apiserver that answers, cuts, delays or swallows the requests that a test names.
 //!
 //! Plain HTTP comes in and TLS goes out, headers and bodies pass as they are, and a watch is streamed. Credentials must be a token:
 //! a client certificate ends at the proxy. Connections that are upgraded (`kubectl exec`) do not pass.
@@ -6,7 +6,9 @@
 mod forward;
 mod request;
 mod rule;
+mod silence;
 
+use std::future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,11 +23,13 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::forward::Upstream;
 pub use self::request::ApiRequest;
 pub use self::rule::{Fault, Injected, Rule};
+use self::silence::Silenced;
 use crate::control_plane::ControlPlane;
 
 /// A request that the proxy has dealt with. A watch appears when it begins.
@@ -54,6 +58,8 @@ struct State {
     upstream: Upstream,
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
+    /// How often all connections were silenced. One that is older than the last time is silent.
+    silences: watch::Sender<usize>,
 }
 
 impl FaultProxy {
@@ -62,7 +68,12 @@ impl FaultProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let upstream = Upstream::new(&control_plane.url(), control_plane.ca_pem())?;
-        let state = Arc::new(State { upstream, rules: Mutex::default(), seen: Mutex::default() });
+        let state = Arc::new(State {
+            upstream,
+            rules: Mutex::default(),
+            seen: Mutex::default(),
+            silences: watch::Sender::new(0),
+        });
         let server = tokio::spawn(serve(listener, Arc::clone(&state)));
         Ok(Self { address, state, server })
     }
@@ -89,6 +100,12 @@ impl FaultProxy {
         lock(&self.state.rules).clear();
     }
 
+    /// Every connection that is open now goes silent for good: what comes is swallowed, nothing is answered, and no end is
+    /// told, as by a firewall that has lost its state. New connections work.
+    pub fn silence_connections(&self) {
+        self.state.silences.send_modify(|silences| *silences += 1);
+    }
+
     /// All requests so far, in the order in which they were answered or cut.
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.state.seen).clone()
@@ -112,7 +129,8 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
             Ok((stream, _)) = listener.accept() => {
                 let state = Arc::clone(&state);
                 connections.spawn(async move {
-                    let service = service_fn(|request| state.answer(request));
+                    let silenced = Silenced::of(&state.silences);
+                    let service = service_fn(|request| state.answer(request, silenced.clone()));
                     // An error here is a client that has gone, or a cut that a test asked for.
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
@@ -126,20 +144,34 @@ type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 
 impl State {
     /// Deals with one request. An error cuts the client's connection.
-    async fn answer(&self, request: Request<Incoming>) -> Result<Answer> {
+    async fn answer(&self, request: Request<Incoming>, mut silenced: Silenced) -> Result<Answer> {
+        if silenced.is_now() {
+            return future::pending().await;
+        }
         let time = Timestamp::now();
         let api = ApiRequest::new(request.method(), request.uri());
         let fault = lock(&self.rules).iter_mut().find_map(|rule| rule.apply(&api));
         let injected = fault.is_some();
-        let result = self.perform(request, fault).await;
+        let result = tokio::select! {
+            result = self.perform(request, fault, silenced.clone()) => result,
+            () = silenced.wait() => future::pending().await,
+        };
         let code = result.as_ref().ok().map(|answer| answer.status().as_u16());
         lock(&self.seen).push(Seen { request: api, time, code, injected });
         result
     }
 
-    async fn perform(&self, request: Request<Incoming>, fault: Option<Fault>) -> Result<Answer> {
+    async fn perform(&self, request: Request<Incoming>, fault: Option<Fault>, silenced: Silenced) -> Result<Answer> {
         match fault {
             None => {}
+            Some(Fault::Silence) => return future::pending().await,
+            Some(Fault::Hang) => {
+                self.upstream.send(request).await?.into_body().collect().await?;
+                return future::pending().await;
+            }
+            Some(Fault::HeadOnly) => {
+                return Ok(self.upstream.send(request).await?.map(|body| Silenced::at_once().body(body).boxed()));
+            }
             Some(Fault::Delay(duration)) => tokio::time::sleep(duration).await,
             Some(Fault::Status { code, reason, retry_after }) => return status(code, reason, retry_after),
             Some(Fault::CutBefore) => bail!("cut before the request was forwarded"),
@@ -148,7 +180,7 @@ impl State {
                 bail!("cut after the request was forwarded");
             }
         }
-        Ok(self.upstream.send(request).await?.map(BodyExt::boxed))
+        Ok(self.upstream.send(request).await?.map(|body| silenced.body(body).boxed()))
     }
 }
 

@@ -24,6 +24,12 @@ pub enum Fault {
     CutAfter,
     /// The request is forwarded, but later.
     Delay(Duration),
+    /// The request is swallowed and never answered, and the connection is kept: no FIN, no RST.
+    Silence,
+    /// kube-apiserver does what was asked, and nothing comes of it: the connection is kept. Not for a watch, whose answer has no end.
+    Hang,
+    /// The head of the answer comes, and then nothing: a watch that has begun and whose network has gone.
+    HeadOnly,
 }
 
 impl Fault {

@@ -10,15 +10,16 @@ use kube::{Api, Client};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
+use super::{LogOnce, innermost};
 use crate::clock::Clock;
 use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, RENEW_EVERY, Standing, Step};
 use crate::metrics::Metrics;
 use crate::controllers::write_params;
 use crate::settings::Tick;
-use crate::trouble::{Trouble, innermost};
+use crate::tasks::Tasks;
 
 /// A request that is not answered by then is given up, so that there is time for another before the Lease ends.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub const DEADLINE: Duration = Duration::from_secs(4);
 
 /// The Lease, and who would like to hold it.
 #[derive(Clone, Debug)]
@@ -46,20 +47,21 @@ impl Joined {
     }
 }
 
-/// Joins an election, in a task of its own.
+/// Joins an election, in a task of its own. Each request of the client ends within [`DEADLINE`].
 pub fn join(
     election: Election,
     client: Client,
+    tasks: &Tasks,
     clock: Clock,
     standing: watch::Sender<Standing>,
     metrics: Arc<Metrics>,
 ) -> Joined {
     let (resign, resigned) = oneshot::channel();
     let leases = Api::namespaced(client, &election.namespace);
-    let trouble = Trouble::of("the trouble is over: the Lease answers");
+    let log = LogOnce::new("requests for the Lease recovered");
     let replica =
-        Replica { election, leases, clock, standing, metrics, trouble, candidate: Candidate::default(), held: None };
-    Joined { resign, ended: tokio::spawn(replica.run(resigned)) }
+        Replica { election, leases, clock, standing, metrics, log, candidate: Candidate::default(), held: None };
+    Joined { resign, ended: tasks.spawn_finite("lease", replica.run(resigned)) }
 }
 
 /// A Lease that is held: as it was written last, and when that was sent.
@@ -74,7 +76,7 @@ struct Replica {
     clock: Clock,
     standing: watch::Sender<Standing>,
     metrics: Arc<Metrics>,
-    trouble: Trouble,
+    log: LogOnce,
     candidate: Candidate,
     held: Option<Held>,
 }
@@ -100,16 +102,16 @@ impl Replica {
 
     /// Looks whether the Lease is free, and takes it.
     async fn look(&mut self) {
-        let found = match within(self.leases.get_opt(&self.election.name)).await {
+        let found = match self.leases.get_opt(&self.election.name).await {
             Ok(found) => found,
-            Err(failure) => return self.tell(&failure, "get"),
+            Err(error) => return self.warn(&error.into(), "get"),
         };
         let before = self.candidate.holder().map(str::to_owned);
         let holding = found.as_ref().map(holding);
         let sent = self.clock.now();
         let taken = match self.candidate.look(&self.election.holder, holding, sent) {
             Step::Wait => {
-                self.trouble.is_over();
+                self.log.recovered();
                 let holder = self.candidate.holder();
                 if holder != before.as_deref() {
                     info!(holder, "standing by: another replica leads");
@@ -118,19 +120,19 @@ impl Replica {
             }
             Step::Create => {
                 let lease = self.taken(Lease::default());
-                within(self.leases.create(&write_params(), &lease)).await.map_err(|failure| (failure, "create"))
+                self.leases.create(&write_params(), &lease).await.map_err(|error| (error.into(), "create"))
             }
             Step::Take => self.replace(self.taken(found.unwrap_or_default())).await,
         };
         match taken {
             Ok(lease) => {
-                self.trouble.is_over();
+                self.log.recovered();
                 info!(holder = self.election.holder, "leading");
                 self.hold(lease, sent);
             }
             // Another was faster.
             Err((Failure::Conflict, _)) => {}
-            Err((failure, verb)) => self.tell(&failure, verb),
+            Err((failure, verb)) => self.warn(&failure, verb),
         }
     }
 
@@ -140,18 +142,18 @@ impl Replica {
         lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
         match self.replace(lease).await {
             Ok(lease) => {
-                self.trouble.is_over();
+                self.log.recovered();
                 return self.hold(lease, sent);
             }
-            Err((Failure::Conflict, _)) => match within(self.leases.get_opt(&self.election.name)).await {
+            Err((Failure::Conflict, _)) => match self.leases.get_opt(&self.election.name).await {
                 // An answer that was lost, or somebody who put a label on it.
                 Ok(Some(lease)) if holding(&lease).holder.as_ref() == Some(&self.election.holder) => {
                     return self.held = Some(Held { lease, ..held });
                 }
                 Ok(_) => return self.lose("another replica holds the Lease"),
-                Err(failure) => self.tell(&failure, "get"),
+                Err(error) => self.warn(&error.into(), "get"),
             },
-            Err((failure, verb)) => self.tell(&failure, verb),
+            Err((failure, verb)) => self.warn(&failure, verb),
         }
         if self.clock.now().saturating_sub(held.sent) < DURATION {
             self.held = Some(held);
@@ -183,7 +185,7 @@ impl Replica {
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         match self.replace(lease).await {
             Ok(_) => info!("the Lease is released"),
-            Err((failure, verb)) => self.tell(&failure, verb),
+            Err((failure, verb)) => self.warn(&failure, verb),
         }
     }
 
@@ -213,14 +215,13 @@ impl Replica {
     /// Writes the Lease, if it is still at the version that it was read at.
     async fn replace(&self, mut lease: Lease) -> Result<Lease, (Failure, &'static str)> {
         lease.metadata.managed_fields = None;
-        within(self.leases.replace(&self.election.name, &write_params(), &lease))
-            .await
-            .map_err(|failure| (failure, "update"))
+        let replaced = self.leases.replace(&self.election.name, &write_params(), &lease).await;
+        replaced.map_err(|error| (error.into(), "update"))
     }
 
-    fn tell(&self, failure: &Failure, verb: &str) {
+    fn warn(&self, failure: &Failure, verb: &str) {
         let Election { namespace, name, .. } = &self.election;
-        self.trouble.tell(match failure {
+        self.log.warn(match failure {
             Failure::Forbidden if verb == "create" => format!(
                 "there is no Lease {namespace}/{name}, and the operator may not create leases there, so no replica can lead: apply the chart or deploy/install.yaml again, which hold it; trying again"
             ),
@@ -244,17 +245,17 @@ enum Failure {
     Other(String),
 }
 
-async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
-    match tokio::time::timeout(PATIENCE, request).await {
-        Err(_) => Err(Failure::Other(format!("no answer within {} s", PATIENCE.as_secs()))),
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) => Err(match status.code {
-            403 => Failure::Forbidden,
-            404 if status.message.starts_with("namespaces ") => Failure::NoNamespace,
-            404 | 409 => Failure::Conflict,
-            _ => Failure::Other(status.message),
-        }),
-        Ok(Err(error)) => Err(Failure::Other(innermost(&error))),
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => match status.code {
+                403 => Failure::Forbidden,
+                404 if status.message.starts_with("namespaces ") => Failure::NoNamespace,
+                404 | 409 => Failure::Conflict,
+                _ => Failure::Other(status.message),
+            },
+            error => Failure::Other(innermost(&error)),
+        }
     }
 }
 

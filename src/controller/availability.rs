@@ -1,0 +1,105 @@
+//! Which of the namespaces to watch can be had. A namespace that is missing, or in which the operator has no rights, holds
+//! nobody else up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::kubernetes::watch::Scope;
+use crate::metrics::Metrics;
+
+/// How far one watch is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Watch {
+    listed: bool,
+    refused: bool,
+}
+
+type Watches = BTreeMap<(Scope, String), Watch>;
+
+/// How far all watches are.
+#[derive(Clone)]
+pub struct Availability {
+    watches: watch::Sender<Watches>,
+    metrics: Arc<Metrics>,
+}
+
+impl Availability {
+    /// Of these watches, of which none has listed anything yet.
+    pub fn new(watches: impl IntoIterator<Item = (Scope, String)>, metrics: Arc<Metrics>) -> Self {
+        let watches = watches.into_iter().map(|watch| (watch, Watch::default())).collect();
+        Availability { watches: watch::Sender::new(watches), metrics }
+    }
+
+    /// A watch has listed everything.
+    pub fn listed(&self, scope: &Scope, plural: &str) {
+        self.change(scope, plural, |watch| *watch = Watch { listed: true, refused: false });
+    }
+
+    /// The operator may not list or watch, or may again.
+    pub fn refused(&self, scope: &Scope, plural: &str, refused: bool) {
+        self.change(scope, plural, |watch| watch.refused = refused);
+    }
+
+    /// Waits until a watch has listed everything.
+    pub async fn wait_listed(&self, scope: &Scope, plural: &str) {
+        let key = (scope.clone(), plural.to_owned());
+        // The sender is here.
+        let _ = self.watches.subscribe().wait_for(|all| all.get(&key).is_some_and(|watch| watch.listed)).await;
+    }
+
+    /// Waits until everything is known that can be had, if that is anything.
+    pub async fn wait_ready(&self) {
+        let _ = self.watches.subscribe().wait_for(is_ready).await;
+    }
+
+    fn change(&self, scope: &Scope, plural: &str, change: impl FnOnce(&mut Watch)) {
+        self.watches.send_modify(|all| {
+            change(all.entry((scope.clone(), plural.to_owned())).or_default());
+            let unavailable = by_scope(all).into_iter().filter(|(scope, of)| **scope != Scope::All && of.refused);
+            self.metrics.namespaces_unavailable(unavailable.count());
+        });
+    }
+}
+
+/// Each scope: whether all of its watches have listed, and whether any is refused.
+fn by_scope(all: &Watches) -> BTreeMap<&Scope, Watch> {
+    let mut scopes = BTreeMap::new();
+    for ((scope, _), watch) in all {
+        let of: &mut Watch = scopes.entry(scope).or_insert(Watch { listed: true, refused: false });
+        *of = Watch { listed: of.listed && watch.listed, refused: of.refused || watch.refused };
+    }
+    scopes
+}
+
+fn is_ready(all: &Watches) -> bool {
+    let scopes = by_scope(all);
+    let serves = |of: &Watch| of.listed && !of.refused;
+    scopes.values().all(|of| of.listed || of.refused) && scopes.values().any(serves)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_had_is_not_waited_for_as_long_as_anything_can() {
+        let scope = |name: &str| Scope::Namespace(name.to_owned());
+        let watches = ["a", "b"].into_iter().flat_map(|name| ["x", "y"].map(|kind| (scope(name), kind.to_owned())));
+        let availability = Availability::new(watches, Arc::default());
+        let is_ready = || super::is_ready(&availability.watches.borrow());
+        availability.refused(&scope("b"), "x", true);
+        assert!(!is_ready(), "a is being listed");
+        availability.listed(&scope("a"), "x");
+        assert!(!is_ready());
+        availability.listed(&scope("a"), "y");
+        assert!(is_ready());
+        availability.refused(&scope("b"), "x", false);
+        assert!(!is_ready(), "b is being listed");
+        availability.refused(&scope("a"), "y", true);
+        availability.refused(&scope("b"), "x", true);
+        assert!(!is_ready(), "nothing can be had");
+        assert!(availability.metrics.render().contains("ccr_namespaces_unavailable 2"));
+    }
+}

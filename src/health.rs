@@ -1,0 +1,113 @@
+//! Whether the process does its work: what `/healthz` answers. Nothing outside of the process makes it unhealthy.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::Instant;
+
+/// A queue whose loop has not run for this long is stuck.
+const QUEUE_STUCK: Duration = Duration::from_secs(60);
+/// How often the queue's loop runs where it has nothing to do.
+pub const QUEUE_IDLE: Duration = Duration::from_secs(10);
+
+/// Why the process is not healthy.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Unhealthy {
+    /// Something has outlived twice its deadline.
+    #[error("an attempt has not ended within twice its deadline")]
+    Overdue,
+    /// The queue is not looked at.
+    #[error("the queue's loop has not run for {} s", QUEUE_STUCK.as_secs())]
+    QueueStuck,
+}
+
+/// What is under way. Copies are of the same process.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When each attempt is overdue.
+    attempts: BTreeMap<u64, Instant>,
+    begun: u64,
+    /// When the queue's loop ran last; None before it begins.
+    queue: Option<Instant>,
+}
+
+/// An attempt that is under way, until it is dropped.
+#[derive(Debug)]
+pub struct Attempt {
+    health: Health,
+    number: u64,
+}
+
+impl Health {
+    /// Something begins that has to end by itself before its deadline.
+    pub fn attempt(&self, deadline: Duration) -> Attempt {
+        let mut state = self.lock();
+        state.begun += 1;
+        let number = state.begun;
+        state.attempts.insert(number, Instant::now() + deadline * 2);
+        Attempt { health: self.clone(), number }
+    }
+
+    /// The queue's loop runs.
+    pub fn queue_runs(&self) {
+        self.lock().queue = Some(Instant::now());
+    }
+
+    /// Whether the process does its work.
+    pub fn check(&self) -> Result<(), Unhealthy> {
+        let (state, now) = (self.lock(), Instant::now());
+        if state.attempts.values().any(|overdue| *overdue < now) {
+            return Err(Unhealthy::Overdue);
+        }
+        match state.queue {
+            Some(ran) if now - ran > QUEUE_STUCK => Err(Unhealthy::QueueStuck),
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.health.lock().attempts.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_outlives_twice_its_deadline_is_unhealthy() {
+        let health = Health::default();
+        let attempt = health.attempt(Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(health.check(), Ok(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(health.check(), Err(Unhealthy::Overdue));
+        drop(attempt);
+        assert_eq!(health.check(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_not_looked_at_is_unhealthy_once_it_has_begun() {
+        let health = Health::default();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(health.check(), Ok(()));
+        health.queue_runs();
+        tokio::time::advance(QUEUE_STUCK).await;
+        assert_eq!(health.check(), Ok(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(health.check(), Err(Unhealthy::QueueStuck));
+        health.queue_runs();
+        assert_eq!(health.check(), Ok(()));
+    }
+}

@@ -1,0 +1,114 @@
+//! The one layer below every Kubernetes client. A request ends within a deadline, over all its retries and to the end of
+//! its body; a write begins only while this process may write. It stands below everything, so that nothing can be
+//! forgotten.
+//!
+//! A request that is given up is dropped, and with it its HTTP/1.1 connection: a silent one is not used again.
+
+use std::task::{self, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, Uri};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Body as HttpBody, Bytes};
+use kube::client::{Body, ClientBuilder};
+use kube::{Client, Config};
+use thiserror::Error;
+use tower::{BoxError, Layer, Service};
+
+use crate::health::Health;
+use crate::leader::{Fence, LONGEST_WRITE};
+
+/// The longest that a request may take: a watch to the head of its answer, everything else to its end.
+pub const DEADLINE: Duration = LONGEST_WRITE;
+
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("this replica does not lead any more")]
+    NotLeading,
+    #[error("no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+}
+
+/// What each request is subject to.
+#[derive(Clone)]
+pub struct Limits {
+    /// How long a request may take.
+    pub deadline: Duration,
+    /// What decides whether a write may begin; nothing, for the Lease.
+    pub guard: Option<Fence>,
+    /// Where a request is noted while it is under way.
+    pub health: Health,
+}
+
+/// A client whose requests all end.
+pub fn client(config: Config, limits: Limits) -> kube::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Limit(limits)).build())
+}
+
+struct Limit(Limits);
+
+impl<S> Layer<S> for Limit {
+    type Service = Limited<S>;
+
+    fn layer(&self, inner: S) -> Limited<S> {
+        Limited { inner, limits: self.0.clone() }
+    }
+}
+
+struct Limited<S> {
+    inner: S,
+    limits: Limits,
+}
+
+impl<S, B> Service<Request<Body>> for Limited<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Either<B, Full<Bytes>>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let mut deadline = self.limits.deadline;
+        if let Some(guard) = self.limits.guard.as_ref().filter(|_| !is_read) {
+            match guard.time_to_write() {
+                Some(time) => deadline = deadline.min(time),
+                None => return async { Err(Failure::NotLeading.into()) }.boxed(),
+            }
+        }
+        let is_watch = is_read && is_watch(request.uri());
+        let attempt = self.limits.health.attempt(deadline);
+        let call = self.inner.call(request);
+        let exchange = async move {
+            let answer = call.await.map_err(Into::into)?;
+            // kube's watcher ends a watch that is silent; the answer to one that is refused is as any other.
+            if is_watch && answer.status().is_success() {
+                return Ok(answer.map(Either::Left));
+            }
+            let (head, body) = answer.into_parts();
+            let body = body.collect().await.map_err(Into::into)?.to_bytes();
+            Ok(Response::from_parts(head, Either::Right(Full::new(body))))
+        };
+        async move {
+            let answer = tokio::time::timeout(deadline, exchange).await;
+            drop(attempt);
+            answer.map_err(|_| Failure::TimedOut(deadline))?
+        }
+        .boxed()
+    }
+}
+
+fn is_watch(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
+}

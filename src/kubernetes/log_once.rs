@@ -1,0 +1,36 @@
+//! A failure is logged once, until it changes or ends.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+use tracing::{info, warn};
+
+/// Logs a failure once, until it changes or ends.
+#[derive(Debug)]
+pub struct LogOnce {
+    last: Mutex<Option<String>>,
+    recovered: Cow<'static, str>,
+}
+
+impl LogOnce {
+    /// The line that tells of the end.
+    pub fn new(recovered: impl Into<Cow<'static, str>>) -> Self {
+        LogOnce { last: Mutex::default(), recovered: recovered.into() }
+    }
+
+    /// Logs the failure, unless it is the one that was logged last.
+    pub fn warn(&self, failure: String) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref() != Some(&failure) {
+            warn!("{failure}");
+            *last = Some(failure);
+        }
+    }
+
+    /// Logs that the failure has ended, where there was one.
+    pub fn recovered(&self) {
+        if self.last.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            info!("{}", self.recovered);
+        }
+    }
+}

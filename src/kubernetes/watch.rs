@@ -1,0 +1,278 @@
+//! Watches: each tells what was applied and what was removed, whatever it took to learn that. A watch that fails begins
+//! anew; a failure is logged once.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use super::client::DEADLINE;
+use super::explain::{explain, explain_watch};
+use super::log_once::LogOnce;
+
+/// The API server ends a watch after this many seconds, and kube's watcher 5 s later by itself: a silent one is noticed.
+const WATCH_SECONDS: u32 = 50;
+/// A watch that has failed works again when it has not failed for longer than an attempt takes.
+const RECOVERED_AFTER: Duration = Duration::from_secs(DEADLINE.as_secs() + 2);
+/// The longest wait between two attempts, with the jitter of [`DefaultBackoff`] less than a minute.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// The part of the cluster that one watch covers: a namespace, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Every namespace.
+    All,
+    /// One namespace.
+    Namespace(String),
+}
+
+impl Scope {
+    /// Whether the scope covers a namespace.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Namespace(own) => own == namespace,
+        }
+    }
+
+    /// The objects of one kind in the scope.
+    pub fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self {
+            Scope::All => Api::all(client.clone()),
+            Scope::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Scope::All => "in the whole cluster".to_owned(),
+            Scope::Namespace(namespace) => format!("in the namespace {namespace}"),
+        }
+    }
+}
+
+/// What a watch tells.
+pub enum Change<K: Resource> {
+    /// An object is there, in this state.
+    Applied(K),
+    /// An object is gone, after it was in the version that the reference carries.
+    Removed(ObjectRef<K>),
+    /// A list has ended: everything that it showed was told.
+    Listed,
+    /// The operator may not list or watch.
+    Refused,
+    /// The operator may again.
+    Recovered,
+}
+
+/// Lists and watches for good. `held` answers what the caller holds of the objects that the watch covers: a list removes
+/// what of that it does not show.
+pub async fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    scope: &Scope,
+    held: impl Fn() -> Vec<ObjectRef<K>>,
+    mut tell: impl FnMut(Change<K>),
+) -> Infallible
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let plural = K::plural(&());
+    let mut attempts = Attempts::new(&plural, scope);
+    let mut relist = Relist::default();
+    let mut events = watcher(api, config.timeout(WATCH_SECONDS)).boxed();
+    loop {
+        match tokio::time::timeout(RECOVERED_AFTER, events.next()).await {
+            Ok(Some(Ok(event))) => {
+                if !matches!(event, Event::Init) && attempts.succeeded() {
+                    tell(Change::Recovered);
+                }
+                relist.changes(event, &held).into_iter().for_each(&mut tell);
+            }
+            Ok(Some(Err(error))) => {
+                if attempts.failed(explain_watch(&error, &plural, scope), is_refused(&error)) {
+                    tell(Change::Refused);
+                }
+                attempts.back_off().await;
+            }
+            // kube's watcher has no end.
+            Ok(None) => std::future::pending().await,
+            Err(_) => {
+                if attempts.succeeded() {
+                    tell(Change::Recovered);
+                }
+            }
+        }
+    }
+}
+
+/// Repeats a request that goes before a watch until it succeeds.
+pub async fn retry<T, F: Future<Output = kube::Result<T>>>(
+    plural: &str,
+    scope: &Scope,
+    request: impl Fn() -> F,
+    mut tell_refused: impl FnMut(),
+) -> T {
+    let mut attempts = Attempts::new(plural, scope);
+    loop {
+        match request().await {
+            Ok(answer) => {
+                attempts.succeeded();
+                return answer;
+            }
+            Err(error) => {
+                if attempts.failed(explain(&error, plural, scope), is_forbidden(&error)) {
+                    tell_refused();
+                }
+                attempts.back_off().await;
+            }
+        }
+    }
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}
+
+fn is_refused(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => is_forbidden(error),
+        watcher::Error::WatchError(status) => status.code == 403,
+        watcher::Error::NoResourceVersion => false,
+    }
+}
+
+/// How the attempts at one watch went.
+struct Attempts {
+    log: LogOnce,
+    backoff: DefaultBackoff,
+    refused: bool,
+}
+
+impl Attempts {
+    fn new(plural: &str, scope: &Scope) -> Self {
+        let place = match scope {
+            Scope::All => String::new(),
+            Scope::Namespace(_) => format!(" {}", scope.describe()),
+        };
+        let log = LogOnce::new(format!("watch on {plural}{place} recovered"));
+        Attempts { log, backoff: DefaultBackoff::default(), refused: false }
+    }
+
+    /// Answers whether the operator is refused now and was not before.
+    fn failed(&mut self, explanation: String, refused: bool) -> bool {
+        self.log.warn(explanation);
+        refused && !std::mem::replace(&mut self.refused, refused)
+    }
+
+    /// Answers whether the operator was refused before.
+    fn succeeded(&mut self) -> bool {
+        self.log.recovered();
+        std::mem::take(&mut self.refused)
+    }
+
+    async fn back_off(&mut self) {
+        tokio::time::sleep(self.backoff.next().unwrap_or(LONGEST_BACKOFF)).await;
+    }
+}
+
+/// Makes changes of a watch's events: what a list does not show is removed.
+struct Relist<K: Resource> {
+    /// What was held when the list began, and in which version, and was not shown yet.
+    unseen: HashSet<ObjectRef<K>>,
+}
+
+impl<K: Resource<DynamicType = ()>> Default for Relist<K> {
+    fn default() -> Self {
+        Relist { unseen: HashSet::new() }
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Relist<K> {
+    fn changes(&mut self, event: Event<K>, held: impl Fn() -> Vec<ObjectRef<K>>) -> Vec<Change<K>> {
+        match event {
+            Event::Init => {
+                self.unseen = held().into_iter().collect();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                self.unseen.remove(&ObjectRef::from_obj(&object));
+                vec![Change::Applied(object)]
+            }
+            Event::InitDone => {
+                let removed = std::mem::take(&mut self.unseen).into_iter().map(Change::Removed);
+                removed.chain([Change::Listed]).collect()
+            }
+            Event::Apply(object) => vec![Change::Applied(object)],
+            Event::Delete(object) => vec![Change::Removed(ObjectRef::from_obj(&object))],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn object(name: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(name.to_owned());
+        object.metadata.namespace = Some("backends".to_owned());
+        object.metadata.resource_version = Some("7".to_owned());
+        object
+    }
+
+    fn words(changes: Vec<Change<ConfigMap>>) -> Vec<String> {
+        let mut words: Vec<_> = changes
+            .into_iter()
+            .map(|change| match change {
+                Change::Applied(object) => format!("applied {}", object.metadata.name.unwrap()),
+                Change::Removed(object) => {
+                    format!("removed {}/{} {:?}", object.namespace.unwrap(), object.name, object.extra.resource_version)
+                }
+                Change::Listed => "listed".to_owned(),
+                Change::Refused | Change::Recovered => unreachable!(),
+            })
+            .collect();
+        words.sort();
+        words
+    }
+
+    fn held() -> Vec<ObjectRef<ConfigMap>> {
+        ["a", "b", "c"].iter().map(|name| ObjectRef::new(name).within("backends")).collect()
+    }
+
+    #[test]
+    fn a_list_applies_what_it_shows_and_removes_the_rest_of_what_was_held() {
+        let mut relist = Relist::default();
+        for lists in 0..2 {
+            assert_eq!(words(relist.changes(Event::Init, held)), [""; 0]);
+            assert_eq!(words(relist.changes(Event::InitApply(object("a")), held)), ["applied a"], "{lists}");
+            // One that breaks off removes nothing, and the next begins anew.
+        }
+        assert_eq!(words(relist.changes(Event::InitApply(object("new")), held)), ["applied new"]);
+        let gone = ["listed", "removed backends/b None", "removed backends/c None"];
+        assert_eq!(words(relist.changes(Event::InitDone, held)), gone);
+    }
+
+    #[test]
+    fn a_deletion_that_was_seen_tells_the_version() {
+        let mut relist = Relist::default();
+        assert_eq!(words(relist.changes(Event::Apply(object("a")), held)), ["applied a"]);
+        let gone = ["removed backends/a Some(\"7\")"];
+        assert_eq!(words(relist.changes(Event::Delete(object("a")), held)), gone);
+    }
+}

@@ -1,5 +1,0 @@
-//! The cached resource.
-
-mod watched;
-
-pub use watched::{Glimpse, GlimpsedCertificate, Watched};

@@ -1,0 +1,86 @@
+//! The background tasks of the process. One that ends though it should not, by a panic too, ends the process.
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+/// Starts background tasks.
+#[derive(Clone, Debug)]
+pub struct Tasks(UnboundedSender<&'static str>);
+
+/// Names the tasks that ended though they should not.
+#[derive(Debug)]
+pub struct Ended(UnboundedReceiver<&'static str>);
+
+impl Tasks {
+    /// No tasks yet.
+    pub fn new() -> (Self, Ended) {
+        let (sender, receiver) = unbounded_channel();
+        (Tasks(sender), Ended(receiver))
+    }
+
+    /// Starts a task that runs as long as the process.
+    pub fn spawn<T>(&self, name: &'static str, task: impl Future<Output = T> + Send + 'static) {
+        self.start(name, true, async move { drop(task.await) });
+    }
+
+    /// Starts a task that comes to an end of its own. Only a panic is not expected of it.
+    pub fn spawn_finite(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.start(name, false, task)
+    }
+
+    fn start(
+        &self,
+        name: &'static str,
+        runs_forever: bool,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let watched = Watched { name, runs_forever, ended: self.0.clone() };
+        tokio::spawn(async move {
+            let _watched = watched;
+            task.await;
+        })
+    }
+}
+
+impl Ended {
+    /// Waits for the next.
+    pub async fn next(&mut self) -> &'static str {
+        match self.0.recv().await {
+            Some(name) => name,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Tells of its task's end, when it is dropped with the task.
+struct Watched {
+    name: &'static str,
+    runs_forever: bool,
+    ended: UnboundedSender<&'static str>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.runs_forever || std::thread::panicking() {
+            // Nobody listens when the process ends.
+            let _ = self.ended.send(self.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_end_that_is_not_expected_is_told_of_and_another_is_not() {
+        let (tasks, mut ended) = Tasks::new();
+        tasks.spawn_finite("finite", async {}).await.unwrap();
+        tasks.spawn_finite("panics", async { panic!("as a test wants it") }).await.unwrap_err();
+        assert_eq!(ended.next().await, "panics");
+        tasks.spawn("watch", async {});
+        assert_eq!(ended.next().await, "watch");
+        tasks.spawn("panics too", async { panic!("as a test wants it") });
+        assert_eq!(ended.next().await, "panics too");
+    }
+}

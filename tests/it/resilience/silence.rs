@@ -1,0 +1,151 @@
+//! Connections that are kept and say nothing: no request waits for ever, whichever it is.
+
+use std::time::{Duration, Instant};
+
+use futures::join;
+use kube::api::Patch;
+use operator_testing::operator::Operator;
+use operator_testing::proxy::{Fault, FaultProxy, Rule};
+use operator_testing::wait::eventually;
+use serde_json::json;
+
+use crate::faults::{World, started};
+
+/// What a request has, over all its retries and to its end.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// After this long a silent watch ends.
+const SILENT_WATCH: Duration = Duration::from_secs(55);
+/// For what follows, on a machine that is busy with other tests.
+const MARGIN: Duration = Duration::from_secs(20);
+
+async fn edit(world: &World<'_>, name: &str) {
+    let patch = Patch::Merge(json!({ "stringData": { "ca.crt": "edited" } }));
+    world.secrets().patch(name, &Default::default(), &patch).await.unwrap();
+}
+
+async fn until_repaired(world: &World<'_>, name: &str, limit: Duration) -> Duration {
+    let (start, pem) = (Instant::now(), world.pem(name));
+    eventually(limit, &format!("the Secret {name} is right"), async || match world.target(name).await {
+        Some((text, _)) if text == pem => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn as_many_silent_requests_as_there_is_concurrency_hold_nobody_up_for_good() {
+    let world = World::new("silent-get").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let operator = world.builder_through(&proxy).await.arg("--concurrency=2");
+    let mut operator = started(&operator).await;
+    for id in ["one", "two", "three"] {
+        world.mirrored(id, true).await;
+    }
+    let injected = proxy.inject(Rule::new(Fault::Silence).verb("get").resource("secrets").times(2));
+    edit(&world, "one").await;
+    edit(&world, "two").await;
+    eventually(MARGIN, "both requests are silent", async || injected.hits() == 2).await;
+    edit(&world, "three").await;
+    let limit = DEADLINE + MARGIN;
+    let waits = join!(
+        until_repaired(&world, "one", limit),
+        until_repaired(&world, "two", limit),
+        until_repaired(&world, "three", limit),
+    );
+    println!("repaired after {waits:?}");
+    assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn writes_that_are_carried_out_and_never_answered_are_given_up_and_found_done() {
+    let world = World::new("hang-write").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let _operator = started(&world.builder_through(&proxy).await).await;
+    let hang = |verb, resource| proxy.inject(Rule::new(Fault::Hang).verb(verb).resource(resource));
+    let faults = [hang("create", "secrets"), hang("patch", "clientcertificaterefs/status"), hang("create", "events")];
+    let start = Instant::now();
+    world.mirrored("one", false).await;
+    eventually(DEADLINE * 4 + MARGIN, "it is ready", async || {
+        let conditions = world.conditions("one").await;
+        let is_ready = conditions.get("Ready").is_some_and(|ready| ready.status == "True");
+        if is_ready && faults.iter().all(|fault| fault.hits() == 1) { Ok(()) } else { Err(format!("{conditions:?}")) }
+    })
+    .await;
+    println!("ready after {:?}", start.elapsed());
+    world.wait_for_target("one", "one").await;
+}
+
+#[tokio::test]
+async fn silent_watches_are_noticed() {
+    let world = World::new("silent-watch").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    world.mirrored("one", false).await;
+    let silent = |resource| proxy.inject(Rule::new(Fault::HeadOnly).verb("watch").resource(resource));
+    let faults = [silent("clientcertificaterefs"), silent("secrets")];
+    let _operator = started(&world.builder_through(&proxy).await).await;
+    world.wait_ready("one", 1).await;
+    eventually(MARGIN, "both watches are silent", async || faults.iter().all(|fault| fault.hits() == 1)).await;
+    edit(&world, "one").await;
+    world.mirrored("late", false).await;
+    let limit = SILENT_WATCH + MARGIN;
+    let waits = join!(until_repaired(&world, "one", limit), until_repaired(&world, "late", limit));
+    println!("noticed after {waits:?}");
+}
+
+#[tokio::test]
+async fn all_connections_that_go_silent_are_given_up() {
+    let world = World::new("all-silent").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let mut operator = started(&world.builder_through(&proxy).await).await;
+    world.mirrored("one", true).await;
+    proxy.silence_connections();
+    let silence = proxy.inject(Rule::new(Fault::Silence).always());
+    edit(&world, "one").await;
+    world.mirrored("late", false).await;
+    // Longer than any request has, and than twice that.
+    let start = Instant::now();
+    while start.elapsed() < DEADLINE * 2 + Duration::from_secs(5) {
+        assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    println!("{} requests were swallowed", silence.hits());
+    proxy.clear();
+    let limit = SILENT_WATCH + MARGIN;
+    let waits = join!(until_repaired(&world, "one", limit), until_repaired(&world, "late", limit));
+    println!("right again {waits:?} after the network");
+    world.mirrored("after", true).await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_silent_at_the_start_is_waited_for() {
+    let world = World::new("silent-start").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    world.mirrored("one", false).await;
+    let silent = |resource| proxy.inject(Rule::new(Fault::Silence).verb("list").resource(resource));
+    let faults = [silent("clientcertificaterefs"), silent("secrets")];
+    let mut operator: Operator = world.builder_through(&proxy).await.spawn().unwrap();
+    let line = operator.wait_for_log("cannot be reached").await.unwrap();
+    assert!(line.contains("no answer within 10 s") && line.contains("clientcertificaterefs"), "{line}");
+    assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
+    assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
+    until_repaired(&world, "one", DEADLINE * 2 + MARGIN).await;
+    assert!(faults.iter().all(|fault| fault.hits() == 1));
+    operator.wait_ready().await.unwrap();
+    operator.wait_for_log("watch on clientcertificaterefs in the namespace").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_does_not_hold_the_end_up() {
+    let world = World::new("hang-stop").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let mut operator = started(&world.builder_through(&proxy).await).await;
+    let hanging = proxy.inject(Rule::new(Fault::Hang).writes().always());
+    world.mirrored("one", false).await;
+    eventually(MARGIN, "a write hangs", async || hanging.hits() > 0).await;
+    let exit = operator.terminate(Duration::from_secs(15)).await.unwrap();
+    println!("{exit:?}");
+    assert_eq!(exit.code, Some(0), "{:?}", operator.logs());
+    assert!(exit.took < Duration::from_millis(12_500), "{exit:?}");
+    operator.wait_for_log("stopped").await.unwrap();
+}
