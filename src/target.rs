@@ -76,6 +76,11 @@ impl TargetMeta {
         self.annotations.get(OBJECT_ANNOTATION).map(String::as_str)
     }
 
+    /// Whether an earlier version of the operator wrote the object's annotations.
+    pub fn is_of_earlier_version(&self) -> bool {
+        self.object_mark().is_none() && self.annotations.get(OWNER_ANNOTATION).is_some_and(|owner| !owner.contains('/'))
+    }
+
     /// Whether the object is a copy of a target: under another name, of another kind, or in another namespace.
     pub fn is_copy(&self) -> bool {
         let is_elsewhere = |owner: &String| owner.split_once('/').is_some_and(|(namespace, _)| namespace != self.namespace);

@@ -135,7 +135,6 @@ struct Entry {
     /// When that was asked for.
     asked: Tick,
     is_forced: bool,
-    last_forced: Option<Tick>,
     /// Every subscriber is woken by an answer of a call that started at this time or later.
     wake_all_from: Option<Tick>,
     /// The list does not have it, so it is asked for by name.
@@ -553,7 +552,6 @@ impl Entry {
             wanted_from: Tick::ZERO,
             asked: moment.now,
             is_forced: false,
-            last_forced: None,
             wake_all_from: None,
             is_omitted: false,
             is_under_way: false,
@@ -588,7 +586,6 @@ impl Entry {
     fn note_forced(&mut self, started: Tick) {
         if self.is_forced && started >= self.wanted_from {
             self.is_forced = false;
-            self.last_forced = Some(started);
         }
     }
 
@@ -599,8 +596,8 @@ impl Entry {
         }
         let Some(snapshot) = self.snapshot.as_ref().filter(|_| !self.is_omitted) else { return Some(Tick::ZERO) };
         Some(if snapshot.started < self.wanted_from {
-            let coalesced = self.last_forced.filter(|_| self.is_forced);
-            coalesced.map_or(Tick::ZERO, |last| last + FORCED_READS_APART)
+            // A forced read is not made within some seconds of the last one, forced or not.
+            if self.is_forced { snapshot.started + FORCED_READS_APART } else { Tick::ZERO }
         } else if snapshot.outcome.is_ok() {
             snapshot.started + refresh_delay(self.interval, self.jitter)
         } else {

@@ -49,7 +49,7 @@ use crate::leader::Fence;
 use crate::metrics::{Metrics, ReconcileResult};
 use crate::reading::Access;
 use crate::settings::{Now, Settings};
-use crate::target::{Target, is_controlled_by_another};
+use crate::target::{Password, Target, is_controlled_by_another};
 
 /// A new spec that AWS has not answered for shows in the status after this long, not before: most answers are faster.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
@@ -100,6 +100,8 @@ struct Counter {
     written: Option<String>,
     /// Whether a reconcile was put off until then.
     was_put_off: bool,
+    /// The password of a truststore that was made and written last.
+    password: Option<Password>,
 }
 
 impl Counters {
@@ -135,7 +137,7 @@ impl<G: Gateway> Context<G> {
 
     /// The certificate whose description a resource may own, and how it reads it.
     pub fn may_describe(&self, resource: &ClientCertificateRef) -> Option<(CertificateKey, Source)> {
-        match self.access.of(resource) {
+        match self.access.of(resource)? {
             Access { source: Ok(source), description: Ok(()), .. } => Some((self.aws.key_of(&source), source)),
             _ => None,
         }
@@ -218,7 +220,11 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         context.aws.unsubscribe(&name);
         return publish(resource, &name, suspended(resource, context.now().wall), context).await;
     }
-    let access = context.access.of(resource);
+    let Some(access) = context.access.of(resource) else {
+        // The labels of the namespace are not known yet, so the rules decide nothing. They wake the resource.
+        context.aws.unsubscribe(&name);
+        return Done::waits(None);
+    };
     let view = context.aws.subscribe(&name, subscription(resource, &access));
     let now = context.now();
     let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
@@ -242,6 +248,9 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         let writes = counter.writes.get_or_insert_with(|| WriteBackoff::new(generation));
         writes.note(generation, written(&effects), tick, snapshot.jitter);
         let hold = writes.hold(generation, tick);
+        if let Some(password) = effects.iter().find_map(Effect::written_password) {
+            counter.password = Some(password.clone());
+        }
         counter.writes.take_if(|writes| writes.is_idle(tick));
         hold
     });
@@ -342,9 +351,10 @@ async fn gather<G: Gateway>(
     let additional = additional.into_iter().map(|additional| named(additional.id, additional.source)).collect();
     let now = context.now();
     let installation = resource.status.as_ref().and_then(|status| status.installation.as_deref());
-    let (hold, installation) = context.counters.of(name, |counter| {
+    let (hold, installation, written_password) = context.counters.of(name, |counter| {
         let hold = counter.writes.as_ref().and_then(|writes| writes.hold(resource.generation(), now.tick));
-        (hold, counter.mark.found(installation, &context.settings.installation, now.tick))
+        let installation = counter.mark.found(installation, &context.settings.installation, now.tick);
+        (hold, installation, counter.password.clone())
     });
     Some(Snapshot {
         now,
@@ -359,6 +369,7 @@ async fn gather<G: Gateway>(
         target,
         leftovers,
         password,
+        written_password,
         hold,
         installation,
     })

@@ -61,15 +61,16 @@ pub enum NoPassword {
 }
 
 /// The password of a truststore; none where the resource has no truststore. `offered` is what was read where the spec says,
-/// or else a new one. One that is kept in the target wins over a new one.
+/// or else a new one. The one that this process has `written` last wins over what the target holds, and that over a new one.
 pub fn settle(
     resource: &ClientCertificateRef,
     offered: Option<&Result<Password, NoPassword>>,
+    written: Option<&Password>,
     target: Option<&TargetContent>,
 ) -> Result<Option<Password>, NoPassword> {
     let Some(offered) = offered else { return Ok(None) };
     let Some(PasswordWanted::Made(key)) = password_wanted(resource) else { return offered.clone().map(Some) };
-    match target.and_then(|target| target.password(key)) {
+    match written.or_else(|| target.and_then(|target| target.password(key))) {
         Some(password) => Ok(Some(password.clone())),
         None => offered.clone().map(Some),
     }
@@ -103,17 +104,19 @@ mod tests {
         let resource = of_java(None);
         let new = Some(Ok(made("new")));
         let found = secret_of(&sealed(&resource, made("found"))).content();
-        let settled = |target| settle(&resource, new.as_ref(), target).unwrap().unwrap();
-        assert_eq!(settled(Some(&found)).expose(), "found");
-        assert_eq!(settled(None).expose(), "new");
+        let written = made("written");
+        let settled = |written, target| settle(&resource, new.as_ref(), written, target).unwrap().unwrap();
+        assert_eq!(settled(Some(&written), Some(&found)).expose(), "written");
+        assert_eq!(settled(None, Some(&found)).expose(), "found");
+        assert_eq!(settled(None, None).expose(), "new");
 
         let place = SecretKeyRef { name: "java".into(), key: "password".into() };
         let resource = of_java(Some(Pkcs12 { password_secret_ref: Some(place), ..Pkcs12::default() }));
         let given = Password::given(b"given").unwrap();
-        assert_eq!(settle(&resource, Some(&Ok(given.clone())), Some(&found)), Ok(Some(given)));
+        assert_eq!(settle(&resource, Some(&Ok(given.clone())), Some(&written), Some(&found)), Ok(Some(given)));
         let absent = Err(NoPassword::Absent("not there".into()));
-        assert_eq!(settle(&resource, Some(&absent), Some(&found)), absent.map(Some), "not even a former one");
-        assert_eq!(settle(&resource, None, Some(&found)), Ok(None));
+        assert_eq!(settle(&resource, Some(&absent), Some(&written), Some(&found)), absent.map(Some), "not even a former one");
+        assert_eq!(settle(&resource, None, Some(&written), Some(&found)), Ok(None));
     }
 
     #[test]

@@ -140,7 +140,12 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
         return kept();
     }
     let password =
-        match settle_password(resource, snapshot.password.as_ref(), current.map(|current| &current.content)) {
+        match settle_password(
+            resource,
+            snapshot.password.as_ref(),
+            snapshot.written_password.as_ref(),
+            current.map(|current| &current.content),
+        ) {
             Ok(password) => password,
             Err(NoPassword::Absent(message)) => return TargetPlan::Blocked { reason: Reason::NoPassword, message },
             Err(NoPassword::Unseen(failure)) => return TargetPlan::Unread(failure),
@@ -198,7 +203,7 @@ fn replacement(
     let name = desired.target.to_string();
     let rename = "give target.name another value";
     let cause = match ownership(&target.meta, resource, snapshot.owner_exists) {
-        Ownership::Ours if target.meta.object_mark().is_none() && target.content.holds(&desired) => Cause::Upgraded,
+        Ownership::Ours if target.meta.is_of_earlier_version() && target.content.holds(&desired) => Cause::Upgraded,
         Ownership::Ours if was_as_written(resource, &desired, trust, snapshot) => Cause::Changed,
         Ownership::Ours => Cause::Wanted,
         Ownership::OwnedBy(other) => {

@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub leftovers: Vec<TargetMeta>,
     /// The password of the spec, or a new one. None without a truststore.
     pub password: Option<Result<Password, NoPassword>>,
+    /// The password that this process made and wrote last. It is a secret, so the status cannot keep it: a new process takes
+    /// what the target holds.
+    pub written_password: Option<Password>,
     /// Until when writes of the target wait.
     pub hold: Option<Hold>,
     /// Which installation the status names from now on.

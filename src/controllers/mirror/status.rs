@@ -16,7 +16,7 @@ use crate::controllers::description::{Outcome as DescriptionOutcome, State as De
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::gateway::Source;
 use crate::settings::{Settings, Tick};
-use crate::target::verifier_class;
+use crate::target::{Password, verifier_class};
 
 /// A target that something is in the way of is read again after this long, without a call to AWS.
 const BLOCKED: Duration = Duration::from_secs(60);
@@ -28,6 +28,15 @@ pub struct Effect {
     pub action: Action,
     /// What became of it. None where it was not tried, because the target is not right yet.
     pub result: Option<Result<(), ClusterFailure>>,
+}
+
+impl Effect {
+    /// The password that was made for a truststore and written into the target.
+    pub fn written_password(&self) -> Option<&Password> {
+        let (Action::Create { desired, .. } | Action::Replace { desired, .. }) = &self.action else { return None };
+        let truststore = desired.truststore.as_ref().filter(|_| self.result == Some(Ok(())))?;
+        Some(truststore.password()).filter(|password| password.is_made())
+    }
 }
 
 /// The result of a reconcile.
@@ -299,11 +308,12 @@ fn additional(
         None if unread.is_empty() => {
             let but = match status.verifier_class {
                 Some(VerifierClass::FirstWins) => {
-                    "; servers that read a target like this accept its first certificate alone, so the order has to follow the one that the stage presents"
+                    "; a server that reads a target like this accepts its first certificate alone, so the order has to follow the one that the stage presents"
                 }
                 Some(VerifierClass::OverlapSafe) | None => "",
             };
-            Finding::yes(Reason::Read, format!("{} were read{but}", ids()))
+            let plural = if snapshot.additional.len() == 1 { " was" } else { "s were" };
+            Finding::yes(Reason::Read, format!("additional certificate{plural} read: {}{but}", ids()))
         }
         None => Finding::unknown(
             Reason::NotRead,
