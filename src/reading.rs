@@ -393,10 +393,10 @@ mod tests {
         let access = |resource: &ClientCertificateRef, rules: &str| {
             Access::of(resource, &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
         };
-        assert_eq!(access(&resource, "").source, Err(ReadFailure::NoRegion));
+        assert_eq!(access(&resource, "{}").source, Err(ReadFailure::NoRegion));
         resource.spec.region = Some("us-east-1".into());
         assert_eq!(
-            access(&resource, ""),
+            access(&resource, "{}"),
             Access { source: Ok(source("9ao60f")), additional: vec![], description: Ok(()) }
         );
         let refused = access(&resource, "default: {regions: [eu-west-1]}");

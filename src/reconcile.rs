@@ -137,6 +137,7 @@ async fn pass<G: Gateway>(cached: &ClientCertificateRef, context: &Context<G>) -
     let pass = match conclude_from_four_steps(&resource, context, &mut memory).await {
         Ok(conclusion) => publish(&resource, conclusion, context, &mut memory).await,
         Err(NoConclusion::Unanswered) => Pass { next_look: Some(PATIENCE), result: None },
+        Err(NoConclusion::Undecided) => Pass { next_look: None, result: None },
         Err(NoConclusion::Superfluous) => Pass { next_look: None, result: Some(ReconcileResult::Success) },
     };
     let published = memory.published.as_ref().map(|published| published.resource_version.clone());
@@ -179,6 +180,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 enum NoConclusion {
     /// API Gateway was asked, and the resource is woken when it has answered.
     Unanswered,
+    /// The rules decide by labels of the namespace that are not known yet. They wake the resource.
+    Undecided,
     /// The resource is on its way out.
     Superfluous,
 }

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
@@ -22,7 +22,7 @@ use crate::gateway::{CertificateKey, Gateway, Identity};
 use crate::index::Scope;
 use crate::metrics::Metrics;
 use crate::reading::Access;
-use crate::reconcile::Context;
+use crate::reconcile::{Context, Watched};
 use crate::rules::{InvalidRules, Rules};
 use crate::trouble::Trouble;
 
@@ -97,7 +97,7 @@ fn parse(path: &Path, text: &str, sees_namespaces: bool) -> Result<Rules, Unusab
 
 /// The certificate whose description a resource may claim.
 pub fn claimed<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Option<CertificateKey> {
-    key_to_claim(&context.access.of(resource), context)
+    context.access.of(resource).and_then(|access| key_to_claim(&access, context))
 }
 
 fn key_to_claim<G: Gateway>(access: &Access, context: &Context<G>) -> Option<CertificateKey> {
@@ -110,16 +110,26 @@ fn key_to_claim<G: Gateway>(access: &Access, context: &Context<G>) -> Option<Cer
 /// Applies what is in force now to everything: claims are decided anew, sessions that nobody may use any more end at
 /// once, and every resource is looked at.
 pub fn apply<G: Gateway>(context: &Context<G>) {
+    apply_to(&Scope::All, context);
+}
+
+/// The same for what the rules decide otherwise in this scope alone.
+fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
+    let is_in_scope = |watched: &Watched| watched.meta().namespace.as_deref().is_some_and(|name| scope.covers(name));
+    if !context.index.all_resources().any(|watched| is_in_scope(&watched)) {
+        return;
+    }
     let mut places = HashSet::new();
-    let mut woken = Vec::new();
+    let mut woken = HashSet::new();
     for watched in context.index.all_resources() {
         let Ok(resource) = watched.unfold() else { continue };
         let access = context.access.of(&resource);
-        let key = key_to_claim(&access, context);
-        // Everybody is woken, so it is of no matter whom the claims would wake.
-        context.index.claims().apply(&resource, key.as_ref());
-        woken.push(ResourceName::new(resource.namespace(), resource.name()));
-        places.extend(access.sources().map(|source| source.place.clone()));
+        if is_in_scope(&watched) {
+            let key = access.as_ref().and_then(|access| key_to_claim(access, context));
+            woken.extend(context.index.claims().apply(&resource, key.as_ref()));
+            woken.insert(ResourceName::new(resource.namespace(), resource.name()));
+        }
+        places.extend(access.iter().flat_map(Access::sources).map(|source| source.place.clone()));
     }
     context.reader.retain(|place| place.identity == Identity::Operator || places.contains(place));
     context.index.wake(woken);
@@ -224,8 +234,9 @@ fn watch_labels<G: Gateway>(context: &Arc<Context<G>>) -> watch::Receiver<bool> 
                 Ok(event) => {
                     trouble.is_over();
                     let is_whole = matches!(event, Event::InitDone);
-                    if note_labels(event, &mut listing, &context) && *known.borrow() {
-                        apply(&context);
+                    let changed = note_labels(event, &mut listing, &context);
+                    if let Some(namespace) = changed.filter(|_| *known.borrow()) {
+                        apply_to(&Scope::Namespace(namespace), &context);
                     }
                     if is_whole {
                         known.send_replace(true);
@@ -238,22 +249,22 @@ fn watch_labels<G: Gateway>(context: &Arc<Context<G>>) -> watch::Receiver<bool> 
     is_known
 }
 
-/// Answers whether labels are others than before.
+/// The namespace that the rules select otherwise now, if there is one. One that is gone takes its resources along.
 fn note_labels<G: Gateway>(
     event: Event<PartialObjectMeta<Namespace>>,
     listing: &mut HashSet<String>,
     context: &Context<G>,
-) -> bool {
+) -> Option<String> {
     match event {
-        Event::Init => {
-            listing.clear();
-            false
-        }
+        Event::Init => listing.clear(),
         Event::InitApply(namespace) | Event::Apply(namespace) => {
-            listing.insert(namespace.name_any());
-            context.access.set_labels(&namespace.name_any(), namespace.metadata.labels.unwrap_or_default())
+            let name = namespace.name_any();
+            listing.insert(name.clone());
+            let labels = namespace.metadata.labels.unwrap_or_default();
+            return context.access.set_labels(&name, labels).then_some(name);
         }
-        Event::Delete(namespace) => context.access.set_labels(&namespace.name_any(), Default::default()),
+        Event::Delete(gone) => context.access.retain_labels(|namespace| namespace != gone.name_any()),
         Event::InitDone => context.access.retain_labels(|namespace| listing.contains(namespace)),
     }
+    None
 }

@@ -27,7 +27,7 @@ pub async fn observe<G: Gateway>(
     context: &Context<G>,
     memory: &mut Memory,
 ) -> Result<Observation, NoConclusion> {
-    let access = context.access.of(resource);
+    let access = context.access.of(resource).ok_or(NoConclusion::Undecided)?;
     let key = access.source.as_ref().ok().map(|source| context.reader.key_of(source));
     read_what_is_due(resource, &access, &claim(resource, key.as_ref(), context), context, memory)?;
     let target = look_at_target(resource, context).await;
