@@ -1,7 +1,7 @@
 //! The rules in force and the labels of namespaces, which may both change at any time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::api::ClientCertificateRef;
 use crate::reading::Access;
@@ -13,6 +13,7 @@ use crate::settings::Settings;
 pub struct AccessControl {
     settings: Settings,
     rules: RwLock<Arc<Rules>>,
+    /// Those of the namespaces that are known.
     labels: RwLock<HashMap<String, BTreeMap<String, String>>>,
 }
 
@@ -32,14 +33,13 @@ impl AccessControl {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
-    /// Takes note of the labels of a namespace, none of one that is gone. Answers whether they are others than before.
+    /// Takes note of the labels of a namespace. Answers whether the rules select it otherwise than before, or select it
+    /// for the first time.
     pub fn set_labels(&self, namespace: &str, labels: BTreeMap<String, String>) -> bool {
-        let mut all = self.labels.write().unwrap_or_else(PoisonError::into_inner);
-        let before = match labels.is_empty() {
-            true => all.remove(namespace),
-            false => all.insert(namespace.to_owned(), labels.clone()),
-        };
-        before.unwrap_or_default() != labels
+        let rules = self.rules();
+        let selected = rules.selected_by(&labels);
+        let before = self.labels_mut().insert(namespace.to_owned(), labels);
+        before.is_none_or(|before| rules.selected_by(&before) != selected)
     }
 
     /// The namespaces whose labels are known.
@@ -47,10 +47,76 @@ impl AccessControl {
         self.labels.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// What a resource has access to.
-    pub fn of(&self, resource: &ClientCertificateRef) -> Access {
-        let labels = self.labels.read().unwrap_or_else(PoisonError::into_inner);
+    /// Forgets the labels of the namespaces that are gone.
+    pub fn retain_labels(&self, is_there: impl Fn(&str) -> bool) {
+        self.labels_mut().retain(|namespace, _| is_there(namespace));
+    }
+
+    /// What a resource has access to. None where that is not decided yet: the rules select by labels, and those of its
+    /// namespace are not known.
+    pub fn of(&self, resource: &ClientCertificateRef) -> Option<Access> {
+        let rules = self.rules();
         let none = BTreeMap::new();
-        Access::of(resource, &self.settings, &self.rules(), labels.get(resource.namespace()).unwrap_or(&none))
+        let known = self.labels.read().unwrap_or_else(PoisonError::into_inner);
+        let labels = match known.get(resource.namespace()) {
+            None if rules.use_labels() => return None,
+            labels => labels.unwrap_or(&none),
+        };
+        Some(Access::of(resource, &self.settings, &rules, labels))
+    }
+
+    fn labels_mut(&self) -> RwLockWriteGuard<'_, HashMap<String, BTreeMap<String, String>>> {
+        self.labels.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::resource;
+    use crate::settings::Settings;
+
+    const BY_LABEL: &str = "rules: [{namespaceSelector: {matchLabels: {team: pay}}, regions: [eu-west-1]}]";
+
+    fn control(rules: &str) -> AccessControl {
+        let settings = Settings {
+            default_region: Some("us-east-1".into()),
+            expiring_within: std::time::Duration::from_secs(3600),
+            installation: "operators/ours".into(),
+            manage_descriptions: true,
+            target_kinds: Default::default(),
+        };
+        AccessControl::new(settings, Rules::parse(rules).unwrap())
+    }
+
+    fn labels(team: &str) -> BTreeMap<String, String> {
+        [("team".to_owned(), team.to_owned())].into()
+    }
+
+    #[test]
+    fn a_namespace_whose_labels_are_not_known_is_not_decided_where_rules_use_labels() {
+        let resource = resource("payments");
+        let control = control(BY_LABEL);
+        assert_eq!(control.of(&resource), None);
+        control.set_labels(resource.namespace(), BTreeMap::new());
+        assert!(control.of(&resource).unwrap().source.is_ok(), "the default");
+        control.set_labels(resource.namespace(), labels("pay"));
+        assert!(control.of(&resource).unwrap().source.is_err(), "the rule");
+        control.retain_labels(|_| false);
+        assert_eq!(control.of(&resource), None);
+        control.set_rules(Rules::default());
+        assert!(control.of(&resource).unwrap().source.is_ok(), "rules without labels need none");
+    }
+
+    #[test]
+    fn labels_count_where_the_rules_select_otherwise_by_them() {
+        let control = control(BY_LABEL);
+        assert!(control.set_labels("a", labels("orders")), "known for the first time");
+        assert!(!control.set_labels("a", labels("shop")), "no rule is for either");
+        assert!(control.set_labels("a", labels("pay")));
+        let mut more = labels("pay");
+        more.insert("env".into(), "prod".into());
+        assert!(!control.set_labels("a", more), "the same rule");
+        assert!(control.set_labels("a", BTreeMap::new()));
     }
 }

@@ -238,13 +238,19 @@ impl ClientCertificateRef {
     }
 }
 
-/// Reads a duration of the form `1h30m`, `90s` or `1.5m`, the grammar of `spec.refreshInterval`.
+/// Reads a duration of the form `1h30m`, `90s` or `1.5m`, the grammar of `spec.refreshInterval`. kube's own type panics on
+/// one that is too long, and on a sign in the middle.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
         let unit_at = rest.find(['s', 'm', 'h'])?;
-        let number: f64 = rest[..unit_at].parse().ok()?;
+        let number = &rest[..unit_at];
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        if [whole, fraction].iter().any(|part| part.is_empty() || part.contains(|c: char| !c.is_ascii_digit())) {
+            return None;
+        }
+        let number: f64 = number.parse().ok()?;
         let seconds = match rest.as_bytes()[unit_at] {
             b'h' => number * 3600.0,
             b'm' => number * 60.0,
@@ -265,8 +271,11 @@ mod tests {
         for (text, seconds) in [("30s", 30.0), ("5m", 300.0), ("1h30m", 5400.0), ("1.5h", 5400.0), ("2m0.5s", 120.5)] {
             assert_eq!(parse_duration(text), Some(Duration::from_secs_f64(seconds)), "{text}");
         }
-        for text in ["", "5", "-1m", "5 minutes", "m", "1d", "1e9999h"] {
+        for text in ["", "0", "5", "-1m", "+1m", "1h-5m", "5 minutes", "m", "1d", "5ms", ".5m", "1.m", "1e3s", "infs"] {
             assert_eq!(parse_duration(text), None, "{text}");
+        }
+        for too_long in [format!("{}h", "9".repeat(30)), format!("{}h", "9".repeat(400))] {
+            assert_eq!(parse_duration(&too_long), None, "{too_long}");
         }
     }
 

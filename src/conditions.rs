@@ -31,7 +31,6 @@ pub enum ConditionType {
 
 /// Reason of a condition; the name of the variant is the name in the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the README lists each, with what to do about it
 pub enum Reason {
     Mirrored,
     Read,

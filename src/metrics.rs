@@ -1,10 +1,9 @@
 //! What Prometheus scrapes: counters of the process, and series of each resource, which are read from the caches.
 
 mod format;
-mod page;
 mod resources;
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 pub use self::format::Format;
-pub use self::page::Page;
+use self::resources::ResourceCollector;
 use crate::index::Cached;
 
 /// From a pass that only compares, to one that waits out a time-out, in seconds.
@@ -77,12 +76,14 @@ struct BuildLabels {
 /// Every resource that there is, as the caches know it.
 pub type Resources = Box<dyn Fn() -> Vec<Arc<Cached>> + Send + Sync>;
 
+/// Whether this process leads.
+type Leader = Gauge<i64, AtomicI64>;
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
-    /// None where each resource's own series are not wanted.
-    resources: Option<OnceLock<Resources>>,
-    leader: Gauge<i64, AtomicI64>,
+    resources: Arc<OnceLock<Resources>>,
+    leader: Leader,
     reconciles: Family<ResultLabel, Counter>,
     reconcile_duration: Histogram,
     requests: Family<RequestLabels, Counter>,
@@ -153,7 +154,7 @@ impl Default for Metrics {
             "Namespaces of --namespaces that do not exist or in which the operator has no rights",
             namespaces_unavailable.clone(),
         );
-        let leader = Gauge::<i64, AtomicI64>::default();
+        let leader = Leader::default();
         registry.register(
             "leader",
             "Whether this process is the one that works: 1, or 0 while it stands by or has not begun",
@@ -162,9 +163,12 @@ impl Default for Metrics {
         let build = Family::<BuildLabels, Gauge<i64, AtomicI64>>::default();
         build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "The version that runs; always 1", build);
+        let resources = Arc::<OnceLock<Resources>>::default();
+        let collector = ResourceCollector { resources: Arc::clone(&resources), leader: leader.clone() };
+        registry.register_collector(Box::new(collector));
         Metrics {
             registry,
-            resources: Some(OnceLock::new()),
+            resources,
             leader,
             reconciles,
             reconcile_duration,
@@ -242,26 +246,18 @@ impl Metrics {
     }
 
     /// Leaves the series of each resource out.
-    pub fn without_resources(mut self) -> Self {
-        self.resources = None;
+    pub fn without_resources(self) -> Self {
+        self.follow(Box::new(Vec::new));
         self
     }
 
     /// Tells where the resources are found whose series are told while the process leads.
     pub fn follow(&self, resources: Resources) {
-        if let Some(followed) = &self.resources {
-            // The first stays: there is one set of caches in a process.
-            let _ = followed.set(resources);
-        }
+        // The first stays: there is one set of caches in a process.
+        let _ = self.resources.set(resources);
     }
 
-    /// The resources whose series are to be told now.
-    fn resources(&self) -> Vec<Arc<Cached>> {
-        let followed = self.resources.as_ref().filter(|_| self.leader.inner().load(Ordering::Relaxed) == 1);
-        followed.and_then(OnceLock::get).map(|resources| resources()).unwrap_or_default()
-    }
-
-    /// The counters of the process, in the OpenMetrics text format, with its end.
+    /// All metrics, in the OpenMetrics text format.
     pub fn render(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {

@@ -155,7 +155,7 @@ pub struct Additional {
 mod tests {
     use super::*;
     use crate::certificate::CertificateError;
-    use crate::fixtures::{PEM, PEM_NOT_AFTER, certificate};
+    use crate::fixtures::{PEM, PEM_NOT_AFTER, certificate, resource};
 
     fn source(id: &str) -> Source {
         Source::own("us-east-1", id)
@@ -188,5 +188,34 @@ mod tests {
             assert_eq!(answer.to_status(CertificateRole::Main).expiration_date, Some(at(end)));
         }
         assert_eq!(check("2026-11-23T00:00:00Z"), Err(ReadFailure::Expired));
+    }
+
+    #[test]
+    fn what_a_resource_names_is_what_the_rules_allow_it() {
+        let settings = Settings {
+            default_region: None,
+            expiring_within: Duration::from_secs(300),
+            installation: "operators/ours".into(),
+            manage_descriptions: true,
+            target_kinds: Default::default(),
+        };
+        let mut resource = resource("payments");
+        let access = |resource: &ClientCertificateRef, rules: &str| {
+            Access::of(resource, &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
+        };
+        assert_eq!(access(&resource, "{}").source, Err(ReadFailure::NoRegion));
+        resource.spec.region = Some("us-east-1".into());
+        assert_eq!(
+            access(&resource, "{}"),
+            Access { source: Ok(source("9ao60f")), additional: vec![], description: Ok(()) }
+        );
+        let refused = access(&resource, "default: {regions: [eu-west-1]}");
+        assert!(matches!(refused.source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
+        assert!(access(&resource, "default: {descriptions: false}").description.is_err());
+        resource.spec.additional_client_certificate_ids =
+            ["k2c0qe", "k2c0qe", "9ao60f", "x7d31m"].map(Into::into).into();
+        let Access { source: main, additional, .. } = access(&resource, "default: {certificateIds: [9ao60f, x7d31m]}");
+        let ids: Vec<_> = additional.iter().map(|named| (named.id.as_str(), named.source.is_ok())).collect();
+        assert_eq!((main, ids), (Ok(source("9ao60f")), vec![("k2c0qe", false), ("x7d31m", true)]));
     }
 }

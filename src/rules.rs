@@ -2,8 +2,8 @@
 //! descriptions. Who may create a resource could otherwise use every right that the operator has.
 //!
 //! The rules come from a file (`--rules-file`). Each rule is a grant to some namespaces, and grants add up. Namespaces
-//! that no rule names have what `default` gives, which without a file is: the operator's own credentials, every region,
-//! every certificate, descriptions, and no role.
+//! that no rule names have what `default` gives (nothing where it is `deny`), which without a file is: the operator's own
+//! credentials, every region, every certificate, descriptions, and no role.
 
 mod file;
 
@@ -19,10 +19,17 @@ use crate::conditions::Reason;
 use crate::gateway::{AssumedRole, Identity};
 
 /// The rules in force.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Rules {
-    default: Grant,
+    /// None denies.
+    default: Option<Grant>,
     rules: Vec<Rule>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules { default: Some(Grant::default()), rules: Vec::new() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -178,12 +185,18 @@ impl Refusal {
 impl Rules {
     /// Whether any role can be assumed, by whoever it may be.
     pub fn allow_roles(&self) -> bool {
-        self.rules.iter().map(|rule| &rule.grant).chain([&self.default]).any(|grant| !grant.roles.is_empty())
+        self.rules.iter().map(|rule| &rule.grant).chain(&self.default).any(|grant| !grant.roles.is_empty())
     }
 
     /// Whether the labels of namespaces matter.
     pub fn use_labels(&self) -> bool {
         self.rules.iter().any(|rule| rule.selector.is_some())
+    }
+
+    /// The rules that select a namespace with these labels, by their position.
+    pub fn selected_by(&self, labels: &BTreeMap<String, String>) -> Vec<usize> {
+        let selects = |rule: &Rule| rule.selector.as_ref().is_some_and(|selector| selector.matches(labels));
+        self.rules.iter().enumerate().filter(|(_, rule)| selects(rule)).map(|(position, _)| position).collect()
     }
 
     /// What a resource gets.
@@ -194,7 +207,7 @@ impl Rules {
             names: applying.iter().map(|rule| rule.name.clone()).collect(),
         };
         let mut grants: Vec<&Grant> = match applying.as_slice() {
-            [] => vec![&self.default],
+            [] => self.default.iter().collect(),
             applying => applying.iter().map(|rule| &rule.grant).collect(),
         };
         match wanted.role {

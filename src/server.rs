@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use futures::{Stream, stream};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::health::Health;
-use crate::metrics::{Format, Metrics, Page};
+use crate::metrics::{Format, Metrics};
 
 /// Serves until asked to stop.
 pub async fn serve(
@@ -25,8 +23,14 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let scrape = move |headers: HeaderMap| {
         let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
-        let page = Page::new(Arc::clone(&metrics), format);
-        async move { ([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces(page))) }
+        let metrics = Arc::clone(&metrics);
+        async move {
+            // A thread that may be kept busy: there may be very many resources.
+            match spawn_blocking(move || format.of_open_metrics(metrics.render())).await {
+                Ok(page) => ([(header::CONTENT_TYPE, format.content_type())], page).into_response(),
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
+        }
     };
     let ready = move || {
         let synced = *synced.borrow();
@@ -54,9 +58,4 @@ pub async fn serve(
             let _ = stopping.wait_for(|stopping| *stopping).await;
         })
         .await
-}
-
-/// A page as it is written, by threads that may be kept busy. A client that reads slowly keeps none.
-fn pieces(page: Page) -> impl Stream<Item = Result<String, JoinError>> {
-    stream::try_unfold(page, async |mut page| spawn_blocking(move || page.piece().map(|piece| (piece, page))).await)
 }

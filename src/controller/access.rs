@@ -10,17 +10,19 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::gateway::{Gateway, Identity};
+use crate::index::{Cached, name_of};
 use crate::kubernetes;
 use crate::kubernetes::watch::{Change, Scope};
 use crate::metrics::Metrics;
 use crate::controllers::mirror::Context;
+use crate::reading::Access;
 use crate::rules::{InvalidRules, Rules};
 use crate::tasks::Tasks;
 
@@ -102,15 +104,25 @@ pub fn claim<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) 
 /// Applies what is in force now to everything: claims are decided anew, sessions that are not allowed any more end at
 /// once, and every resource is reconciled.
 pub fn apply<G: Gateway>(context: &Context<G>) {
+    apply_to(&Scope::All, context);
+}
+
+/// The same for what the rules decide otherwise in this scope alone.
+fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
+    let is_in_scope = |cached: &Cached| cached.meta().namespace.as_deref().is_some_and(|name| scope.covers(name));
+    if !context.index.all_resources().any(|cached| is_in_scope(&cached)) {
+        return;
+    }
     let mut places = HashSet::new();
-    let mut woken = Vec::new();
+    let mut woken = HashSet::new();
     for cached in context.index.all_resources() {
         let Ok(resource) = &cached.0 else { continue };
+        if is_in_scope(&cached) {
+            woken.extend(claim(resource, context));
+            woken.insert(name_of(&cached));
+        }
         let access = context.access.of(resource);
-        // Every resource is reconciled, so the answer does not matter.
-        claim(resource, context);
-        woken.push(ResourceName::new(resource.namespace(), resource.name()));
-        places.extend(access.sources().map(|source| source.place.clone()));
+        places.extend(access.iter().flat_map(Access::sources).map(|source| source.place.clone()));
     }
     context.aws.retain(|place| place.identity == Identity::Operator || places.contains(place));
     context.index.wake(woken);
@@ -218,17 +230,22 @@ fn watch_labels<G: Gateway>(tasks: &Tasks, context: &Arc<Context<G>>) -> watch::
                 Change::Applied(namespace) => {
                     let namespace: PartialObjectMeta<Namespace> = namespace;
                     let labels = namespace.metadata.labels.clone().unwrap_or_default();
-                    context.access.set_labels(&namespace.name_any(), labels)
+                    let name = namespace.name_any();
+                    context.access.set_labels(&name, labels).then_some(name)
                 }
-                Change::Removed(namespace) => context.access.set_labels(&namespace.name, Default::default()),
+                // A namespace that is gone takes its resources along.
+                Change::Removed(gone) => {
+                    context.access.retain_labels(|namespace| namespace != gone.name);
+                    None
+                }
                 Change::Listed => {
                     known.send_replace(true);
-                    false
+                    None
                 }
-                Change::Refused | Change::Recovered => false,
+                Change::Refused | Change::Recovered => None,
             };
-            if changed && *known.borrow() {
-                apply(&context);
+            if let Some(namespace) = changed.filter(|_| *known.borrow()) {
+                apply_to(&Scope::Namespace(namespace), &context);
             }
         };
         kubernetes::watch::watch(api, watcher::Config::default(), &Scope::All, held, tell).await

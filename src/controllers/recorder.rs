@@ -1,11 +1,11 @@
 //! Records events in the cluster. One that repeats within some minutes makes the first a series, not another object.
 //!
-//! kube's recorder does the same, but keeps every event whole, looks through all of them each time, and tells the first
-//! note again when another has come: what is kept here is what tells a repetition, and another note is another event.
+//! kube's recorder does the same, but keeps the first note where a later event of the same reason has another, tries the
+//! same patch again after the first event was deleted, and makes names that are too long for objects with long names.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -27,7 +27,16 @@ const NAME_LENGTH: usize = 253;
 pub(crate) struct Recorder {
     client: Client,
     instance: String,
-    recent: Mutex<Recent>,
+    recent: Mutex<HashMap<u64, Series>>,
+}
+
+/// An event of the last minutes.
+#[derive(Clone, Copy)]
+struct Series {
+    /// When it was recorded first, which its name holds.
+    first: Timestamp,
+    count: i32,
+    last: Timestamp,
 }
 
 impl Recorder {
@@ -42,31 +51,30 @@ impl Recorder {
         let now = Timestamp::now();
         let namespace = regarding.namespace.as_deref().unwrap_or("default");
         let events: Api<KubeEvent> = Api::namespaced(self.client.clone(), namespace);
-        let key = Key::of(event, regarding);
-        let earlier = self.recent().find(&key, now);
+        let key = key_of(event, regarding);
+        let earlier = self.recent(now).get(&key).copied();
         if let Some(Series { first, count, .. }) = earlier {
-            let (name, count) = (name_of(regarding, first), count.saturating_add(1));
+            let count = count.saturating_add(1);
             let patch = json!({ "series": { "count": count, "lastObservedTime": MicroTime(now) } });
-            match events.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            match events.patch(&name_of(regarding, first), &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(_) => {
-                    self.recent().keep(key, Series { first, count, last: now });
+                    self.recent(now).insert(key, Series { first, count, last: now });
                     return Ok(());
                 }
-                // Somebody cleaned up. What follows makes it anew.
+                // It was deleted. What follows makes it anew.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }
         }
-        let name = name_of(regarding, now);
-        events.create(&PostParams::default(), &self.first(event, regarding, &name, now)).await?;
-        self.recent().keep(key, Series { first: now, count: 1, last: now });
+        events.create(&PostParams::default(), &self.first(event, regarding, now)).await?;
+        self.recent(now).insert(key, Series { first: now, count: 1, last: now });
         Ok(())
     }
 
-    fn first(&self, event: &Event, regarding: &ObjectReference, name: &str, now: Timestamp) -> KubeEvent {
+    fn first(&self, event: &Event, regarding: &ObjectReference, now: Timestamp) -> KubeEvent {
         KubeEvent {
             metadata: ObjectMeta {
-                name: Some(name.to_owned()),
+                name: Some(name_of(regarding, now)),
                 namespace: regarding.namespace.clone(),
                 ..ObjectMeta::default()
             },
@@ -82,10 +90,20 @@ impl Recorder {
         }
     }
 
-    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+    /// The events of the last minutes; the others are forgotten.
+    fn recent(&self, now: Timestamp) -> MutexGuard<'_, HashMap<u64, Series>> {
         // A panic elsewhere leaves the map whole: every change of it is a single call.
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|_, series| now.duration_since(series.last) < SERIES);
+        recent
     }
+}
+
+/// What makes two events one series, as a hash: there can be an event for every resource.
+fn key_of(event: &Event, regarding: &ObjectReference) -> u64 {
+    let mut hash = DefaultHasher::new();
+    (&regarding.uid, &event.reason, event.action, event.is_warning, &event.note).hash(&mut hash);
+    hash.finish()
 }
 
 /// A name that no other event has, and that is not too long, however long the object's is.
@@ -96,88 +114,32 @@ fn name_of(regarding: &ObjectReference, now: Timestamp) -> String {
     format!("{}{suffix}", about.trim_end_matches(['.', '-']))
 }
 
-/// What makes two events one series, as a hash: there can be an event for every resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key(u64);
-
-impl Key {
-    fn of(event: &Event, regarding: &ObjectReference) -> Self {
-        let mut hash = DefaultHasher::new();
-        (&regarding.uid, &event.reason, event.action, event.is_warning, &event.note).hash(&mut hash);
-        Key(hash.finish())
-    }
-}
-
-/// An event that was recorded.
-#[derive(Clone, Debug, PartialEq)]
-struct Series {
-    /// When it was recorded first, which its name holds.
-    first: Timestamp,
-    count: i32,
-    last: Timestamp,
-}
-
-/// The events of the last minutes.
-#[derive(Debug, Default)]
-struct Recent {
-    by_key: HashMap<Key, Series>,
-    swept: Timestamp,
-}
-
-impl Recent {
-    fn find(&self, key: &Key, now: Timestamp) -> Option<Series> {
-        self.by_key.get(key).filter(|series| is_recent(series.last, now)).cloned()
-    }
-
-    fn keep(&mut self, key: Key, series: Series) {
-        let now = series.last;
-        // Not each time: that would cost as much as there are events.
-        if !is_recent(self.swept, now) {
-            self.by_key.retain(|_, series| is_recent(series.last, now));
-            self.by_key.shrink_to_fit();
-            self.swept = now;
-        }
-        self.by_key.insert(key, series);
-    }
-}
-
-fn is_recent(then: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(then) < SERIES
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(reason: &str) -> Key {
-        let event = Event { is_warning: true, reason: reason.into(), action: "Read", note: String::new() };
-        Key::of(&event, &ObjectReference { uid: Some("1".into()), ..ObjectReference::default() })
-    }
-
-    fn series(minute: i64) -> Series {
-        Series { first: at(minute), count: 1, last: at(minute) }
-    }
 
     fn at(minute: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + 60 * minute).unwrap()
     }
 
     #[test]
-    fn an_event_that_comes_back_soon_is_the_same_series() {
-        let mut recent = Recent::default();
-        recent.keep(key("NotFound"), series(0));
-        assert_eq!(recent.find(&key("NotFound"), at(5)), Some(series(0)));
-        assert_eq!(recent.find(&key("NotFound"), at(6)), None);
-        assert_eq!(recent.find(&key("Throttled"), at(5)), None);
+    fn another_reason_or_note_is_another_series() {
+        let key = |reason: &str, note: &str| {
+            let event = Event { is_warning: true, reason: reason.into(), action: "Read", note: note.into() };
+            key_of(&event, &ObjectReference { uid: Some("1".into()), ..ObjectReference::default() })
+        };
+        assert_eq!(key("NotFound", "a"), key("NotFound", "a"));
+        assert_ne!(key("NotFound", "a"), key("NotFound", "b"));
+        assert_ne!(key("NotFound", "a"), key("Throttled", "a"));
     }
 
-    #[test]
-    fn what_is_over_is_forgotten() {
-        let mut recent = Recent::default();
-        recent.keep(key("NotFound"), series(0));
-        recent.keep(key("Throttled"), series(3));
-        recent.keep(key("Expired"), series(7));
-        assert_eq!(recent.by_key.len(), 2, "{recent:?}");
+    #[tokio::test]
+    async fn what_is_over_is_forgotten() {
+        let config = kube::Config::new("http://localhost".parse().unwrap());
+        let recorder = Recorder::new(Client::try_from(config).unwrap());
+        recorder.recent(at(0)).insert(1, Series { first: at(0), count: 1, last: at(0) });
+        assert_eq!(recorder.recent(at(5)).len(), 1);
+        assert_eq!(recorder.recent(at(6)).len(), 0);
     }
 
     #[test]

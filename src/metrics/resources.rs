@@ -1,112 +1,197 @@
-//! The series of a resource, written as text from what the cache holds: nothing of them is kept between scrapes, so they
-//! are gone with their resource.
+//! The series of each resource. They are made from the caches at each scrape and nothing is kept, so they end with their
+//! resource.
 
-use std::fmt::Write;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use kube::Resource;
+use kube::core::ObjectMeta;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
 
-use super::Format;
+use super::{Leader, Resources};
+use crate::api::ClientCertificateRefStatus;
 use crate::conditions::{ConditionType, is_true};
 use crate::index::Cached;
 
-/// The conditions that are told of each resource. One that has no status yet is told as 0: what never came to be Ready must
-/// be as visible as what no longer is.
+/// The conditions that have a series. One that has no status yet is 0: a resource that never came to be Ready must be as
+/// visible as one that no longer is.
 const TYPES: [ConditionType; 3] = [ConditionType::Ready, ConditionType::Expiring, ConditionType::CertificateRead];
 
-/// Which of [`TYPES`] are True.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags([bool; TYPES.len()]);
-
-/// What stands before the samples of a metric.
-pub(super) struct Head {
-    name: &'static str,
-    unit: Option<&'static str>,
-    help: &'static str,
+/// Collects the series of each resource while the process leads.
+pub(super) struct ResourceCollector {
+    pub(super) resources: Arc<OnceLock<Resources>>,
+    pub(super) leader: Leader,
 }
 
-pub(super) const NOT_AFTER: Head = Head {
-    name: "ccr_certificate_not_after_timestamp_seconds",
-    unit: Some("seconds"),
-    help: "When a certificate that the resource's target holds ends, in seconds since 1970",
-};
-
-pub(super) const CONDITIONS: Head = Head {
-    name: "ccr_resource_condition",
-    unit: None,
-    help: "Whether a condition of the resource is True: 1, or 0 where it is not or nobody knows yet",
-};
-
-impl Head {
-    pub(super) fn head(&self, format: Format) -> String {
-        let Head { name, unit, help } = self;
-        let unit = unit.filter(|_| format == Format::OpenMetrics);
-        let unit = unit.map(|unit| format!("# UNIT {name} {unit}\n")).unwrap_or_default();
-        format!("# HELP {name} {help}.\n# TYPE {name} gauge\n{unit}")
+impl fmt::Debug for ResourceCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceCollector").finish_non_exhaustive()
     }
 }
 
-/// Writes when the resource's certificates end, and tells which conditions are True.
-pub(super) fn write_not_after(text: &mut String, resource: &Cached) -> Flags {
-    let Some(status) = resource.0.as_ref().ok().and_then(|resource| resource.status.as_ref()) else {
-        return Flags::default();
-    };
-    for certificate in &status.certificates {
-        if let Some(not_after) = certificate.expiration_date {
-            begin(text, &NOT_AFTER, resource, "certificate_id", &certificate.id);
-            // A String takes everything.
-            let _ = writeln!(text, "{}", not_after.as_second());
+impl Collector for ResourceCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let Some(resources) = self.resources.get().filter(|_| self.leader.get() == 1) else { return Ok(()) };
+        let resources = resources();
+        let resources: Vec<_> = resources.iter().map(|resource| parts(resource)).collect();
+        if resources.is_empty() {
+            return Ok(());
         }
-    }
-    Flags(TYPES.map(|type_| is_true(&status.conditions, type_)))
-}
-
-/// Writes the conditions.
-pub(super) fn write_conditions(text: &mut String, resource: &Cached, flags: Flags) {
-    for (type_, is_true) in TYPES.iter().zip(flags.0) {
-        begin(text, &CONDITIONS, resource, "type", &type_.to_string());
-        text.push_str(if is_true { "1\n" } else { "0\n" });
-    }
-}
-
-/// A sample up to its value.
-fn begin(text: &mut String, head: &Head, resource: &Cached, label: &str, value: &str) {
-    let meta = resource.meta();
-    let labels = [
-        ("namespace", meta.namespace.as_deref().unwrap_or_default()),
-        ("name", meta.name.as_deref().unwrap_or_default()),
-        (label, value),
-    ];
-    text.push_str(head.name);
-    for (position, (label, value)) in labels.into_iter().enumerate() {
-        text.push(if position == 0 { '{' } else { ',' });
-        text.push_str(label);
-        text.push_str("=\"");
-        escape(text, value);
-        text.push('"');
-    }
-    text.push_str("} ");
-}
-
-/// What a label's value cannot hold as it is. The schema keeps all of it out, but a status may be written by others.
-fn escape(text: &mut String, value: &str) {
-    for character in value.chars() {
-        match character {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            other => text.push(other),
+        let mut ends = encoder.encode_descriptor(
+            "certificate_not_after_timestamp",
+            "When a certificate that the resource's target holds ends, in seconds since 1970.",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        for (meta, status) in &resources {
+            for certificate in status.iter().flat_map(|status| &status.certificates) {
+                if let Some(end) = certificate.expiration_date {
+                    let labels = labels(meta, "certificate_id", &certificate.id);
+                    ends.encode_family(&labels)?.encode_gauge(&end.as_second())?;
+                }
+            }
         }
+        let mut conditions = encoder.encode_descriptor(
+            "resource_condition",
+            "Whether a condition of the resource is True: 1, or 0 where it is False, Unknown or not there yet.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (meta, status) in &resources {
+            for type_ in TYPES {
+                let is_true = status.as_ref().is_some_and(|status| is_true(&status.conditions, type_));
+                let labels = labels(meta, "type", &type_.to_string());
+                conditions.encode_family(&labels)?.encode_gauge(&i64::from(is_true))?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// What of a resource the series show. One that does not parse has no status.
+fn parts(resource: &Cached) -> (&ObjectMeta, Option<&ClientCertificateRefStatus>) {
+    (resource.meta(), resource.0.as_ref().ok().and_then(|resource| resource.status.as_ref()))
+}
+
+fn labels(meta: &ObjectMeta, label: &'static str, value: &str) -> [(&'static str, String); 3] {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    [("namespace", text(&meta.namespace)), ("name", text(&meta.name)), (label, value.to_owned())]
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use kube::core::DeserializeGuard;
+
     use super::*;
+    use crate::api::{CertificateStatus, ClientCertificateRefStatus};
+    use crate::conditions::{ConditionType, Finding, Reason, set};
+    use crate::fixtures::resource;
+    use crate::metrics::{Format, Metrics};
+
+    /// A resource that is ready, with a certificate that ends in the second `not_after`.
+    fn ready(name: &str, not_after: i64) -> Arc<Cached> {
+        let at = jiff::Timestamp::from_second(not_after).unwrap();
+        let mut status = ClientCertificateRefStatus::default();
+        set(&mut status.conditions, ConditionType::Ready, Finding::yes(Reason::Mirrored, "\"text\""), Some(1), at);
+        set(&mut status.conditions, ConditionType::CertificateRead, Finding::yes(Reason::Read, "text"), Some(1), at);
+        set(&mut status.conditions, ConditionType::Expiring, Finding::no(Reason::EndsLater, "text"), Some(1), at);
+        status.certificates =
+            vec![CertificateStatus { id: "9ao60f".into(), expiration_date: Some(at), ..CertificateStatus::default() }];
+        let mut whole = resource(name);
+        whole.status = Some(status);
+        Arc::new(DeserializeGuard(Ok(whole)))
+    }
+
+    fn leader(resources: Vec<Arc<Cached>>) -> Arc<Metrics> {
+        let metrics = Metrics::default();
+        metrics.follow(Box::new(move || resources.clone()));
+        metrics.leads(true);
+        Arc::new(metrics)
+    }
+
+    fn whole(metrics: &Arc<Metrics>, format: Format) -> String {
+        format.of_open_metrics(metrics.render())
+    }
+
+    fn of_resources(text: &str) -> Vec<&str> {
+        let own = ["ccr_certificate_not_after_timestamp_seconds{", "ccr_resource_condition{"];
+        text.lines().filter(|line| own.iter().any(|name| line.starts_with(name))).collect()
+    }
 
     #[test]
-    fn a_label_holds_whatever_stands_in_a_status() {
-        let mut text = String::new();
-        escape(&mut text, "a\\b\"c\nd");
-        assert_eq!(text, "a\\\\b\\\"c\\nd");
+    fn the_end_of_each_certificate_and_three_conditions_are_told() {
+        let metrics = leader(vec![ready("payments", 1_800_000_000)]);
+        let text = whole(&metrics, Format::OpenMetrics);
+        let namespace = resource("payments").metadata.namespace.unwrap();
+        let labels = format!("namespace=\"{namespace}\",name=\"payments\"");
+        assert_eq!(
+            of_resources(&text),
+            [
+                format!("ccr_certificate_not_after_timestamp_seconds{{{labels},certificate_id=\"9ao60f\"}} 1800000000"),
+                format!("ccr_resource_condition{{{labels},type=\"Ready\"}} 1"),
+                format!("ccr_resource_condition{{{labels},type=\"Expiring\"}} 0"),
+                format!("ccr_resource_condition{{{labels},type=\"CertificateRead\"}} 1"),
+            ]
+        );
+        assert!(text.contains("# TYPE ccr_certificate_not_after_timestamp_seconds gauge\n"), "{text}");
+        assert!(text.contains("# UNIT ccr_certificate_not_after_timestamp_seconds seconds\n"), "{text}");
+        assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+        let older = whole(&metrics, Format::Prometheus);
+        assert_eq!(of_resources(&older), of_resources(&text));
+        assert!(!older.contains("# EOF") && !older.contains("# UNIT"), "{older}");
+    }
+
+    #[test]
+    fn a_resource_without_a_status_is_not_ready_rather_than_not_there() {
+        let metrics = leader(vec![Arc::new(DeserializeGuard(Ok(resource("new"))))]);
+        let text = whole(&metrics, Format::Prometheus);
+        let told: Vec<_> = of_resources(&text).into_iter().map(|line| line.rsplit_once("type=").unwrap().1).collect();
+        assert_eq!(told, ["\"Ready\"} 0", "\"Expiring\"} 0", "\"CertificateRead\"} 0"]);
+    }
+
+    #[test]
+    fn the_readme_lists_every_metric_and_no_other() {
+        let metrics = crate::metrics::tests::filled();
+        metrics.follow(Box::new(|| vec![ready("payments", 7)]));
+        let text = whole(&Arc::new(metrics), Format::Prometheus);
+        let told: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, _)| name)
+            .collect();
+        let readme = include_str!("../../README.md");
+        let listed: BTreeSet<&str> = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `ccr_")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(told.iter().map(|name| name.trim_start_matches("ccr_")).collect::<BTreeSet<_>>(), listed);
+    }
+
+    #[test]
+    fn each_metric_is_one_block_however_many_resources_there_are() {
+        let text = whole(&leader((0..10).map(|number| ready(&format!("r{number}"), 7)).collect()), Format::OpenMetrics);
+        let names: Vec<_> = of_resources(&text).iter().map(|line| line.split_once('{').unwrap().0).collect();
+        assert_eq!(names.len(), 4 * 10);
+        assert_eq!(names.chunk_by(|one, other| one == other).count(), 2);
+        assert_eq!(text.matches("# TYPE ccr_resource_condition gauge").count(), 1);
+    }
+
+    #[test]
+    fn only_who_leads_tells_of_resources_and_nobody_who_was_told_not_to() {
+        let metrics = leader(vec![ready("payments", 7)]);
+        assert_eq!(of_resources(&whole(&metrics, Format::Prometheus)).len(), 4);
+        metrics.leads(false);
+        let text = whole(&metrics, Format::Prometheus);
+        assert!(of_resources(&text).is_empty() && text.contains("ccr_leader 0"), "{text}");
+        let silent = Metrics::default().without_resources();
+        silent.follow(Box::new(|| vec![ready("payments", 7)]));
+        silent.leads(true);
+        assert!(of_resources(&whole(&Arc::new(silent), Format::Prometheus)).is_empty());
     }
 }

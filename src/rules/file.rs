@@ -1,8 +1,12 @@
 //! The rules file: YAML in, checked [`Rules`] out. A mistake in it is told with the rule that it is in.
 
+use std::fmt::Formatter;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use super::{Grant, Rule, Rules};
@@ -10,6 +14,9 @@ use super::{Grant, Rule, Rules};
 /// Why a text is no set of rules.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidRules {
+    /// It says nothing, as a file that is being written does.
+    #[error("it is empty: give it rules, or a default")]
+    Empty,
     /// It is not YAML of the right form.
     #[error("it does not parse: {0}")]
     NotParsed(String),
@@ -27,7 +34,7 @@ pub enum InvalidRules {
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    default: Option<Entry>,
+    default: Option<Otherwise>,
     #[serde(default)]
     rules: Vec<Entry>,
 }
@@ -47,15 +54,51 @@ struct Entry {
     descriptions: Option<bool>,
 }
 
+/// What namespaces have that no rule names.
+enum Otherwise {
+    Deny,
+    Grant(Box<Entry>),
+}
+
+impl<'de> Deserialize<'de> for Otherwise {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OtherwiseVisitor)
+    }
+}
+
+/// By hand, because an untagged enum does not say which field of the map is wrong.
+struct OtherwiseVisitor;
+
+impl<'de> Visitor<'de> for OtherwiseVisitor {
+    type Value = Otherwise;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a map of grants, or the word deny")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Otherwise, E> {
+        match word {
+            "deny" => Ok(Otherwise::Deny),
+            other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Otherwise, A::Error> {
+        Entry::deserialize(MapAccessDeserializer::new(map)).map(|entry| Otherwise::Grant(Box::new(entry)))
+    }
+}
+
 impl Rules {
     /// Reads the rules file.
     pub fn parse(text: &str) -> Result<Self, InvalidRules> {
-        if text.trim().is_empty() {
-            return Ok(Rules::default());
-        }
         let not_parsed = |error: serde_saphyr::Error| InvalidRules::NotParsed(first_line(&error.to_string()));
-        let file: File = serde_saphyr::from_str(text).map_err(not_parsed)?;
-        let default = file.default.map(default).transpose()?.unwrap_or_default();
+        let file: Option<File> = serde_saphyr::from_str(text).map_err(not_parsed)?;
+        let file = file.ok_or(InvalidRules::Empty)?;
+        let default = match file.default {
+            None => Some(Grant::default()),
+            Some(Otherwise::Deny) => None,
+            Some(Otherwise::Grant(entry)) => Some(default(*entry)?),
+        };
         let rules =
             file.rules.into_iter().enumerate().map(|(index, entry)| rule(index, entry)).collect::<Result<_, _>>()?;
         Ok(Rules { default, rules })

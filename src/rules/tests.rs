@@ -30,7 +30,7 @@ fn external_id(permit: Result<Permit, Refusal>) -> Option<String> {
 
 #[test]
 fn without_a_file_everything_is_allowed_but_roles() {
-    let rules = rules("");
+    let rules = Rules::default();
     let permit_own = permit(&rules, |_| {}).unwrap();
     assert_eq!(permit_own, Permit { identity: Identity::Operator, description: Ok(()) });
     let refusal = permit(&rules, with_role(None)).unwrap_err();
@@ -82,6 +82,22 @@ rules:
 }
 
 #[test]
+fn who_is_named_by_no_rule_has_nothing_where_the_default_is_deny() {
+    let rules = rules("default: deny\nrules: [{namespaces: [payments]}]");
+    assert!(permit(&rules, |_| {}).is_ok());
+    let refusal = permit(&rules, |wanted| wanted.namespace = "orders").unwrap_err();
+    assert_eq!(refusal.reason(), Reason::RoleNotAllowed);
+    let told = refusal.to_string();
+    assert!(told.contains("no rule names the namespace orders") && told.contains("own credentials"), "{told}");
+    let with_role = permit(&rules, |wanted| {
+        with_role(None)(wanted);
+        wanted.namespace = "orders";
+    });
+    assert_eq!(with_role.unwrap_err().reason(), Reason::RoleNotAllowed);
+    assert!(!rules.allow_roles());
+}
+
+#[test]
 fn grants_add_up_but_each_stands_for_itself() {
     let rules = rules(&format!(
         "rules:
@@ -130,6 +146,10 @@ fn a_mistake_in_the_file_is_told_with_its_place() {
     for (text, told) in [
         ("rules: [{namespaces: [a], role: x}]", "role"),
         ("rules: {a: b}", "parse"),
+        ("", "it is empty"),
+        (" \n# rules: []\n", "it is empty"),
+        ("default: denied", "a map of grants, or the word deny"),
+        ("default: {regoins: []}", "regoins"),
         ("rules: [{name: pay, regions: [us-east-1]}]", "pay: it is for nobody"),
         ("rules: [{namespaces: [a], roles: [admin]}]", "rules[0]: roles takes ARNs"),
         ("rules: [{name: pay, namespaces: [a], externalId: 'x y'}]", "pay: externalId"),

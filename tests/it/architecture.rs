@@ -114,11 +114,3 @@ fn one_place_names_the_aws_sdk() {
         assert!(behind_the_seam || !code(&file).contains("aws_s"), "{} names the AWS SDK", file.display());
     }
 }
-
-#[test]
-fn files_stay_short() {
-    for file in walk(&source()).iter().filter(|file| !file.ends_with("tests.rs")) {
-        let lines = code(file).lines().count();
-        assert!(lines <= 300, "{} has {lines} lines of code: find the seam", file.display());
-    }
-}

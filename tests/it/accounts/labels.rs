@@ -1,16 +1,20 @@
 //! Rules for namespaces by their labels, which change under a running operator.
 
+use std::time::Duration;
+
+use client_certificate_operator::api::ClientCertificateRef;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use operator_testing::control_plane::ControlPlane;
 use operator_testing::emulator::{DEFAULT_REGION, NewRole};
+use operator_testing::proxy::{Fault, Rule};
 use operator_testing::script::Operation::AssumeRole;
-use operator_testing::wait::never;
+use operator_testing::wait::{eventually, never};
 use serde_json::{Value, json};
 
 use super::{ROLE, Ruled, by};
-use crate::fixture::{A_WHILE, ID, World};
+use crate::fixture::{A_WHILE, ID, SOON, World};
 use crate::ground::{ACCOUNT, install, started};
 
 const BY_LABEL: &str = "rules: [{name: trusted, namespaceSelector: {matchLabels: {team: pay}}, roles: ['arn:aws:iam::444455556666:role/*']}]";
@@ -80,7 +84,7 @@ async fn a_label_gives_a_role_and_takes_it_away_at_once() {
 async fn selectors_that_come_with_a_later_file_are_followed_too() {
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
-    let mut ruled = Ruled::of(World::on(&control_plane, "later").await, "");
+    let mut ruled = Ruled::of(World::on(&control_plane, "later").await, "default: {}");
     grant_everywhere(&ruled).await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
@@ -91,4 +95,88 @@ async fn selectors_that_come_with_a_later_file_are_followed_too() {
     ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
     ruled.change_rules(BY_LABEL).await;
     ruled.until_ready("one").await;
+}
+
+/// Makes a namespace with a label, as Argo CD or Flux would.
+async fn create_namespace(world: &World<'_>, name: &str, team: &str) {
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let namespace = json!({ "metadata": { "name": name, "labels": { "team": team } } });
+    namespaces.create(&PostParams::default(), &serde_json::from_value(namespace).unwrap()).await.unwrap();
+}
+
+/// The reason of Ready of the resource `one` in a namespace.
+async fn ready_reason(world: &World<'_>, namespace: &str) -> Option<String> {
+    let resources: Api<ClientCertificateRef> = Api::namespaced(world.client.clone(), namespace);
+    let status = resources.get("one").await.unwrap().status?;
+    status.conditions.into_iter().find(|condition| condition.type_ == "Ready").map(|condition| condition.reason)
+}
+
+#[tokio::test]
+async fn a_namespace_whose_labels_are_not_known_yet_gets_nothing() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    install(&control_plane).await;
+    let narrow = "rules: [{name: narrow, namespaceSelector: {matchLabels: {team: pay}}, certificateIds: [other]}]";
+    let mut ruled = Ruled::of(World::on(&control_plane, "unknown").await, narrow);
+    grant_everywhere(&ruled).await;
+    // Lists of namespaces come as ever, and what changes after that comes late.
+    let late = Rule::new(Fault::Delay(Duration::from_secs(15))).resource("namespaces").verb("watch");
+    let held = ruled.proxy.inject(late.always());
+    let builder = ruled.builder().env_remove("CCR_NAMESPACES").arg("--rules-file").arg(ruled.file.path());
+    ruled.operator = Some(started(&builder).await);
+    eventually(SOON, "the watch is held up", async || held.hits() > 0).await;
+
+    create_namespace(&ruled, "fresh", "pay").await;
+    let resources: Api<ClientCertificateRef> = Api::namespaced(ruled.client.clone(), "fresh");
+    let mut resource = ruled.create_ready("one", json!({})).await;
+    let reads = ruled.emulator.calls().len();
+    resource.metadata = serde_json::from_value(json!({ "name": "one", "namespace": "fresh" })).unwrap();
+    resource.status = None;
+    resources.create(&PostParams::default(), &resource).await.unwrap();
+    never(A_WHILE, "a status", async || ready_reason(&ruled, "fresh").await).await;
+    assert_eq!(ruled.emulator.calls().len(), reads);
+
+    ruled.proxy.clear();
+    eventually(Duration::from_secs(40), "the rule for its label decides", async || {
+        let reason = ready_reason(&ruled, "fresh").await;
+        if reason.as_deref() == Some("CertificateNotAllowed") { Ok(()) } else { Err(format!("{reason:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn labels_wake_the_resources_of_their_namespace_alone_and_only_where_they_decide() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    install(&control_plane).await;
+    let regions = "rules: [{name: far, namespaceSelector: {matchLabels: {team: pay}}, regions: [eu-west-1]}]";
+    let mut ruled = Ruled::of(World::on(&control_plane, "wakes").await, regions);
+    let neighbour = World::on(&control_plane, "quiet").await;
+    grant_everywhere(&ruled).await;
+    let builder = ruled.builder().env_remove("CCR_NAMESPACES").arg("--rules-file").arg(ruled.file.path());
+    ruled.operator = Some(started(&builder).await);
+    ruled.create_ready("one", json!({})).await;
+    for number in 0..5 {
+        neighbour.create_ready(&format!("n{number}"), json!({})).await;
+    }
+    // Whatever the writes of the targets wake has been looked at.
+    never(A_WHILE, "nothing", async || None::<()>).await;
+    let before = passes(&mut ruled).await;
+    create_namespace(&ruled, "elsewhere", "pay").await;
+    label(&ruled, json!("orders")).await;
+    label(&ruled, Value::Null).await;
+    let namespaces: Api<Namespace> = Api::all(ruled.client.clone());
+    namespaces.delete("elsewhere", &Default::default()).await.unwrap();
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(passes(&mut ruled).await, before, "nobody is looked at");
+
+    label(&ruled, json!("pay")).await;
+    ruled.until("one", "Ready", "False", "RegionNotAllowed").await;
+    tokio::time::sleep(A_WHILE).await;
+    let more = passes(&mut ruled).await - before;
+    assert!((1.0..5.0).contains(&more), "one resource is looked at, not six: {more} passes");
+}
+
+/// Passes over resources so far.
+async fn passes(ruled: &mut Ruled<'_>) -> f64 {
+    let operator = ruled.operator.as_mut().unwrap();
+    operator.metric("ccr_reconciles_total", &[("result", "success")]).await.unwrap().unwrap_or_default()
 }

@@ -79,7 +79,7 @@ async fn a_rule_without_own_credentials_asks_for_a_role() {
         "{told}"
     );
     assert_eq!(ruled.reads(ID), 0);
-    ruled.change_rules("").await;
+    ruled.change_rules("default: {}").await;
     ruled.until_ready("one").await;
 }
 
@@ -109,7 +109,7 @@ async fn a_description_that_may_not_be_owned_is_left_alone_while_the_mirror_goes
 
 #[tokio::test]
 async fn a_role_can_be_given_and_taken_away_under_a_running_operator() {
-    let mut ruled = Ruled::start("taken", "").await;
+    let mut ruled = Ruled::start("taken", "default: {}").await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
     ruled.create("one", by(ROLE)).await;
@@ -121,7 +121,7 @@ async fn a_role_can_be_given_and_taken_away_under_a_running_operator() {
     let before = ruled.target("one").await;
     let first = ruled.emulator.sessions()[0].access_key.id.clone();
 
-    ruled.change_rules("").await;
+    ruled.change_rules("default: {}").await;
     ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
     ruled.until("one", "Stalled", "True", "RoleNotAllowed").await;
     ruled.until("one", "TargetWritten", "True", "Written").await;
@@ -158,7 +158,7 @@ async fn what_a_session_brings_after_it_was_dropped_is_shown_to_nobody() {
     ruled.emulator.inject(Fault::stall(Duration::from_secs(9)).in_account(THERE));
     ruled.create("one", by(ROLE)).await;
     eventually(SOON, "the call is under way", async || ruled.reads(ID) == 1).await;
-    ruled.change_rules("").await;
+    ruled.change_rules("default: {}").await;
     ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
     let answered = || ruled.emulator.calls().iter().any(|call| call.operation == Get && call.status == Some(200));
     eventually(SOON, "the answer is there", async || answered()).await;
@@ -179,6 +179,7 @@ async fn a_wrong_file_under_a_running_operator_changes_nothing_and_is_told() {
         ("rules: [{name: nobody, roles: []}]", "nobody: it is for nobody"),
         ("rules: [{namespaces: [x], rolls: []}]", "does not parse"),
         ("rules: {", "does not parse"),
+        ("", "it is empty"),
         ("rules: [{namespaceSelector: {}}]", "does not see the labels of namespaces"),
     ];
     for (index, (text, says)) in wrong.into_iter().enumerate() {
@@ -198,6 +199,17 @@ async fn a_wrong_file_under_a_running_operator_changes_nothing_and_is_told() {
         let lines = ruled.operator.as_ref().unwrap().logs();
         lines.into_iter().filter(|line| line.contains("stay as they are")).collect::<Vec<_>>()
     };
-    never(Duration::from_secs(11), "the same told twice", async || (told().len() > 6).then(&told)).await;
-    assert_eq!(told().len(), 6);
+    never(Duration::from_secs(11), "the same told twice", async || (told().len() > 7).then(&told)).await;
+    assert_eq!(told().len(), 7);
+}
+
+#[tokio::test]
+async fn where_the_default_is_deny_only_the_namespaces_that_a_rule_names_have_anything() {
+    let mut ruled = Ruled::start("deny", "default: deny").await;
+    ruled.create("one", json!({})).await;
+    let resource = ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
+    assert!(message(&resource, "CertificateRead").contains("no rule names the namespace"));
+    assert_eq!(ruled.reads(ID), 0);
+    ruled.change_rules("{default: deny, rules: [{namespaces: [NAMESPACE]}]}").await;
+    ruled.until_ready("one").await;
 }

@@ -30,6 +30,9 @@ async fn a_rules_file_that_is_wrong_ends_the_start() {
     for (text, says) in [
         ("rules: {", "does not parse"),
         ("- a list", "does not parse"),
+        ("", "it is empty: give it rules, or a default"),
+        ("# nothing yet\n", "it is empty"),
+        ("default: nothing", "the word deny"),
         ("rules: [{namespaces: [a], regoins: []}]", "regoins"),
         ("rules: [{name: nobody}]", "nobody: it is for nobody: give it namespaces, or a namespaceSelector"),
         ("rules: [{namespaces: [a], roles: ['*']}]", "rules[0]: roles takes ARNs of roles"),

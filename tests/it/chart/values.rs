@@ -39,6 +39,7 @@ fn unknown_and_wrong_values_are_refused_by_name() {
         (r#"rules={"rules":[{"namespaces":["a"],"region":["x"]}]}"#, ["/rules/rules/0", "'region' not allowed"]),
         (r#"rules={"rules":[{"namespaces":["a"],"roles":["certificates"]}]}"#, ["/rules/rules/0/roles/0", "pattern"]),
         (r#"rules={"default":{"namespaces":["a"]}}"#, ["/rules/default", "'namespaces' not allowed"]),
+        (r#"rules={"default":"denied"}"#, ["/rules/default", "pattern"]),
         (r#"rules=[]"#, ["/rules", "want object"]),
         (r#"concurrency=0"#, ["/concurrency", "minimum"]),
         (r#"concurrency=5000"#, ["/concurrency", "maximum"]),

@@ -1,5 +1,4 @@
 //! Writes the README of a chart anew: `chart-readme FOLDER`.
-#![allow(missing_docs)]
 
 use std::path::PathBuf;
 

@@ -1,5 +1,4 @@
 //! Takes out of a bill of materials what is not in the program: `sbom BILL TREE NAME=VERSION=LICENCE... >BILL`.
-#![allow(missing_docs)]
 
 use std::path::Path;
 
