@@ -1,9 +1,13 @@
-//! PEM in, checked X.509 facts out: line ends, expiry, serial number, fingerprint.
+//! PEM in, checked X.509 facts out: validity, serial number, fingerprint, and the PEM written anew.
 //!
 //! API Gateway hands out CRLF line ends and no newline after the last line. Put together as they are, two such PEMs
 //! make `-----END CERTIFICATE----------BEGIN…`, which OpenSSL, nginx, Envoy and Java refuse and Go reads as nothing.
 
+mod der;
+mod name;
 mod pins;
+
+pub use name::readable;
 
 use std::fmt;
 
@@ -12,11 +16,13 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
 const CERTIFICATE: &str = "CERTIFICATE";
+const END: &str = "-----END CERTIFICATE-----";
+const COLUMNS: usize = 64;
 
 /// SHA-256 of a certificate's DER; prints as lower-case hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,15 +49,18 @@ impl fmt::Debug for Fingerprint {
 /// One CERTIFICATE block that parses as X.509.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The PEM with LF line ends and one newline at its end.
+    /// The PEM, written from the DER: lines of 64 characters, LF, one newline at its end. Every reader takes that.
     pub pem: String,
-    /// Upper-case hexadecimal, as `openssl x509 -serial` prints it.
+    /// Upper-case hexadecimal, as `openssl x509 -serial` prints it, on one line.
     pub serial_number: String,
     /// SHA-256 of the DER.
     pub fingerprint: Fingerprint,
-    /// In the order of the certificate, for example `C=US, L=Seattle, CN=ApiGateway`.
+    /// In the order of the certificate, for example `C=US, L=Seattle, CN=ApiGateway`; printable ASCII.
     pub subject: String,
-    /// The last moment at which it is valid.
+    /// The first moment at which it is valid.
+    pub not_before: Timestamp,
+    /// The last moment at which it is valid. The end of the year 9999, by which a certificate without an end says so, is two days
+    /// more than a timestamp holds.
     pub not_after: Timestamp,
 }
 
@@ -83,7 +92,7 @@ pub enum CertificateError {
     /// A body that is not base64.
     #[error("the body of the PEM is not base64")]
     NotBase64,
-    /// Bytes that are not exactly one X.509 certificate.
+    /// Bytes that are not exactly one X.509 certificate, in DER to the letter.
     #[error("the PEM does not hold an X.509 certificate")]
     NotX509,
 }
@@ -91,7 +100,8 @@ pub enum CertificateError {
 impl Certificate {
     /// Reads one or more CERTIFICATE blocks and nothing else.
     pub fn parse(pem: &str) -> Result<Self, CertificateError> {
-        let mut lines = pem.lines().map(str::trim).filter(|line| !line.is_empty());
+        // Line ends of every kind: LF, CRLF, and CR alone.
+        let mut lines = pem.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty());
         let first = next_block(&mut lines)?.ok_or(CertificateError::Empty)?;
         let mut rest = Vec::new();
         while let Some(block) = next_block(&mut lines)? {
@@ -125,12 +135,22 @@ impl Certificate {
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.first.is_expired(now)
     }
+
+    /// Whether the client certificate is before its start.
+    pub fn is_not_yet_valid(&self, now: Timestamp) -> bool {
+        self.first.is_not_yet_valid(now)
+    }
 }
 
 impl Block {
     /// Whether the certificate is past its end.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.not_after <= now
+    }
+
+    /// Whether the certificate is before its start.
+    pub fn is_not_yet_valid(&self, now: Timestamp) -> bool {
+        now < self.not_before
     }
 }
 
@@ -147,16 +167,16 @@ fn next_block<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Result<Option<Bl
     if label.ends_with("PRIVATE KEY") {
         return Err(CertificateError::PrivateKey);
     }
+    if label.contains(DASHES) {
+        return Err(CertificateError::NotPem);
+    }
     if label != CERTIFICATE {
         return Err(CertificateError::OtherBlock);
     }
-    let mut pem = format!("{begin}\n");
     let mut body = String::new();
     for line in lines.by_ref() {
-        pem.push_str(line);
-        pem.push('\n');
-        if line == "-----END CERTIFICATE-----" {
-            return block(pem, &body).map(Some);
+        if line == END {
+            return block(&body).map(Some);
         }
         if line.starts_with(DASHES) {
             return Err(CertificateError::Truncated);
@@ -166,26 +186,80 @@ fn next_block<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Result<Option<Bl
     Err(CertificateError::Truncated)
 }
 
-fn block(mut pem: String, body: &str) -> Result<Block, CertificateError> {
-    // It is kept for as long as the resource is there.
-    pem.shrink_to_fit();
+fn block(body: &str) -> Result<Block, CertificateError> {
     let der = STANDARD.decode(body).map_err(|_| CertificateError::NotBase64)?;
-    let (rest, certificate) = X509Certificate::from_der(&der).map_err(|_| CertificateError::NotX509)?;
-    if !rest.is_empty() {
-        return Err(CertificateError::NotX509);
+    checked(&der).ok_or(CertificateError::NotX509)
+}
+
+fn checked(der: &[u8]) -> Option<Block> {
+    let (_, certificate) = X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty())?;
+    if !is_loadable(der, &certificate) {
+        return None;
     }
-    let not_after =
-        Timestamp::from_second(certificate.validity().not_after.timestamp()).map_err(|_| CertificateError::NotX509)?;
-    let serial: String =
-        certificate.raw_serial().iter().skip_while(|byte| **byte == 0).map(|b| format!("{b:02X}")).collect();
-    Ok(Block {
-        pem,
-        serial_number: if serial.is_empty() { "00".to_owned() } else { serial },
-        fingerprint: Fingerprint::of(&der),
-        subject: certificate.subject().to_string(),
-        not_after,
+    let validity = certificate.validity();
+    Some(Block {
+        pem: encoded(der),
+        serial_number: hexadecimal(certificate.raw_serial()),
+        fingerprint: Fingerprint::of(der),
+        subject: readable(certificate.subject().as_raw())?,
+        not_before: moment(validity.not_before.timestamp()),
+        not_after: moment(validity.not_after.timestamp()),
     })
 }
+
+/// Whether OpenSSL and BoringSSL load what `x509-parser` took.
+fn is_loadable(der: &[u8], certificate: &X509Certificate<'_>) -> bool {
+    let version = certificate.version();
+    let has_its_version = match version {
+        X509Version::V3 => true,
+        X509Version::V1 | X509Version::V2 => certificate.extensions().is_empty(),
+        _ => false,
+    };
+    der::is_certificate(der)
+        && has_its_version
+        && certificate.signature_algorithm == certificate.tbs_certificate.signature
+        && certificate.extensions_map().is_ok()
+}
+
+/// A second, as near as a timestamp comes to it.
+fn moment(second: i64) -> Timestamp {
+    let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(second.clamp(first, last)).unwrap_or(Timestamp::MAX)
+}
+
+fn encoded(der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let mut pem = String::with_capacity(body.len() + body.len() / COLUMNS + 64);
+    pem.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(COLUMNS.min(rest.len()));
+        pem.extend([line, "\n"]);
+        rest = after;
+    }
+    pem.extend([END, "\n"]);
+    // It is kept for as long as the resource is there.
+    pem.shrink_to_fit();
+    pem
+}
+
+/// An INTEGER as OpenSSL prints it: whole bytes of its amount, behind a minus where it is negative.
+fn hexadecimal(integer: &[u8]) -> String {
+    let is_negative = integer.first().is_some_and(|byte| *byte >= 0x80);
+    let mut amount = integer.to_vec();
+    if is_negative {
+        let mut carry = true;
+        for byte in amount.iter_mut().rev() {
+            (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
+        }
+    }
+    let zeros = amount.iter().take_while(|byte| **byte == 0).count().min(amount.len().saturating_sub(1));
+    let digits: String = amount.iter().skip(zeros).map(|byte| format!("{byte:02X}")).collect();
+    if is_negative { format!("-{digits}") } else { digits }
+}
+
+#[cfg(test)]
+mod edge;
 
 #[cfg(test)]
 mod tests {

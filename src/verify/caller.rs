@@ -20,10 +20,9 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, SignatureScheme};
-use x509_parser::prelude::FromDer;
-use x509_parser::x509::X509Name;
 
 use super::verdict::Reception;
+use crate::certificate;
 use crate::config::VerifyArgs;
 
 /// As much of an answer as is looked at; its status stands in the first line.
@@ -240,11 +239,7 @@ impl ResolvesClientCert for Witness {
 
 /// A distinguished name as text, without anything that could pass for a line of its own.
 fn readable(der: &[u8]) -> String {
-    let text = match X509Name::from_der(der) {
-        Ok((_, name)) => name.to_string(),
-        Err(_) => format!("{} bytes that are not a name", der.len()),
-    };
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    certificate::readable(der).unwrap_or_else(|| format!("{} bytes that are not a name", der.len()))
 }
 
 /// Takes any server: nothing is told to it that is not public, and whether API Gateway takes it is not asked here.
@@ -318,8 +313,9 @@ mod tests {
         let mut params = CertificateParams::default();
         params.distinguished_name = name;
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        use x509_parser::prelude::FromDer;
         let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate.der()).unwrap();
-        assert_eq!(readable(parsed.subject().as_raw()), "CN=A verdict: on");
+        assert_eq!(readable(parsed.subject().as_raw()), "CN=A\\0Averdict: on");
         assert_eq!(readable(b"CN=A"), "4 bytes that are not a name");
     }
 }
