@@ -10,7 +10,7 @@
 //!  events                 I/O            pure           I/O          pure             I/O
 //!  watch ──► controller ─► observe ────► decide ──────► act ───────► conclude ──────► publish
 //!  resources, targets,     certificate   Plan:          one Outcome  status, events,  status if it
-//!  timers                  and target    Vec<Action>    per Action   next look        differs; events
+//!  requeues                and target    Vec<Action>    per Action   next look        differs; events
 //! ```
 //!
 //! [`reconcile`] holds the five steps and reads as a sentence. A failure to look is data in the

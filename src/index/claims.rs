@@ -62,12 +62,6 @@ impl Claims {
         self.take(resource)
     }
 
-    /// Keeps only resources that are still there, after a list. Answers whose claims are decided differently now.
-    pub fn retain(&mut self, is_there: impl Fn(&ResourceName) -> bool) -> Vec<ResourceName> {
-        let gone: Vec<_> = self.by_resource.keys().filter(|name| !is_there(name)).cloned().collect();
-        gone.iter().flat_map(|name| self.take(name)).collect()
-    }
-
     /// Whose the description is, as this resource has to see it once it has read the certificate.
     pub fn decide(&self, resource: &ClientCertificateRef, certificate: &CertificateKey) -> Claim {
         let me = Claimant::of(resource);
@@ -232,13 +226,5 @@ mod tests {
         }
         claims.apply(&old, Some(&certificate()));
         assert_eq!(claims.decide(&young, &certificate()), theirs("old", false));
-    }
-
-    #[test]
-    fn a_list_takes_the_claims_of_what_is_gone() {
-        let mut claims = Claims::default();
-        claims.apply(&claimant("old", 1, "a", good()), Some(&certificate()));
-        claims.apply(&claimant("young", 2, "b", good()), Some(&certificate()));
-        assert_eq!(claims.retain(|name| name.name == "young"), [name("young")]);
     }
 }
