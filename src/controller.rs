@@ -156,9 +156,11 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     for scope in &scopes {
         watches::begin(scope, &tasks, &availability, &context);
     }
-    let account_known = access::learn_own_account(&tasks, Arc::clone(&context));
     let rules_apply = access::follow_rules(rules, &tasks, Arc::clone(&context));
     let all_synced = async {
+        // AWS is not asked before there is a cluster to serve.
+        availability.wait_any_listed().await;
+        let account_known = access::learn_own_account(&tasks, Arc::clone(&context));
         rules_apply.await;
         availability.wait_ready().await;
         account_known.await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::api::TargetKind;
@@ -171,15 +172,23 @@ pub enum ReadFailure {
     /// The certificate is past its end.
     #[error("the certificate has expired")]
     Expired,
+    /// The certificate is not valid yet.
+    #[error("the certificate is not valid before {from}; it is used from then on, or check the clock of this node")]
+    NotYetValid {
+        /// When it becomes valid.
+        from: Timestamp,
+    },
 }
 
 impl ReadFailure {
     /// What the failure means for the next attempt.
     pub fn class(&self) -> FailureClass {
         match self {
-            ReadFailure::NoRegion | ReadFailure::NotAllowed(_) | ReadFailure::Invalid(_) | ReadFailure::Expired => {
-                FailureClass::Settled
-            }
+            ReadFailure::NoRegion
+            | ReadFailure::NotAllowed(_)
+            | ReadFailure::Invalid(_)
+            | ReadFailure::Expired
+            | ReadFailure::NotYetValid { .. } => FailureClass::Settled,
             ReadFailure::Gateway(error) => error.class(),
         }
     }
@@ -194,6 +203,7 @@ impl ReadFailure {
             ReadFailure::Gateway(error) => error.reason(),
             ReadFailure::Invalid(_) => Reason::InvalidCertificate,
             ReadFailure::Expired => Reason::Expired,
+            ReadFailure::NotYetValid { .. } => Reason::NotYetValid,
         }
     }
 
@@ -209,7 +219,8 @@ impl ReadFailure {
             | ReadFailure::NoRegion
             | ReadFailure::NotAllowed(_)
             | ReadFailure::Invalid(_)
-            | ReadFailure::Expired => false,
+            | ReadFailure::Expired
+            | ReadFailure::NotYetValid { .. } => false,
         }
     }
 

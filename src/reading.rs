@@ -50,7 +50,11 @@ impl Answer {
             account: account.map(str::to_owned),
             created: came.created,
         };
-        answer.valid_at(now).map(|()| answer)
+        // One that is not valid yet becomes valid while it is cached.
+        match answer.valid_at(now) {
+            Ok(()) | Err(ReadFailure::NotYetValid { .. }) => Ok(answer),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// SHA-256 of the certificate's DER, as the status shows it.
@@ -60,7 +64,14 @@ impl Answer {
 
     /// Whether the certificate is valid at this time.
     pub fn valid_at(&self, now: Timestamp) -> Result<(), ReadFailure> {
-        if self.certificate.is_expired(now) { Err(ReadFailure::Expired) } else { Ok(()) }
+        let main = self.certificate.main();
+        if main.is_not_yet_valid(now) {
+            Err(ReadFailure::NotYetValid { from: main.not_before })
+        } else if main.is_expired(now) {
+            Err(ReadFailure::Expired)
+        } else {
+            Ok(())
+        }
     }
 
     /// When the certificate ends: the earlier of API Gateway's date and its own.

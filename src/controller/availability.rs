@@ -49,6 +49,11 @@ impl Availability {
         let _ = self.watches.subscribe().wait_for(|all| all.get(&key).is_some_and(|watch| watch.listed)).await;
     }
 
+    /// Waits until any watch has listed everything.
+    pub async fn wait_any_listed(&self) {
+        let _ = self.watches.subscribe().wait_for(|all| all.values().any(|watch| watch.listed)).await;
+    }
+
     /// Waits until everything is known that can be had, if that is anything.
     pub async fn wait_ready(&self) {
         let _ = self.watches.subscribe().wait_for(is_ready).await;

@@ -97,6 +97,7 @@ impl Named {
             (Ok(_), None) => Look::Pending,
             (Ok(_), Some(Read { outcome: Ok(answer), .. })) => match answer.valid_at(now.wall) {
                 Ok(()) => Look::Good(answer),
+                Err(failure @ ReadFailure::NotYetValid { .. }) => failed(&failure, None, None),
                 Err(failure) => failed(&failure, Some(answer), None),
             },
             (Ok(_), Some(Read { outcome: Err(failure), last_good, failing_since, .. })) => {

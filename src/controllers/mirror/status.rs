@@ -456,6 +456,7 @@ fn requeue(
     // A failure that lasts longer than the interval shows then.
     let named = std::iter::once(&snapshot.main).chain(&snapshot.additional);
     let lasting = named.filter_map(|named| match named.look(now) {
+        Look::Failed { failure: ReadFailure::NotYetValid { from }, .. } => until(from).map(|wait| wait + Duration::from_secs(1)),
         Look::Failed { failure, since: Some(since), .. } if failure.is_transient() => {
             (since + interval).checked_sub(now.tick).filter(|wait| !wait.is_zero())
         }

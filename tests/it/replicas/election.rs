@@ -93,6 +93,43 @@ async fn a_leader_that_cannot_renew_stops_writing_and_goes_on_when_it_can() {
 }
 
 #[tokio::test]
+async fn a_leader_whose_network_goes_silent_is_replaced_and_stands_by_when_it_is_back() {
+    let world = Replicas::new("silent").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    world.create_ready("payments", json!({})).await;
+    let mut b = world.start("b").await;
+
+    a.proxy.silence_connections();
+    a.proxy.inject(Rule::new(Fault::Silence).always());
+    eventually(REPLACED_WITHIN, "another leads", async || world.holder().await.as_deref() == Some("b")).await;
+    a.operator.wait_for_log("not leading any more").await.unwrap();
+    world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
+    world.until_target(SOON, "payments", "it is back", |_| true).await;
+    assert!(b.leads().await && !a.leads().await);
+    assert_eq!(a.operator.get("/healthz").await.unwrap().0, 200);
+
+    let before = a.writes().len();
+    a.proxy.clear();
+    a.operator.wait_for_log("standing by: another replica leads").await.unwrap();
+    never(A_WHILE, "a write of one that does not lead", async || a.writes().into_iter().nth(before)).await;
+}
+
+#[tokio::test]
+async fn a_leader_whose_connections_go_silent_goes_on_over_new_ones() {
+    let world = Replicas::new("new-connections").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    a.proxy.silence_connections();
+    // As long as another would need to take the Lease.
+    tokio::time::sleep(REPLACED_WITHIN).await;
+    assert!(a.leads().await);
+    assert!(!a.operator.logs().iter().any(|line| line.contains("not leading any more")));
+    world.create("payments", json!({})).await;
+    world.until_target(Duration::from_secs(75), "payments", "it is there", |_| true).await;
+}
+
+#[tokio::test]
 async fn a_lease_that_is_deleted_is_asked_for_and_taken_when_it_is_back() {
     let world = Replicas::new("deleted").await;
     let mut a = world.start("a").await;
