@@ -81,7 +81,7 @@ async fn kubectl_waits_for_ready_and_describe_tells_the_story() {
     world.until_events("payments", &[("Normal DescriptionUpdated", 1), ("Normal TargetCreated", 1)]).await;
     let output = world.kubectl(&["describe", "ccr", "payments"]).await;
     let text = String::from_utf8(output.stdout).unwrap();
-    for words in ["Mirrored", "the Secret payments holds the certificate", "created the Secret payments", "mine"] {
+    for words in ["Mirrored", "Secret payments holds the certificate", "created Secret payments", "mine"] {
         assert!(text.contains(words), "{words:?} is not in:\n{text}");
     }
 }

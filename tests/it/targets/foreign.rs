@@ -37,7 +37,7 @@ async fn a_foreign_object_is_never_touched_and_once_it_is_gone_ours_is_made_with
     world.start_operator().await;
     world.create("payments", json!({})).await;
     let message = until_stalled(&world, "payments", "TargetExists").await;
-    let named = format!("the {} payments", K::TARGET_KIND);
+    let named = format!("{} payments", K::TARGET_KIND);
     assert!(message.contains(&named) && message.contains("target.name"), "{message}");
     world.until_events("payments", &[("Warning TargetExists", 1)]).await;
     // Not even when something else of the resource changes.
@@ -142,7 +142,7 @@ async fn the_mark_of_a_resource_that_is_gone_counts_as_free<K: TestedKind>() {
     world.create_ready("payments", json!({})).await;
     let after = world.target("payments").await;
     assert_eq!((after.uid(), data(&after, "ca.crt")), (before.uid(), Some(world.pem(ID).as_str())));
-    assert_eq!(after.annotations()[OWNER_ANNOTATION], "payments");
+    assert_eq!(after.annotations()[OWNER_ANNOTATION], format!("{}/payments", world.namespace));
     world.until_events("payments", &[("Normal TargetAdopted", 1)]).await;
 }
 

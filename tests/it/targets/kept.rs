@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use client_certificate_operator::api::{
-    APPLIED_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION, REFRESH_ANNOTATION, TargetKind,
+    APPLIED_ANNOTATION, MANAGED_LABEL, OBJECT_ANNOTATION, OWNER_ANNOTATION, REFRESH_ANNOTATION, TargetKind,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
@@ -38,7 +38,11 @@ async fn a_missing_target_is_made_with_the_certificate_and_our_marks_and_nothing
     let (content, type_) = (object.content(), (K::TARGET_KIND == TargetKind::Secret).then_some("Opaque"));
     assert_eq!((content.type_.as_deref(), content.immutable), (type_, false));
     assert_eq!(*object.labels(), BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
-    assert_eq!(*object.annotations(), BTreeMap::from([(OWNER_ANNOTATION.to_owned(), "payments".to_owned())]));
+    let marks = [
+        (OBJECT_ANNOTATION.to_owned(), format!("{}/payments", K::TARGET_KIND)),
+        (OWNER_ANNOTATION.to_owned(), format!("{}/payments", world.namespace)),
+    ];
+    assert_eq!(*object.annotations(), BTreeMap::from(marks));
     let [owner] = object.owner_references() else { panic!("{:?}", object.owner_references()) };
     assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("ClientCertificateRef", "payments"));
     assert_eq!((Some(owner.uid.as_str()), owner.controller), (resource.metadata.uid.as_deref(), Some(true)));

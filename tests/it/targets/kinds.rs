@@ -80,7 +80,7 @@ async fn an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_ask
     world.until("refused", "Ready", "False", "KindNotAllowed").await;
     let refused = world.until("refused", "Stalled", "True", "KindNotAllowed").await;
     let message = &condition(&refused, "TargetWritten").unwrap().message;
-    let words = [format!("the {left_out} refused"), "target.kind".to_owned(), "--target-kinds".to_owned()];
+    let words = [format!("{left_out} refused"), "target.kind".to_owned(), "--target-kinds".to_owned()];
     assert!(words.iter().all(|word| message.contains(word)), "{message}");
     world.until_events("refused", &[("Warning KindNotAllowed", 1)]).await;
     let before = world.target("last").await;
