@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use operator_testing::control_plane::ControlPlane;
 use operator_testing::emulator::{DEFAULT_REGION, NewRole};
-use operator_testing::proxy::{Fault, Rule};
+use operator_testing::proxy::{Fault, FaultProxy, Rule};
 use operator_testing::script::Operation::AssumeRole;
 use operator_testing::wait::{eventually, never};
 use serde_json::{Value, json};
@@ -120,8 +120,10 @@ async fn a_namespace_whose_labels_are_not_known_yet_gets_nothing() {
     grant_everywhere(&ruled).await;
     // Lists of namespaces come as ever, and what changes after that comes late.
     let late = Rule::new(Fault::Delay(Duration::from_secs(15))).resource("namespaces").verb("watch");
-    let held = ruled.proxy.inject(late.always());
-    let builder = ruled.builder().env_remove("CCR_NAMESPACES").arg("--rules-file").arg(ruled.file.path());
+    let proxy = FaultProxy::start(&control_plane).await.unwrap();
+    let held = proxy.inject(late.always());
+    let builder =
+        ruled.builder_through(&proxy).await.env_remove("CCR_NAMESPACES").arg("--rules-file").arg(ruled.file.path());
     ruled.operator = Some(started(&builder).await);
     eventually(SOON, "the watch is held up", async || held.hits() > 0).await;
 
@@ -135,7 +137,7 @@ async fn a_namespace_whose_labels_are_not_known_yet_gets_nothing() {
     never(A_WHILE, "a status", async || ready_reason(&ruled, "fresh").await).await;
     assert_eq!(ruled.emulator.calls().len(), reads);
 
-    ruled.proxy.clear();
+    proxy.clear();
     eventually(Duration::from_secs(40), "the rule for its label decides", async || {
         let reason = ready_reason(&ruled, "fresh").await;
         if reason.as_deref() == Some("CertificateNotAllowed") { Ok(()) } else { Err(format!("{reason:?}")) }
