@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use operator_testing::operator::Operator;
 use operator_testing::proxy::{Fault, FaultProxy, Rule};
 use operator_testing::wait::eventually;
@@ -83,6 +84,31 @@ async fn a_connection_cut_after_any_request_is_survived() {
 #[tokio::test]
 async fn a_late_answer_to_any_request_is_survived() {
     survives(Fault::Delay(Duration::from_millis(700)), "late").await;
+}
+
+/// The same where each fault takes as long as a request may: side by side, each with an operator of its own.
+async fn survives_side_by_side(fault: Fault, prefix: &str) {
+    let stories = REQUESTS.map(async |(verb, resource)| {
+        let (world, proxy, _operator) = behind_a_proxy(prefix).await;
+        let mut goal = Goal::of("story");
+        let injected = proxy.inject(Rule::new(fault.clone()).verb(verb).resource(resource));
+        for step in STORY {
+            goal.take(&world, step).await;
+            goal.reached(&world, &format!("{fault:?} at {verb} {resource}, after {step:?}")).await;
+        }
+        assert_eq!(injected.hits(), 1, "{verb} {resource} was not met");
+    });
+    join_all(stories).await;
+}
+
+#[tokio::test]
+async fn silence_at_any_request_is_survived() {
+    survives_side_by_side(Fault::Silence, "silent").await;
+}
+
+#[tokio::test]
+async fn an_answer_to_any_request_that_never_comes_is_survived() {
+    survives_side_by_side(Fault::Hang, "hang").await;
 }
 
 #[tokio::test]
