@@ -18,7 +18,7 @@ const SECOND: &str = "k2c0qe";
 /// The writes of statuses so far, each with the code of its answer.
 fn status_writes(world: &World<'_>) -> Vec<(String, u16)> {
     let mut writes = world.all_writes();
-    writes.retain(|entry| entry.resource == "clientcertificaterefs/status");
+    writes.retain(|entry| (entry.resource.as_str(), entry.subresource.as_str()) == ("clientcertificaterefs", "status"));
     writes.into_iter().map(|entry| (entry.verb, entry.code)).collect()
 }
 
