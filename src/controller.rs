@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use kube::runtime::applier;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig, ReconcileRequest};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -29,7 +30,7 @@ use crate::aws::cache::{Cache, Wake};
 use crate::aws::rate_limit::Limits;
 use crate::clock::Clock;
 use crate::controllers::description::Descriptions;
-use crate::controllers::mirror::{Context, Counters, reconcile};
+use crate::controllers::mirror::{self, Context, Counters, reconcile};
 use crate::controllers::publish::Publisher;
 use crate::gateway::Gateway;
 use crate::health::{Health, QUEUE_IDLE};
@@ -192,11 +193,19 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     info!("asked to stop: ending what is under way");
     fence.end_within(LAST_WRITE);
     let descriptions = context.descriptions.clone();
+    let ending = Arc::clone(&context);
     let drained = async move {
+        let concerned = descriptions.drain().await;
         if let Some(queue) = queue {
             let _ = queue.await;
         }
-        descriptions.drain().await;
+        // The status has to say what the last updates came to.
+        for name in concerned {
+            let reference = ObjectRef::new(&name.name).within(&name.namespace);
+            if let Some(cached) = ending.index.resources().get(&reference) {
+                let _ = mirror::conclude(cached, Arc::clone(&ending)).await;
+            }
+        }
     };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         warn!("some reconciles did not end within {} s and are cancelled", DRAIN.as_secs());

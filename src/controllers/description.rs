@@ -137,7 +137,7 @@ impl<G: Gateway> Descriptions<G> {
         match attempts.look(found, &owner.wish, now) {
             Verdict::Rest(state, retry_at) => outcome(Some(state), retry_at),
             Verdict::Send { .. } if !shared.manages => outcome(Some(State::NotManaged), None),
-            Verdict::Send { .. } if owner.is_suspended || !may_send => outcome(None, None),
+            Verdict::Send { .. } if owner.is_suspended || !may_send || shared.updates.is_closed() => outcome(None, None),
             Verdict::Send { restores } => {
                 work.is_under_way = true;
                 let update = update(Arc::clone(shared), key.clone(), owner.clone(), found.to_owned(), restores);
@@ -147,10 +147,16 @@ impl<G: Gateway> Descriptions<G> {
         }
     }
 
-    /// Waits until no update is under way.
-    pub async fn drain(&self) {
+    /// Waits until no update is under way, and answers the resources whose status has to say what it came to.
+    pub async fn drain(&self) -> Vec<ResourceName> {
+        let concerned = {
+            let locked = self.shared.lock();
+            let under_way = locked.by_certificate.iter().filter(|(_, work)| work.is_under_way);
+            under_way.flat_map(|(key, _)| locked.claims.of(key)).collect()
+        };
         self.shared.updates.close();
         self.shared.updates.wait().await;
+        concerned
     }
 }
 

@@ -177,6 +177,11 @@ pub async fn reconcile<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>
     if !leads {
         return None;
     }
+    conclude(cached, context).await
+}
+
+/// The same, also when the process is asked to stop: what is done already has to reach the status.
+pub async fn conclude<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>) -> Option<Duration> {
     let (meta, result) = (cached.meta(), field::Empty);
     let span = info_span!("reconcile", namespace = meta.namespace, name = meta.name, result, otel.status_code = result);
     measured(&cached, &context).instrument(span).await
