@@ -116,7 +116,12 @@ impl Budget {
                 }
             }
             Some(GatewayError::Unavailable { outage, retry_after }) => match outage {
-                Outage::Status(_) | Outage::TimedOut | Outage::Connection => {
+                Outage::Status(_)
+                | Outage::TimedOut
+                | Outage::NoAnswer { .. }
+                | Outage::Connection
+                | Outage::Unreachable { .. }
+                | Outage::ProxyAuthentication => {
                     locked.pace.unavailable(id, outage.clone(), *retry_after, now, jitter);
                 }
                 // Nothing was sent, so nothing is known of API Gateway.
