@@ -84,8 +84,12 @@ impl GatewayError {
     pub fn is_of_credentials(&self) -> bool {
         matches!(
             self,
-            GatewayError::AccessDenied(Denial::BadCredentials { .. } | Denial::RoleRefused)
-                | GatewayError::Unavailable { outage: Outage::NoCredentials | Outage::NoSession, .. }
+            GatewayError::AccessDenied(
+                Denial::BadCredentials { .. }
+                    | Denial::IdentityRefused { .. }
+                    | Denial::CredentialsUnusable { .. }
+                    | Denial::RoleRefused
+            ) | GatewayError::Unavailable { outage: Outage::NoCredentials | Outage::NoSession, .. }
         )
     }
 
@@ -146,7 +150,9 @@ impl GatewayError {
                 ),
             },
             GatewayError::BadRequest { .. }
-            | GatewayError::AccessDenied(Denial::BadCredentials { .. })
+            | GatewayError::AccessDenied(
+                Denial::BadCredentials { .. } | Denial::IdentityRefused { .. } | Denial::CredentialsUnusable { .. },
+            )
             | GatewayError::Conflict
             | GatewayError::Throttled { .. }
             | GatewayError::Unavailable { .. } => self.to_string(),

@@ -260,6 +260,20 @@ pub enum Denial {
         /// AWS's name for the refusal, for example `ExpiredTokenException`.
         code: String,
     },
+    /// STS refused the token that the operator's pod is known by.
+    #[error("AWS refused the identity of the operator's pod ({code}): {message}")]
+    IdentityRefused {
+        /// AWS's name for the refusal, for example `InvalidIdentityToken`.
+        code: String,
+        /// What AWS says, stripped of everything that changes from request to request.
+        message: String,
+    },
+    /// A source of credentials is set up, and gives none.
+    #[error("the operator's AWS credentials cannot be loaded: {cause}")]
+    CredentialsUnusable {
+        /// What is wrong with the source.
+        cause: String,
+    },
     /// STS does not let the operator assume the role, or knows no such role, which it answers the same way.
     #[error("AWS does not let the operator assume the role")]
     RoleRefused,
@@ -279,9 +293,26 @@ pub enum Outage {
     /// The answer did not come in time.
     #[error("it did not answer in time")]
     TimedOut,
+    /// The answer of this host did not come in time.
+    #[error("{host} did not answer in time")]
+    NoAnswer {
+        /// The host, with the port where that is not the usual one.
+        host: String,
+    },
     /// The connection could not be made or broke.
     #[error("the connection failed")]
     Connection,
+    /// The connection to this host could not be made or broke.
+    #[error("the connection to {host} failed: {cause}")]
+    Unreachable {
+        /// The host, with the port where that is not the usual one.
+        host: String,
+        /// The innermost cause.
+        cause: String,
+    },
+    /// A proxy wants to be told a user and a password.
+    #[error("a proxy asks for authentication (HTTP status 407); give HTTPS_PROXY a user and a password")]
+    ProxyAuthentication,
     /// A status that no other class names, most often 5xx.
     #[error("HTTP status {0}")]
     Status(u16),

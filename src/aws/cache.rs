@@ -1,39 +1,29 @@
 //! Snapshots of certificates, kept up to date by one poller for each scope: resources subscribe, read what is known
 //! without waiting, and are woken when it changes.
 //!
-//! [`Scope`] decides; this file makes the calls and holds the lock. A poller starts with the first subscription of its scope
+//! [`Scope`] decides, and the poller makes the calls; this file holds the lock. A poller starts with the first subscription of its scope
 //! and ends with the last one. No call is made for a scope without subscriptions.
 
-use std::collections::{HashMap, HashSet};
+mod poller;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tracing::{debug, warn};
 
+use self::poller::Poller;
 use super::rate_limit::{Account, Limits, Paused, Priority, RateLimiter};
 pub use super::scope::Snapshot;
-use super::scope::{Checked, Interest, Listed, Moment, Scope, Step, Subscribed, refuses_the_list};
+use super::scope::{Interest, Moment, Scope, Subscribed};
 use crate::api::ResourceName;
 use crate::clock::Clock;
-use crate::gateway::{
-    CertificateKey, ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Place, Source,
-};
+use crate::gateway::{CertificateKey, Gateway, GatewayError, Identity, Outage, Place, Source};
 use crate::leader::{Fence, LONGEST_WRITE};
 use crate::metrics::Metrics;
 use crate::settings::Tick;
-
-/// Longer than the gateway's own time-outs take: no read keeps a poller for ever.
-const LONGEST_READ: Duration = Duration::from_secs(20);
-/// More pages than any account has: the default quota is 60 certificates, and a page holds 500.
-const PAGES_MOST: usize = 100;
-/// Credentials that AWS refused are replaced by others for the next call, which is made after this time.
-const CREDENTIALS_REPLACED: Duration = Duration::from_millis(200);
 
 /// Is given the resources to look at again.
 pub type Wake = Box<dyn Fn(Vec<ResourceName>) + Send + Sync>;
@@ -102,14 +92,6 @@ struct Subscriber {
 struct Polled {
     scope: Scope,
     /// A poller serves one generation: the scope may have been emptied and made again.
-    generation: u64,
-    bell: Arc<Notify>,
-}
-
-/// What a poller is for.
-struct Poller<G: Gateway> {
-    shared: Arc<Shared<G>>,
-    place: Place,
     generation: u64,
     bell: Arc<Notify>,
 }
@@ -331,176 +313,4 @@ impl<G: Gateway> Shared<G> {
 
 fn timed_out() -> GatewayError {
     GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }
-}
-
-/// Reports a poller that panics.
-struct Watched<G: Gateway>(Poller<G>);
-
-impl<G: Gateway> Drop for Watched<G> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.shared.poller_failed.notify_one();
-        }
-    }
-}
-
-impl<G: Gateway> Poller<G> {
-    async fn run(self) {
-        let watched = Watched(self);
-        let poller = &watched.0;
-        let mut calls: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
-        // None where the scope has ended: calls that are under way are given up.
-        while let Some(step) = poller.with_scope(|scope| scope.plan(poller.shared.clock.now())) {
-            match step {
-                Step::End => return,
-                Step::Wait(until) => {
-                    let due = async {
-                        match until {
-                            Some(until) => poller.shared.clock.wait_until(until).await,
-                            None => std::future::pending().await,
-                        }
-                    };
-                    tokio::select! {
-                        () = due => {}
-                        () = poller.bell.notified() => {}
-                        Some(()) = calls.next(), if !calls.is_empty() => {}
-                    }
-                }
-                Step::List => calls.push(poller.list().boxed()),
-                Step::Get(picks) => calls.extend(picks.into_iter().map(|(id, due)| poller.get(id, due).boxed())),
-            }
-        }
-    }
-
-    /// Does something with the scope; none where it has ended.
-    fn with_scope<R>(&self, what: impl FnOnce(&mut Scope) -> R) -> Option<R> {
-        let mut state = self.shared.lock();
-        let polled = state.scopes.get_mut(&self.place).filter(|polled| polled.generation == self.generation)?;
-        Some(what(&mut polled.scope))
-    }
-
-    /// Has the scope take note of something, and wakes whom that concerns.
-    fn note(&self, what: impl FnOnce(&mut Scope, Moment) -> Vec<ResourceName>) {
-        let moment = self.shared.moment();
-        let woken = self.with_scope(|scope| what(scope, moment));
-        self.shared.wake(woken.unwrap_or_default());
-    }
-
-    /// Reads one certificate.
-    async fn get(&self, id: String, due: Tick) {
-        let account = self.shared.limited_by(&self.place);
-        let source = Source { place: self.place.clone(), id };
-        let id = &source.id;
-        let call = || self.shared.gateway.get_client_certificate(&source);
-        let (started, outcome) = match self.call(&account, Priority::Read { due }, |scope| scope.has(id), call).await {
-            Ok(Some(called)) => called,
-            Ok(None) => return,
-            Err(Paused { until }) => return self.note(|scope, moment| scope.paused(id, until, moment)),
-        };
-        let not_before = self.shared.limiter.paused(&account).map(|paused| paused.until);
-        let checked = outcome.map(|came| self.check(&source, account.id.as_deref(), came));
-        self.note(|scope, moment| scope.got(id, started, checked, not_before, moment));
-    }
-
-    /// Makes a call once it has a token and if it is wanted still. Credentials that AWS refuses are replaced by others, so
-    /// the call is made once more then. Answers when the call started, and its outcome.
-    async fn call<T, F: Future<Output = Result<T, GatewayError>>>(
-        &self,
-        account: &Account,
-        priority: Priority,
-        is_wanted: impl Fn(&Scope) -> bool,
-        call: impl Fn() -> F,
-    ) -> Result<Option<(Tick, Result<T, GatewayError>)>, Paused> {
-        let mut is_again = false;
-        loop {
-            self.shared.limiter.acquire(account, priority).await?;
-            if !self.with_scope(|scope| is_wanted(scope)).unwrap_or(false) {
-                return Ok(None);
-            }
-            let started = self.shared.clock.now();
-            let outcome = timeout(LONGEST_READ, call()).await.unwrap_or_else(|_| Err(timed_out()));
-            self.shared.note_throttling(account, outcome.as_ref().err());
-            let is_refused = matches!(outcome, Err(GatewayError::AccessDenied(Denial::BadCredentials { .. })));
-            if is_again || !is_refused {
-                return Ok(Some((started, outcome)));
-            }
-            is_again = true;
-            self.shared.clock.wait_until(self.shared.clock.now() + CREDENTIALS_REPLACED).await;
-        }
-    }
-
-    /// Checks an answer, outside the lock.
-    fn check(&self, source: &Source, account: Option<&str>, came: ClientCertificate) -> Checked {
-        let known = self.with_scope(|scope| scope.known(&source.id)).flatten();
-        Checked::new(source, account, came, known.as_ref(), Timestamp::now())
-    }
-
-    /// Reads the list, page by page. Nothing is noted before its last page has come.
-    async fn list(&self) {
-        let account = self.shared.limited_by(&self.place);
-        let mut began = None;
-        let (mut positions, mut beginnings) = (HashSet::new(), HashSet::new());
-        let mut position: Option<String> = None;
-        let mut list = Vec::new();
-        for pages in 1..=PAGES_MOST {
-            let call = || self.shared.gateway.list_client_certificates(&self.place, position.as_deref());
-            let (started, outcome) = match self.call(&account, Priority::List, |scope| !scope.is_empty(), call).await {
-                Ok(Some(called)) => called,
-                Ok(None) => return,
-                Err(Paused { until }) => return self.note(|scope, moment| scope.list_paused(until, moment)),
-            };
-            let began = *began.get_or_insert(started);
-            let page = match outcome {
-                Ok(page) => page,
-                Err(failure) => return self.list_failed(&account, began, &failure),
-            };
-            let mut certificates = page.certificates;
-            certificates.truncate(PAGE_SIZE);
-            let beginning = certificates.first().map(|certificate| certificate.id.clone());
-            list.extend(certificates.into_iter().map(|came| self.listed(&account, came)));
-            let Some(next) = page.next else {
-                return self.note(|scope, moment| scope.listed(began, pages, list, account.id.as_deref(), moment));
-            };
-            // Positions that go round in a circle, or pages that show again what was shown, or nothing, lead nowhere.
-            if !positions.insert(next.clone()) || beginning.is_none_or(|id| !beginnings.insert(id)) {
-                break;
-            }
-            position = Some(next);
-        }
-        let failure = GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None };
-        self.list_failed(&account, began.unwrap_or_default(), &failure);
-    }
-
-    fn listed(&self, account: &Account, came: ClientCertificate) -> Listed {
-        if !self.with_scope(|scope| scope.has(&came.id)).unwrap_or(false) {
-            return Listed::Unclaimed(came);
-        }
-        let source = Source { place: self.place.clone(), id: came.id.clone() };
-        let checked = self.check(&source, account.id.as_deref(), came);
-        Listed::Checked(source.id, checked)
-    }
-
-    fn list_failed(&self, account: &Account, started: Tick, failure: &GatewayError) {
-        let (region, account_id) = (&self.place.region, account.id.as_deref().unwrap_or_default());
-        if !refuses_the_list(failure) {
-            debug!(region, account = account_id, "could not list the client certificates: {failure}");
-        } else if *failure == GatewayError::AccessDenied(Denial::NotAuthorized) {
-            self.shared.metrics.list_refused("denied");
-            warn!(
-                region,
-                account = account_id,
-                "IAM does not allow apigateway:GET on the list of client certificates ({}): reading each by name for the next 10 minutes, which takes more of the account's requests",
-                self.place.list_arn()
-            );
-        } else {
-            self.shared.metrics.list_refused("unusable");
-            warn!(
-                region,
-                account = account_id,
-                "the list of client certificates cannot be used ({failure}): reading each by name for the next 10 minutes"
-            );
-        }
-        let not_before = self.shared.limiter.paused(account).map(|paused| paused.until);
-        self.note(|scope, moment| scope.list_failed(started, failure, not_before, moment));
-    }
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::api::ResourceName;
 use crate::backoff::Backoff;
 use crate::error::{FailureClass, ReadFailure, refresh_delay, retry_after_asked};
-use crate::gateway::{ClientCertificate, GatewayError, Place, Source};
+use crate::gateway::{ClientCertificate, GatewayError, Outage, Place, Source};
 use crate::reading::{Answer, FORCED_READS_APART};
 use crate::settings::Tick;
 
@@ -196,8 +196,12 @@ pub fn refuses_the_list(failure: &GatewayError) -> bool {
         FailureClass::Settled | FailureClass::Conflict => true,
         FailureClass::Denied => !failure.is_of_credentials(),
         FailureClass::Throttled { .. } => false,
-        FailureClass::Unavailable { .. } => failure.is_an_odd_answer(),
+        FailureClass::Unavailable { .. } => failure.is_an_odd_answer() || is_status_404(failure),
     }
+}
+
+fn is_status_404(failure: &GatewayError) -> bool {
+    matches!(failure, GatewayError::Unavailable { outage: Outage::Status(404), .. })
 }
 
 impl Checked {
@@ -369,13 +373,23 @@ impl Scope {
         if now < until {
             return Step::Wait(Some(until));
         }
-        if due.len() <= self.pages || now < self.list_off_until {
-            let calls = due.iter().map(call_of).collect();
+        let calls: Vec<_> = due.iter().map(call_of).collect();
+        if now < self.list_off_until || self.calls_by_name(&due) <= self.pages {
             return self.get(calls);
         }
         self.gather_until = None;
         self.is_listing = true;
         Step::List
+    }
+
+    /// How many calls it takes to do without a list. Where a good answer has grown old, those count that are to be
+    /// refreshed before it is due again: the list brings them into step.
+    fn calls_by_name(&self, due: &[(&String, &Entry)]) -> usize {
+        let refreshed = due.iter().filter(|(_, entry)| entry.grows_old());
+        let soon = refreshed.filter_map(|(_, entry)| Some(entry.due_at()? + entry.interval)).min();
+        let Some(soon) = soon else { return due.len() };
+        let refreshes = self.entries.values().filter(|entry| entry.grows_old() && entry.is_due(soon));
+        refreshes.count() + due.iter().filter(|(_, entry)| !entry.grows_old()).count()
     }
 
     fn get(&mut self, mut calls: Vec<(String, Tick)>) -> Step {
@@ -603,6 +617,12 @@ impl Entry {
         } else {
             self.retry_at
         })
+    }
+
+    /// Whether there is a good answer, as new as every subscriber has asked for, which is to be refreshed in time.
+    fn grows_old(&self) -> bool {
+        let is_good = |snapshot: &Snapshot| snapshot.outcome.is_ok() && snapshot.started >= self.wanted_from;
+        !self.is_omitted && self.snapshot.as_ref().is_some_and(is_good)
     }
 
     fn is_due(&self, now: Tick) -> bool {

@@ -7,15 +7,17 @@ mod clients;
 mod errors;
 mod request;
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_apigateway::config::timeout::TimeoutConfig;
 use aws_sdk_apigateway::types::{Op, PatchOperation};
-use tracing::{Instrument, Span, debug, field, info_span, warn};
+use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 
 pub use self::builder::Builder;
 use self::clients::Clients;
@@ -33,6 +35,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct AwsGateway {
     clients: Clients,
     observer: Observer,
+    /// What keeps AWS from being reached, by place: it is logged once until it changes.
+    logged: Mutex<HashMap<Place, GatewayError>>,
 }
 
 impl AwsGateway {
@@ -52,7 +56,7 @@ impl AwsGateway {
     }
 
     fn with(clients: Clients) -> Self {
-        Self { clients, observer: Arc::new(|_, _, _| {}) }
+        Self { clients, observer: Arc::new(|_, _, _| {}), logged: Mutex::default() }
     }
 
     /// Has every call reported, for metrics.
@@ -73,7 +77,10 @@ impl AwsGateway {
         };
         match provider.provide_credentials().await {
             Ok(_) => Ok(()),
-            // The SDK tells what it tried in lines of a list.
+            Err(error) if !matches!(error, CredentialsError::CredentialsNotLoaded(_)) => {
+                Err(errors::no_credentials(&error).to_string())
+            }
+            // The SDK lists what it tried, a line each.
             Err(error) => {
                 let tried: Vec<_> = errors::chain(&error).split_whitespace().map(str::to_owned).collect();
                 Err(format!("no AWS credentials: {}", tried.join(" ")))
@@ -123,6 +130,7 @@ impl AwsGateway {
         }
         let region = &place.region;
         debug!(operation, region, id, code, ?elapsed, "called AWS");
+        self.log_change(place, result.as_ref().err().map(|failure| &failure.error));
         match result {
             Ok(answer) => Ok(answer),
             Err(Failure { error, detail, code }) => {
@@ -139,6 +147,39 @@ impl AwsGateway {
         }
     }
 
+    /// Logs what keeps AWS from being reached, and its end.
+    fn log_change(&self, place: &Place, failure: Option<&GatewayError>) {
+        let failure = failure.filter(|failure| {
+            let outage = match failure {
+                GatewayError::Unavailable { outage, .. } => Some(outage),
+                _ => None,
+            };
+            let is_of_the_way = |outage| {
+                matches!(
+                    outage,
+                    &(Outage::Unreachable { .. } | Outage::NoAnswer { .. } | Outage::Connection | Outage::TimedOut)
+                        | &Outage::ProxyAuthentication
+                )
+            };
+            failure.is_of_credentials() || outage.is_some_and(is_of_the_way)
+        });
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.get(place) == failure {
+            return;
+        }
+        let region = &place.region;
+        match failure {
+            Some(failure) => {
+                warn!(region, "AWS cannot be reached: {failure}");
+                logged.insert(place.clone(), failure.clone());
+            }
+            None => {
+                info!(region, "AWS answers again");
+                logged.remove(place);
+            }
+        }
+    }
+
     /// Credentials that AWS does not take, before their time, are not used again; and where the operator's own are
     /// missing or refused, others may have taken their place. `unsent` tells that there was no session to send the call
     /// with: then it is STS that refused, and what it refused are the operator's own.
@@ -147,7 +188,11 @@ impl AwsGateway {
         if refused && place.identity != Identity::Operator {
             self.clients.forget(place);
         }
-        let none = matches!(error, GatewayError::Unavailable { outage: Outage::NoCredentials, .. });
+        let none = matches!(
+            error,
+            GatewayError::Unavailable { outage: Outage::NoCredentials, .. }
+                | GatewayError::AccessDenied(Denial::IdentityRefused { .. } | Denial::CredentialsUnusable { .. })
+        );
         if none || (refused && (unsent || place.identity == Identity::Operator)) {
             self.clients.look_for_credentials_again();
         }
@@ -155,7 +200,9 @@ impl AwsGateway {
 }
 
 fn timeouts(connect: Duration, attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(connect).operation_attempt_timeout(attempt).build()
+    // The read time-out comes first, because it alone knows the host.
+    let read = attempt.mul_f64(0.95);
+    TimeoutConfig::builder().connect_timeout(connect).read_timeout(read).operation_attempt_timeout(attempt).build()
 }
 
 impl Gateway for AwsGateway {

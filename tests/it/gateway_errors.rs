@@ -47,7 +47,7 @@ fn all() -> Vec<Trouble> {
         error("internal", 500, "InternalFailure", "Unavailable", &["HTTP status 500"]),
         error("unavailable", 503, "ServiceUnavailableException", "Unavailable", &["HTTP status 503"]),
         other("not-json", Fault::page(200, "text/html", "<html>a proxy's page</html>"), &["not the JSON"]),
-        other("dropped", Fault::drop_connection(), &["the connection failed"]),
+        other("dropped", Fault::drop_connection(), &["the connection to 127.0.0.1:", "failed: "]),
         other("stalled", Fault::stall(Duration::from_secs(60)), &["did not answer in time"]),
         other("large", Fault::large(false), &["larger than 5 MiB"]),
         other("large-chunked", Fault::large(true), &["larger than 5 MiB"]),

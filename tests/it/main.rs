@@ -4,6 +4,7 @@
 mod accounts;
 mod additional;
 mod architecture;
+mod aws_cache;
 mod aws_gateway;
 mod chart;
 mod contract;

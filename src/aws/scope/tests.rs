@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixtures::{OTHER_PEM, PEM, PEM_NOT_AFTER, certificate};
-use crate::gateway::{Denial, Outage};
+use crate::gateway::Denial;
 
 const INTERVAL: Duration = Duration::from_secs(300);
 
@@ -230,10 +230,8 @@ fn what_the_list_lacks_is_asked_for_by_name_before_it_is_missing() {
     assert_eq!(failed(&mut scope, "c", GatewayError::NotFound, 0.2), names(&["c"]));
     assert_eq!(outcome(&scope, "c"), Err(GatewayError::NotFound.into()));
     // A certificate that is known is asked for too when a later list lacks it.
-    assert_eq!(plan(&mut scope, 285.0), Step::Get(vec![("a".into(), seconds(285.0))]));
-    got(&mut scope, "a", PEM, 285.0, 285.0);
-    scope.is_listing = true;
-    listed(&mut scope, &["a"], 285.05, 285.1);
+    assert_eq!(plan(&mut scope, 285.0), Step::List);
+    listed(&mut scope, &["a"], 285.0, 285.1);
     assert_eq!(gets(scope.plan(seconds(285.1))), ["b"], "and not c, which is known to be missing");
 }
 
@@ -391,6 +389,7 @@ fn a_list_that_is_refused_says_nothing_and_each_is_read_by_name_for_a_while() {
         GatewayError::BadRequest { message: String::new() },
         GatewayError::NotFound,
         GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None },
+        GatewayError::Unavailable { outage: Outage::Status(404), retry_after: None },
     ];
     for refusal in refusals {
         let mut scope = scope();
@@ -511,4 +510,23 @@ fn an_answer_that_is_as_before_is_the_same_but_for_its_end() {
     let later = PEM_NOT_AFTER.parse().unwrap();
     let over = Checked::new(&source("a"), None, certificate("a", PEM), known.as_ref(), later);
     assert_eq!(over.outcome, Err(ReadFailure::Expired));
+}
+
+#[test]
+fn refreshes_that_are_due_at_different_times_come_into_step() {
+    let mut scope = scope();
+    for (n, id) in ["a", "b", "c"].iter().enumerate() {
+        let time = 50.0 * n as f64;
+        subscribe(&mut scope, id, id, time);
+        assert_eq!(gets(plan(&mut scope, time)), [*id], "a first read by name");
+        got(&mut scope, id, PEM, time, time);
+    }
+    assert_eq!(plan(&mut scope, 285.0), Step::List, "a refresh of one, and the others are due soon");
+    listed(&mut scope, &["a", "b", "c"], 285.0, 285.0);
+    assert_eq!(next(&mut scope, 285.0), 570.0);
+    // One that is to be read often does not pull those along that need not be, where the list is long.
+    scope.pages = 2;
+    let often = Interest { interval: Duration::from_secs(30), force: false };
+    scope.subscribe("a", &name("a"), often, None, at(285.0));
+    assert_eq!(gets(plan(&mut scope, 313.5)), ["a"]);
 }

@@ -1,5 +1,9 @@
-//! The HTTP client below the SDK: it honours a proxy, and never takes in more of an answer than a real one can hold.
+//! The HTTP client below the SDK: it honours a proxy, never takes in more of an answer than a real one can hold, and names
+//! the host that a connection failed to.
 
+use std::error::Error;
+use std::ffi::OsStr;
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -11,6 +15,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
@@ -43,6 +48,10 @@ struct BoundedClient {
 
 impl HttpClient for BoundedClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        if let Some(problem) = trust_store_problem(std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR"))
+        {
+            return SharedHttpConnector::new(Untrusting { problem });
+        }
         SharedHttpConnector::new(BoundedConnector {
             proxied: self.proxied.http_connector(settings, components),
             direct: self.direct.http_connector(settings, components),
@@ -75,10 +84,81 @@ struct BoundedConnector {
 impl HttpConnector for BoundedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let connector = if hands_out_credentials(request.uri()) { &self.direct } else { &self.proxied };
+        let host = host_of(request.uri());
         let answer = connector.call(request);
-        HttpConnectorFuture::new(async move { answer.await.map(bound) })
+        HttpConnectorFuture::new(async move { answer.await.map(bound).map_err(|error| Unreached::wrap(host, error)) })
     }
 }
+
+/// A connection that could not be made or broke, and to which host.
+#[derive(Debug)]
+pub(super) struct Unreached {
+    pub(super) host: String,
+    pub(super) error: ConnectorError,
+}
+
+impl Unreached {
+    /// The same error with the host in its chain of causes.
+    fn wrap(host: String, error: ConnectorError) -> ConnectorError {
+        let (is_timeout, is_io, is_user, kind) = (error.is_timeout(), error.is_io(), error.is_user(), error.as_other());
+        let unreached: BoxError = Box::new(Unreached { host, error });
+        match () {
+            () if is_timeout => ConnectorError::timeout(unreached),
+            () if is_io => ConnectorError::io(unreached),
+            () if is_user => ConnectorError::user(unreached),
+            () => ConnectorError::other(unreached, kind),
+        }
+    }
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer from {}", self.host)
+    }
+}
+
+impl Error for Unreached {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// The host of a URI, with the port where that is not the usual one.
+fn host_of(uri: &str) -> String {
+    let Ok(uri) = uri.parse::<http::Uri>() else { return "an unknown host".to_owned() };
+    let host = uri.host().unwrap_or("an unknown host");
+    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    match uri.port_u16().filter(|port| *port != usual) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Stands for a client that cannot trust anybody: the SDK would read the CA certificates once, find none, and refuse every
+/// server for as long as the process lives.
+#[derive(Debug)]
+struct Untrusting {
+    problem: &'static str,
+}
+
+impl HttpConnector for Untrusting {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let error = ConnectorError::other(self.problem.into(), None);
+        HttpConnectorFuture::ready(Err(Unreached::wrap(host_of(request.uri()), error)))
+    }
+}
+
+/// What is wrong with the file of CA certificates that the environment names. A bad block among good ones is left out.
+fn trust_store_problem(file: Option<impl AsRef<OsStr>>, directory: Option<impl AsRef<OsStr>>) -> Option<&'static str> {
+    let file = file.filter(|_| directory.is_none())?;
+    match std::fs::read(file.as_ref()) {
+        Err(_) => Some("the file that SSL_CERT_FILE names cannot be read"),
+        Ok(text) if text.windows(BEGIN.len()).any(|window| window == BEGIN) => None,
+        Ok(_) => Some("the file that SSL_CERT_FILE names holds no certificate"),
+    }
+}
+
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The machine's and the container's own endpoints speak plain HTTP on addresses that mean something on this node
 /// only. A proxy could not reach them, and must not see what they hand out.
@@ -102,6 +182,36 @@ fn bound(answer: HttpResponse) -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_named_with_an_unusual_port() {
+        for (uri, host) in [
+            ("https://apigateway.us-east-1.amazonaws.com/clientcertificates/a", "apigateway.us-east-1.amazonaws.com"),
+            ("https://sts.amazonaws.com:443/", "sts.amazonaws.com"),
+            ("http://127.0.0.1:4566/x", "127.0.0.1:4566"),
+            ("http://[::1]:80/", "[::1]"),
+        ] {
+            assert_eq!(host_of(uri), host);
+        }
+    }
+
+    #[test]
+    fn a_file_of_ca_certificates_has_to_be_there_and_to_hold_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.into_os_string()
+        };
+        let problem = |file| trust_store_problem(Some(file), None::<&str>);
+        assert!(problem(folder.path().join("missing").into()).unwrap().contains("cannot be read"));
+        assert!(problem(folder.path().into()).unwrap().contains("cannot be read"), "a directory");
+        assert!(problem(write("empty", "")).unwrap().contains("holds no certificate"));
+        let among_others = format!("-----BEGIN CERTIFICATE-----\nbad\n{}", crate::fixtures::PEM);
+        assert_eq!(problem(write("good", &among_others)), None);
+        assert_eq!(trust_store_problem(None::<&str>, None::<&str>), None);
+        assert_eq!(trust_store_problem(Some("/missing"), Some("/etc/ssl/certs")), None, "the directory is read too");
+    }
 
     #[test]
     fn only_the_nodes_own_endpoints_are_reached_around_the_proxy() {

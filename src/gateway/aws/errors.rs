@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_apigateway::error::SdkError;
+use aws_sdk_sts::error::ProvideErrorMetadata;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use http_body_util::LengthLimitError;
 use serde::Deserialize;
 
+use super::bounded::Unreached;
 use crate::gateway::{Denial, GatewayError, Outage};
 use crate::text::stable;
 
@@ -59,8 +62,12 @@ fn unanswered<E: Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse
     if let Some(refused) = find::<SdkError<AssumeRoleError, HttpResponse>>(error) {
         return no_session(refused);
     }
-    if find::<CredentialsError>(error).is_some() {
-        return Failure::outage(Outage::NoCredentials, NO_CREDENTIALS);
+    if let Some(error) = find::<CredentialsError>(error) {
+        return Failure { error: no_credentials(error), code: Cow::Borrowed(NO_CREDENTIALS), detail: String::new() };
+    }
+    if let Some(unreached) = find::<Unreached>(error) {
+        let code = if unreached.error.is_timeout() { "timeout" } else { "connection" };
+        return Failure::outage(outage_of(unreached), code);
     }
     match error {
         SdkError::TimeoutError(_) => Failure::outage(Outage::TimedOut, "timeout"),
@@ -78,9 +85,12 @@ fn unanswered<E: Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse
 /// trust the operator, or asks for another external id.
 fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
     let Some(response) = refused.raw_response() else {
-        let none = find::<CredentialsError>(refused).is_some();
-        let outage = if none { Outage::NoCredentials } else { Outage::NoSession };
-        return Failure::outage(outage, NO_CREDENTIALS);
+        let error = match (find::<CredentialsError>(refused), find::<Unreached>(refused)) {
+            (Some(error), _) => no_credentials(error),
+            (None, Some(unreached)) => unavailable(outage_of(unreached)),
+            (None, None) => unavailable(Outage::NoSession),
+        };
+        return Failure { error, code: Cow::Borrowed(NO_CREDENTIALS), detail: String::new() };
     };
     let code = refused.as_service_error().and_then(|error| error.meta().code()).unwrap_or_default();
     let error = match response.status().as_u16() {
@@ -93,6 +103,96 @@ fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
         _ => GatewayError::Unavailable { outage: Outage::NoSession, retry_after: None },
     };
     Failure { error, code: Cow::Borrowed(NO_CREDENTIALS), detail: String::new() }
+}
+
+/// The operator's own credentials could not be had. None were found only where no source of them is set up.
+pub(super) fn no_credentials(error: &CredentialsError) -> GatewayError {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => return unavailable(Outage::NoCredentials),
+        CredentialsError::ProviderTimedOut(_) => return unavailable(Outage::TimedOut),
+        _ => {}
+    }
+    if let Some(refused) = find::<SdkError<AssumeRoleWithWebIdentityError, HttpResponse>>(error)
+        && let Some(response) = refused.raw_response()
+    {
+        let refusal = refused.as_service_error();
+        let code = refusal.and_then(ProvideErrorMetadata::code).unwrap_or_default();
+        let message = refusal.and_then(ProvideErrorMetadata::message).unwrap_or_default();
+        let status = response.status().as_u16();
+        return match status {
+            404 => unavailable(Outage::Status(404)),
+            407 => unavailable(Outage::ProxyAuthentication),
+            429 => unavailable(Outage::NoSession),
+            400..=499 if !is_throttling(code) && !code.is_empty() => {
+                GatewayError::AccessDenied(Denial::IdentityRefused { code: code.to_owned(), message: stable(message) })
+            }
+            400..=499 if !is_throttling(code) => unavailable(Outage::Status(status)),
+            _ => unavailable(Outage::NoSession),
+        };
+    }
+    match find::<Unreached>(error) {
+        Some(unreached) => unavailable(outage_of(unreached)),
+        None => GatewayError::AccessDenied(Denial::CredentialsUnusable { cause: unusable(error) }),
+    }
+}
+
+fn unavailable(outage: Outage) -> GatewayError {
+    GatewayError::Unavailable { outage, retry_after: None }
+}
+
+/// What is wrong with a source of credentials that is set up. The path of a file stays out; the variable that names it
+/// says more.
+fn unusable(error: &CredentialsError) -> String {
+    let cause = innermost(error);
+    let variable = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]
+        .into_iter()
+        .find(|variable| std::env::var_os(variable).is_some());
+    match variable {
+        Some(variable) if find::<std::io::Error>(error).is_some() => {
+            format!("the file that {variable} names cannot be read: {cause}")
+        }
+        Some(variable) if matches!(error, CredentialsError::InvalidConfiguration(_)) => {
+            format!("the file that {variable} names holds no token, or one with a line end: {cause}")
+        }
+        _ => cause,
+    }
+}
+
+fn outage_of(unreached: &Unreached) -> Outage {
+    let host = unreached.host.clone();
+    if unreached.error.is_timeout() {
+        return Outage::NoAnswer { host };
+    }
+    let all = chain(&unreached.error);
+    let cause = if all.contains("proxy authorization required") {
+        "the proxy asks for authentication (HTTP status 407); give HTTPS_PROXY a user and a password".to_owned()
+    } else if all.contains("tunnel error: unsuccessful") {
+        "the proxy refused the connection".to_owned()
+    } else if all.contains("tunnel error: unexpected end of file") {
+        "the proxy closed the connection".to_owned()
+    } else {
+        innermost(&unreached.error)
+    };
+    Outage::Unreachable { host, cause }
+}
+
+/// The innermost cause, without what changes from one failure to the next.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let text = innermost.to_string();
+    // The number of the system's error says no more than its words, and the time of a look at a certificate changes.
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let text = text.split(": verification time").next().unwrap_or_default();
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+    if text.starts_with("invalid peer certificate") {
+        return format!(
+            "{text}; where a proxy or a private CA issued it, add the CA to the file that SSL_CERT_FILE names"
+        );
+    }
+    text
 }
 
 /// The first error of a type in the chain of causes.
@@ -161,7 +261,9 @@ fn from_status(status: u16, name: &str, message: &str, retry_after: Option<Durat
         }
         401 | 403 => GatewayError::AccessDenied(Denial::NotAuthorized),
         400 => GatewayError::BadRequest { message: stable(message) },
-        404 => GatewayError::NotFound,
+        // Any other 404 is of a proxy or of another service, and says nothing of a certificate.
+        404 if name == "NotFoundException" => GatewayError::NotFound,
+        407 => unavailable(Outage::ProxyAuthentication),
         409 => GatewayError::Conflict,
         _ => GatewayError::Unavailable { outage: Outage::Status(status), retry_after },
     }
@@ -192,7 +294,11 @@ mod tests {
 
     #[test]
     fn the_status_decides_before_the_name() {
-        assert_eq!(from_status(404, "BadRequestException", "", None), GatewayError::NotFound);
+        assert_eq!(from_status(404, "NotFoundException", "", None), GatewayError::NotFound);
+        for name in ["", "BadRequestException", "NoSuchEntity"] {
+            assert_eq!(from_status(404, name, "", None), unavailable(Outage::Status(404)), "{name}");
+        }
+        assert_eq!(from_status(407, "", "", None), unavailable(Outage::ProxyAuthentication));
         assert_eq!(from_status(409, "", "", None), GatewayError::Conflict);
         assert_eq!(from_status(403, "", "<html>", None), GatewayError::AccessDenied(Denial::NotAuthorized));
         assert_eq!(
