@@ -119,7 +119,12 @@ async fn one_that_cannot_be_read_takes_nothing_away() {
         let resource = world.until_ready(&name).await;
         assert_eq!(held(&resource), [ID, THIRD], "{id}");
         assert!(condition(&resource, "Stalled").is_none());
-        assert_eq!(world.events(&name).await.get(&format!("Warning {reason}")), Some(&1), "{id}");
+        // The event is told after the status is written.
+        eventually(SOON, &format!("the event {reason} of {name} is told once"), async || {
+            let events = world.events(&name).await;
+            if events.get(&format!("Warning {reason}")) == Some(&1) { Ok(()) } else { Err(format!("{events:?}")) }
+        })
+        .await;
     }
     // Terraform makes it at last.
     world.generate(NewCertificate::new().id("gone00"));
