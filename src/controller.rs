@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use kube::runtime::applier;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig, ReconcileRequest};
+use kube::runtime::reflector::ObjectRef;
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};

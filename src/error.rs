@@ -293,7 +293,9 @@ pub enum ClusterFailure {
         message: String,
     },
     /// The write went through, and an admission policy changed what was sent.
-    #[error("an admission policy changes {field} of what the operator writes; exempt the object from the policy; retrying with backoff")]
+    #[error(
+        "an admission policy changes {field} of what the operator writes; exempt the object from the policy; retrying with backoff"
+    )]
     Mutated {
         /// The field, without its value.
         field: String,

@@ -8,11 +8,11 @@ pub use targets::{Known, Targets};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
-use kube::ResourceExt;
 
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::kubernetes::watch::Scope;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::config::{Cli, Command, RunArgs};
 use client_certificate_operator::controller::{self, Election, Parts, RulesFile};
 use client_certificate_operator::gateway::aws::AwsGateway;
-use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::health::Health;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;

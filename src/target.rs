@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::api::{
-    APPLIED_ANNOTATION, DIGEST_ANNOTATION, GROUP, MANAGED_LABEL, OBJECT_ANNOTATION, OWNER_ANNOTATION, TargetKind, TargetRef,
+    APPLIED_ANNOTATION, DIGEST_ANNOTATION, GROUP, MANAGED_LABEL, OBJECT_ANNOTATION, OWNER_ANNOTATION, TargetKind,
+    TargetRef,
 };
 
 /// What a watch that reads metadata alone tells of an object.
@@ -83,7 +84,8 @@ impl TargetMeta {
 
     /// Whether the object is a copy of a target: under another name, of another kind, or in another namespace.
     pub fn is_copy(&self) -> bool {
-        let is_elsewhere = |owner: &String| owner.split_once('/').is_some_and(|(namespace, _)| namespace != self.namespace);
+        let is_elsewhere =
+            |owner: &String| owner.split_once('/').is_some_and(|(namespace, _)| namespace != self.namespace);
         self.object_mark().is_some_and(|object| object != object_mark(&self.target))
             || self.annotations.get(OWNER_ANNOTATION).is_some_and(is_elsewhere)
     }

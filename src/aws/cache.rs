@@ -210,7 +210,7 @@ impl<G: Gateway> Cache<G> {
             scope.map(|scope| scope.described(&source.id, description, now)).unwrap_or_default()
         };
         shared.wake(woken);
-        if outcome.is_err() {
+        if matches!(outcome, Err(GatewayError::Conflict | GatewayError::Unavailable { .. })) {
             self.refresh(source);
         }
         outcome.map(|answer| answer.description)

@@ -28,6 +28,8 @@ pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
 /// are often created one after the other.
 pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
 /// The longest wait before a certificate is asked for again that API Gateway does not know.
+/// So many single reads of one scope are under way at the same time.
+const GETS_AT_ONCE: usize = 8;
 const NOT_FOUND_MOST: Duration = Duration::from_secs(60 * 60);
 
 /// What is known of a certificate.
@@ -395,6 +397,12 @@ impl Scope {
     fn get(&mut self, mut calls: Vec<(String, Tick)>) -> Step {
         self.gather_until = None;
         calls.sort_by_key(|(_, due)| *due);
+        let under_way = self.entries.values().filter(|entry| entry.is_under_way).count();
+        calls.truncate(GETS_AT_ONCE.saturating_sub(under_way));
+        if calls.is_empty() {
+            // The next call that ends makes room.
+            return Step::Wait(None);
+        }
         for (id, _) in &calls {
             if let Some(entry) = self.entries.get_mut(id) {
                 entry.is_under_way = true;

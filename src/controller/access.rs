@@ -16,12 +16,12 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::api::{ClientCertificateRef, ResourceName};
+use crate::controllers::mirror::Context;
 use crate::gateway::{Gateway, Identity};
 use crate::index::{Cached, name_of};
 use crate::kubernetes;
 use crate::kubernetes::watch::{Change, Scope};
 use crate::metrics::Metrics;
-use crate::controllers::mirror::Context;
 use crate::reading::Access;
 use crate::rules::{InvalidRules, Rules};
 use crate::tasks::Tasks;

@@ -13,10 +13,10 @@ use kube::{Api, Resource};
 use super::access;
 use super::availability::Availability;
 use crate::api::{MANAGED_LABEL, ResourceName, TargetKind, TargetRef};
+use crate::controllers::mirror::Context;
 use crate::gateway::Gateway;
 use crate::index::{Cached, name_of};
 use crate::kubernetes::watch::{Change, Scope, retry, watch};
-use crate::controllers::mirror::Context;
 use crate::target::{TargetMeta, TargetObject};
 use crate::tasks::Tasks;
 

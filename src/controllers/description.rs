@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 pub use self::attempts::{Attempts, Recorded, Verdict, Wish};
 pub use self::claims::{Claim, Claims};
@@ -137,11 +138,14 @@ impl<G: Gateway> Descriptions<G> {
         match attempts.look(found, &owner.wish, now) {
             Verdict::Rest(state, retry_at) => outcome(Some(state), retry_at),
             Verdict::Send { .. } if !shared.manages => outcome(Some(State::NotManaged), None),
-            Verdict::Send { .. } if owner.is_suspended || !may_send || shared.updates.is_closed() => outcome(None, None),
+            Verdict::Send { .. } if owner.is_suspended || !may_send || shared.updates.is_closed() => {
+                outcome(None, None)
+            }
             Verdict::Send { restores } => {
                 work.is_under_way = true;
                 let update = update(Arc::clone(shared), key.clone(), owner.clone(), found.to_owned(), restores);
-                shared.updates.spawn(update);
+                // In the trace of the reconcile that started it.
+                shared.updates.spawn(update.instrument(Span::current()));
                 outcome(None, None)
             }
         }

@@ -232,7 +232,10 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
     };
     let view = context.aws.subscribe(&name, subscription(resource, &access));
     let now = context.now();
-    let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
+    // A status of an earlier version has to be written anyhow: once, with the answer.
+    let is_current = resource.status.as_ref().is_some_and(|status| {
+        status.observed_generation == resource.generation() && status.client_certificate_id.is_some()
+    });
     let patience = (view.asked + FIRST_ANSWER).saturating_sub(now.tick);
     if !view.answered && !is_current && !patience.is_zero() {
         return Done::waits(Some(patience));
@@ -251,7 +254,7 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
     let (generation, tick) = (resource.generation(), snapshot.now.tick);
     let hold = context.counters.of(&name, |counter| {
         let writes = counter.writes.get_or_insert_with(|| WriteBackoff::new(generation));
-        writes.note(generation, written(&effects), tick, snapshot.jitter);
+        writes.note(generation, written(&plan, &effects), tick, snapshot.jitter);
         let hold = writes.hold(generation, tick);
         if let Some(password) = effects.iter().find_map(Effect::written_password) {
             counter.password = Some(password.clone());
@@ -267,7 +270,8 @@ impl Counter {
     /// Whether the store holds an older resource than the one whose status was written.
     fn is_ahead_of(&mut self, resource: &ClientCertificateRef) -> bool {
         let stored = resource.metadata.resource_version.as_deref();
-        let is_ahead = self.written.as_deref().is_some_and(|written| crate::resource_version::is_older(stored, written));
+        let is_ahead =
+            self.written.as_deref().is_some_and(|written| crate::resource_version::is_older(stored, written));
         if !is_ahead {
             self.written = None;
         }
@@ -285,10 +289,8 @@ async fn publish<G: Gateway>(
     let Outcome { status, events, requeue } = outcome;
     let reference = resource.object_ref(&());
     // What was done is recorded even if the status cannot be written.
-    let (published, ()) = tokio::join!(
-        context.publisher.status(resource, status),
-        context.publisher.record(&events.done, &reference)
-    );
+    let (published, ()) =
+        tokio::join!(context.publisher.status(resource, status), context.publisher.record(&events.done, &reference));
     match published {
         Ok(Published::Unchanged | Published::Gone) => {}
         Ok(Published::Written(version)) => context.counters.of(name, |counter| counter.written = Some(version)),

@@ -48,7 +48,11 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher.
     pub fn new(client: Client) -> Self {
-        Publisher { recorder: Recorder::new(client.clone()), log: LogOnce::new("recording of events recovered"), client }
+        Publisher {
+            recorder: Recorder::new(client.clone()),
+            log: LogOnce::new("recording of events recovered"),
+            client,
+        }
     }
 
     /// Writes the status, if it differs from the one that was read, and if the resource is still at that version.

@@ -12,9 +12,9 @@ use tracing::{info, warn};
 
 use super::{LogOnce, innermost};
 use crate::clock::Clock;
+use crate::controllers::write_params;
 use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, RENEW_EVERY, Standing, Step};
 use crate::metrics::Metrics;
-use crate::controllers::write_params;
 use crate::settings::Tick;
 use crate::tasks::Tasks;
 

@@ -115,7 +115,11 @@ mod tests {
         let given = Password::given(b"given").unwrap();
         assert_eq!(settle(&resource, Some(&Ok(given.clone())), Some(&written), Some(&found)), Ok(Some(given)));
         let absent = Err(NoPassword::Absent("not there".into()));
-        assert_eq!(settle(&resource, Some(&absent), Some(&written), Some(&found)), absent.map(Some), "not even a former one");
+        assert_eq!(
+            settle(&resource, Some(&absent), Some(&written), Some(&found)),
+            absent.map(Some),
+            "not even a former one"
+        );
         assert_eq!(settle(&resource, None, Some(&written), Some(&found)), Ok(None));
     }
 

@@ -11,8 +11,8 @@ use super::contents::{self, PasswordWanted, password_wanted};
 use super::object::digest_of;
 use super::{Applied, MergedMeta, Sealing, Target, TargetMeta, Truststore, is_our_kind, object_mark};
 use crate::api::{
-    APPLIED_ANNOTATION, ClientCertificateRef, DIGEST_ANNOTATION, DeletionPolicy, GROUP, MANAGED_LABEL, OBJECT_ANNOTATION,
-    OWNER_ANNOTATION, TargetRef,
+    APPLIED_ANNOTATION, ClientCertificateRef, DIGEST_ANNOTATION, DeletionPolicy, GROUP, MANAGED_LABEL,
+    OBJECT_ANNOTATION, OWNER_ANNOTATION, TargetRef,
 };
 use crate::certificate::{Block, Certificate};
 
@@ -144,7 +144,8 @@ impl Desired {
                 owner_references: self.owner.iter().cloned().collect(),
             };
         };
-        let mut marks = MergedMeta { owner_references: self.merge_owners(&current.owner_references), ..current.released() };
+        let mut marks =
+            MergedMeta { owner_references: self.merge_owners(&current.owner_references), ..current.released() };
         marks.labels.extend(self.labels.clone());
         marks.annotations.extend(self.annotations.clone());
         marks
@@ -153,7 +154,9 @@ impl Desired {
     /// The first field in which a stored object differs from what was sent. Its value is not named: it may be a password.
     pub fn difference(&self, stored: &Target, sent: &MergedMeta) -> Option<String> {
         let changed = |kind: &str, sent: &BTreeMap<String, String>, stored: &BTreeMap<String, String>| {
-            sent.iter().find(|(key, value)| stored.get(*key) != Some(value)).map(|(key, _)| format!("metadata.{kind}[{key}]"))
+            sent.iter()
+                .find(|(key, value)| stored.get(*key) != Some(value))
+                .map(|(key, _)| format!("metadata.{kind}[{key}]"))
         };
         if !stored.content.holds(self) {
             return Some("data".to_owned());

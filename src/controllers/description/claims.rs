@@ -57,9 +57,8 @@ impl Claims {
         };
         let claim = reads.and_then(|(key, source)| Some((key, claim(resource, source)?)));
         let mut changed = Vec::new();
-        let is_elsewhere = |(key, old): &(CertificateKey, Age)| {
-            claim.as_ref().is_none_or(|(new, _)| *new != key || *old != age)
-        };
+        let is_elsewhere =
+            |(key, old): &(CertificateKey, Age)| claim.as_ref().is_none_or(|(new, _)| *new != key || *old != age);
         if self.by_resource.get(&name).is_some_and(is_elsewhere) {
             changed.extend(self.remove(&name));
         }
@@ -89,11 +88,7 @@ impl Claims {
         self.by_certificate.get(key).into_iter().flat_map(BTreeMap::values).map(|c| c.resource.clone()).collect()
     }
 
-    fn change(
-        &mut self,
-        key: &CertificateKey,
-        change: impl FnOnce(&mut BTreeMap<Age, Claim>),
-    ) -> Vec<ResourceName> {
+    fn change(&mut self, key: &CertificateKey, change: impl FnOnce(&mut BTreeMap<Age, Claim>)) -> Vec<ResourceName> {
         let claims = self.by_certificate.entry(key.clone()).or_default();
         let first = |claims: &BTreeMap<Age, Claim>| {
             claims.first_key_value().map(|(age, claim)| (age.clone(), claim.text.clone(), claim.wish.clone()))
@@ -120,9 +115,8 @@ fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
         return None;
     }
     let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let of_generation = |type_| {
-        find(conditions, type_).filter(|condition| condition.observed_generation == resource.generation())
-    };
+    let of_generation =
+        |type_| find(conditions, type_).filter(|condition| condition.observed_generation == resource.generation());
     let recorded = of_generation(ConditionType::DescriptionSynced).map_or(Recorded::Nothing, |condition| {
         match Reason::parse(&condition.reason) {
             Some(Reason::Synced) => Recorded::Synced,

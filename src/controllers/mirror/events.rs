@@ -122,7 +122,8 @@ impl Event {
     /// The description was sent; `restores` where another writer had changed it.
     pub fn description(from: &str, to: &str, restores: bool) -> Self {
         if restores {
-            let note = format!("restored the description {to:?}, which another writer had changed to {from:?} in API Gateway");
+            let note =
+                format!("restored the description {to:?}, which another writer had changed to {from:?} in API Gateway");
             normal("DescriptionRestored", "UpdateDescription", cut(note))
         } else {
             let note = format!("changed the description in API Gateway from {from:?} to {to:?}");

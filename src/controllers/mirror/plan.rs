@@ -139,17 +139,16 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
     if current.is_some() && (trust.is_pending || trust.is_unknown) {
         return kept();
     }
-    let password =
-        match settle_password(
-            resource,
-            snapshot.password.as_ref(),
-            snapshot.written_password.as_ref(),
-            current.map(|current| &current.content),
-        ) {
-            Ok(password) => password,
-            Err(NoPassword::Absent(message)) => return TargetPlan::Blocked { reason: Reason::NoPassword, message },
-            Err(NoPassword::Unseen(failure)) => return TargetPlan::Unread(failure),
-        };
+    let password = match settle_password(
+        resource,
+        snapshot.password.as_ref(),
+        snapshot.written_password.as_ref(),
+        current.map(|current| &current.content),
+    ) {
+        Ok(password) => password,
+        Err(NoPassword::Absent(message)) => return TargetPlan::Blocked { reason: Reason::NoPassword, message },
+        Err(NoPassword::Unseen(failure)) => return TargetPlan::Unread(failure),
+    };
     let Some(desired) = render(resource, &trust.trusted(), &Sealing { password, last: None }, now.wall) else {
         return kept();
     };
@@ -270,9 +269,8 @@ fn not_adoptable(name: &str, obstacle: &str) -> String {
 fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, trust: &Trust, snapshot: &Snapshot) -> bool {
     let Some(status) = &resource.status else { return false };
     let held = trust.held(holds_active(resource), snapshot.now.wall);
-    let fingerprints = |list: &[CertificateStatus]| -> Vec<_> {
-        list.iter().map(|held| held.sha256_fingerprint.clone()).collect()
-    };
+    let fingerprints =
+        |list: &[CertificateStatus]| -> Vec<_> { list.iter().map(|held| held.sha256_fingerprint.clone()).collect() };
     status.observed_generation == resource.generation()
         && status.target.as_ref() == Some(&desired.target)
         && fingerprints(&status.certificates) == fingerprints(&held)

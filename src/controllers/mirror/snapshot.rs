@@ -91,7 +91,8 @@ pub enum Look<'a> {
 impl Named {
     /// What is known of the certificate at this time. An answer ends with its certificate.
     pub fn look(&self, now: Now) -> Look<'_> {
-        let failed = |failure: &ReadFailure, last_good, since| Look::Failed { failure: failure.clone(), last_good, since };
+        let failed =
+            |failure: &ReadFailure, last_good, since| Look::Failed { failure: failure.clone(), last_good, since };
         match (&self.source, &self.read) {
             (Err(failure), _) => failed(failure, None, None),
             (Ok(_), None) => Look::Pending,

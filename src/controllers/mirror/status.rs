@@ -80,9 +80,7 @@ pub fn status(
     }
     status.verifier_class = verifier_class(resource);
     status.observed_generation = resource.generation();
-    status.client_certificate_id = Some(resource.spec.client_certificate_id.clone());
-    let held = status.main_certificate(resource.additional_ids()).cloned();
-    status.expiration_date = held.as_ref().and_then(|held| held.expiration_date);
+    let held = name_main(&mut status, resource);
     status.installation = Some(snapshot.installation.name.clone());
     if snapshot.answered
         && let Some(value) = resource.refresh_requested()
@@ -123,18 +121,31 @@ pub fn status(
     Outcome { status, events, requeue }
 }
 
+/// Writes which certificate the spec names, and when the one ends that the target holds as main. Answers the latter.
+fn name_main(status: &mut ClientCertificateRefStatus, resource: &ClientCertificateRef) -> Option<CertificateStatus> {
+    let held = status.main_certificate(resource.additional_ids()).cloned();
+    status.client_certificate_id = Some(resource.spec.client_certificate_id.clone());
+    status.expiration_date = held.as_ref().and_then(|held| held.expiration_date);
+    held
+}
+
 /// The status of a suspended resource: nothing was read, and the other conditions stay.
 pub fn suspended(resource: &ClientCertificateRef, now: Timestamp) -> Outcome {
     let mut status = resource.status.clone().unwrap_or_default();
     status.observed_generation = resource.generation();
+    name_main(&mut status, resource);
     let finding =
         Finding::yes(Reason::Suspended, "spec.suspend is true: no call to API Gateway, no write of the target");
     set(&mut status.conditions, ConditionType::Suspended, finding, resource.generation(), now);
     Outcome { status, events: Events::default(), requeue: None }
 }
 
-/// What the writes of a reconcile came to, for the backoff of the next.
-pub fn written(effects: &[Effect]) -> Written {
+/// What the writes of a reconcile came to, for the backoff of the next. A target that cannot be read counts as one that
+/// cannot be written.
+pub fn written(plan: &Plan, effects: &[Effect]) -> Written {
+    if matches!(plan.target, TargetPlan::Unread(_)) {
+        return Written::Failed;
+    }
     let of_target = effects.iter().find(|effect| effect.action.is_of_target());
     let failed = effects.iter().any(|effect| matches!(effect.result, Some(Err(_))));
     match of_target.map(|effect| &effect.action) {
@@ -177,9 +188,8 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
         (Look::Failed { failure, .. }, source) => kept()
             .filter(|_| is_short)
             .unwrap_or_else(|| Finding::no(failure.reason(), failure.explain(source.as_ref().ok()))),
-        (Look::Good(_), Err(_)) | (Look::Pending, _) => kept().unwrap_or_else(|| {
-            Finding::unknown(Reason::NotRead, "waiting for the first response from API Gateway")
-        }),
+        (Look::Good(_), Err(_)) | (Look::Pending, _) => kept()
+            .unwrap_or_else(|| Finding::unknown(Reason::NotRead, "waiting for the first response from API Gateway")),
     }
 }
 
@@ -192,7 +202,8 @@ fn target(plan: &Plan, effects: &[Effect], name: &str, before: &[Condition]) -> 
     };
     match (&plan.target, failure_of_target(effects)) {
         (TargetPlan::Holds(held), None) => {
-            let former = failure_of_former(effects).map(|(former, failure)| format!("; {}", left_over(former, failure)));
+            let former =
+                failure_of_former(effects).map(|(former, failure)| format!("; {}", left_over(former, failure)));
             yes(format!("{name} holds {}{}", number(held.len()), former.unwrap_or_default()))
         }
         (TargetPlan::Kept, _) => {
@@ -205,7 +216,8 @@ fn target(plan: &Plan, effects: &[Effect], name: &str, before: &[Condition]) -> 
         (TargetPlan::Blocked { reason, message }, _) => no(*reason, message.clone()),
         (TargetPlan::Waits(Hold { is_contested: false, .. }), _) => {
             let kept = find(before, ConditionType::TargetWritten).filter(|c| c.status == "False").and_then(keep);
-            let finding = kept.unwrap_or_else(|| Finding::no(Reason::Conflict, format!("{name}: the write is retried")));
+            let finding =
+                kept.unwrap_or_else(|| Finding::no(Reason::Conflict, format!("{name}: the write is retried")));
             TargetResult { finding, holds: false }
         }
         (TargetPlan::Waits(_), _) => no(
@@ -291,7 +303,7 @@ fn additional(
                 keeps = true;
             }
             look @ Look::Failed { .. } => {
-                keeps |= held && look.is_short_failure(interval, snapshot.now);
+                keeps |= look.is_short_failure(interval, snapshot.now);
                 let Look::Failed { failure, .. } = look else { continue };
                 let so = if held { "the target holds what was read last" } else { "the target goes without it" };
                 reason = reason.or(Some(failure.reason()));
@@ -327,12 +339,7 @@ fn stalled(findings: [&Finding; 3]) -> Option<Finding> {
     Some(Finding::yes(last.reason, last.message.clone()))
 }
 
-fn expiring(
-    held: Option<&CertificateStatus>,
-    look: &Look<'_>,
-    within: Duration,
-    now: Timestamp,
-) -> Option<Finding> {
+fn expiring(held: Option<&CertificateStatus>, look: &Look<'_>, within: Duration, now: Timestamp) -> Option<Finding> {
     if held.is_none() && matches!(look, Look::Failed { failure, .. } if failure.has_ended()) {
         return Some(Finding::yes(Reason::EndsSoon, "the certificate has expired, and the target goes without it"));
     }
@@ -420,9 +427,7 @@ fn of_owner(state: Option<&DescriptionState>, source: &Source) -> Described {
             Reason::Contested,
             "another writer keeps changing the description in API Gateway; remove spec.description here, or stop the other writer; retrying once an hour",
         ),
-        Some(DescriptionState::Failed(error)) => {
-            Finding::no(error.reason(), error.explain("apigateway:PATCH", source))
-        }
+        Some(DescriptionState::Failed(error)) => Finding::no(error.reason(), error.explain("apigateway:PATCH", source)),
     })
 }
 
@@ -448,15 +453,17 @@ fn requeue(
     let expiring =
         status.expiration_date.and_then(|end| end.checked_sub(settings.expiring_within).ok()).and_then(until);
     let blocked = match &plan.target {
-        TargetPlan::Blocked { .. } | TargetPlan::Unread(_) => Some(BLOCKED.mul_f64(0.9 + 0.1 * snapshot.jitter)),
+        TargetPlan::Blocked { .. } => Some(BLOCKED.mul_f64(0.9 + 0.1 * snapshot.jitter)),
         TargetPlan::Waits(hold) => Some(hold.until.saturating_sub(now.tick)),
-        TargetPlan::NoCertificate | TargetPlan::Holds(_) | TargetPlan::Kept => None,
+        TargetPlan::NoCertificate | TargetPlan::Holds(_) | TargetPlan::Kept | TargetPlan::Unread(_) => None,
     };
     let retry = hold.filter(|_| !target.holds).map(|hold| hold.until.saturating_sub(now.tick));
     // A failure that lasts longer than the interval shows then.
     let named = std::iter::once(&snapshot.main).chain(&snapshot.additional);
     let lasting = named.filter_map(|named| match named.look(now) {
-        Look::Failed { failure: ReadFailure::NotYetValid { from }, .. } => until(from).map(|wait| wait + Duration::from_secs(1)),
+        Look::Failed { failure: ReadFailure::NotYetValid { from }, .. } => {
+            until(from).map(|wait| wait + Duration::from_secs(1))
+        }
         Look::Failed { failure, since: Some(since), .. } if failure.is_transient() => {
             (since + interval).checked_sub(now.tick).filter(|wait| !wait.is_zero())
         }

@@ -130,7 +130,7 @@ async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_once_t
     }
     world.emulator.set_faults_of("throttled", [Fault::throttled(Some("1"))]);
     let generation = world.hasten("throttled").await;
-    world.wait_for("throttled", "CertificateRead", "False Throttled", generation).await;
+    world.wait_for("throttled", "CertificateRead", "True Read", generation).await;
     world.secrets().delete("throttled", &Default::default()).await.unwrap();
     world.wait_for_target("throttled", "throttled").await;
     world.wait_ready("throttled", generation).await;

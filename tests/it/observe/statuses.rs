@@ -11,10 +11,11 @@ use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::Fault;
 use operator_testing::go_programs;
 use operator_testing::script::Operation;
+use operator_testing::wait::eventually;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::fixture::{ID, World};
+use crate::fixture::{ID, MINUTES, World, conditions};
 use crate::ground::source;
 
 const HEALTH: &str = include_str!("../../../deploy/argocd/health.lua");
@@ -40,7 +41,7 @@ async fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add = |state, object, argo, kstatus| cases.push(Case { state, object, argo, kstatus });
 
-    world.create("ready", json!({})).await;
+    world.create("ready", json!({ "refreshInterval": "30s" })).await;
     add("just created", seen(&world, "ready").await, "Progressing", "InProgress");
     world.start_operator().await;
     world.until_ready("ready").await;
@@ -79,7 +80,12 @@ async fn cases() -> Vec<Case> {
         world.emulator.inject(Fault::throttled(Some("60")).on(operation));
     }
     world.patch("ready", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: "now" } } })).await;
-    world.until("ready", "CertificateRead", "False", "Throttled").await;
+    eventually(MINUTES, "throttling that lasts is told", async || {
+        let conditions = conditions(&world.resource("ready").await);
+        let is_told = conditions.iter().any(|condition| condition.starts_with("CertificateRead=False Throttled"));
+        is_told.then_some(()).ok_or(conditions)
+    })
+    .await;
     add("throttled with a good target", seen(&world, "ready").await, "Healthy", "Current");
 
     world.stop_operator().await;

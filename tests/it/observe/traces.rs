@@ -102,7 +102,7 @@ async fn a_log_for_people_names_the_trace_too() {
     let builder = traced(&world, &format!("http://{}", collector.address)).env("CCR_LOG_FORMAT", "text");
     let mut operator = builder.spawn().unwrap();
     world.create_ready("payments", json!({})).await;
-    let line = operator.wait_for_log("created the Secret payments").await.unwrap();
+    let line = operator.wait_for_log("created Secret payments").await.unwrap();
     let trace = line.rsplit_once(" trace_id=").unwrap().1.to_owned();
     eventually(SOON, "a pass has that trace", async || {
         collector.spans().iter().any(|span| span.name == "reconcile" && span.trace == trace)

@@ -34,19 +34,6 @@ async fn many_resources_are_read_at_once_and_no_certificate_twice() {
 }
 
 #[tokio::test]
-async fn concurrency_is_bounded_by_its_flag() {
-    let world = World::new("one-by-one").await;
-    let _operator = started(&world.builder().arg("--concurrency=1")).await;
-    world.emulator.set_latency(Duration::from_millis(20));
-    let ids = ["a", "b", "c", "d", "e", "f"];
-    for id in ids {
-        world.mirrored(id, false).await;
-    }
-    join_all(ids.iter().map(|id| world.wait_ready(id, 1))).await;
-    assert_eq!(world.emulator.peak_under_way(), 1);
-}
-
-#[tokio::test]
 async fn the_metrics_count_passes_and_calls_and_parse() {
     let world = World::apart("metrics").await;
     let mut operator = world.operator().await;
