@@ -48,8 +48,7 @@ struct BoundedClient {
 
 impl HttpClient for BoundedClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        if let Some(problem) = trust_store_problem(std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR"))
-        {
+        if let Some(problem) = problem_of_environment() {
             return SharedHttpConnector::new(Untrusting { problem });
         }
         SharedHttpConnector::new(BoundedConnector {
@@ -63,11 +62,18 @@ impl HttpClient for BoundedClient {
         components: &RuntimeComponentsBuilder,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        HttpClient::validate_base_client_config(&self.proxied, components, config)
+        // The SDK makes a connector to see whether it can.
+        match problem_of_environment() {
+            Some(_) => Ok(()),
+            None => HttpClient::validate_base_client_config(&self.proxied, components, config),
+        }
     }
 
     fn validate_final_config(&self, components: &RuntimeComponents, config: &ConfigBag) -> Result<(), BoxError> {
-        HttpClient::validate_final_config(&self.proxied, components, config)
+        match problem_of_environment() {
+            Some(_) => Ok(()),
+            None => HttpClient::validate_final_config(&self.proxied, components, config),
+        }
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
@@ -146,6 +152,10 @@ impl HttpConnector for Untrusting {
         let error = ConnectorError::other(self.problem.into(), None);
         HttpConnectorFuture::ready(Err(Unreached::wrap(host_of(request.uri()), error)))
     }
+}
+
+fn problem_of_environment() -> Option<&'static str> {
+    trust_store_problem(std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR"))
 }
 
 /// What is wrong with the file of CA certificates that the environment names. A bad block among good ones is left out.

@@ -21,9 +21,11 @@ pub struct Fleet<G> {
     pub cache: Cache<G>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
-    members: Arc<Mutex<HashMap<ResourceName, (Subscription, watch::Sender<Option<Seen>>)>>>,
+    members: Arc<Mutex<Members>>,
     wakes: Arc<Mutex<Vec<ResourceName>>>,
 }
+
+type Members = HashMap<ResourceName, (Subscription, watch::Sender<Option<Seen>>)>;
 
 /// One of them, as far as tests look at it.
 pub struct Member {

@@ -134,7 +134,7 @@ async fn a_refused_connection_is_waited_out_and_a_deleted_target_restored_meanwh
     world.emulator.suspend().await;
     world.create("first", json!({ "clientCertificateId": "first", "description": "text" })).await;
     let conditions = world.wait_for("first", "CertificateRead", "False Unavailable", 1).await;
-    assert!(conditions["CertificateRead"].message.contains("the connection failed"));
+    assert!(conditions["CertificateRead"].message.contains("failed: Connection refused"));
     assert_eq!(conditions["Ready"].status, "False");
     world.emulator.resume().await.unwrap();
     world.wait_ready("first", 1).await;

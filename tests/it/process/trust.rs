@@ -33,7 +33,7 @@ async fn a_bundle_beside_the_machines_certificates_is_trusted() {
         .await
     };
     let message = condition(builder(), "False").await;
-    assert!(message.contains("the connection failed"), "{message}");
+    assert!(message.contains("failed: invalid peer certificate: UnknownIssuer"), "{message}");
 
     // As the kubelet lays a ConfigMap out.
     let mounted = tempfile::tempdir().unwrap();
