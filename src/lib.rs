@@ -42,9 +42,10 @@
 //! | [`error`] | classes of failure, and how long each means to wait |
 //! | [`leader`] | which of several replicas works, and until when it may write |
 //! | [`conditions`] | types and reasons; setting one keeps its transition time |
+//! | [`cluster`] | which cluster to speak to, and through which proxy |
 //! | [`probe`] | one question to a running operator, for images that have no shell |
 //! | [`verify`] | whether a backend asks for a certificate, and turns strangers away |
-//! | [`server`], [`metrics`], [`telemetry`], [`clock`] | the open port, the counters, the log, the steady clock |
+//! | [`listener`], [`server`], [`metrics`], [`telemetry`], [`clock`] | the socket, the open port, the counters, the log, the steady clock |
 //!
 //! # Why it is as it is
 //!
@@ -68,6 +69,7 @@ pub mod access;
 pub mod api;
 pub mod certificate;
 pub mod clock;
+pub mod cluster;
 pub mod conditions;
 pub mod config;
 pub mod controller;
@@ -78,6 +80,7 @@ mod fixtures;
 pub mod gateway;
 pub mod index;
 pub mod leader;
+pub mod listener;
 pub mod memory;
 pub mod metrics;
 pub mod probe;

@@ -12,8 +12,7 @@ use client_certificate_operator::gateway::aws::AwsGateway;
 use client_certificate_operator::gateway::budget::Limits;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
-use client_certificate_operator::{api, probe, server, telemetry, verify};
-use tokio::net::TcpListener;
+use client_certificate_operator::{api, cluster, listener, probe, server, telemetry, verify};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -60,8 +59,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         let _ = stop.send(true);
     });
 
-    // A variable that is set to nothing means all, as one that is not set.
-    let namespaces: BTreeSet<String> = args.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect();
+    let namespaces: BTreeSet<String> = args.namespaces.into_iter().flatten().collect();
     let namespaces = Vec::from_iter(namespaces);
     let rules_file = args.rules_file.filter(|path| !path.as_os_str().is_empty());
     let rules = RulesFile::read(rules_file, namespaces.is_empty())?;
@@ -69,15 +67,13 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let metrics = Arc::new(if args.per_resource_metrics { metrics } else { metrics.without_resources() });
     let (synced, is_synced) = watch::channel(false);
-    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+    let listener = listener::listen(args.listen).with_context(|| {
         format!("cannot listen on {}: choose another --listen, port 0 takes a free one", args.listen)
     })?;
     info!(version = env!("CARGO_PKG_VERSION"), address = %listener.local_addr()?, "serving metrics and probes");
     tokio::spawn(server::serve(listener, Arc::clone(&metrics), is_synced, stopping.clone()));
 
-    let config = kube::Config::infer().await.context(
-        "no Kubernetes cluster is configured: set KUBECONFIG to a kubeconfig file, or run inside of a pod with a ServiceAccount",
-    )?;
+    let config = cluster::config().await?;
 
     let counted = Arc::clone(&metrics);
     // Looking for the region may ask the instance's metadata, which can take seconds where there is none.
