@@ -274,7 +274,7 @@ fn of_certificates_that_are_damaged_none_is_taken_that_openssl_does_not_load() {
     let signature = whole.len() - 256;
     let mut taken = 0;
     for at in (0..modulus + 4).chain(modulus + 252..signature) {
-        for change in [0x01, 0x20, 0x80, 0xff] {
+        for change in [0x20, 0x81] {
             let mut der = whole.clone();
             der[at] ^= change;
             let Ok(block) = parsed(&der) else { continue };

@@ -170,7 +170,8 @@ fn what_the_dockerfile_copies_is_a_workspace_to_cargo() {
 
 #[test]
 fn the_image_holds_the_licences_of_all_that_is_in_it() {
-    let archive = packed(&static_program(), &[], None);
+    let folder = static_program();
+    let archive = packed(&folder, &[], None);
     let layer = archive.with_extension("layer");
     fs::write(&layer, member(&archive, "layer.tar")).unwrap();
     let own = member(&layer, "./licenses/LICENSE");

@@ -137,16 +137,14 @@ fn every_pod_runs_on_openshift_as_it_is() {
 
 #[test]
 fn who_wants_ids_can_give_them() {
-    let set = ["--set", "podSecurityContext.runAsUser=1000,podSecurityContext.fsGroup=null"];
-    for helm in helms() {
-        let output = template(&helm, &set);
-        let text = text(&output.stdout);
-        assert!(
-            output.status.success() && text.contains("runAsUser: 1000") && !text.contains("fsGroup"),
-            "{}",
-            helm.display()
-        );
-    }
+    let all = rendered_case("ids");
+    let context = at(the(&all, "Deployment"), "/spec/template/spec/securityContext");
+    let own = json!({ "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532 });
+    assert!(own.as_object().unwrap().iter().all(|(id, value)| context[id] == *value), "{context}");
+    assert_eq!(
+        (&context["runAsNonRoot"], &context["seccompProfile"]["type"]),
+        (&json!(true), &json!("RuntimeDefault"))
+    );
 }
 
 #[test]
