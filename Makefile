@@ -54,12 +54,14 @@ test: ## Run every test, on a real control plane
 	# Most tests wait, for the clock or for others: more at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace
 
-check: ## Check format, lints, generated files and the licences of dependencies
+check: ## Check format, lints, generated files, and the licences, sources and advisories of dependencies
 	@tests/prerequisites rust helm
 	$(call say,"format")
 	cargo fmt --all --check
 	$(call say,"lints: a few minutes the first time")
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	$(call say,"licences and sources and duplicates and advisories of dependencies: about 5 minutes on 2 cores the first time")
+	tests/dependencies
 	$(call say,"generated files and licences of dependencies")
 	cargo test --locked --test it -- generated:: licences::
 

@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub const GROUP: &str = "apigateway.clientcert.dev";
 /// Label on every target: `true`. The watch on targets selects by it.
 pub const MANAGED_LABEL: &str = "apigateway.clientcert.dev/managed";
+/// Label of a Secret whose owner lets truststores be made with a password in it, with the value `true`.
+pub const PASSWORD_LABEL: &str = "apigateway.clientcert.dev/truststore-password";
 /// Annotation on every target: namespace and name of the ClientCertificateRef that it belongs to.
 pub const OWNER_ANNOTATION: &str = "apigateway.clientcert.dev/owner";
 /// Annotation on every target: its own kind and name, `Secret/payments`. A copy under another name does not match.

@@ -119,13 +119,13 @@ impl fmt::Display for Endpoint {
 /// Configuration of the operator. Every flag can be given as a variable of the environment too.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Address of /metrics, /healthz and /readyz; port 0 takes a free one, which the log tells.
-    #[arg(long, env = "CCR_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
+    /// Address of /metrics, /healthz and /readyz; port 0 takes a free one, which the log tells. [::] is every address of IPv6 and IPv4, and 0.0.0.0 where there is no IPv6.
+    #[arg(long, env = "CCR_LISTEN", default_value = "[::]:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
     /// Namespaces to watch, separated by commas. Default: all.
-    #[arg(long, env = "CCR_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
-    pub namespaces: Vec<String>,
+    #[arg(long, env = "CCR_NAMESPACES", value_parser = namespaces, value_name = "NAMESPACE")]
+    pub namespaces: Vec<Vec<String>>,
 
     /// Kinds of objects to write certificates into: Secret, ConfigMap or both, separated by commas. Of a kind that is left out the operator asks nothing, and needs no right on it.
     #[arg(long, env = "CCR_TARGET_KINDS", default_value = "Secret,ConfigMap", value_name = "KIND")]
@@ -191,6 +191,31 @@ pub enum LogFormat {
     Json,
 }
 
+/// The names in a list. A variable that is set to nothing means all, as one that is not set; a list of commas alone means nothing, and
+/// must not widen what the operator watches.
+fn namespaces(text: &str) -> Result<Vec<String>, String> {
+    let is_name = |name: &str| {
+        let is_edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let bytes = name.as_bytes();
+        name.len() <= 63
+            && bytes.iter().all(|byte| is_edge(byte) || *byte == b'-')
+            && bytes.first().is_some_and(is_edge)
+            && bytes.last().is_some_and(is_edge)
+    };
+    let names: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if let Some(name) = names.iter().find(|name| !is_name(name)) {
+        return Err(format!(
+            "{name:?} is no name of a namespace: names are needed, separated by commas, for example backends,payments; leave it out for all"
+        ));
+    }
+    if names.is_empty() && !text.trim().is_empty() {
+        return Err(format!(
+            "{text:?} names no namespace: names are needed, separated by commas; leave it out for all"
+        ));
+    }
+    Ok(names.into_iter().map(str::to_owned).collect())
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.01..=1000.0).contains(rate));
     rate.ok_or_else(|| "a number of calls a second is needed, from 0.01 to 1000, for example 5 or 0.5".to_owned())
@@ -250,7 +275,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_readme() {
         let args = parse(&[]).unwrap();
-        assert_eq!(args.listen, "0.0.0.0:8080".parse().unwrap());
+        assert_eq!(args.listen, "[::]:8080".parse().unwrap());
         assert_eq!((args.concurrency, args.manage_descriptions), (32, true));
         assert_eq!(args.expiring_within, Duration::from_secs(30 * 24 * 3600));
         assert!(args.namespaces.is_empty());
@@ -262,12 +287,42 @@ mod tests {
     fn flags_are_read() {
         let args =
             parse(&["--namespaces", "a,b", "--manage-descriptions=false", "--expiring-within", "1h30m"]).unwrap();
-        assert_eq!(args.namespaces, ["a", "b"]);
+        assert_eq!(args.namespaces.concat(), ["a", "b"]);
         assert!(!args.manage_descriptions);
         assert_eq!(args.expiring_within, Duration::from_secs(5400));
         let kinds = parse(&["--target-kinds", "ConfigMap"]).unwrap().target_kinds;
         assert_eq!(kinds.iter().collect::<Vec<_>>(), [TargetKind::ConfigMap]);
         assert_eq!(parse(&["--target-kinds", ""]).unwrap().target_kinds, TargetKinds::default());
+    }
+
+    #[test]
+    fn lists_of_namespaces_are_trimmed_and_hold_names_alone() {
+        let namespaces = |text: &str| parse(&[&format!("--namespaces={text}")]).map(|args| args.namespaces.concat());
+        let longest = "a".repeat(63);
+        for (text, names) in [
+            ("a, b", &["a", "b"][..]),
+            (" a\t,\nb ,", &["a", "b"]),
+            (",a,,b-2", &["a", "b-2"]),
+            ("", &[]),
+            ("  ", &[]),
+            ("0", &["0"]),
+            (&longest, &[&longest]),
+        ] {
+            assert_eq!(namespaces(text).unwrap(), names, "{text:?}");
+        }
+        let too_long = "a".repeat(64);
+        for text in ["a;b", "a b", "A", "a.b", "-a", "a-", "a,*", "all\u{e9}", "'a'", &too_long, "a/b"] {
+            let error = namespaces(text).unwrap_err();
+            let name = text.strip_prefix("a,").unwrap_or(text);
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(&format!("{name:?} is no name of a namespace")), "{error}");
+        }
+        for text in [",", ",,", " , "] {
+            let error = namespaces(text).unwrap_err();
+            assert!(error.to_string().contains(&format!("{text:?} names no namespace")), "{error}");
+        }
+        let twice = parse(&["--namespaces", "a", "--namespaces", "b,c"]).unwrap();
+        assert_eq!(twice.namespaces.concat(), ["a", "b", "c"]);
     }
 
     #[test]

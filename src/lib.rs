@@ -26,7 +26,7 @@
 //! |---|---|
 //! | [`config`], [`settings`] | flags and environment in one typed configuration |
 //! | [`api`], [`conditions`] | the custom resource: spec, status, columns, admission rules; conditions and reasons |
-//! | [`kubernetes`], [`leader`] | client with deadlines and write guard, watches, Lease |
+//! | [`cluster`], [`kubernetes`], [`leader`] | which cluster, through which proxy; client with deadlines and write guard, watches; Lease |
 //! | [`index`] | the stores: resources, and targets by owner |
 //! | [`controller`] | composition: which event wakes which resource, the queue, the end |
 //! | [`rules`], [`access`], [`reading`] | what a namespace may ask for; which certificates a resource may read; a checked answer |
@@ -37,7 +37,7 @@
 //! | [`certificate`], [`target`] | PEM to X.509 facts; the object that should exist, whose an object is, what differs |
 //! | [`error`] | classes of failures, and the sentence for each |
 //! | [`verify`], [`probe`] | the other commands |
-//! | [`health`], [`server`], [`metrics`], [`telemetry`], [`tasks`], [`clock`] | probes, counters, log, supervision, the steady clock |
+//! | [`health`], [`listener`], [`server`], [`metrics`], [`telemetry`], [`tasks`], [`clock`] | probes, counters, log, supervision, the steady clock |
 //!
 //! `tests/it/architecture.rs` checks that the pure modules name no client, no SDK, no tokio and no clock.
 //!
@@ -57,6 +57,7 @@ pub mod aws;
 pub mod backoff;
 pub mod certificate;
 pub mod clock;
+pub mod cluster;
 pub mod conditions;
 pub mod config;
 pub mod controller;
@@ -69,6 +70,7 @@ pub mod health;
 pub mod index;
 pub mod kubernetes;
 pub mod leader;
+pub mod listener;
 pub mod metrics;
 pub mod probe;
 pub mod reading;

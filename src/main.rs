@@ -14,8 +14,7 @@ use client_certificate_operator::health::Health;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
 use client_certificate_operator::tasks::{Ended, Tasks};
-use client_certificate_operator::{api, probe, server, telemetry, verify};
-use tokio::net::TcpListener;
+use client_certificate_operator::{api, cluster, listener, probe, server, telemetry, verify};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -81,8 +80,7 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
         let _ = stop.send(true);
     });
 
-    // A variable that is set to nothing means all, as one that is not set.
-    let namespaces: BTreeSet<String> = args.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect();
+    let namespaces: BTreeSet<String> = args.namespaces.into_iter().flatten().collect();
     let namespaces = Vec::from_iter(namespaces);
     let rules_file = args.rules_file.filter(|path| !path.as_os_str().is_empty());
     let rules = RulesFile::read(rules_file, namespaces.is_empty())?;
@@ -90,16 +88,14 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
     let metrics = Metrics::default();
     let metrics = Arc::new(if args.per_resource_metrics { metrics } else { metrics.without_resources() });
     let (synced, is_synced) = watch::channel(false);
-    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+    let listener = listener::listen(args.listen).with_context(|| {
         format!("cannot listen on {}: choose another --listen, port 0 takes a free one", args.listen)
     })?;
     info!(version = env!("CARGO_PKG_VERSION"), address = %listener.local_addr()?, "serving metrics and probes");
     let health = Health::default();
     tasks.spawn("server", server::serve(listener, Arc::clone(&metrics), health.clone(), is_synced, stopping.clone()));
 
-    let config = kube::Config::infer().await.context(
-        "no Kubernetes cluster is configured: set KUBECONFIG to a kubeconfig file, or run inside of a pod with a ServiceAccount",
-    )?;
+    let config = cluster::config().await?;
 
     let counted = Arc::clone(&metrics);
     // Looking for the region may ask the instance's metadata, which can take seconds where there is none.

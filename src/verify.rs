@@ -7,7 +7,7 @@ pub mod verdict;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use kube::{Api, Client};
 
 use crate::api::{ClientCertificateRef, ResourceName};
@@ -48,9 +48,7 @@ pub async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn read(ResourceName { namespace, name }: &ResourceName) -> anyhow::Result<ClientCertificateRef> {
-    let client = Client::try_default().await.context(
-        "no Kubernetes cluster is configured: set KUBECONFIG to a kubeconfig file, or run inside of a pod with a ServiceAccount",
-    )?;
+    let client = Client::try_from(crate::cluster::config().await?)?;
     let resources: Api<ClientCertificateRef> = Api::namespaced(client, namespace);
     let place = format!("ClientCertificateRef {namespace}/{name}");
     resources.get(name).await.map_err(|error| match &error {

@@ -73,7 +73,7 @@ pub struct Target {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Pkcs12 {
-    /// The password of the truststore, in a Secret of the same namespace. Default: a password that is made once and kept in the target, beside the truststore.
+    /// The password of the truststore, in a Secret of the same namespace that carries the label apigateway.clientcert.dev/truststore-password: "true". Default: a password that is made once and kept in the target, beside the truststore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretKeyRef>,
 

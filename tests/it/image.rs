@@ -169,6 +169,53 @@ fn what_the_dockerfile_copies_is_a_workspace_to_cargo() {
 }
 
 #[test]
+fn the_image_holds_the_licences_of_all_that_is_in_it() {
+    let folder = static_program();
+    let archive = packed(&folder, &[], None);
+    let layer = archive.with_extension("layer");
+    fs::write(&layer, member(&archive, "layer.tar")).unwrap();
+    let own = member(&layer, "./licenses/LICENSE");
+    assert_eq!(own, fs::read(root().join("LICENSE")).unwrap());
+    let notices = String::from_utf8(member(&layer, "./licenses/THIRD-PARTY-NOTICES.txt")).unwrap();
+    let mut tree = Command::new(env!("CARGO"));
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    tree.args([
+        "tree",
+        "--locked",
+        "--edges",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+        "--no-dedupe",
+        "--target",
+        &triple,
+    ]);
+    let tree = tree.args(["--package", NAME]).current_dir(root()).output().unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let crates: BTreeSet<String> = tree
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            format!("{}-{}: ", words.next().unwrap(), words.next().unwrap().trim_start_matches('v'))
+        })
+        .collect();
+    assert!(crates.len() > 100, "{crates:?}");
+    let lines: Vec<&str> = notices.lines().collect();
+    for one in crates.iter().filter(|one| !one.starts_with(&format!("{NAME}-"))) {
+        assert!(
+            lines.iter().any(|line| line.starts_with(one.as_str()) && line.len() > one.len()),
+            "{one} is not told of"
+        );
+    }
+    for text in ["LGPL-2.1-or-later", "rust-std", "Apache License", "Permission is hereby granted"] {
+        assert!(notices.contains(text), "{text}");
+    }
+    let home = std::env::var("HOME").unwrap();
+    assert!(!notices.contains(&format!("{home}/")), "nothing of this machine");
+}
+
+#[test]
 fn an_image_tells_its_version_and_where_it_comes_from() {
     let folder = static_program();
     let archive = packed(&folder, &[], None);

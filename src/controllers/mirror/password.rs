@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
 use super::{Context, classify};
-use crate::api::{ClientCertificateRef, SecretKeyRef, TargetKind};
+use crate::api::{ClientCertificateRef, PASSWORD_LABEL, SecretKeyRef, TargetKind};
 use crate::error::ClusterFailure;
 use crate::target::{NoPassword, Password, PasswordWanted, password_wanted};
 use crate::text::hex;
@@ -57,6 +57,13 @@ async fn read<G>(
         Err(failure @ ClusterFailure::Forbidden { .. }) => return Err(absent(format!("the Secret {name}: {failure}"))),
         Err(failure) => return Err(NoPassword::Unseen(failure)),
     };
+    // Who may create a resource must not have guesses tried on whatever Secret there is: its owner agrees by the label.
+    let labels = secret.metadata.labels.as_ref();
+    if labels.and_then(|labels| labels.get(PASSWORD_LABEL)).is_none_or(|value| value != "true") {
+        return Err(absent(format!(
+            "the Secret {name} does not carry the label {PASSWORD_LABEL}: \"true\", by which its owner lets its values be passwords of truststores: set it there, or leave passwordSecretRef out for a password that is made and kept in the target"
+        )));
+    }
     match secret.data.as_ref().and_then(|data| data.get(key)) {
         None => Err(absent(format!("the Secret {name} has no key {key}: put the password there, or name another key"))),
         Some(value) => Password::given(without_line_end(&value.0)).ok_or_else(|| {

@@ -10,6 +10,7 @@ use super::{
     at, case, cases, helms, identities, kind, objects, of_kind, rendered, rendered_case, rendered_text,
     resources_of_rules, template, text, the, with_input,
 };
+use std::path::Path;
 use std::process::Command;
 
 #[test]
@@ -96,18 +97,65 @@ fn the_labels_of_namespaces_are_seen_only_where_rules_may_select_by_them() {
     }
 }
 
+/// What the SecurityContextConstraints `restricted-v2` of OpenShift take as it is, for a pod of the restricted profile: ids come from the
+/// range of the namespace, and one that is told is refused.
 #[test]
-fn every_user_id_can_be_taken_out() {
-    for id in ["runAsUser:", "runAsGroup:", "fsGroup:"] {
-        assert!(rendered_text(&[]).contains(id), "{id}");
-        let without = rendered_text(&["--values", case("openshift").to_str().unwrap()]);
-        assert!(!without.contains(id) && without.contains("runAsNonRoot: true"), "{id}");
+fn every_pod_runs_on_openshift_as_it_is() {
+    let install = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml")).unwrap();
+    let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/verify-job/verify-job.yaml");
+    let sources = [rendered_text(&[]), install, std::fs::read_to_string(job).unwrap()];
+    let mut pods = 0;
+    for object in sources.iter().flat_map(|text| objects(text)) {
+        let of_template = object.pointer("/spec/template/spec").filter(|_| kind(&object) != "CustomResourceDefinition");
+        let Some(pod) = of_template.or_else(|| object.get("spec").filter(|_| kind(&object) == "Pod")) else { continue };
+        pods += 1;
+        let text = pod.to_string();
+        for told in
+            ["runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "seLinuxOptions", "hostNetwork", "hostPath"]
+        {
+            assert!(!text.contains(told), "{told} is in {text}");
+        }
+        assert_eq!(
+            at(pod, "/securityContext"),
+            &json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } })
+        );
+        for container in at(pod, "/containers").as_array().unwrap() {
+            let context = at(container, "/securityContext");
+            assert_eq!(at(context, "/allowPrivilegeEscalation"), false);
+            assert_eq!(at(context, "/capabilities"), &json!({ "drop": ["ALL"] }));
+        }
+        let taken = ["configMap", "downwardAPI", "emptyDir", "projected", "secret"];
+        for volume in pod["volumes"].as_array().into_iter().flatten() {
+            assert!(
+                volume.as_object().unwrap().keys().all(|key| key == "name" || taken.contains(&key.as_str())),
+                "{volume}"
+            );
+        }
     }
-    let set = ["--set", "podSecurityContext.runAsUser=null"];
-    for helm in helms() {
-        let output = template(&helm, &set);
-        assert!(output.status.success() && !text(&output.stdout).contains("runAsUser:"), "{}", helm.display());
-    }
+    assert_eq!(pods, 4, "the Deployment twice, the test of Helm, the Job");
+}
+
+#[test]
+fn who_wants_ids_can_give_them() {
+    let all = rendered_case("ids");
+    let context = at(the(&all, "Deployment"), "/spec/template/spec/securityContext");
+    let own = json!({ "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532 });
+    assert!(own.as_object().unwrap().iter().all(|(id, value)| context[id] == *value), "{context}");
+    assert_eq!(
+        (&context["runAsNonRoot"], &context["seccompProfile"]["type"]),
+        (&json!(true), &json!("RuntimeDefault"))
+    );
+}
+
+#[test]
+fn the_service_has_an_address_of_each_family_that_the_cluster_has() {
+    let all = rendered(&[]);
+    assert_eq!(at(the(&all, "Service"), "/spec/ipFamilyPolicy"), "PreferDualStack");
+    let policy = rendered(&["--set", "networkPolicy.enabled=true"]);
+    let policy = the(&policy, "NetworkPolicy");
+    let blocks: Vec<&Value> =
+        at(policy, "/spec/egress/2/to").as_array().unwrap().iter().map(|to| at(to, "/ipBlock/cidr")).collect();
+    assert_eq!(blocks, ["169.254.170.23/32", "fd00:ec2::23/128"], "the agent of EKS Pod Identity on either family");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What every set-up has to do, as the guide says of it.
 
-use client_certificate_operator::api::{Content, VerifierClass};
+use client_certificate_operator::api::{Content, REFRESH_ANNOTATION, VerifierClass};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::servers::{Answer, Client, Identity, Server, Setup};
+use operator_testing::wait::eventually;
 use serde_json::json;
 
 use super::world::{Mirrored, NAME, NEW, OLD, stranger, turn, until_let_in, until_refused};
+use crate::fixture::SOON;
 use crate::ground::source;
 
 /// The right certificate is let in, none and a stranger's are refused; another one comes by the swap of `..data`; and what
@@ -38,6 +40,26 @@ pub async fn one_certificate(setup: Setup) {
     for (key, text) in mounted.iter().filter(|(key, _)| !key.starts_with("truststore")) {
         assert!(!text.contains(&b'\r') && text.ends_with(b"\n"), "{key}: {:?}", String::from_utf8_lossy(text));
     }
+    // Whatever lines a PEM comes in, the server is given the one form that all of them load: it lets in whom that names.
+    let body: String = told.lines().filter(|line| !line.starts_with('-')).collect();
+    let of_columns = |columns: usize, end: &str| {
+        let lines: Vec<&str> = body.as_bytes().chunks(columns).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        ["-----BEGIN CERTIFICATE-----", &lines.join(end), "-----END CERTIFICATE-----"].join(end)
+    };
+    for (n, form) in [of_columns(76, "\n"), of_columns(body.len(), "\r\n"), of_columns(64, "\r")].iter().enumerate() {
+        assert!(world.emulator.set_pem(&source(NEW), form));
+        let value = format!("form{n}");
+        world.patch(NAME, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+        eventually(SOON, "it is read anew", async || {
+            let handled = world.resource(NAME).await.status.and_then(|status| status.last_handled_refresh);
+            if handled.as_ref() == Some(&value) { Ok(()) } else { Err(format!("{handled:?}")) }
+        })
+        .await;
+        world.until_ready(NAME).await;
+        assert_eq!(world.data().await, mounted, "after {form:?}");
+    }
+    until_let_in(&world.client(&server, NEW), NEW).await;
+    assert!(world.emulator.set_pem(&source(NEW), &told));
     let garbled = [told.replace("MII", "MI!"), told[..told.len() / 2].to_owned(), String::new()];
     for (number, garbled) in garbled.iter().enumerate() {
         let id = format!("bad{number}");

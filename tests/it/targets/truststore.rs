@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use client_certificate_operator::api::REFRESH_ANNOTATION;
+use client_certificate_operator::api::{PASSWORD_LABEL, REFRESH_ANNOTATION};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -146,7 +146,13 @@ async fn a_password_that_was_made_stays_and_is_put_back_while_the_operator_runs(
 }
 
 async fn put_password(world: &World<'_>, value: &str) {
-    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "java" }, "stringData": { "password": value } });
+    put_labelled(world, value, json!({ PASSWORD_LABEL: "true" })).await;
+}
+
+async fn put_labelled(world: &World<'_>, value: &str, labels: Value) {
+    let metadata = json!({ "name": "java", "labels": labels });
+    let secret =
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": { "password": value } });
     let params = PatchParams::apply("test").force();
     world.secrets().patch("java", &params, &Patch::Apply(secret)).await.unwrap();
 }
@@ -214,6 +220,53 @@ async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
     world.patch("payments", json!({ "spec": { "target": { "pkcs12": null } } })).await;
     let made = world.until_target(SOON, "payments", "has a password", |it| it.keys().len() == 2).await;
     assert!(data(&made, "truststore.password").is_some_and(|made| made.len() == 32));
+}
+
+#[tokio::test]
+async fn a_password_is_read_from_a_secret_whose_owner_agrees_and_from_no_other() {
+    let world = World::start("agreed").await;
+    let message = async |key: &str| {
+        let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
+        let message = condition(&told, "TargetWritten").unwrap().message.clone();
+        let label = format!(r#"the Secret java does not carry the label {PASSWORD_LABEL}: "true""#);
+        assert!(message.contains(&label), "{message}");
+        // It is the same whatever the Secret holds: nothing can be learned of it.
+        assert!(!message.contains(key), "{message}");
+    };
+    put_labelled(&world, "a secret of somebody else", json!({})).await;
+    let given = |key: &str| json!({ "pkcs12": { "passwordSecretRef": { "name": "java", "key": key } } });
+    world.create("payments", of_java(given("password"))).await;
+    message("key password").await;
+    assert_eq!(world.target_writes(), Vec::<String>::new());
+    world.patch("payments", json!({ "spec": { "target": given("other") } })).await;
+    look_again(&world, "other").await;
+    message("other").await;
+    world.patch("payments", json!({ "spec": { "target": given("password") } })).await;
+    for (n, labels) in
+        [json!({ PASSWORD_LABEL: "false" }), json!({ PASSWORD_LABEL: "" }), json!({ "team": "payments" })]
+            .iter()
+            .enumerate()
+    {
+        put_labelled(&world, "a secret of somebody else", labels.clone()).await;
+        look_again(&world, &n.to_string()).await;
+        message("key password").await;
+    }
+
+    put_password(&world, "agreed").await;
+    look_again(&world, "agreed").await;
+    let object = world.until_target(MINUTES, "payments", "is there", |_| true).await;
+    world.until_ready("payments").await;
+    // The label gone again, and another value there: the target stays as it is, also through a restart.
+    let mut world = world;
+    put_labelled(&world, "changed", json!({})).await;
+    look_again(&world, "gone").await;
+    world.until("payments", "TargetWritten", "False", "NoPassword").await;
+    assert_eq!(world.target("payments").await, object);
+    world.stop_operator().await;
+    world.start_operator().await;
+    look_again(&world, "restarted").await;
+    world.until("payments", "TargetWritten", "False", "NoPassword").await;
+    assert_eq!(world.target("payments").await, object);
 }
 
 #[tokio::test]

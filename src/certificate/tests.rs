@@ -1,11 +1,11 @@
-//! Certificates that nobody should make, held to what OpenSSL says of them.
+//! What is read and refused, and certificates that nobody should make, held to what OpenSSL says of them.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::der::Element;
 use super::*;
-use crate::fixtures::{PEM, PEM_FINGERPRINT};
+use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, PEM_SERIAL};
 
 /// The name options that the subject is written by.
 const NAME_OPTIONS: &str = "esc_2253,esc_ctrl,esc_msb,utf8,dump_nostr,dump_der,sname,sep_comma_plus_space";
@@ -274,7 +274,7 @@ fn of_certificates_that_are_damaged_none_is_taken_that_openssl_does_not_load() {
     let signature = whole.len() - 256;
     let mut taken = 0;
     for at in (0..modulus + 4).chain(modulus + 252..signature) {
-        for change in [0x01, 0x20, 0x80, 0xff] {
+        for change in [0x20, 0x81] {
             let mut der = whole.clone();
             der[at] ^= change;
             let Ok(block) = parsed(&der) else { continue };
@@ -348,4 +348,72 @@ fn the_pem_is_written_anew_whatever_form_it_came_in() {
     assert_eq!(Certificate::parse(&two).unwrap().blocks().count(), 2);
     // No line ends at all: no reader takes that, and what stands between the dashes may be anything.
     assert_eq!(Certificate::parse(&in_columns(64, "")), Err(CertificateError::NotPem));
+}
+
+fn crlf(pem: &str) -> String {
+    pem.trim_end().replace('\n', "\r\n")
+}
+
+#[test]
+fn crlf_and_a_missing_final_newline_are_put_right() {
+    let certificate = Certificate::parse(&crlf(PEM)).unwrap();
+    assert_eq!(certificate.main().pem, PEM);
+    assert!(PEM.ends_with("-----END CERTIFICATE-----\n") && !PEM.contains('\r'));
+}
+
+#[test]
+fn the_facts_are_those_that_openssl_prints() {
+    let certificate = Certificate::parse(PEM).unwrap();
+    let main = certificate.main();
+    assert_eq!(main.serial_number, PEM_SERIAL);
+    assert_eq!(main.fingerprint.to_string(), PEM_FINGERPRINT);
+    assert_eq!(main.subject, "C=US, L=Seattle, CN=ApiGateway");
+    assert_eq!(main.not_after, PEM_NOT_AFTER.parse().unwrap());
+}
+
+#[test]
+fn several_blocks_keep_their_order_each_with_a_newline() {
+    let certificate = Certificate::parse(&format!("{}\r\n{}", crlf(PEM), crlf(OTHER_PEM))).unwrap();
+    let pems: Vec<_> = certificate.blocks().map(|block| block.pem.as_str()).collect();
+    assert_eq!(pems, [PEM, OTHER_PEM]);
+}
+
+#[test]
+fn a_certificate_is_expired_from_its_last_moment_on() {
+    let certificate = Certificate::parse(PEM).unwrap();
+    let end = certificate.main().not_after;
+    assert!(certificate.is_expired(end));
+    assert!(!certificate.is_expired(end - jiff::SignedDuration::from_secs(1)));
+}
+
+#[test]
+fn anything_else_is_refused_for_its_own_reason() {
+    let der_cut = {
+        let der = STANDARD.decode(PEM.lines().filter(|l| !l.starts_with('-')).collect::<String>()).unwrap();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&der[..der.len() - 9]))
+    };
+    let der_long = {
+        let mut der = STANDARD.decode(PEM.lines().filter(|l| !l.starts_with('-')).collect::<String>()).unwrap();
+        der.extend_from_slice(b"more");
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&der))
+    };
+    for (text, error) in [
+        ("", CertificateError::Empty),
+        (" \r\n\t\n", CertificateError::Empty),
+        ("testcert-123", CertificateError::NotPem),
+        ("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", CertificateError::PrivateKey),
+        ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", CertificateError::PrivateKey),
+        ("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", CertificateError::OtherBlock),
+        (&PEM[..PEM.len() / 2], CertificateError::Truncated),
+        ("-----BEGIN CERTIFICATE-----\n?!?\n-----END CERTIFICATE-----\n", CertificateError::NotBase64),
+        ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", CertificateError::NotX509),
+        (&der_cut, CertificateError::NotX509),
+        (&der_long, CertificateError::NotX509),
+        (&format!("{PEM}trailing words"), CertificateError::NotPem),
+        (&format!("{PEM}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), CertificateError::PrivateKey),
+        // What the naive concatenation makes of two of API Gateway's PEMs.
+        (&format!("{}{}", PEM.trim_end(), OTHER_PEM), CertificateError::Truncated),
+    ] {
+        assert_eq!(Certificate::parse(text), Err(error), "{text}");
+    }
 }
