@@ -18,6 +18,7 @@ mod harness;
 mod image;
 mod install;
 mod licences;
+mod model;
 mod observe;
 mod process;
 mod reader;
