@@ -52,7 +52,7 @@ use crate::settings::{Now, Settings};
 use crate::target::{Password, Target, is_controlled_by_another};
 
 /// A new spec that AWS has not answered for shows in the status after this long, not before: most answers are faster.
-const FIRST_ANSWER: Duration = Duration::from_secs(2);
+pub const FIRST_ANSWER: Duration = Duration::from_secs(2);
 /// A status that could not be written is tried again after this long.
 const STATUS_RETRY: Duration = Duration::from_secs(5);
 /// A resource that does not parse is reported again after this long, where that failed.
@@ -308,7 +308,7 @@ async fn publish<G: Gateway>(
 
 /// What the resource wants from AWS. A read is forced by the refresh annotation, by the end of a suspension, and by a new
 /// spec after a failure, which it may mend.
-fn subscription(resource: &ClientCertificateRef, access: &Access) -> Subscription {
+pub fn subscription(resource: &ClientCertificateRef, access: &Access) -> Subscription {
     let status = resource.status.as_ref();
     let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let handled = status.and_then(|status| status.last_handled_refresh.as_deref());

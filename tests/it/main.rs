@@ -19,6 +19,7 @@ mod harness;
 mod image;
 mod install;
 mod licences;
+mod model;
 mod observe;
 mod process;
 mod release;

@@ -1,0 +1,586 @@
+//! The bridge between the abstract world and the real functions: builds what they take, calls them, reads what they answer.
+//! They are pure, so each set of facts is computed once.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use client_certificate_operator::api::{
+    CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MANAGED_LABEL, OBJECT_ANNOTATION,
+    OWNER_ANNOTATION,
+};
+use client_certificate_operator::aws::cache::Snapshot as CacheSnapshot;
+use client_certificate_operator::certificate::Certificate;
+use client_certificate_operator::conditions::{ConditionType, Reason, find, is_false, is_true};
+use client_certificate_operator::controllers::description::{self, Attempts, Claim, Claims, Verdict};
+use client_certificate_operator::controllers::mirror::{
+    Action, Effect, Hold, Marked, Named, Plan, Snapshot, TargetPlan, WriteBackoff, Written, plan, status, written,
+};
+use client_certificate_operator::error::{ClusterFailure, ReadFailure};
+use client_certificate_operator::gateway::{CertificateKey, ClientCertificate, Denial, GatewayError, Outage, Source};
+use client_certificate_operator::reading::Answer;
+use client_certificate_operator::settings::{Now, Settings};
+use client_certificate_operator::target::{Desired, Target, TargetObject};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use operator_testing::certificates::{NewCertificate, issue};
+
+use super::pool::{Memo, Pool};
+
+pub const IDS: [&str; 3] = ["9ao60f", "k2c0qe", "q4w8zt"];
+/// The older resource, and the younger one.
+pub const NAMES: [&str; 2] = ["payments", "orders"];
+/// Texts of descriptions: none, the older resource's, the younger one's, another writer's.
+pub const TEXTS: [&str; 4] = ["", "old", "young", "outside"];
+const NAMESPACE: &str = "backends";
+const TARGET: &str = "backend-ca";
+const REGION: &str = "us-east-1";
+/// Uid and version of the object that exists, and of what existed before.
+const LIFE: &str = "this life";
+const FORMER_LIFE: &str = "former life";
+const VERSION: &str = "20";
+const FORMER_VERSION: &str = "10";
+
+/// A guard of the core that the model can go without, to show that a property notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guard {
+    /// An object of others is written only where the spec adopts it and nothing in it is lost.
+    Adoption,
+    /// A replacement carries the uid and the version that were read.
+    Precondition,
+    /// A status carries the version that was read.
+    StatusVersion,
+    /// The oldest claim to a description wins.
+    ClaimAge,
+    /// An additional certificate that AWS does not have is not trusted any more.
+    EndsTrust,
+    /// Nothing is written where there is no certificate.
+    NeverBlank,
+    /// The object of another resource is left alone.
+    OwnedByAnother,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    pub generation: u8,
+    pub main: u8,
+    pub additional: Option<u8>,
+    pub adopt: bool,
+    pub text: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    NotFound,
+    Denied,
+    Down,
+}
+
+/// What the cache of a replica holds of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Read {
+    Pending,
+    Good,
+    Failed { why: Why, was_good: bool },
+}
+
+/// Which version of the target a replica has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    Current,
+    Older,
+    FormerLife,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seen {
+    pub secret: u32,
+    pub version: Version,
+}
+
+/// All that a decision about one resource is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Facts {
+    pub resource: u8,
+    pub spec: Spec,
+    pub status: u32,
+    pub target: Option<Seen>,
+    pub reads: [Read; 3],
+    /// The description of the first certificate, as the cache holds it.
+    pub text: u8,
+    pub description: u32,
+    pub hold: Option<(u16, bool)>,
+    pub tick: u16,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Done {
+    Written,
+    Exists,
+    Conflict,
+    NoAnswer,
+}
+
+/// A write of the target as it reaches the API server.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub secret: u32,
+    pub is_create: bool,
+    pub meets_precondition: bool,
+}
+
+pub struct Decided {
+    pub plan: Plan,
+    pub writes: Vec<Write>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concluded {
+    pub status: u32,
+    pub is_write_held: bool,
+}
+
+static SECRETS: LazyLock<Pool<Secret>> = LazyLock::new(Pool::default);
+static STATUSES: LazyLock<Pool<Option<ClientCertificateRefStatus>>> = LazyLock::new(Pool::default);
+static OUTCOMES: LazyLock<Pool<Option<description::Outcome>>> = LazyLock::new(Pool::default);
+static ATTEMPTS: LazyLock<Pool<Option<Attempts>>> = LazyLock::new(Pool::default);
+static BACKOFFS: LazyLock<Pool<Option<WriteBackoff>>> = LazyLock::new(Pool::default);
+
+/// The time of every decision: certificates do not end in this world.
+static WALL: LazyLock<Timestamp> = LazyLock::new(|| Timestamp::from_second(Timestamp::now().as_second()).unwrap());
+
+static CERTIFICATES: LazyLock<[ClientCertificate; 3]> =
+    LazyLock::new(|| IDS.map(|id| issue(NewCertificate::new().id(id).shared_key()).certificate));
+
+static ANSWERS: LazyLock<Vec<Vec<Arc<Answer>>>> = LazyLock::new(|| {
+    let answer = |at: usize, text: &str| {
+        let came = ClientCertificate { description: text.to_owned(), ..CERTIFICATES[at].clone() };
+        Arc::new(Answer::check(&source(at as u8), None, came, *WALL).unwrap())
+    };
+    (0..3).map(|at| TEXTS.iter().map(|text| answer(at, text)).collect()).collect()
+});
+
+/// The PEM of each certificate as a target holds it.
+static PEMS: LazyLock<[String; 3]> =
+    LazyLock::new(|| [0, 1, 2].map(|at| Certificate::parse(&CERTIFICATES[at].pem).unwrap().main().pem.clone()));
+
+fn settings() -> Settings {
+    Settings {
+        default_region: Some(REGION.to_owned()),
+        expiring_within: Duration::from_secs(30 * 24 * 3600),
+        installation: "operators/ours".to_owned(),
+        manage_descriptions: true,
+        target_kinds: Default::default(),
+    }
+}
+
+pub fn source(certificate: u8) -> Source {
+    Source::own(REGION, IDS[usize::from(certificate)])
+}
+
+fn key(certificate: u8) -> CertificateKey {
+    CertificateKey { account: None, region: REGION.to_owned(), id: IDS[usize::from(certificate)].to_owned() }
+}
+
+fn tick(minutes: u16) -> Duration {
+    Duration::from_secs(60 * u64::from(minutes))
+}
+
+pub fn no_status() -> u32 {
+    STATUSES.number(None)
+}
+
+pub fn no_outcome() -> u32 {
+    OUTCOMES.number(None)
+}
+
+pub fn no_attempts() -> u32 {
+    ATTEMPTS.number(None)
+}
+
+pub fn no_backoff() -> u32 {
+    BACKOFFS.number(None)
+}
+
+pub fn secret(number: u32) -> Arc<Secret> {
+    SECRETS.get(number)
+}
+
+/// Stores a Secret without uid and version: those are the model's.
+pub fn stored(mut secret: Secret) -> u32 {
+    secret.metadata.uid = None;
+    secret.metadata.resource_version = None;
+    SECRETS.number(secret)
+}
+
+/// A Secret of another writer; one with more keys can never be adopted.
+pub fn foreign_secret(with_more_keys: bool) -> u32 {
+    let mut secret = Secret { type_: Some("Opaque".to_owned()), ..Secret::default() };
+    secret.metadata.name = Some(TARGET.to_owned());
+    secret.metadata.namespace = Some(NAMESPACE.to_owned());
+    let data = secret.data.get_or_insert_default();
+    data.insert("ca.crt".to_owned(), ByteString(b"theirs".to_vec()));
+    if with_more_keys {
+        data.insert("more".to_owned(), ByteString(b"theirs".to_vec()));
+    }
+    stored(secret)
+}
+
+/// Another writer changes the data.
+pub fn edited(number: u32) -> u32 {
+    let mut secret = Secret::clone(&secret(number));
+    secret.data.get_or_insert_default().insert("ca.crt".to_owned(), ByteString(b"edited".to_vec()));
+    stored(secret)
+}
+
+/// Another writer takes every mark of the operator off.
+pub fn unmarked(number: u32) -> u32 {
+    let mut secret = Secret::clone(&secret(number));
+    secret.metadata.labels = None;
+    secret.metadata.annotations = None;
+    secret.metadata.owner_references = None;
+    stored(secret)
+}
+
+/// What there is to know of a Secret.
+pub struct Holds {
+    pub is_labelled: bool,
+    pub has_more_keys: bool,
+    pub is_blank: bool,
+    /// The certificates, where it holds nothing else.
+    pub certificates: Option<Vec<u8>>,
+    pub owner: Option<u8>,
+}
+
+pub fn holds(number: u32) -> Arc<Holds> {
+    static KNOWN: LazyLock<Memo<u32, Holds>> = LazyLock::new(Memo::default);
+    KNOWN.of(&number, || {
+        let secret = secret(number);
+        let data = secret.data.clone().unwrap_or_default();
+        let text = data.get("ca.crt").map(|value| String::from_utf8_lossy(&value.0).into_owned()).unwrap_or_default();
+        let meta = Secret::clone(&secret).into_target().meta;
+        let (mut rest, mut certificates) = (text.as_str(), Some(Vec::new()));
+        while !rest.is_empty() {
+            let next = (0..3).find_map(|at| Some((at, rest.strip_prefix(PEMS[at].as_str())?)));
+            let (Some((at, after)), Some(list)) = (next, &mut certificates) else {
+                certificates = None;
+                break;
+            };
+            list.push(at as u8);
+            rest = after;
+        }
+        Holds {
+            is_labelled: meta.is_labelled(),
+            has_more_keys: data.len() > 1,
+            is_blank: data.values().all(|value| value.0.is_empty()),
+            certificates,
+            owner: meta.owner_name().and_then(|name| NAMES.iter().position(|it| *it == name)).map(|at| at as u8),
+        }
+    })
+}
+
+/// What a status says.
+#[derive(Debug)]
+pub struct Told {
+    pub names_target: bool,
+    pub is_written: bool,
+    pub is_not_written: bool,
+    pub reason: Option<Reason>,
+    pub certificates: Vec<u8>,
+    pub generation: i64,
+    pub is_ready: bool,
+}
+
+pub fn told(number: u32) -> Arc<Told> {
+    static KNOWN: LazyLock<Memo<u32, Told>> = LazyLock::new(Memo::default);
+    KNOWN.of(&number, || {
+        let status = STATUSES.get(number).as_ref().clone().unwrap_or_default();
+        let number_of = |held: &CertificateStatus| IDS.iter().position(|id| *id == held.id).unwrap() as u8;
+        Told {
+            names_target: status.target.is_some(),
+            is_written: is_true(&status.conditions, ConditionType::TargetWritten),
+            is_not_written: is_false(&status.conditions, ConditionType::TargetWritten),
+            reason: find(&status.conditions, ConditionType::TargetWritten).and_then(|it| Reason::parse(&it.reason)),
+            certificates: status.certificates.iter().map(number_of).collect(),
+            generation: status.observed_generation.unwrap_or_default(),
+            is_ready: is_true(&status.conditions, ConditionType::Ready),
+        }
+    })
+}
+
+pub fn explain(number: u32) -> String {
+    let status = STATUSES.get(number).as_ref().clone().unwrap_or_default();
+    let condition = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+        format!("{}={}/{} ({})", c.type_, c.status, c.reason, c.message)
+    };
+    let conditions: Vec<_> = status.conditions.iter().map(condition).collect();
+    format!("{:?} {}", told(number), conditions.join("; "))
+}
+
+fn resource(index: u8, spec: &Spec, status: u32) -> ClientCertificateRef {
+    let at = usize::from(index);
+    let mut resource = ClientCertificateRef::default();
+    resource.metadata.name = Some(NAMES[at].to_owned());
+    resource.metadata.namespace = Some(NAMESPACE.to_owned());
+    resource.metadata.uid = Some(format!("uid-{}", NAMES[at]));
+    resource.metadata.generation = Some(spec.generation.into());
+    resource.metadata.resource_version = Some("1".to_owned());
+    let age = SignedDuration::from_hours(2 - i64::from(index));
+    resource.metadata.creation_timestamp = Some(Time(*WALL - age));
+    resource.spec.client_certificate_id = IDS[usize::from(spec.main)].to_owned();
+    let additional = spec.additional.iter().map(|at| IDS[usize::from(*at)].to_owned());
+    resource.spec.additional_client_certificate_ids = additional.collect();
+    resource.spec.refresh_interval = "5m".to_owned();
+    resource.spec.description = spec.text.map(|text| TEXTS[usize::from(text)].to_owned());
+    resource.spec.target.name = Some(TARGET.to_owned());
+    resource.spec.target.adopt = spec.adopt;
+    resource.status = STATUSES.get(status).as_ref().clone();
+    resource
+}
+
+fn read(certificate: u8, read: Read, text: u8) -> Option<CacheSnapshot> {
+    let text = if certificate == 0 { usize::from(text) } else { 0 };
+    let answer = || Arc::clone(&ANSWERS[usize::from(certificate)][text]);
+    match read {
+        Read::Pending => None,
+        Read::Good => Some(CacheSnapshot {
+            started: Duration::ZERO,
+            outcome: Ok(answer()),
+            last_good: Some(answer()),
+            failing_since: None,
+        }),
+        Read::Failed { why, was_good } => Some(CacheSnapshot {
+            started: Duration::ZERO,
+            outcome: Err(ReadFailure::Gateway(failure(why))),
+            last_good: was_good.then(answer),
+            failing_since: Some(Duration::ZERO),
+        }),
+    }
+}
+
+pub fn failure(why: Why) -> GatewayError {
+    match why {
+        Why::NotFound => GatewayError::NotFound,
+        Why::Denied => GatewayError::AccessDenied(Denial::NotAuthorized),
+        Why::Down => GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None },
+    }
+}
+
+fn target(seen: Seen) -> Target {
+    let mut secret = Secret::clone(&secret(seen.secret));
+    let (uid, version) = match seen.version {
+        Version::Current => (LIFE, VERSION),
+        Version::Older => (LIFE, FORMER_VERSION),
+        Version::FormerLife => (FORMER_LIFE, FORMER_VERSION),
+    };
+    secret.metadata.uid = Some(uid.to_owned());
+    secret.metadata.resource_version = Some(version.to_owned());
+    secret.into_target()
+}
+
+fn snapshot(facts: &Facts, without: Option<Guard>) -> Snapshot {
+    let named = |certificate: u8, is_additional: bool| {
+        let state = match facts.reads[usize::from(certificate)] {
+            Read::Failed { why: Why::NotFound, was_good } if is_additional && without == Some(Guard::EndsTrust) => {
+                Read::Failed { why: Why::Down, was_good }
+            }
+            state => state,
+        };
+        Named {
+            id: IDS[usize::from(certificate)].to_owned(),
+            source: Ok(source(certificate)),
+            read: read(certificate, state, facts.text),
+        }
+    };
+    let is_read = |certificate: &u8| facts.reads[usize::from(*certificate)] != Read::Pending;
+    let target = facts.target.map(target);
+    let has_owner = target.as_ref().is_some_and(|target| target.meta.owner_name().is_some());
+    Snapshot {
+        now: Now { wall: *WALL, tick: tick(facts.tick) },
+        jitter: 0.5,
+        main: named(facts.spec.main, false),
+        additional: facts.spec.additional.iter().map(|at| named(*at, true)).collect(),
+        answered: is_read(&facts.spec.main) && facts.spec.additional.iter().all(is_read),
+        asked: Duration::ZERO,
+        may_describe: Ok(()),
+        description: OUTCOMES.get(facts.description).as_ref().clone(),
+        target: Ok(target),
+        owner_exists: has_owner && without != Some(Guard::OwnedByAnother),
+        leftovers: Vec::new(),
+        password: None,
+        hold: facts.hold.map(|(until, is_contested)| Hold { until: tick(until), is_contested }),
+        installation: Marked { name: "operators/ours".to_owned(), rival: None },
+    }
+}
+
+/// The real `plan`, or the plan of a core without one of its guards.
+pub fn decide(facts: &Facts, without: Option<Guard>) -> Arc<Decided> {
+    static KNOWN: LazyLock<Memo<(Facts, Option<Guard>), Decided>> = LazyLock::new(Memo::default);
+    KNOWN.of(&(facts.clone(), without), || {
+        let resource = resource(facts.resource, &facts.spec, facts.status);
+        let mut snapshot = snapshot(facts, without);
+        let mut decided = plan(&resource, &snapshot);
+        match (&decided.target, without) {
+            (
+                TargetPlan::Blocked { reason: Reason::TargetExists | Reason::NotAdoptable, .. },
+                Some(Guard::Adoption),
+            ) => {
+                let target = snapshot.target.as_mut().unwrap().as_mut().unwrap();
+                let name = format!("{NAMESPACE}/{}", NAMES[usize::from(facts.resource)]);
+                target.meta.labels.insert(MANAGED_LABEL.to_owned(), "true".to_owned());
+                target.meta.annotations.insert(OWNER_ANNOTATION.to_owned(), name);
+                target.meta.annotations.insert(OBJECT_ANNOTATION.to_owned(), format!("Secret/{TARGET}"));
+                decided = plan(&resource, &snapshot);
+            }
+            (TargetPlan::NoCertificate, Some(Guard::NeverBlank)) if facts.target.is_none() => {
+                let good = Facts { reads: [Read::Good; 3], ..facts.clone() };
+                decided = plan(&resource, &self::snapshot(&good, None));
+                if let Some(Action::Create { desired, .. }) = decided.actions.first_mut() {
+                    desired.data.values_mut().for_each(Vec::clear);
+                }
+            }
+            _ => {}
+        }
+        let writes = decided.actions.iter().map(write).collect();
+        Decided { plan: decided, writes }
+    })
+}
+
+fn write(action: &Action) -> Write {
+    let of = |desired: &Desired, meta, current, immutable| Secret::of_desired(desired, meta, current, immutable);
+    let (secret, is_create) = match action {
+        Action::Create { desired, .. } => (of(desired, desired.merge(None), None, false), true),
+        Action::Replace { current, desired, meta, immutable, .. } => {
+            (of(desired, meta.clone(), Some(current), *immutable), false)
+        }
+        Action::Delete { .. } | Action::Release { .. } => panic!("there are no former targets in this world"),
+    };
+    let (uid, version) = (secret.metadata.uid.as_deref(), secret.metadata.resource_version.as_deref());
+    let meets_precondition = (uid, version) == (Some(LIFE), Some(VERSION));
+    Write { secret: stored(secret), is_create, meets_precondition }
+}
+
+fn effects(decided: &Decided, done: &[Done]) -> Vec<Effect> {
+    let result = |done: &Done| match done {
+        Done::Written => Ok(()),
+        Done::Exists => Err(ClusterFailure::AlreadyExists),
+        Done::Conflict => Err(ClusterFailure::Conflict),
+        Done::NoAnswer => Err(ClusterFailure::Unavailable { cause: "no connection".to_owned() }),
+    };
+    let actions = decided.plan.actions.iter().zip(done);
+    actions.map(|(action, done)| Effect { action: action.clone(), result: Some(result(done)) }).collect()
+}
+
+/// The real `written`, `WriteBackoff` and `status`. Answers the status, and the backoff from now on.
+pub fn conclude(facts: &Facts, done: &[Done], backoff: u32, without: Option<Guard>) -> (Arc<Concluded>, u32) {
+    type Key = (Facts, Vec<Done>, u32, Option<Guard>);
+    static KNOWN: LazyLock<Memo<Key, (Arc<Concluded>, u32)>> = LazyLock::new(Memo::default);
+    let known = KNOWN.of(&(facts.clone(), done.to_vec(), backoff, without), || {
+        let resource = resource(facts.resource, &facts.spec, facts.status);
+        let snapshot = snapshot(facts, without);
+        let decided = decide(facts, without);
+        let effects = effects(&decided, done);
+        let (generation, now) = (resource.generation(), snapshot.now.tick);
+        let mut backoff = BACKOFFS.get(backoff).as_ref().clone().unwrap_or_else(|| WriteBackoff::new(generation));
+        let came = written(&effects);
+        assert!(done.is_empty() || came != Written::Nothing);
+        backoff.note(generation, came, now, snapshot.jitter);
+        let hold = backoff.hold(generation, now);
+        let backoff = Some(backoff).filter(|backoff| !backoff.is_idle(now));
+        let outcome = status(&resource, &snapshot, &decided.plan, &effects, hold, &settings());
+        let is_write_held = matches!(decided.plan.target, TargetPlan::Waits(_)) || hold.is_some();
+        let concluded = Concluded { status: STATUSES.number(Some(outcome.status)), is_write_held };
+        (Arc::new(concluded), BACKOFFS.number(backoff))
+    });
+    (Arc::clone(&known.0), known.1)
+}
+
+/// What the next write of a resource waits for, in whole minutes.
+pub fn hold(backoff: u32, spec: &Spec, now: u16) -> Option<(u16, bool)> {
+    let backoff = BACKOFFS.get(backoff);
+    let hold = backoff.as_ref().as_ref()?.hold(Some(spec.generation.into()), tick(now))?;
+    let until = u16::try_from(hold.until.as_secs().div_ceil(60)).unwrap();
+    Some((until, hold.is_contested))
+}
+
+/// A resource as a store holds it.
+pub type Stored = (Spec, u32);
+
+/// The real `Claims`: which resource owns the description of a certificate.
+pub fn owner(resources: [Stored; 2], certificate: u8, without: Option<Guard>) -> Arc<Option<(u8, Claim)>> {
+    type Key = ([Stored; 2], u8, Option<Guard>);
+    static KNOWN: LazyLock<Memo<Key, Option<(u8, Claim)>>> = LazyLock::new(Memo::default);
+    KNOWN.of(&(resources, certificate, without), || {
+        let mut claims = Claims::default();
+        for (index, (spec, status)) in resources.iter().enumerate() {
+            let mut resource = resource(index as u8, spec, *status);
+            if without == Some(Guard::ClaimAge) {
+                let age = SignedDuration::from_hours(1 + index as i64);
+                resource.metadata.creation_timestamp = Some(Time(*WALL - age));
+            }
+            claims.apply(&resource, Some((&key(spec.main), &source(spec.main))));
+        }
+        let claim = claims.owner(&key(certificate))?;
+        let index = NAMES.iter().position(|name| *name == claim.resource.name).unwrap();
+        Some((index as u8, claim.clone()))
+    })
+}
+
+/// What the description controller of a replica answers: the outcome, the attempts from now on, and what it sends.
+pub struct Described {
+    pub outcome: u32,
+    pub attempts: u32,
+    pub sends: Option<(u8, u8)>,
+}
+
+/// The real `Claims` and `Attempts`, as `Descriptions::reconcile` calls them.
+pub fn describe(
+    stores: [Stored; 2],
+    certificate: u8,
+    found: Option<u8>,
+    attempts: u32,
+    is_under_way: bool,
+    now: u16,
+    without: Option<Guard>,
+) -> Arc<Described> {
+    type Key = ([Stored; 2], u8, Option<u8>, u32, bool, u16, Option<Guard>);
+    static KNOWN: LazyLock<Memo<Key, Described>> = LazyLock::new(Memo::default);
+    KNOWN.of(&(stores, certificate, found, attempts, is_under_way, now, without), || {
+        let none = Described { outcome: no_outcome(), attempts, sends: None };
+        let owner = owner(stores, certificate, without);
+        let Some((index, claim)) = owner.as_ref() else { return none };
+        let outcome = |state, retry_at| {
+            let Claim { resource, text, source, .. } = claim.clone();
+            OUTCOMES.number(Some(description::Outcome { owner: resource, text, source, state, retry_at }))
+        };
+        let Some(found) = found.filter(|_| !is_under_way) else {
+            return Described { outcome: outcome(None, None), ..none };
+        };
+        let (found, now) = (TEXTS[usize::from(found)], tick(now));
+        let known = ATTEMPTS.get(attempts).as_ref().clone().filter(|known| known.are_at(&claim.text, &claim.source));
+        let mut attempts = known.unwrap_or_else(|| {
+            Attempts::new(&claim.text, &claim.source, claim.wish.clone(), claim.recorded, found, now)
+        });
+        let (outcome, sends) = match attempts.look(found, &claim.wish, now) {
+            Verdict::Rest(state, retry_at) => (outcome(Some(state), retry_at), None),
+            Verdict::Send { .. } => {
+                let text = TEXTS.iter().position(|text| *text == claim.text).unwrap() as u8;
+                (outcome(None, None), Some((*index, text)))
+            }
+        };
+        Described { outcome, attempts: ATTEMPTS.number(Some(attempts)), sends }
+    })
+}
+
+/// Notes what became of an update.
+pub fn sent(attempts: u32, result: Result<u8, Why>, now: u16) -> u32 {
+    let known = ATTEMPTS.get(attempts).as_ref().clone();
+    let Some(mut known) = known else { return attempts };
+    match result {
+        Ok(text) => known.sent(Ok(TEXTS[usize::from(text)]), tick(now), 0.5),
+        Err(why) => known.sent(Err(&failure(why)), tick(now), 0.5),
+    }
+    ATTEMPTS.number(Some(known))
+}

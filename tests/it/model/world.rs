@@ -1,0 +1,740 @@
+//! The abstract world: what there is, what can happen to it, and what every state has to satisfy.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use client_certificate_operator::conditions::Reason;
+use client_certificate_operator::controllers::mirror::TargetPlan;
+use stateright::{Model, Property};
+
+use super::facts::{
+    Done, Facts, Guard, Read, Seen, Spec, Stored, Version, Why, conclude, decide, describe, edited, explain,
+    foreign_secret, hold, holds, no_attempts, no_backoff, no_outcome, no_status, owner, sent, told, unmarked,
+};
+
+/// What API Gateway holds of a certificate, or how it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Aws {
+    There,
+    Fails(Why),
+}
+
+/// The object that the resources claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Object {
+    pub secret: u32,
+    /// Another writer made it, and nothing made it the operator's.
+    pub is_foreign: bool,
+}
+
+/// What a replica knows of the target without a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Store {
+    Nothing,
+    /// It has to be fetched.
+    Metadata,
+    All(Seen),
+}
+
+/// A resource as a replica's store holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    pub stored: Stored,
+    pub is_current: bool,
+    /// The replica has written a status that the store has not seen.
+    pub is_behind_own_write: bool,
+}
+
+/// A reconcile that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    pub facts: Facts,
+    /// Whether the resource is still at the version that was read.
+    pub is_current: bool,
+    pub done: Vec<Done>,
+    pub is_second_try: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Replica {
+    pub target: Store,
+    pub views: [View; 2],
+    pub reads: [Read; 3],
+    pub text: u8,
+    pub backoffs: [u32; 2],
+    pub attempts: u32,
+    /// An update of the description that is under way: whose, and its text.
+    pub sending: Option<(u8, u8)>,
+    pub runs: [Option<Run>; 2],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    pub aws: [Aws; 3],
+    pub text: u8,
+    pub target: Option<Object>,
+    pub resources: [Stored; 2],
+    pub replicas: Vec<Replica>,
+    pub tick: u16,
+    /// The replica that leads: the only one that begins anything.
+    pub leader: usize,
+    /// How often each event of the bounds may still happen.
+    pub left: Vec<u8>,
+    pub crashes: u8,
+    pub takeovers: u8,
+    pub faults: u8,
+    /// What no write may do, and one did.
+    pub has_written_foreign: bool,
+    pub has_younger_written: bool,
+    pub has_gone_back: bool,
+}
+
+/// What others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    EditTarget,
+    DeleteTarget,
+    UnmarkTarget,
+    /// Another writer puts its own object in the place of the target.
+    ReplaceTarget {
+        with_more_keys: bool,
+    },
+    Aws(u8, Aws),
+    DescribeOutside,
+    /// Another main certificate.
+    ChangeMain(u8, u8),
+    Wait(u16),
+}
+
+/// How a write ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    None,
+    /// It is done, and the answer is lost.
+    AnswerLost,
+    /// It is not done.
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Happens(usize),
+    Start(usize, usize),
+    Continue(usize, usize, Fault),
+    Send(usize, Fault),
+    /// The leader lists the certificates.
+    List,
+    WatchTarget(usize),
+    WatchResources(usize),
+    /// The leader dies, and starts again.
+    Crash,
+    /// The other replica leads. What the former leader has begun may still end.
+    TakeOver,
+}
+
+/// How large the world is.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    pub specs: [Spec; 2],
+    /// Which of the resources are reconciled.
+    pub resources: Vec<usize>,
+    /// Reconciles under way at once, in one replica.
+    pub concurrency: usize,
+    pub aws: [Aws; 3],
+    /// What may happen, and how often.
+    pub events: Vec<(Event, u8)>,
+    pub crashes: u8,
+    pub takeovers: u8,
+    /// Writes that are refused, or whose answer is lost.
+    pub faults: u8,
+}
+
+/// What a configuration is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    NeverEmpty,
+    StatusIsTrue,
+    OldestDescribes,
+    ForeignIsLeftAlone,
+    StatusNeverGoesBack,
+    ReachesTheGoal,
+}
+
+pub struct Checked {
+    pub bounds: Bounds,
+    pub without: Option<Guard>,
+    pub claimed: Claimed,
+    /// Why the goal was missed, once it was.
+    pub failure: Mutex<Option<String>>,
+    settled: Mutex<HashMap<World, bool>>,
+}
+
+/// Rounds of reconciles within which a run without faults is at rest.
+pub const ROUNDS: usize = 8;
+
+impl Checked {
+    pub fn new(bounds: Bounds, claimed: Claimed, without: Option<Guard>) -> Self {
+        Checked { bounds, without, claimed, failure: Mutex::default(), settled: Mutex::default() }
+    }
+}
+
+impl Replica {
+    fn started(world: &World) -> Self {
+        let view = |stored| View { stored, is_current: true, is_behind_own_write: false };
+        Replica {
+            target: world.listed(),
+            views: world.resources.map(view),
+            reads: [Read::Pending; 3],
+            text: 0,
+            backoffs: [no_backoff(); 2],
+            attempts: no_attempts(),
+            sending: None,
+            runs: [None, None],
+        }
+    }
+
+    fn stores(&self) -> [Stored; 2] {
+        self.views.map(|view| view.stored)
+    }
+}
+
+impl World {
+    fn new(bounds: &Bounds) -> Self {
+        let mut world = World {
+            aws: bounds.aws,
+            text: 0,
+            target: None,
+            resources: bounds.specs.map(|spec| (spec, no_status())),
+            replicas: Vec::new(),
+            tick: 0,
+            leader: 0,
+            left: bounds.events.iter().map(|(_, times)| *times).collect(),
+            crashes: bounds.crashes,
+            takeovers: bounds.takeovers,
+            faults: bounds.faults,
+            has_written_foreign: false,
+            has_younger_written: false,
+            has_gone_back: false,
+        };
+        world.replicas = (0..=bounds.takeovers).map(|_| Replica::started(&world)).collect();
+        world
+    }
+
+    /// The target as a list of labelled objects shows it.
+    fn listed(&self) -> Store {
+        match self.target {
+            Some(object) if holds(object.secret).is_labelled => {
+                Store::All(Seen { secret: object.secret, version: Version::Current })
+            }
+            _ => Store::Nothing,
+        }
+    }
+
+    fn seen(&mut self) -> impl Iterator<Item = &mut Seen> {
+        self.replicas.iter_mut().flat_map(|replica| {
+            let store = match &mut replica.target {
+                Store::All(seen) => Some(seen),
+                Store::Nothing | Store::Metadata => None,
+            };
+            store.into_iter().chain(replica.runs.iter_mut().flatten().filter_map(|run| run.facts.target.as_mut()))
+        })
+    }
+
+    /// Every copy of the target is old from now on.
+    fn set_target(&mut self, object: Option<Object>) {
+        let is_same_life = self.target.is_some() && object.is_some();
+        for seen in self.seen() {
+            seen.version = match seen.version {
+                Version::Current if is_same_life => Version::Older,
+                Version::Older if is_same_life => Version::Older,
+                _ => Version::FormerLife,
+            };
+        }
+        self.target = object;
+    }
+
+    fn set_resource(&mut self, index: usize, stored: Stored) {
+        self.resources[index] = stored;
+        for replica in &mut self.replicas {
+            replica.views[index].is_current = false;
+            if let Some(run) = &mut replica.runs[index] {
+                run.is_current = false;
+            }
+        }
+    }
+
+    fn fetch(&mut self, replica: usize) -> Option<Seen> {
+        self.replicas[replica].target = self.listed();
+        self.target.map(|object| Seen { secret: object.secret, version: Version::Current })
+    }
+
+    fn happen(&mut self, event: Event) -> Option<()> {
+        match event {
+            Event::EditTarget => {
+                let object = self.target?;
+                self.set_target(Some(Object { secret: edited(object.secret), ..object }));
+            }
+            Event::UnmarkTarget => {
+                let object = self.target?;
+                self.set_target(Some(Object { secret: unmarked(object.secret), ..object }));
+            }
+            Event::DeleteTarget => {
+                self.target?;
+                self.set_target(None);
+            }
+            Event::ReplaceTarget { with_more_keys } => {
+                self.set_target(None);
+                self.set_target(Some(Object { secret: foreign_secret(with_more_keys), is_foreign: true }));
+            }
+            Event::Aws(certificate, aws) => self.aws[usize::from(certificate)] = aws,
+            Event::DescribeOutside => self.text = 3,
+            Event::ChangeMain(resource, main) => {
+                let (spec, status) = self.resources[usize::from(resource)];
+                let spec = Spec { main, generation: spec.generation + 1, ..spec };
+                self.set_resource(usize::from(resource), (spec, status));
+            }
+            Event::Wait(minutes) => self.tick += minutes,
+        }
+        Some(())
+    }
+
+    fn poll(&mut self, replica: usize, certificate: usize) {
+        let (aws, text) = (self.aws[certificate], self.text);
+        let replica = &mut self.replicas[replica];
+        replica.reads[certificate] = match aws {
+            Aws::There => {
+                if certificate == 0 {
+                    replica.text = text;
+                }
+                Read::Good
+            }
+            Aws::Fails(why) => {
+                let was_good = matches!(replica.reads[certificate], Read::Good | Read::Failed { was_good: true, .. });
+                Read::Failed { why, was_good }
+            }
+        };
+    }
+
+    fn watch_resource(&mut self, replica: usize, index: usize) {
+        let stored = self.resources[index];
+        self.replicas[replica].views[index] = View { stored, is_current: true, is_behind_own_write: false };
+    }
+
+    /// Gathers the facts, as the mirror does, and has the description controller compare and send.
+    fn start(&mut self, at: usize, index: usize, without: Option<Guard>) -> Option<()> {
+        let replica = &self.replicas[at];
+        let view = replica.views[index];
+        if view.is_behind_own_write || replica.runs[index].is_some() {
+            return None;
+        }
+        let (spec, status) = view.stored;
+        let mut description = no_outcome();
+        if spec.text.is_some() {
+            let found = (replica.reads[usize::from(spec.main)] == Read::Good).then_some(if spec.main == 0 {
+                replica.text
+            } else {
+                0
+            });
+            let (stores, is_under_way) = (replica.stores(), replica.sending.is_some());
+            let described = describe(stores, spec.main, found, replica.attempts, is_under_way, self.tick, without);
+            description = described.outcome;
+            if described.sends.is_some_and(|(by, _)| by == 1) {
+                // By what the API server holds, whatever this replica has seen.
+                let rightful = owner(self.resources, spec.main, None);
+                self.has_younger_written |= rightful.as_ref().as_ref().is_some_and(|(owner, _)| *owner == 0);
+            }
+            let replica = &mut self.replicas[at];
+            replica.attempts = described.attempts;
+            replica.sending = replica.sending.or(described.sends);
+        }
+        let said = told(status);
+        let target = match self.replicas[at].target {
+            Store::All(seen) => Some(seen),
+            Store::Nothing if !said.names_target && !said.is_not_written => None,
+            Store::Nothing | Store::Metadata => self.fetch(at),
+        };
+        let replica = &self.replicas[at];
+        let facts = Facts {
+            resource: index as u8,
+            spec,
+            status,
+            target,
+            reads: replica.reads,
+            text: replica.text,
+            description,
+            hold: hold(replica.backoffs[index], &spec, self.tick),
+            tick: self.tick,
+        };
+        let run = Run { facts, is_current: view.is_current, done: Vec::new(), is_second_try: false };
+        self.replicas[at].runs[index] = Some(run);
+        if self.pending_write(at, index, without).is_none() && !self.changes_status(at, index, without) {
+            self.finish(at, index, Fault::None, without);
+        }
+        Some(())
+    }
+
+    fn pending_write(&self, at: usize, index: usize, without: Option<Guard>) -> Option<super::facts::Write> {
+        let run = self.replicas[at].runs[index].as_ref()?;
+        decide(&run.facts, without).writes.get(run.done.len()).cloned()
+    }
+
+    fn changes_status(&self, at: usize, index: usize, without: Option<Guard>) -> bool {
+        let replica = &self.replicas[at];
+        replica.runs[index].as_ref().is_some_and(|run| {
+            let (concluded, _) = conclude(&run.facts, &run.done, replica.backoffs[index], without);
+            concluded.status != run.facts.status
+        })
+    }
+
+    /// The next effect of a run: a write of the target, or of the status.
+    fn proceed(&mut self, at: usize, index: usize, fault: Fault, without: Option<Guard>) -> Option<()> {
+        let run = self.replicas[at].runs[index].clone()?;
+        let Some(write) = self.pending_write(at, index, without) else {
+            return self.finish(at, index, fault, without);
+        };
+        let (secret, meets) = (write.secret, write.meets_precondition || without == Some(Guard::Precondition));
+        let may = match (self.target, write.is_create) {
+            _ if fault == Fault::Refused => Done::NoAnswer,
+            (None, true) => Done::Written,
+            (Some(_), true) => Done::Exists,
+            (Some(_), false) if meets => Done::Written,
+            (_, false) => Done::Conflict,
+        };
+        if may == Done::Written {
+            if let Some(before) = self.target.filter(|before| before.is_foreign) {
+                let may_adopt = run.facts.spec.adopt && !holds(before.secret).has_more_keys;
+                self.has_written_foreign |= !may_adopt;
+            }
+            self.set_target(Some(Object { secret, is_foreign: false }));
+        }
+        let done = if fault == Fault::AnswerLost { Done::NoAnswer } else { may };
+        if done == Done::Written {
+            self.replicas[at].target = self.listed();
+        } else if !write.is_create && matches!(self.replicas[at].target, Store::All(_)) {
+            self.replicas[at].target = Store::Metadata;
+        }
+        let lost_a_race = matches!(done, Done::Exists | Done::Conflict);
+        if lost_a_race && !run.is_second_try {
+            let target = self.fetch(at);
+            let run = self.replicas[at].runs[index].as_mut()?;
+            run.facts.target = target;
+            run.is_second_try = true;
+        } else {
+            self.replicas[at].runs[index].as_mut()?.done.push(done);
+        }
+        Some(())
+    }
+
+    fn finish(&mut self, at: usize, index: usize, fault: Fault, without: Option<Guard>) -> Option<()> {
+        let run = self.replicas[at].runs[index].take()?;
+        let (concluded, backoff) = conclude(&run.facts, &run.done, self.replicas[at].backoffs[index], without);
+        self.replicas[at].backoffs[index] = backoff;
+        if concluded.status == run.facts.status || fault == Fault::Refused {
+            return Some(());
+        }
+        if run.is_current || without == Some(Guard::StatusVersion) {
+            let (spec, before) = self.resources[index];
+            self.has_gone_back |= told(concluded.status).generation < told(before).generation;
+            self.set_resource(index, (spec, concluded.status));
+            if fault == Fault::None {
+                self.replicas[at].views[index].is_behind_own_write = true;
+            }
+        }
+        Some(())
+    }
+
+    /// The update of a description that is under way ends.
+    fn send(&mut self, at: usize, fault: Fault) -> Option<()> {
+        let (_, text) = self.replicas[at].sending.take()?;
+        let result = match self.aws[0] {
+            Aws::Fails(why) => Err(why),
+            Aws::There if fault == Fault::Refused => Err(Why::Down),
+            Aws::There => {
+                self.text = text;
+                if fault == Fault::AnswerLost { Err(Why::Down) } else { Ok(text) }
+            }
+        };
+        let replica = &mut self.replicas[at];
+        if result.is_ok() {
+            replica.text = text;
+        }
+        replica.attempts = sent(replica.attempts, result, self.tick);
+        Some(())
+    }
+
+    fn crash(&mut self) {
+        self.replicas[self.leader] = Replica::started(self);
+    }
+
+    /// The next replica begins with the stores that it has, and with nothing else.
+    fn take_over(&mut self) {
+        self.leader += 1;
+        let Replica { target, views, .. } = self.replicas[self.leader].clone();
+        self.replicas[self.leader] = Replica { target, views, ..Replica::started(self) };
+    }
+
+    fn list(&mut self, at: usize, resources: &[usize]) {
+        let named = resources.iter().flat_map(|index| {
+            let (spec, _) = self.resources[*index];
+            std::iter::once(spec.main).chain(spec.additional)
+        });
+        for certificate in named.collect::<Vec<_>>() {
+            self.poll(at, usize::from(certificate));
+        }
+    }
+
+    /// Lets everything that is under way end, without a fault.
+    fn end_runs(&mut self, at: usize, without: Option<Guard>) {
+        for index in 0..2 {
+            while self.replicas[at].runs[index].is_some() {
+                self.proceed(at, index, Fault::None, without);
+            }
+        }
+        self.send(at, Fault::None);
+    }
+
+    fn catch_up(&mut self, at: usize) {
+        self.replicas[at].target = self.listed();
+        (0..2).for_each(|index| self.watch_resource(at, index));
+    }
+
+    /// A run without faults: what is under way ends, outages end, one replica works on. Answers why it comes to no rest, or
+    /// to rest at the wrong place.
+    pub fn settle(&self, bounds: &Bounds, without: Option<Guard>) -> Result<(), String> {
+        let mut world = self.clone();
+        for aws in &mut world.aws {
+            if *aws == Aws::Fails(Why::Down) {
+                *aws = Aws::There;
+            }
+        }
+        let (leader, mut quiet) = (world.leader, 0);
+        for _ in 0..ROUNDS {
+            // Longer than any wait.
+            world.tick += 61;
+            world.list(leader, &bounds.resources);
+            let before = (world.target, world.resources, world.text);
+            for index in &bounds.resources {
+                world.catch_up(leader);
+                world.start(leader, *index, without);
+                world.end_runs(leader, without);
+            }
+            quiet = if before == (world.target, world.resources, world.text) { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                return world.is_at_the_goal(bounds);
+            }
+        }
+        Err(format!("not at rest after {ROUNDS} rounds: {}", world.explain()))
+    }
+
+    fn is_at_the_goal(&self, bounds: &Bounds) -> Result<(), String> {
+        let is_there = |certificate: u8| self.aws[usize::from(certificate)] == Aws::There;
+        let of_target = self.target.map(|object| (holds(object.secret), object.is_foreign));
+        for index in &bounds.resources {
+            let (spec, status) = self.resources[*index];
+            let said = told(status);
+            let is_mine =
+                of_target.as_ref().is_some_and(|(holds, is_foreign)| !is_foreign && holds.owner == Some(*index as u8));
+            if said.is_written {
+                let held = of_target.as_ref().and_then(|(holds, _)| holds.certificates.clone());
+                if held.as_ref() != Some(&said.certificates) {
+                    return Err(format!("the status names {:?}, the target holds {held:?}", said.certificates));
+                }
+                let certificates = &said.certificates;
+                let is_right = certificates.first() == Some(&spec.main)
+                    && spec.additional.is_none_or(|additional| match self.aws[usize::from(additional)] {
+                        Aws::There => certificates[1..] == [additional],
+                        Aws::Fails(Why::NotFound) => certificates.len() == 1,
+                        // A right that was taken away takes nothing out of a target.
+                        Aws::Fails(Why::Denied | Why::Down) => certificates.len() <= 2,
+                    });
+                if is_there(spec.main) && !is_right {
+                    return Err(format!("other certificates are wanted: {}", self.explain()));
+                }
+            }
+            let is_in_the_way = of_target.is_some() && !is_mine;
+            if is_there(spec.main) && said.is_written == is_in_the_way {
+                return Err(format!("the target is mine: {is_mine}: {}", self.explain()));
+            }
+            if said.is_ready != (said.is_written && is_there(spec.main)) {
+                return Err(format!("not ready: {}", self.explain()));
+            }
+            if !said.is_written && said.reason == Some(Reason::Conflict) {
+                return Err(format!("a conflict for good: {}", self.explain()));
+            }
+        }
+        if is_there(0)
+            && let Some((owner, _)) = owner(self.resources, 0, None).as_ref()
+            && Some(self.text) != self.resources[usize::from(*owner)].0.text
+        {
+            return Err(format!("{owner} owns the description, and API Gateway holds {}", self.text));
+        }
+        Ok(())
+    }
+
+    /// A status that calls the target written names what it holds, or something is due.
+    fn is_status_true(&self, bounds: &Bounds, without: Option<Guard>) -> bool {
+        bounds.resources.iter().all(|index| {
+            let (_, status) = self.resources[*index];
+            let said = told(status);
+            if !said.is_written {
+                return true;
+            }
+            let held = self.target.and_then(|object| holds(object.secret).certificates.clone()).unwrap_or_default();
+            if said.certificates.iter().all(|certificate| held.contains(certificate)) {
+                return true;
+            }
+            // The leader writes, or says that it waits, once it has seen this.
+            let (mut world, at) = (self.clone(), self.leader);
+            world.replicas[at].runs = [None, None];
+            world.catch_up(at);
+            world.start(at, *index, without);
+            let run = &world.replicas[at].runs[*index];
+            run.as_ref().is_some_and(|run| !matches!(decide(&run.facts, without).plan.target, TargetPlan::Kept))
+        })
+    }
+
+    fn explain(&self) -> String {
+        let of_target =
+            self.target.map(|object| (holds(object.secret).certificates.clone(), holds(object.secret).owner));
+        let statuses = self.resources.map(|(spec, status)| format!("{spec:?}: {}", explain(status)));
+        format!("aws {:?}, text {}, target {of_target:?}, {statuses:#?}", self.aws, self.text)
+    }
+}
+
+impl Model for Checked {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(&self.bounds)]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        actions.extend((0..world.left.len()).filter(|at| world.left[*at] > 0).map(Action::Happens));
+        let faults: &[Fault] = match world.faults {
+            0 => &[Fault::None],
+            _ => &[Fault::None, Fault::AnswerLost, Fault::Refused],
+        };
+        for (at, replica) in world.replicas.iter().enumerate() {
+            let leads = at == world.leader;
+            let under_way = replica.runs.iter().flatten().count();
+            for index in &self.bounds.resources {
+                match &replica.runs[*index] {
+                    Some(_) => actions.extend(faults.iter().map(|fault| Action::Continue(at, *index, *fault))),
+                    None if leads && under_way < self.bounds.concurrency => actions.push(Action::Start(at, *index)),
+                    None => {}
+                }
+            }
+            if replica.sending.is_some() {
+                actions.extend(faults.iter().map(|fault| Action::Send(at, *fault)));
+            }
+            if at >= world.leader {
+                let is_behind = |index: &usize| !replica.views[*index].is_current;
+                if self.bounds.resources.iter().any(is_behind) {
+                    actions.push(Action::WatchResources(at));
+                }
+                if replica.target != world.listed() {
+                    actions.push(Action::WatchTarget(at));
+                }
+            }
+        }
+        actions.push(Action::List);
+        if world.crashes > 0 {
+            actions.push(Action::Crash);
+        }
+        if world.takeovers > 0 {
+            actions.push(Action::TakeOver);
+        }
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        let (mut world, without) = (last.clone(), self.without);
+        match action {
+            Action::Happens(at) => {
+                world.left[at] -= 1;
+                world.happen(self.bounds.events[at].0)?;
+            }
+            Action::Start(at, index) => world.start(at, index, without)?,
+            Action::Continue(at, index, fault) => {
+                world.faults -= u8::from(fault != Fault::None);
+                world.proceed(at, index, fault, without)?;
+            }
+            Action::Send(at, fault) => {
+                world.faults -= u8::from(fault != Fault::None);
+                world.send(at, fault)?;
+            }
+            Action::List => world.list(world.leader, &self.bounds.resources),
+            Action::WatchTarget(at) => world.replicas[at].target = world.listed(),
+            Action::WatchResources(at) => (0..2).for_each(|index| world.watch_resource(at, index)),
+            Action::Crash => {
+                world.crashes -= 1;
+                world.crash();
+            }
+            Action::TakeOver => {
+                world.takeovers -= 1;
+                world.take_over();
+            }
+        }
+        (world != *last).then_some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let property = match self.claimed {
+            Claimed::NeverEmpty => Property::always("a target is never empty", |_, world: &World| {
+                world.target.is_none_or(|object| !holds(object.secret).is_blank)
+            }),
+            Claimed::StatusIsTrue => {
+                Property::always("what the status names is in the target, or a write is due", |model: &Self, world| {
+                    world.is_status_true(&model.bounds, model.without)
+                })
+            }
+            Claimed::OldestDescribes => {
+                Property::always("a younger claim never writes while an older one is valid", |_, world: &World| {
+                    !world.has_younger_written
+                })
+            }
+            Claimed::ForeignIsLeftAlone => {
+                Property::always("a foreign object is never written", |_, world: &World| !world.has_written_foreign)
+            }
+            Claimed::StatusNeverGoesBack => {
+                Property::always("a status never goes back to an older generation", |_, world: &World| {
+                    !world.has_gone_back
+                })
+            }
+            Claimed::ReachesTheGoal => Property::always("without faults the goal is reached", |model: &Self, world| {
+                model.reaches_the_goal(world)
+            }),
+        };
+        vec![property]
+    }
+}
+
+impl Checked {
+    fn reaches_the_goal(&self, world: &World) -> bool {
+        // What the run does not depend on: the budget, and what a replica forgets that does not work on.
+        let mut key = world.clone();
+        (key.left, key.crashes, key.faults) = (Vec::new(), 0, 0);
+        (0..key.replicas.len()).for_each(|at| key.end_runs(at, self.without));
+        let replica = key.replicas.swap_remove(key.leader);
+        (key.replicas, key.leader, key.takeovers) = (vec![replica], 0, 0);
+        if let Some(known) = self.settled.lock().unwrap().get(&key) {
+            return *known;
+        }
+        let result = key.settle(&self.bounds, self.without);
+        let is_reached = result.is_ok();
+        if let Err(failure) = result {
+            self.failure.lock().unwrap().get_or_insert(failure);
+        }
+        self.settled.lock().unwrap().insert(key, is_reached);
+        is_reached
+    }
+}
+
+/// For the printed report.
+pub fn describe_bounds(bounds: &Bounds) -> String {
+    let Bounds { resources, concurrency, events, crashes, takeovers, faults, .. } = bounds;
+    format!(
+        "{} resources, {concurrency} reconciles at once, {crashes} crashes, {takeovers} take-overs, {faults} lost or refused writes, {events:?}",
+        resources.len()
+    )
+}
