@@ -77,9 +77,12 @@ fn common_name(tag: u8, value: &[u8]) -> Vec<u8> {
     name(&[&[(&[0x55, 4, 3], tag, value)]])
 }
 
-fn name(sets: &[&[(&[u8], u8, &[u8])]]) -> Vec<u8> {
-    let pair = |(oid, tag, value): &(&[u8], u8, &[u8])| tlv(0x30, &[&tlv(0x06, &[oid]), &tlv(*tag, &[value])]);
-    let set = |pairs: &&[(&[u8], u8, &[u8])]| tlv(0x31, &[&pairs.iter().flat_map(pair).collect::<Vec<_>>()]);
+/// The type of an attribute, the tag of its value, and the value.
+type Attribute<'a> = (&'a [u8], u8, &'a [u8]);
+
+fn name(sets: &[&[Attribute<'_>]]) -> Vec<u8> {
+    let pair = |(oid, tag, value): &Attribute<'_>| tlv(0x30, &[&tlv(0x06, &[oid]), &tlv(*tag, &[value])]);
+    let set = |pairs: &&[Attribute<'_>]| tlv(0x31, &[&pairs.iter().flat_map(pair).collect::<Vec<_>>()]);
     tlv(0x30, &[&sets.iter().flat_map(set).collect::<Vec<_>>()])
 }
 
