@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use operator_testing::emulator::{DEFAULT_REGION, Fault, HOME_ACCOUNT, NewRole};
-use operator_testing::script::Operation::{AssumeRole, Get, Update};
+use operator_testing::script::Operation::{AssumeRole, Update};
 use operator_testing::wait::{eventually, never};
 use serde_json::json;
 

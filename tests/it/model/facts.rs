@@ -410,6 +410,7 @@ fn snapshot(facts: &Facts, without: Option<Guard>) -> Snapshot {
         owner_exists: has_owner && without != Some(Guard::OwnedByAnother),
         leftovers: Vec::new(),
         password: None,
+        written_password: None,
         hold: facts.hold.map(|(until, is_contested)| Hold { until: tick(until), is_contested }),
         installation: Marked { name: "operators/ours".to_owned(), rival: None },
     }
@@ -484,7 +485,7 @@ pub fn conclude(facts: &Facts, done: &[Done], backoff: u32, without: Option<Guar
         let effects = effects(&decided, done);
         let (generation, now) = (resource.generation(), snapshot.now.tick);
         let mut backoff = BACKOFFS.get(backoff).as_ref().clone().unwrap_or_else(|| WriteBackoff::new(generation));
-        let came = written(&effects);
+        let came = written(&decided.plan, &effects);
         assert!(done.is_empty() || came != Written::Nothing);
         backoff.note(generation, came, now, snapshot.jitter);
         let hold = backoff.hold(generation, now);

@@ -83,7 +83,7 @@ async fn cases() -> Vec<Case> {
     eventually(MINUTES, "throttling that lasts is told", async || {
         let conditions = conditions(&world.resource("ready").await);
         let is_told = conditions.iter().any(|condition| condition.starts_with("CertificateRead=False Throttled"));
-        is_told.then_some(()).ok_or(conditions)
+        is_told.then_some(()).ok_or(conditions.join("; "))
     })
     .await;
     add("throttled with a good target", seen(&world, "ready").await, "Healthy", "Current");
