@@ -102,13 +102,9 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("ccr");
         let reconciles = Family::<ResultLabel, Counter>::default();
-        registry.register("reconciles", "Passes over a resource, by how they ended", reconciles.clone());
+        registry.register("reconciles", "Reconciles of a resource, by result", reconciles.clone());
         let reconcile_duration = Histogram::new(BUCKETS);
-        registry.register(
-            "reconcile_duration_seconds",
-            "Time of a pass over a resource, in seconds",
-            reconcile_duration.clone(),
-        );
+        registry.register("reconcile_duration_seconds", "Time of a reconcile, in seconds", reconcile_duration.clone());
         let requests = Family::<RequestLabels, Counter>::default();
         registry.register(
             "gateway_requests",
@@ -125,25 +121,29 @@ impl Default for Metrics {
         let budget_wait = Histogram::new(BUCKETS);
         registry.register(
             "gateway_budget_wait_seconds",
-            "Time that a call to API Gateway waited for its turn in the budget of its account and region, in seconds",
+            "Time that a call to API Gateway waited for a token of its account and region, in seconds",
             budget_wait.clone(),
         );
         let budget_queue = Gauge::default();
-        registry.register("gateway_budget_queue_length", "Calls that wait for their turn", budget_queue.clone());
+        registry.register(
+            "gateway_budget_queue_length",
+            "Calls to API Gateway that wait for a token of the rate limit",
+            budget_queue.clone(),
+        );
         let throttles = Counter::default();
         registry.register("gateway_throttles", "Calls that API Gateway refused with 429", throttles.clone());
         let batches = Histogram::new(BATCHES);
-        registry.register("gateway_batch_size", "Resources that waited for one answer of API Gateway", batches.clone());
+        registry.register("gateway_batch_size", "Resources that one answer of API Gateway woke", batches.clone());
         let shared_answers = Counter::default();
         registry.register(
             "gateway_shared_answers",
-            "Questions of resources that were answered by what an earlier call had told",
+            "New subscriptions that a cached answer served, without a call",
             shared_answers.clone(),
         );
         let list_refusals = Family::<ReasonLabel, Counter>::default();
         registry.register(
             "gateway_list_refusals",
-            "Lists of client certificates that could not be used, so that each is read by itself for a while",
+            "Lists of client certificates that could not be used, so that each certificate is read by name for a while",
             list_refusals.clone(),
         );
         let rules_loads = Family::<ResultLabel, Counter>::default();

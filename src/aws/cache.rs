@@ -132,6 +132,9 @@ impl<G: Gateway> Cache<G> {
             if subscribed == Subscribed::New || is_forced {
                 asked = moment.now;
             }
+            if subscribed == Subscribed::New && polled.scope.snapshot(&source.id).is_some() {
+                shared.metrics.answer_shared();
+            }
             if subscribed != Subscribed::Unchanged {
                 polled.bell.notify_one();
             }
@@ -300,6 +303,7 @@ impl<G: Gateway> Shared<G> {
         if !woken.is_empty() {
             woken.sort();
             woken.dedup();
+            self.metrics.batch_answered(woken.len());
             (self.wake)(woken);
         }
     }

@@ -102,10 +102,12 @@ impl governor::clock::Clock for TickClock {
 struct Ticket<'a> {
     bucket: &'a Bucket,
     key: (Priority, u64),
+    metrics: &'a Metrics,
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
+        self.metrics.budget_queue_changed(-1);
         let mut state = self.bucket.lock();
         state.waiting.remove(&self.key);
         state.call_first();
@@ -157,7 +159,8 @@ impl RateLimiter {
             state.waiting.insert(key, Arc::clone(&bell));
             key
         };
-        let _ticket = Ticket { bucket: &bucket, key };
+        self.metrics.budget_queue_changed(1);
+        let _ticket = Ticket { bucket: &bucket, key, metrics: &self.metrics };
         loop {
             let next_token = {
                 let state = bucket.lock();

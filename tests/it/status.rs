@@ -1,5 +1,6 @@
 //! What the status tells, and how little is done where nothing changed.
 
+mod edited;
 mod quiet;
 mod written;
 

@@ -19,6 +19,7 @@ macro_rules! for_both_kinds {
 }
 
 mod contents;
+mod copied;
 mod deleted;
 mod foreign;
 mod fought;
@@ -26,6 +27,7 @@ mod invalid;
 mod kept;
 mod kinds;
 mod moved;
+mod mutated;
 mod renamed;
 mod suspended;
 mod truststore;

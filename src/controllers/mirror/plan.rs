@@ -3,7 +3,7 @@
 use super::backoff::Hold;
 use super::snapshot::Snapshot;
 use super::trust::Trust;
-use crate::api::{CertificateStatus, ClientCertificateRef, DeletionPolicy, TargetRef};
+use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, DeletionPolicy, TargetRef};
 use crate::conditions::Reason;
 use crate::error::ClusterFailure;
 use crate::target::{
@@ -152,6 +152,16 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
     let Some(desired) = render(resource, &trust.trusted(), &Sealing { password, last: None }, now.wall) else {
         return kept();
     };
+    let held = trust.held(holds_active(resource), now.wall);
+    // The status has to hold what the target holds, or a restart would not know it.
+    let listed = ClientCertificateRefStatus { certificates: held.clone(), ..ClientCertificateRefStatus::default() };
+    if listed.is_too_large() {
+        let message = format!(
+            "the certificates of {} take more than the 512 KiB that a status may hold; name fewer additional certificates",
+            desired.target
+        );
+        return TargetPlan::Blocked { reason: Reason::TooLarge, message };
+    }
     let action = match current {
         None => Some(Action::Create { cause: cause_of_absence(resource), desired }),
         Some(target) if target.meta.is_being_deleted => {
@@ -172,7 +182,7 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
     }
     actions.extend(action);
     actions.extend(snapshot.leftovers.iter().cloned().map(|leftover| leave(resource, leftover)));
-    TargetPlan::Holds(trust.held(holds_active(resource), now.wall))
+    TargetPlan::Holds(held)
 }
 
 /// Whether an object still holds the certificates of the status, and nothing else.
