@@ -126,7 +126,7 @@ pub struct ClientCertificateRefSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRole>,
 
-    /// The certificate's description in API Gateway. Absent: the operator never changes it. Present, this resource owns the description: it is written to API Gateway and put back when somebody changes it there; "" clears it. At most 1024 characters.
+    /// The certificate's description in API Gateway. Absent: the operator never changes it. Present, this resource owns the description: it is written to API Gateway and restored when another writer changes it there; "" clears it. At most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,

@@ -119,7 +119,7 @@ impl fmt::Display for Endpoint {
 /// Configuration of the operator. Every flag can be given as a variable of the environment too.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Address of /metrics, /healthz and /readyz; port 0 takes a free one, which the log tells. [::] is every address of IPv6 and IPv4, and 0.0.0.0 where there is no IPv6.
+    /// Address of /metrics, /healthz and /readyz; port 0 takes a free one, which the log names. [::] is every address of IPv6 and IPv4, and 0.0.0.0 where there is no IPv6.
     #[arg(long, env = "CCR_LISTEN", default_value = "[::]:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
@@ -135,7 +135,7 @@ pub struct RunArgs {
     #[arg(long, env = "CCR_LEADER_ELECT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub leader_elect: bool,
 
-    /// Name of the Lease. With its namespace it names the installation, which every status tells.
+    /// Name of the Lease. With its namespace it names the installation in every status.
     #[arg(long, env = "CCR_LEASE_NAME", default_value = "client-certificate-operator", value_name = "NAME")]
     pub lease_name: String,
 

@@ -38,7 +38,7 @@ use crate::index::{Cached, Index, Wakes, name_of};
 use crate::kubernetes::client::{self, client};
 use crate::kubernetes::lease;
 use crate::kubernetes::watch::Scope;
-use crate::leader::{Fence, LOOK_EVERY, Standing};
+use crate::leader::{Fence, LOOK_EVERY, Leadership};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -110,7 +110,8 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         mut stopping,
     } = parts;
     let clock = Clock::start();
-    let (standing, followed) = watch::channel(if election.is_some() { Standing::StandingBy } else { Standing::Alone });
+    let (leadership, followed) =
+        watch::channel(if election.is_some() { Leadership::StandingBy } else { Leadership::Alone });
     let fence = Fence::new(clock, followed);
     // The Lease is taken and given back without the guard.
     let of_lease = client::Limits { deadline: lease::DEADLINE, guard: None, health: health.clone() };
@@ -178,8 +179,8 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         match election {
             // Only now: who leads must be able to work at once.
             Some(election) => {
-                let (following, metrics) = (standing.subscribe(), Arc::clone(&context.metrics));
-                joined = Some(lease::join(election, lease_client, &tasks, clock, standing, metrics));
+                let (following, metrics) = (leadership.subscribe(), Arc::clone(&context.metrics));
+                joined = Some(lease::join(election, lease_client, &tasks, clock, leadership, metrics));
                 follow(following, &scopes, &context).await;
             }
             None => context.metrics.leads(true),
@@ -218,10 +219,10 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
 }
 
 /// Makes what another replica left behind this one's own, whenever it begins to lead.
-async fn follow<G: Gateway>(mut standing: watch::Receiver<Standing>, scopes: &[Scope], context: &Arc<Context<G>>) {
+async fn follow<G: Gateway>(mut leadership: watch::Receiver<Leadership>, scopes: &[Scope], context: &Arc<Context<G>>) {
     loop {
         let began = context.clock.now();
-        if standing.wait_for(|standing| standing.leads()).await.is_err() {
+        if leadership.wait_for(|leadership| leadership.leads()).await.is_err() {
             return;
         }
         // Another has worked meanwhile, and what is remembered from before that is not to be trusted.
@@ -235,7 +236,7 @@ async fn follow<G: Gateway>(mut standing: watch::Receiver<Standing>, scopes: &[S
             }
         }
         access::apply(context);
-        if standing.wait_for(|standing| !standing.leads()).await.is_err() {
+        if leadership.wait_for(|leadership| !leadership.leads()).await.is_err() {
             return;
         }
         context.aws.unsubscribe_all();

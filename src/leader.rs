@@ -27,7 +27,7 @@ const MARGIN: Duration = Duration::from_secs(11);
 
 /// What a process may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Leadership {
     /// It works, and there is nobody to agree with.
     Alone,
     /// Another works, or nobody yet.
@@ -39,23 +39,23 @@ pub enum Standing {
     },
 }
 
-impl Standing {
-    /// The standing of one whose renewal was sent at this time, and was accepted: the Lease may count from then.
+impl Leadership {
+    /// The leadership of one whose renewal was sent at this time, and was accepted: the Lease may count from then.
     pub fn renewed(sent: Tick) -> Self {
-        Standing::Leading { until: sent + (DURATION - MARGIN) }
+        Leadership::Leading { until: sent + (DURATION - MARGIN) }
     }
 
     /// Whether it works.
     pub fn leads(self) -> bool {
-        self != Standing::StandingBy
+        self != Leadership::StandingBy
     }
 
     /// Whether a write may begin.
     pub fn may_write(self, now: Tick) -> bool {
         match self {
-            Standing::Alone => true,
-            Standing::StandingBy => false,
-            Standing::Leading { until } => now < until,
+            Leadership::Alone => true,
+            Leadership::StandingBy => false,
+            Leadership::Leading { until } => now < until,
         }
     }
 }
@@ -154,11 +154,11 @@ mod tests {
     #[test]
     fn no_write_begins_that_could_be_under_way_when_the_lease_ends() {
         let sent = at(100);
-        let standing = Standing::renewed(sent);
+        let leadership = Leadership::renewed(sent);
         let mut last = None;
         for tenth in 0..200 {
             let now = sent + Duration::from_millis(100 * tenth);
-            if standing.may_write(now) {
+            if leadership.may_write(now) {
                 last = Some(now);
             }
         }
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn one_that_stands_by_neither_works_nor_writes() {
-        assert!(!Standing::StandingBy.leads() && !Standing::StandingBy.may_write(at(0)));
-        assert!(Standing::Alone.leads() && Standing::Alone.may_write(at(1_000_000)));
-        assert!(Standing::renewed(at(0)).leads(), "late, but not yet known to be lost");
+        assert!(!Leadership::StandingBy.leads() && !Leadership::StandingBy.may_write(at(0)));
+        assert!(Leadership::Alone.leads() && Leadership::Alone.may_write(at(1_000_000)));
+        assert!(Leadership::renewed(at(0)).leads(), "late, but not yet known to be lost");
     }
 }

@@ -149,9 +149,9 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
 
 /// Nothing waits for this: credentials that are not there yet may come, and every read looks for them again.
 async fn tell_of_missing_credentials(gateway: Arc<AwsGateway>) {
-    if let Err(trouble) = gateway.check_credentials().await {
+    if let Err(failure) = gateway.check_credentials().await {
         warn!(
-            "{trouble}; give the operator an IAM role (IRSA, EKS Pod Identity), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; trying again"
+            "{failure}; give the operator an IAM role (IRSA, EKS Pod Identity), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; trying again"
         );
     }
 }

@@ -13,7 +13,7 @@ pub use object::{TargetContent, TargetObject};
 pub use ownership::{Ownership, is_controlled_by_another, obstacle_to_adoption, ownership};
 pub use password::{NoPassword, Password, settle as settle_password};
 pub use render::{Desired, Trusted, render};
-pub use truststore::{Sealing, Truststore};
+pub use truststore::{Truststore, TruststoreInput};
 
 use std::collections::BTreeMap;
 

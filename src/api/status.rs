@@ -61,7 +61,7 @@ pub struct ClientCertificateRefStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetRef>,
 
-    /// How servers treat a target like this that holds several certificates, where the preset or the keys tell which servers read it.
+    /// How servers treat a target like this that holds several certificates, where the preset or the keys determine which servers read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier_class: Option<VerifierClass>,
 

@@ -196,16 +196,16 @@ pub fn follow_rules<G: Gateway>(
 }
 
 impl RulesFile {
-    /// Looks whether the file has changed, and answers its rules then. The same trouble is told once: what was read, or
+    /// Looks whether the file has changed, and answers its rules then. The same failure is told once: what was read, or
     /// could not be, is what it was.
     fn look(&mut self, metrics: &Metrics) -> Option<Rules> {
         let path = self.path.as_ref()?;
         let text = match read(path) {
             Ok(text) if text == self.text => return None,
             Ok(text) => text,
-            Err(trouble) => {
+            Err(failure) => {
                 if !self.text.is_empty() {
-                    error!("{trouble}; the rules stay as they are");
+                    error!("{failure}; the rules stay as they are");
                     self.text.clear();
                 }
                 return None;
@@ -214,7 +214,7 @@ impl RulesFile {
         let parsed = parse(path, &text, self.sees_namespaces);
         metrics.rules_loaded(parsed.as_ref().map(|_| ()).map_err(|_| ()));
         self.text = text;
-        parsed.inspect_err(|trouble| error!("{trouble}; the rules stay as they are")).ok()
+        parsed.inspect_err(|failure| error!("{failure}; the rules stay as they are")).ok()
     }
 }
 

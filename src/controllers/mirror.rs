@@ -334,8 +334,8 @@ async fn gather<G: Gateway>(
     if was_deleted(resource, &target) && is_terminating(resource, context).await {
         return None;
     }
-    let mut leftovers = context.index.targets().others_of(name, &resource.target_ref());
-    leftovers.retain(|leftover| !is_controlled_by_another(leftover, resource));
+    let mut former_targets = context.index.targets().others_of(name, &resource.target_ref());
+    former_targets.retain(|former_target| !is_controlled_by_another(former_target, resource));
     let password = password::look_for_password(resource, context).await;
     let Access { source, additional, description } = access;
     let key = source.as_ref().ok().map(|source| context.aws.key_of(source));
@@ -374,7 +374,7 @@ async fn gather<G: Gateway>(
         description,
         owner_exists: owner_exists(resource, &target, context),
         target,
-        leftovers,
+        former_targets,
         password,
         written_password,
         hold,

@@ -40,16 +40,16 @@ impl Key {
 
 /// That an object says it belongs to a resource: those of one resource are neighbours.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Belonging {
+struct Owned {
     namespace: Box<str>,
     owner: Box<str>,
     kind: TargetKind,
     name: Box<str>,
 }
 
-impl Belonging {
+impl Owned {
     fn new(key: &Key, owner: &str) -> Self {
-        Belonging { namespace: key.namespace.clone(), owner: owner.into(), kind: key.kind, name: key.name.clone() }
+        Owned { namespace: key.namespace.clone(), owner: owner.into(), kind: key.kind, name: key.name.clone() }
     }
 }
 
@@ -57,7 +57,7 @@ impl Belonging {
 #[derive(Debug, Default)]
 pub struct Targets {
     entries: HashMap<Key, Entry>,
-    by_owner: BTreeSet<Belonging>,
+    by_owner: BTreeSet<Owned>,
     gone: Gone,
 }
 
@@ -103,7 +103,7 @@ impl Targets {
     pub fn others_of(&self, resource: &ResourceName, except: &TargetRef) -> Vec<TargetMeta> {
         // No object has less of a name, nor a kind before the first.
         let first = Key::new(&resource.namespace, &TargetRef { kind: TargetKind::default(), name: String::new() });
-        let owned = self.by_owner.range(Belonging::new(&first, &resource.name)..);
+        let owned = self.by_owner.range(Owned::new(&first, &resource.name)..);
         let owned = owned.take_while(|it| *it.namespace == *resource.namespace && *it.owner == *resource.name);
         owned
             .map(|it| Key { namespace: it.namespace.clone(), name: it.name.clone(), kind: it.kind })
@@ -182,7 +182,7 @@ impl Targets {
     fn insert(&mut self, meta: &TargetMeta, content: Option<TargetContent>) {
         let key = key(meta);
         if let Some(owner) = meta.owner_name() {
-            self.by_owner.insert(Belonging::new(&key, owner));
+            self.by_owner.insert(Owned::new(&key, owner));
         }
         self.entries.insert(key, Entry::new(meta, content));
     }
@@ -191,7 +191,7 @@ impl Targets {
     fn take(&mut self, key: &Key) -> Option<ResourceName> {
         let entry = self.entries.remove(key)?;
         let owner = entry.owner()?;
-        self.by_owner.remove(&Belonging::new(key, owner));
+        self.by_owner.remove(&Owned::new(key, owner));
         Some(ResourceName::new(&key.namespace, owner))
     }
 }
@@ -327,6 +327,6 @@ mod tests {
     #[test]
     fn the_kind_of_an_object_takes_no_room() {
         assert!(size_of::<Key>() <= 2 * size_of::<String>(), "{}", size_of::<Key>());
-        assert!(size_of::<Belonging>() <= 3 * size_of::<String>(), "{}", size_of::<Belonging>());
+        assert!(size_of::<Owned>() <= 3 * size_of::<String>(), "{}", size_of::<Owned>());
     }
 }

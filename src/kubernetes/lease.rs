@@ -1,4 +1,4 @@
-//! Holds the Lease by which one of several replicas works, or waits for it. What it comes to is told as a [`Standing`].
+//! Holds the Lease by which one of several replicas works, or waits for it. What it comes to is told as a [`Leadership`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{LogOnce, innermost};
 use crate::clock::Clock;
 use crate::controllers::write_params;
-use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, RENEW_EVERY, Standing, Step};
+use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, Leadership, RENEW_EVERY, Step};
 use crate::metrics::Metrics;
 use crate::settings::Tick;
 use crate::tasks::Tasks;
@@ -53,14 +53,14 @@ pub fn join(
     client: Client,
     tasks: &Tasks,
     clock: Clock,
-    standing: watch::Sender<Standing>,
+    leadership: watch::Sender<Leadership>,
     metrics: Arc<Metrics>,
 ) -> Joined {
     let (resign, resigned) = oneshot::channel();
     let leases = Api::namespaced(client, &election.namespace);
     let log = LogOnce::new("requests for the Lease recovered");
     let replica =
-        Replica { election, leases, clock, standing, metrics, log, candidate: Candidate::default(), held: None };
+        Replica { election, leases, clock, leadership, metrics, log, candidate: Candidate::default(), held: None };
     Joined { resign, ended: tasks.spawn_finite("lease", replica.run(resigned)) }
 }
 
@@ -74,7 +74,7 @@ struct Replica {
     election: Election,
     leases: Api<Lease>,
     clock: Clock,
-    standing: watch::Sender<Standing>,
+    leadership: watch::Sender<Leadership>,
     metrics: Arc<Metrics>,
     log: LogOnce,
     candidate: Candidate,
@@ -164,22 +164,22 @@ impl Replica {
 
     fn hold(&mut self, lease: Lease, sent: Tick) {
         self.held = Some(Held { lease, sent });
-        self.stand(Standing::renewed(sent));
+        self.stand(Leadership::renewed(sent));
     }
 
-    fn stand(&self, standing: Standing) {
-        self.metrics.leads(standing.leads());
-        self.standing.send_replace(standing);
+    fn stand(&self, leadership: Leadership) {
+        self.metrics.leads(leadership.leads());
+        self.leadership.send_replace(leadership);
     }
 
     fn lose(&mut self, why: &str) {
         warn!(holder = self.election.holder, "not leading any more: {why}");
-        self.stand(Standing::StandingBy);
+        self.stand(Leadership::StandingBy);
         self.candidate = Candidate::default();
     }
 
     async fn release(&mut self, mut lease: Lease) {
-        self.stand(Standing::StandingBy);
+        self.stand(Leadership::StandingBy);
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = None;
         spec.renew_time = Some(MicroTime(Timestamp::now()));
@@ -231,7 +231,7 @@ impl Replica {
             Failure::NoNamespace => format!(
                 "the namespace {namespace} of the Lease {name} does not exist: choose another --lease-namespace; trying again"
             ),
-            Failure::Conflict => format!("the Lease {namespace}/{name} was changed by somebody else; trying again"),
+            Failure::Conflict => format!("the Lease {namespace}/{name} was changed by another writer; trying again"),
             Failure::Other(cause) => format!("could not {verb} the Lease {namespace}/{name}: {cause}; trying again"),
         });
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{LONGEST_WRITE, Standing};
+use super::{LONGEST_WRITE, Leadership};
 use crate::clock::Clock;
 use crate::settings::Tick;
 
@@ -13,26 +13,26 @@ use crate::settings::Tick;
 #[derive(Clone, Debug)]
 pub struct Fence {
     clock: Clock,
-    standing: watch::Receiver<Standing>,
+    leadership: watch::Receiver<Leadership>,
     /// When the last write has to have ended, once the process is asked to stop.
     end: Arc<OnceLock<Tick>>,
 }
 
 impl Fence {
-    /// A fence that follows the standing of the process.
-    pub fn new(clock: Clock, standing: watch::Receiver<Standing>) -> Self {
-        Fence { clock, standing, end: Arc::default() }
+    /// A fence that follows the leadership of the process.
+    pub fn new(clock: Clock, leadership: watch::Receiver<Leadership>) -> Self {
+        Fence { clock, leadership, end: Arc::default() }
     }
 
     /// A fence that is always open: nobody else works.
     pub fn open(clock: Clock) -> Self {
         // What was told last is kept when nobody is left to tell more.
-        Fence::new(clock, watch::channel(Standing::Alone).1)
+        Fence::new(clock, watch::channel(Leadership::Alone).1)
     }
 
     /// Whether the process leads.
     pub fn leads(&self) -> bool {
-        self.standing.borrow().leads()
+        self.leadership.borrow().leads()
     }
 
     /// Whether a write may begin now.
@@ -44,7 +44,7 @@ impl Fence {
     pub fn time_to_write(&self) -> Option<Duration> {
         let now = self.clock.now();
         let left = self.end.get().map_or(LONGEST_WRITE, |end| end.saturating_sub(now));
-        let may_begin = self.standing.borrow().may_write(now) && !left.is_zero();
+        let may_begin = self.leadership.borrow().may_write(now) && !left.is_zero();
         may_begin.then_some(left.min(LONGEST_WRITE))
     }
 
@@ -59,15 +59,15 @@ impl Fence {
         if self.may_write() {
             return true;
         }
-        let mut standing = self.standing.clone();
+        let mut leadership = self.leadership.clone();
         loop {
-            if !standing.borrow_and_update().leads() {
+            if !leadership.borrow_and_update().leads() {
                 return false;
             }
             if self.may_write() {
                 return true;
             }
-            if standing.changed().await.is_err() {
+            if leadership.changed().await.is_err() {
                 return false;
             }
         }
@@ -82,24 +82,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pass_waits_for_a_late_renewal_and_gives_up_when_another_leads() {
         let clock = Clock::start();
-        let (tell, standing) = watch::channel(Standing::StandingBy);
-        let fence = Fence::new(clock, standing);
+        let (tell, leadership) = watch::channel(Leadership::StandingBy);
+        let fence = Fence::new(clock, leadership);
         assert!(!fence.wait().await && !fence.may_write());
-        tell.send_replace(Standing::renewed(clock.now()));
+        tell.send_replace(Leadership::renewed(clock.now()));
         assert!(fence.wait().await && fence.may_write());
 
         tokio::time::advance(DURATION).await;
         assert!(fence.leads() && !fence.may_write());
         let (renewed, ()) = tokio::join!(fence.wait(), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            tell.send_replace(Standing::renewed(clock.now()));
+            tell.send_replace(Leadership::renewed(clock.now()));
         });
         assert!(renewed);
 
         tokio::time::advance(DURATION).await;
         let (lost, ()) = tokio::join!(fence.wait(), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            tell.send_replace(Standing::StandingBy);
+            tell.send_replace(Leadership::StandingBy);
         });
         assert!(!lost);
     }

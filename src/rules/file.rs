@@ -122,7 +122,10 @@ fn rule(index: usize, mut entry: Entry) -> Result<Rule, InvalidRules> {
     let selector = entry.namespace_selector.take().map(Selector::try_from).transpose();
     let selector = selector.map_err(|error| senseless(&name, &format!("namespaceSelector: {error}")))?;
     if namespaces.is_empty() && selector.is_none() {
-        return Err(senseless(&name, "it is for nobody: give it namespaces, or a namespaceSelector ({} means all)"));
+        return Err(senseless(
+            &name,
+            "it selects no namespace: give it namespaces, or a namespaceSelector ({} means all)",
+        ));
     }
     let grant = grant(&name, entry)?;
     Ok(Rule { name, namespaces, selector, grant })

@@ -82,7 +82,7 @@ mod tests {
     use crate::api::{Pkcs12, Preset, SecretKeyRef};
     use crate::certificate::Certificate;
     use crate::fixtures::{PEM, resource, secret_of};
-    use crate::target::{Desired, Sealing, TargetObject, Trusted, render};
+    use crate::target::{Desired, TargetObject, Trusted, TruststoreInput, render};
 
     fn of_java(pkcs12: Option<Pkcs12>) -> ClientCertificateRef {
         let mut resource = resource("payments");
@@ -94,8 +94,8 @@ mod tests {
     fn sealed(resource: &ClientCertificateRef, password: Password) -> Desired {
         let certificate = Certificate::parse(PEM).unwrap();
         let trusted = Trusted { main: Some(&certificate), additional: vec![] };
-        let sealing = Sealing { password: Some(password), last: None };
-        render(resource, &trusted, &sealing, "2026-11-24T07:16:00Z".parse().unwrap()).unwrap()
+        let input = TruststoreInput { password: Some(password), last: None };
+        render(resource, &trusted, &input, "2026-11-24T07:16:00Z".parse().unwrap()).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::contents::{self, PasswordWanted, password_wanted};
 use super::object::digest_of;
-use super::{Applied, MergedMeta, Sealing, Target, TargetMeta, Truststore, is_our_kind, object_mark};
+use super::{Applied, MergedMeta, Target, TargetMeta, Truststore, TruststoreInput, is_our_kind, object_mark};
 use crate::api::{
     APPLIED_ANNOTATION, ClientCertificateRef, DIGEST_ANNOTATION, DeletionPolicy, GROUP, MANAGED_LABEL,
     OBJECT_ANNOTATION, OWNER_ANNOTATION, TargetRef,
@@ -76,7 +76,7 @@ impl<'a> Trusted<'a> {
 pub fn render(
     resource: &ClientCertificateRef,
     trusted: &Trusted<'_>,
-    sealing: &Sealing<'_>,
+    input: &TruststoreInput<'_>,
     now: Timestamp,
 ) -> Option<Desired> {
     let valid = trusted.valid_blocks(now);
@@ -84,7 +84,7 @@ pub fn render(
         return None;
     }
     let password = password_wanted(resource);
-    let truststore = if password.is_some() { Some(sealing.truststore(&valid)?) } else { None };
+    let truststore = if password.is_some() { Some(input.truststore(&valid)?) } else { None };
     let mut data = BTreeMap::new();
     for (key, content) in contents::keys(resource) {
         data.insert(key, contents::value(content, trusted.main, &valid, truststore.as_deref())?);
@@ -258,9 +258,13 @@ mod tests {
         };
         let two = Certificate::parse(&format!("{PEM}{OTHER_PEM}")).unwrap();
         let one = Certificate::parse(PEM).unwrap();
-        let desired =
-            render(&resource, &Trusted { main: Some(&two), additional: vec![&one] }, &Sealing::default(), now())
-                .unwrap();
+        let desired = render(
+            &resource,
+            &Trusted { main: Some(&two), additional: vec![&one] },
+            &TruststoreInput::default(),
+            now(),
+        )
+        .unwrap();
         assert_eq!(desired.data["all.pem"], format!("{PEM}{OTHER_PEM}").into_bytes(), "each once");
         assert_eq!(desired.data["one.pem"], PEM.as_bytes());
     }
@@ -269,8 +273,11 @@ mod tests {
     fn nothing_is_rendered_when_no_certificate_is_valid() {
         let certificate = Certificate::parse(PEM).unwrap();
         let trusted = Trusted { main: Some(&certificate), additional: vec![&certificate] };
-        assert_eq!(render(&resource("payments"), &trusted, &Sealing::default(), PEM_NOT_AFTER.parse().unwrap()), None);
-        assert_eq!(render(&resource("payments"), &Trusted::default(), &Sealing::default(), now()), None);
+        assert_eq!(
+            render(&resource("payments"), &trusted, &TruststoreInput::default(), PEM_NOT_AFTER.parse().unwrap()),
+            None
+        );
+        assert_eq!(render(&resource("payments"), &Trusted::default(), &TruststoreInput::default(), now()), None);
     }
 
     #[test]

@@ -49,14 +49,14 @@ impl fmt::Debug for Truststore {
 
 /// What a truststore is made with: nothing where none is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Sealing<'a> {
+pub struct TruststoreInput<'a> {
     /// The password.
     pub password: Option<Password>,
     /// The truststore that was made last: making one takes a while, on purpose.
     pub last: Option<&'a Arc<Truststore>>,
 }
 
-impl Sealing<'_> {
+impl TruststoreInput<'_> {
     /// A truststore of these certificates: the last one, where it is made of the same.
     pub(super) fn truststore(&self, blocks: &[&Block]) -> Option<Arc<Truststore>> {
         let password = self.password.as_ref()?;

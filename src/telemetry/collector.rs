@@ -47,14 +47,14 @@ impl Collector {
 
     /// Told once, until it works again.
     fn tell(&self, outcome: &Result<Response<Bytes>, HttpError>) {
-        let trouble = match outcome {
+        let failure = match outcome {
             Ok(answer) if answer.status().is_success() => None,
             Ok(answer) => Some(format!("it answers {}", answer.status())),
             Err(error) => Some(innermost(error.as_ref())),
         };
-        match trouble {
-            Some(trouble) => self.log.warn(format!(
-                "traces do not reach the collector ({trouble}): check OTEL_EXPORTER_OTLP_ENDPOINT and that it runs; what cannot be sent is dropped, nothing else depends on it"
+        match failure {
+            Some(failure) => self.log.warn(format!(
+                "traces do not reach the collector ({failure}): check OTEL_EXPORTER_OTLP_ENDPOINT and that it runs; what cannot be sent is dropped, nothing else depends on it"
             )),
             None => self.log.recovered(),
         }

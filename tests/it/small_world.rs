@@ -346,7 +346,7 @@ impl World {
             description,
             target: Ok(self.cluster.get(&target).map(Object::into_target)),
             owner_exists: true,
-            leftovers: self.leftovers(&target),
+            former_targets: self.former_targets(&target),
             password: None,
             hold,
             installation,
@@ -398,7 +398,7 @@ impl World {
         }
     }
 
-    fn leftovers(&self, except: &TargetRef) -> Vec<TargetMeta> {
+    fn former_targets(&self, except: &TargetRef) -> Vec<TargetMeta> {
         let me = ResourceName::new(self.resource.namespace(), self.resource.name());
         let targets = self.cluster.all().map(|object| object.into_target().meta);
         targets
@@ -517,7 +517,7 @@ proptest! {
         prop_assert_eq!(target.value("ca.crt"), Some(pem.as_bytes()));
         let owners = target.meta().owner_references.clone().unwrap_or_default();
         prop_assert_eq!(owners.is_empty(), resource.spec.target.deletion_policy == DeletionPolicy::Retain);
-        prop_assert_eq!(world.leftovers(&resource.target_ref()), vec![]);
+        prop_assert_eq!(world.former_targets(&resource.target_ref()), vec![]);
         if let Some(text) = &resource.spec.description {
             prop_assert_eq!(&world.gateway.certificate(&source(id)).unwrap().description, text);
         }

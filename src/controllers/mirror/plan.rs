@@ -7,7 +7,7 @@ use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefSt
 use crate::conditions::Reason;
 use crate::error::ClusterFailure;
 use crate::target::{
-    Desired, MergedMeta, NoPassword, Ownership, Sealing, Target, TargetMeta, holds_active, is_made_of,
+    Desired, MergedMeta, NoPassword, Ownership, Target, TargetMeta, TruststoreInput, holds_active, is_made_of,
     obstacle_to_adoption, ownership, render, settle_password,
 };
 
@@ -149,7 +149,7 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
         Err(NoPassword::Absent(message)) => return TargetPlan::Blocked { reason: Reason::NoPassword, message },
         Err(NoPassword::Unseen(failure)) => return TargetPlan::Unread(failure),
     };
-    let Some(desired) = render(resource, &trust.trusted(), &Sealing { password, last: None }, now.wall) else {
+    let Some(desired) = render(resource, &trust.trusted(), &TruststoreInput { password, last: None }, now.wall) else {
         return kept();
     };
     let held = trust.held(holds_active(resource), now.wall);
@@ -181,7 +181,7 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
         return TargetPlan::Waits(hold);
     }
     actions.extend(action);
-    actions.extend(snapshot.leftovers.iter().cloned().map(|leftover| leave(resource, leftover)));
+    actions.extend(snapshot.former_targets.iter().cloned().map(|former_target| leave(resource, former_target)));
     TargetPlan::Holds(held)
 }
 
@@ -287,13 +287,13 @@ fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, trust: &Tr
 }
 
 /// A former target is deleted with Delete, if it is known to be of this resource's own life, and released otherwise.
-fn leave(resource: &ClientCertificateRef, leftover: TargetMeta) -> Action {
-    let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref()) == Some(&leftover.target);
-    let referenced = leftover.owner_references.iter().any(|reference| reference.uid == resource.uid());
+fn leave(resource: &ClientCertificateRef, former_target: TargetMeta) -> Action {
+    let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref()) == Some(&former_target.target);
+    let referenced = former_target.owner_references.iter().any(|reference| reference.uid == resource.uid());
     let delete = resource.spec.target.deletion_policy == DeletionPolicy::Delete;
     if delete && (recorded || referenced) {
-        Action::Delete { current: leftover }
+        Action::Delete { current: former_target }
     } else {
-        Action::Release { current: leftover }
+        Action::Release { current: former_target }
     }
 }

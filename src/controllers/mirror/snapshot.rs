@@ -38,7 +38,7 @@ pub struct Snapshot {
     /// Whether the resource exists that the target's owner annotation names.
     pub owner_exists: bool,
     /// Other objects that carry this resource's marks.
-    pub leftovers: Vec<TargetMeta>,
+    pub former_targets: Vec<TargetMeta>,
     /// The password of the spec, or a new one. None without a truststore.
     pub password: Option<Result<Password, NoPassword>>,
     /// The password that this process made and wrote last. It is a secret, so the status cannot keep it: a new process takes

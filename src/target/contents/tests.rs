@@ -3,7 +3,7 @@ use crate::api::{SecretKeyRef, Target};
 use crate::fixtures::{
     OTHER_FINGERPRINT, OTHER_PEM, OTHER_SHA1, OTHER_SPKI, PEM, PEM_FINGERPRINT, PEM_SHA1, PEM_SPKI, resource, secret_of,
 };
-use crate::target::{Desired, Password, Sealing, TargetObject, Trusted, render};
+use crate::target::{Desired, Password, TargetObject, Trusted, TruststoreInput, render};
 use operator_testing::certificates::{NewCertificate, issue};
 use std::collections::BTreeMap;
 
@@ -24,15 +24,15 @@ fn with_preset(preset: Preset) -> ClientCertificateRef {
     with_target(Target { preset: Some(preset), ..Target::default() })
 }
 
-fn sealing() -> Sealing<'static> {
-    Sealing { password: Password::made(b"changeit"), last: None }
+fn input() -> TruststoreInput<'static> {
+    TruststoreInput { password: Password::made(b"changeit"), last: None }
 }
 
 /// What a target of these certificates holds, the first the main one.
 fn rendered(resource: &ClientCertificateRef, pems: &[&str]) -> Desired {
     let certificates: Vec<_> = pems.iter().map(|pem| Certificate::parse(pem).unwrap()).collect();
     let trusted = Trusted { main: certificates.first(), additional: certificates.iter().skip(1).collect() };
-    render(resource, &trusted, &sealing(), NOW.parse().unwrap()).unwrap()
+    render(resource, &trusted, &input(), NOW.parse().unwrap()).unwrap()
 }
 
 fn text(content: Content, pems: &[&str]) -> String {
@@ -138,7 +138,7 @@ fn a_password_of_the_users_is_not_copied_and_one_that_is_made_has_the_key_of_the
     assert_eq!(rendered(&resource, &[PEM]).data.keys().collect::<Vec<_>>(), ["ca.crt", "store.p12"]);
     let certificate = Certificate::parse(PEM).unwrap();
     let trusted = Trusted { main: Some(&certificate), additional: vec![] };
-    let unsealed = render(&resource, &trusted, &Sealing::default(), NOW.parse().unwrap());
+    let unsealed = render(&resource, &trusted, &TruststoreInput::default(), NOW.parse().unwrap());
     assert_eq!(unsealed, None, "no truststore without a password");
 }
 

@@ -12,7 +12,7 @@ fn password(text: &str) -> Password {
 fn sealed(text: &str, last: Option<&Arc<Truststore>>, pem: &str) -> Arc<Truststore> {
     let certificate = Certificate::parse(pem).unwrap();
     let blocks: Vec<&Block> = certificate.blocks().collect();
-    Sealing { password: Some(password(text)), last }.truststore(&blocks).unwrap()
+    TruststoreInput { password: Some(password(text)), last }.truststore(&blocks).unwrap()
 }
 
 /// What OpenSSL makes of a truststore: whether it is whole and of that password, and what it shows.
@@ -85,6 +85,6 @@ fn a_truststore_is_made_anew_only_when_its_input_changes() {
 #[test]
 fn debug_tells_no_password() {
     let truststore = sealed("changeit", None, PEM);
-    let sealing = Sealing { password: Some(password("changeit")), last: Some(&truststore) };
-    assert!(!format!("{sealing:?}").contains("changeit"), "{sealing:?}");
+    let input = TruststoreInput { password: Some(password("changeit")), last: Some(&truststore) };
+    assert!(!format!("{input:?}").contains("changeit"), "{input:?}");
 }

@@ -176,7 +176,7 @@ async fn a_wrong_file_under_a_running_operator_changes_nothing_and_is_told() {
     ruled.create_ready("one", by(ROLE)).await;
     let wrong = [
         ("rules: [{namespaces: [NAMESPACE], roles: [admin]}]", "rules[0]: roles takes ARNs of roles"),
-        ("rules: [{name: nobody, roles: []}]", "nobody: it is for nobody"),
+        ("rules: [{name: nobody, roles: []}]", "nobody: it selects no namespace"),
         ("rules: [{namespaces: [x], rolls: []}]", "does not parse"),
         ("rules: {", "does not parse"),
         ("", "it is empty"),

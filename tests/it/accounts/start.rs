@@ -34,7 +34,7 @@ async fn a_rules_file_that_is_wrong_ends_the_start() {
         ("# nothing yet\n", "it is empty"),
         ("default: nothing", "the word deny"),
         ("rules: [{namespaces: [a], regoins: []}]", "regoins"),
-        ("rules: [{name: nobody}]", "nobody: it is for nobody: give it namespaces, or a namespaceSelector"),
+        ("rules: [{name: nobody}]", "nobody: it selects no namespace: give it namespaces, or a namespaceSelector"),
         ("rules: [{namespaces: [a], roles: ['*']}]", "rules[0]: roles takes ARNs of roles"),
         ("rules: [{namespaces: [a], externalId: 'a b'}]", "rules[0]: externalId takes 2 to 1224"),
         ("default: {namespaces: [a]}", "default: it is for the namespaces that no rule names"),

@@ -8,7 +8,7 @@ use client_certificate_operator::aws::cache::Subscription;
 use client_certificate_operator::clock::Clock;
 use client_certificate_operator::error::ReadFailure;
 use client_certificate_operator::gateway::{AssumedRole, GatewayError, Identity, Outage, Place, Source};
-use client_certificate_operator::leader::{Fence, Standing};
+use client_certificate_operator::leader::{Fence, Leadership};
 use operator_testing::memory_gateway::{Failure, MemoryGateway};
 use operator_testing::script::Fault;
 use operator_testing::script::Operation::{Get, List, Update};
@@ -247,7 +247,7 @@ async fn updates_go_before_reads_and_none_is_made_by_a_replica_that_does_not_lea
     let (gateway, ids) = gateway_with(20);
     gateway.inject(Fault::new(Failure::Error(GatewayError::NotFound)).on(List));
     let clock = Clock::start();
-    let (standing, stands) = watch::channel(Standing::Alone);
+    let (leadership, stands) = watch::channel(Leadership::Alone);
     let fleet = Fleet::behind(gateway.clone(), 1.0, 1, clock, Fence::new(clock, stands));
     let members = fleet.add_many(ids, &Place::own(REGION), "5m");
     sleep(Duration::from_secs(3)).await;
@@ -257,7 +257,7 @@ async fn updates_go_before_reads_and_none_is_made_by_a_replica_that_does_not_lea
     // The token is long in coming, and the Lease is lost meanwhile.
     let other = source("id00018");
     let (update, ()) = tokio::join!(fleet.cache.set_description(&other, "text"), async {
-        standing.send_replace(Standing::StandingBy);
+        leadership.send_replace(Leadership::StandingBy);
     });
     assert_eq!(update, Err(GatewayError::Unavailable { outage: Outage::NotLeading, retry_after: None }));
     assert_eq!(gateway.count(Update), 1);

@@ -408,7 +408,7 @@ fn snapshot(facts: &Facts, without: Option<Guard>) -> Snapshot {
         description: OUTCOMES.get(facts.description).as_ref().clone(),
         target: Ok(target),
         owner_exists: has_owner && without != Some(Guard::OwnedByAnother),
-        leftovers: Vec::new(),
+        former_targets: Vec::new(),
         password: None,
         written_password: None,
         hold: facts.hold.map(|(until, is_contested)| Hold { until: tick(until), is_contested }),

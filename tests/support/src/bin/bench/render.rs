@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use client_certificate_operator::api::{ClientCertificateRef, Content, Target};
 use client_certificate_operator::certificate::Certificate;
-use client_certificate_operator::target::{Desired, Password, Sealing, Trusted, render};
+use client_certificate_operator::target::{Desired, Password, Trusted, TruststoreInput, render};
 use jiff::Timestamp;
 use operator_testing::certificates::{NewCertificate, issue};
 use rustix::time::{ClockId, clock_gettime};
@@ -36,12 +36,12 @@ pub fn measure(report: &mut Report) -> Result<()> {
     resource.spec.target = Target { keys: Some(keys), ..Target::default() };
     let password = Password::made(b"0123456789abcdef0123456789abcdef");
     let render =
-        |sealing: &Sealing| render(&resource, &trusted, sealing, Timestamp::now()).context("nothing to render");
+        |input: &TruststoreInput| render(&resource, &trusted, input, Timestamp::now()).context("nothing to render");
 
-    let first = Sealing { password: password.clone(), last: None };
+    let first = TruststoreInput { password: password.clone(), last: None };
     let (desired, of_first) = timed(|| render(&first))?;
     ensure!(desired.data.len() == CONTENTS.len() + 1, "a key is missing: {desired:?}");
-    let again = Sealing { password, last: desired.truststore.as_ref() };
+    let again = TruststoreInput { password, last: desired.truststore.as_ref() };
     let (unchanged, of_again) = timed(|| render(&again))?;
     ensure!(unchanged == desired, "the same certificates make another target");
     for (what, taken) in [("first", of_first), ("truststore unchanged", of_again)] {
