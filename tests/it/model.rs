@@ -168,6 +168,7 @@ fn a_target_is_never_empty() {
 #[test]
 fn what_the_status_names_is_in_the_target_or_a_write_is_due() {
     holds("the status is true", status_is_true());
+    bites("the status is true", status_is_true(), Guard::Comparison);
     holds("the status is true beside a former leader", status_is_true_beside_a_former_leader());
 }
 

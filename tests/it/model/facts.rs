@@ -59,6 +59,8 @@ pub enum Guard {
     NeverBlank,
     /// The object of another resource is left alone.
     OwnedByAnother,
+    /// What the target holds is compared, whatever the status says of it.
+    Comparison,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -439,6 +441,12 @@ pub fn decide(facts: &Facts, without: Option<Guard>) -> Arc<Decided> {
                 decided = plan(&resource, &self::snapshot(&good, None));
                 if let Some(Action::Create { desired, .. }) = decided.actions.first_mut() {
                     desired.data.values_mut().for_each(Vec::clear);
+                }
+            }
+            (_, Some(Guard::Comparison)) if facts.target.is_some() => {
+                let said = told(facts.status);
+                if said.is_written && said.generation == i64::from(facts.spec.generation) {
+                    decided.actions.clear();
                 }
             }
             _ => {}
