@@ -65,7 +65,7 @@ enum Trouble {
 enum Step {
     Pass,
     Wait(u64),
-    /// Somebody sets the wall clock, by so many hours.
+    /// The wall clock is set, by so many hours.
     SetClock(i64),
     Crash,
     DeleteTarget,
@@ -388,7 +388,7 @@ impl World {
     }
 
     /// A certificate that the spec names, and that the target holds as the status says, stays in it whatever cannot be read,
-    /// but for one that API Gateway says is none of its own; and the main one, which is on its way in, waits for nobody.
+    /// but for one that API Gateway says is none of its own; and the main one, which is on its way in, waits for no other.
     fn check_that_nothing_is_lost(&self, actions: &[Action]) {
         for action in actions {
             let Action::Replace { current, desired, .. } = action else { continue };
