@@ -73,11 +73,8 @@ fn status_never_goes_back() -> (Bounds, Claimed) {
 }
 
 fn foreign_is_left_alone() -> (Bounds, Claimed) {
-    let events = vec![
-        (Event::ReplaceTarget { with_more_keys: false }, 1),
-        (Event::ReplaceTarget { with_more_keys: true }, 1),
-        (Event::DeleteTarget, 1),
-    ];
+    let events =
+        vec![(Event::ReplaceTarget { with_more_keys: false }, 1), (Event::ReplaceTarget { with_more_keys: true }, 1)];
     let bounds = Bounds { resources: vec![0, 1], concurrency: 2, faults: 1, ..bounds(events) };
     (bounds, Claimed::ForeignIsLeftAlone)
 }
