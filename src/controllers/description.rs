@@ -116,7 +116,8 @@ impl<G: Gateway> Descriptions<G> {
         let shared = &self.shared;
         let now = shared.clock.now();
         let mut locked = shared.lock();
-        let Some(owner) = locked.claims.owner(key).cloned() else {
+        let read = |source: &Source| shared.cache.get(source).and_then(|snapshot| snapshot.outcome.ok());
+        let Some(owner) = locked.claims.owner(key, |source| read(source).is_some()).cloned() else {
             locked.by_certificate.retain(|other, work| other != key || work.is_under_way);
             return None;
         };
@@ -124,9 +125,8 @@ impl<G: Gateway> Descriptions<G> {
         let outcome = |state, retry_at| {
             Some(Outcome { owner: resource.clone(), text: text.clone(), source: source.clone(), state, retry_at })
         };
-        let read = shared.cache.get(source).and_then(|snapshot| snapshot.outcome.ok());
         let work = locked.by_certificate.entry(key.clone()).or_default();
-        let Some(answer) = read.filter(|_| !work.is_under_way) else { return outcome(None, None) };
+        let Some(answer) = read(source).filter(|_| !work.is_under_way) else { return outcome(None, None) };
         let found = answer.description.as_str();
         let is_new = work.attempts.as_ref().is_none_or(|attempts| !attempts.are_at(text, source));
         if is_new {

@@ -30,6 +30,7 @@ mod samples;
 mod scale;
 mod schema;
 mod servers;
+mod small_world;
 mod status;
 mod targets;
 mod upgrade;

@@ -33,6 +33,8 @@ pub struct Claim {
     pub is_suspended: bool,
     /// What its status says.
     pub recorded: Recorded,
+    /// Its status says that the certificate cannot be read, and waiting does not help. The status may be behind of AWS.
+    pub has_failed: bool,
 }
 
 /// The claims to every description.
@@ -78,9 +80,11 @@ impl Claims {
         }
     }
 
-    /// The owner of a description.
-    pub fn owner(&self, key: &CertificateKey) -> Option<&Claim> {
-        self.by_certificate.get(key).and_then(|claims| claims.values().next())
+    /// The owner of a description: the oldest claim whose read has not failed for good. `is_read` says whether a certificate
+    /// can be read now, whatever a status says of an earlier time.
+    pub fn owner(&self, key: &CertificateKey, is_read: impl Fn(&Source) -> bool) -> Option<&Claim> {
+        let mut claims = self.by_certificate.get(key)?.values();
+        claims.find(|claim| !claim.has_failed || is_read(&claim.source))
     }
 
     /// Every resource that asks for a description of this certificate.
@@ -91,7 +95,8 @@ impl Claims {
     fn change(&mut self, key: &CertificateKey, change: impl FnOnce(&mut BTreeMap<Age, Claim>)) -> Vec<ResourceName> {
         let claims = self.by_certificate.entry(key.clone()).or_default();
         let first = |claims: &BTreeMap<Age, Claim>| {
-            claims.first_key_value().map(|(age, claim)| (age.clone(), claim.text.clone(), claim.wish.clone()))
+            let first = claims.iter().find(|(_, claim)| !claim.has_failed);
+            first.map(|(age, claim)| (age.clone(), claim.text.clone(), claim.wish.clone()))
         };
         let before = first(claims);
         change(claims);
@@ -111,7 +116,9 @@ impl Claims {
 /// waits instead of sending a text that is overwritten a moment later.
 fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
     let text = resource.spec.description.clone()?;
-    if resource.is_being_deleted() || has_failed_for_good(resource, source) {
+    let was_read = resource.status.iter().flat_map(|status| &status.certificates).any(|held| held.id == source.id);
+    // A suspended resource that never read the certificate makes no claim to it.
+    if resource.is_being_deleted() || (resource.spec.suspend && !was_read) {
         return None;
     }
     let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -137,21 +144,20 @@ fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
         },
         is_suspended: resource.spec.suspend,
         recorded,
+        has_failed: has_failed_for_good(resource, was_read),
     })
 }
 
 /// Whether the status says that this certificate cannot be read, and waiting does not help. A right that was taken away
 /// loses no claim to a certificate that was read before.
-fn has_failed_for_good(resource: &ClientCertificateRef, source: &Source) -> bool {
+fn has_failed_for_good(resource: &ClientCertificateRef, was_read: bool) -> bool {
     let Some(status) = &resource.status else { return false };
-    let was_read = status.certificates.iter().any(|held| held.id == source.id);
     let read = find(&status.conditions, ConditionType::CertificateRead)
         .filter(|read| read.status == "False" && read.observed_generation == resource.generation());
     match read.and_then(|read| Reason::parse(&read.reason)) {
         Some(Reason::NotFound | Reason::BadRequest | Reason::InvalidCertificate) => true,
         Some(Reason::AccessDenied) => !was_read,
-        // A suspended resource that never read the certificate makes no claim to it.
-        _ => resource.spec.suspend && !was_read,
+        _ => false,
     }
 }
 
@@ -189,7 +195,7 @@ mod tests {
     }
 
     fn owner(claims: &Claims) -> Option<(&str, &str)> {
-        claims.owner(&key()).map(|claim| (claim.resource.name.as_str(), claim.text.as_str()))
+        claims.owner(&key(), |_| false).map(|claim| (claim.resource.name.as_str(), claim.text.as_str()))
     }
 
     fn name(name: &str) -> ResourceName {
@@ -252,6 +258,15 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_is_behind_of_aws_loses_no_claim() {
+        let mut claims = Claims::default();
+        apply(&mut claims, &claimant("young", 2, "b", good()));
+        apply(&mut claims, &claimant("old", 1, "a", Some(Finding::no(Reason::AccessDenied, ""))));
+        let owner = |is_read: bool| claims.owner(&key(), |_| is_read).unwrap().resource.name.as_str();
+        assert_eq!((owner(false), owner(true)), ("young", "old"));
+    }
+
+    #[test]
     fn a_suspended_resource_keeps_a_claim_that_it_had() {
         let mut claims = Claims::default();
         apply(&mut claims, &claimant("young", 2, "b", good()));
@@ -263,6 +278,6 @@ mod tests {
         old.status.as_mut().unwrap().certificates = vec![held];
         apply(&mut claims, &old);
         assert_eq!(owner(&claims).unwrap().0, "old");
-        assert!(claims.owner(&key()).unwrap().is_suspended);
+        assert!(claims.owner(&key(), |_| false).unwrap().is_suspended);
     }
 }

@@ -59,6 +59,8 @@ pub enum Guard {
     NeverBlank,
     /// The object of another resource is left alone.
     OwnedByAnother,
+    /// What the target holds is compared, whatever the status says of it.
+    Comparison,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -442,6 +444,12 @@ pub fn decide(facts: &Facts, without: Option<Guard>) -> Arc<Decided> {
                     desired.data.values_mut().for_each(Vec::clear);
                 }
             }
+            (_, Some(Guard::Comparison)) if facts.target.is_some() => {
+                let said = told(facts.status);
+                if said.is_written && said.generation == i64::from(facts.spec.generation) {
+                    decided.actions.clear();
+                }
+            }
             _ => {}
         }
         let writes = decided.actions.iter().map(write).collect();
@@ -509,11 +517,16 @@ pub fn hold(backoff: u32, spec: &Spec, now: u16) -> Option<(u16, bool)> {
 /// A resource as a store holds it.
 pub type Stored = (Spec, u32);
 
-/// The real `Claims`: which resource owns the description of a certificate.
-pub fn owner(resources: [Stored; 2], certificate: u8, without: Option<Guard>) -> Arc<Option<(u8, Claim)>> {
-    type Key = ([Stored; 2], u8, Option<Guard>);
+/// The real `Claims`: which resource owns the description of a certificate, which can be read or not.
+pub fn owner(
+    resources: [Stored; 2],
+    certificate: u8,
+    is_readable: bool,
+    without: Option<Guard>,
+) -> Arc<Option<(u8, Claim)>> {
+    type Key = ([Stored; 2], u8, bool, Option<Guard>);
     static KNOWN: LazyLock<Memo<Key, Option<(u8, Claim)>>> = LazyLock::new(Memo::default);
-    KNOWN.of(&(resources, certificate, without), || {
+    KNOWN.of(&(resources, certificate, is_readable, without), || {
         let mut claims = Claims::default();
         for (index, (spec, status)) in resources.iter().enumerate() {
             let mut resource = resource(index as u8, spec, *status);
@@ -523,7 +536,7 @@ pub fn owner(resources: [Stored; 2], certificate: u8, without: Option<Guard>) ->
             }
             claims.apply(&resource, Some((&key(spec.main), &source(spec.main))));
         }
-        let claim = claims.owner(&key(certificate))?;
+        let claim = claims.owner(&key(certificate), |_| is_readable)?;
         let index = NAMES.iter().position(|name| *name == claim.resource.name).unwrap();
         Some((index as u8, claim.clone()))
     })
@@ -550,7 +563,7 @@ pub fn describe(
     static KNOWN: LazyLock<Memo<Key, Described>> = LazyLock::new(Memo::default);
     KNOWN.of(&(stores, certificate, found, attempts, is_under_way, now, without), || {
         let none = Described { outcome: no_outcome(), attempts, sends: None };
-        let owner = owner(stores, certificate, without);
+        let owner = owner(stores, certificate, found.is_some(), without);
         let Some((index, claim)) = owner.as_ref() else { return none };
         let outcome = |state, retry_at| {
             let Claim { resource, text, source, .. } = claim.clone();

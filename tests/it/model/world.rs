@@ -128,8 +128,10 @@ pub enum Action {
     WatchResources(usize),
     /// The leader dies, and starts again.
     Crash,
-    /// The other replica leads. What the former leader has begun may still end.
-    TakeOver,
+    /// The next replica leads. What the former leader has begun may still end.
+    TakeOver {
+        lags: bool,
+    },
 }
 
 /// How large the world is.
@@ -140,6 +142,9 @@ pub struct Bounds {
     pub resources: Vec<usize>,
     /// Reconciles under way at once, in one replica.
     pub concurrency: usize,
+    /// Nothing happens between the effects of a reconcile, and its store of the target does not lag: for a configuration that
+    /// is about updates of the description.
+    pub is_atomic: bool,
     pub aws: [Aws; 3],
     /// What may happen, and how often.
     pub events: Vec<(Event, u8)>,
@@ -339,8 +344,8 @@ impl World {
             let described = describe(stores, spec.main, found, replica.attempts, is_under_way, self.tick, without);
             description = described.outcome;
             if described.sends.is_some_and(|(by, _)| by == 1) {
-                // By what the API server holds, whatever this replica has seen.
-                let rightful = owner(self.resources, spec.main, None);
+                // By what the API server and AWS hold, whatever this replica has seen.
+                let rightful = owner(self.resources, spec.main, true, None);
                 self.has_younger_written |= rightful.as_ref().as_ref().is_some_and(|(owner, _)| *owner == 0);
             }
             let replica = &mut self.replicas[at];
@@ -466,11 +471,12 @@ impl World {
         self.replicas[self.leader] = Replica::started(self);
     }
 
-    /// The next replica begins with the stores that it has, and with nothing else.
-    fn take_over(&mut self) {
+    /// The next replica begins with its stores, and with nothing else. They may lag as far as to the beginning.
+    fn take_over(&mut self, lags: bool) {
         self.leader += 1;
-        let Replica { target, views, .. } = self.replicas[self.leader].clone();
-        self.replicas[self.leader] = Replica { target, views, ..Replica::started(self) };
+        if !lags {
+            self.replicas[self.leader] = Replica::started(self);
+        }
     }
 
     fn list(&mut self, at: usize, resources: &[usize]) {
@@ -563,7 +569,7 @@ impl World {
             }
         }
         if is_there(0)
-            && let Some((owner, _)) = owner(self.resources, 0, None).as_ref()
+            && let Some((owner, _)) = owner(self.resources, 0, true, None).as_ref()
             && Some(self.text) != self.resources[usize::from(*owner)].0.text
         {
             return Err(format!("{owner} owns the description, and API Gateway holds {}", self.text));
@@ -628,12 +634,12 @@ impl Model for Checked {
             if replica.sending.is_some() {
                 actions.extend(faults.iter().map(|fault| Action::Send(at, *fault)));
             }
-            if at >= world.leader {
+            if leads {
                 let is_behind = |index: &usize| !replica.views[*index].is_current;
                 if self.bounds.resources.iter().any(is_behind) {
                     actions.push(Action::WatchResources(at));
                 }
-                if replica.target != world.listed() {
+                if replica.target != world.listed() && !self.bounds.is_atomic {
                     actions.push(Action::WatchTarget(at));
                 }
             }
@@ -643,7 +649,7 @@ impl Model for Checked {
             actions.push(Action::Crash);
         }
         if world.takeovers > 0 {
-            actions.push(Action::TakeOver);
+            actions.extend([false, true].map(|lags| Action::TakeOver { lags }));
         }
     }
 
@@ -654,7 +660,15 @@ impl Model for Checked {
                 world.left[at] -= 1;
                 world.happen(self.bounds.events[at].0)?;
             }
-            Action::Start(at, index) => world.start(at, index, without)?,
+            Action::Start(at, index) => {
+                if self.bounds.is_atomic {
+                    world.replicas[at].target = world.listed();
+                }
+                world.start(at, index, without)?;
+                while self.bounds.is_atomic && world.replicas[at].runs[index].is_some() {
+                    world.proceed(at, index, Fault::None, without);
+                }
+            }
             Action::Continue(at, index, fault) => {
                 world.faults -= u8::from(fault != Fault::None);
                 world.proceed(at, index, fault, without)?;
@@ -670,9 +684,9 @@ impl Model for Checked {
                 world.crashes -= 1;
                 world.crash();
             }
-            Action::TakeOver => {
+            Action::TakeOver { lags } => {
                 world.takeovers -= 1;
-                world.take_over();
+                world.take_over(lags);
             }
         }
         (world != *last).then_some(world)
@@ -732,9 +746,9 @@ impl Checked {
 
 /// For the printed report.
 pub fn describe_bounds(bounds: &Bounds) -> String {
-    let Bounds { resources, concurrency, events, crashes, takeovers, faults, .. } = bounds;
+    let Bounds { resources, concurrency, is_atomic, events, crashes, takeovers, faults, .. } = bounds;
     format!(
-        "{} resources, {concurrency} reconciles at once, {crashes} crashes, {takeovers} take-overs, {faults} lost or refused writes, {events:?}",
+        "{} resources, {concurrency} reconciles at once, atomic: {is_atomic}, {crashes} crashes, {takeovers} take-overs, {faults} lost or refused writes, {events:?}",
         resources.len()
     )
 }
