@@ -89,7 +89,10 @@ impl GatewayError {
                     | Denial::IdentityRefused { .. }
                     | Denial::CredentialsUnusable { .. }
                     | Denial::RoleRefused
-            ) | GatewayError::Unavailable { outage: Outage::NoCredentials | Outage::NoSession, .. }
+            ) | GatewayError::Unavailable {
+                outage: Outage::NoCredentials | Outage::NoSession | Outage::SessionUnreached(_),
+                ..
+            }
         )
     }
 

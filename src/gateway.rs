@@ -290,6 +290,9 @@ pub enum Outage {
     /// STS gave no session of the role, so nothing was sent.
     #[error("AWS STS gives no session of the role")]
     NoSession,
+    /// STS could not be reached for a session of the role.
+    #[error("AWS STS gives no session of the role: {0}")]
+    SessionUnreached(Box<Outage>),
     /// The answer did not come in time.
     #[error("it did not answer in time")]
     TimedOut,

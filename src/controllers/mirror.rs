@@ -335,7 +335,12 @@ async fn gather<G: Gateway>(
         return None;
     }
     let mut former_targets = context.index.targets().others_of(name, &resource.target_ref());
-    former_targets.retain(|former_target| !is_controlled_by_another(former_target, resource));
+    let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref());
+    former_targets.retain(|former| {
+        // A copy is not ours, and an earlier version left no mark to know one by.
+        let is_ours = !former.is_copy() && (former.object_mark().is_some() || recorded == Some(&former.target));
+        is_ours && !is_controlled_by_another(former, resource)
+    });
     let password = password::look_for_password(resource, context).await;
     let Access { source, additional, description } = access;
     let key = source.as_ref().ok().map(|source| context.aws.key_of(source));

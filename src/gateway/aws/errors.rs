@@ -87,7 +87,7 @@ fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
     let Some(response) = refused.raw_response() else {
         let error = match (find::<CredentialsError>(refused), find::<Unreached>(refused)) {
             (Some(error), _) => no_credentials(error),
-            (None, Some(unreached)) => unavailable(outage_of(unreached)),
+            (None, Some(unreached)) => unavailable(Outage::SessionUnreached(Box::new(outage_of(unreached)))),
             (None, None) => unavailable(Outage::NoSession),
         };
         return Failure { error, code: Cow::Borrowed(NO_CREDENTIALS), detail: String::new() };

@@ -9,6 +9,7 @@ use client_certificate_operator::clock::Clock;
 use client_certificate_operator::error::ReadFailure;
 use client_certificate_operator::gateway::{AssumedRole, GatewayError, Identity, Outage, Place, Source};
 use client_certificate_operator::leader::{Fence, Leadership};
+use client_certificate_operator::reading::FORCED_READS_APART;
 use operator_testing::memory_gateway::{Failure, MemoryGateway};
 use operator_testing::script::Fault;
 use operator_testing::script::Operation::{Get, List, Update};
@@ -142,7 +143,7 @@ async fn a_forced_read_starts_after_it_was_asked_for_and_wakes_who_asked() {
     let member = fleet.add("r", source("id00000"), "5m");
     fleet.add("s", source("id00000"), "5m").until_good().await;
     member.until_good().await;
-    sleep(Duration::from_secs(1)).await;
+    sleep(FORCED_READS_APART).await;
     gateway.set_latency(Duration::from_secs(3));
     for (value, starts_after) in [("1", 0.0), ("2", 7.0)] {
         fleet.take_woken();
@@ -170,6 +171,7 @@ async fn a_refresh_wakes_all_subscribers() {
     let fleet = Fleet::new(gateway.clone());
     let members = ["r", "s"].map(|name| fleet.add(name, source("id00000"), "5m"));
     all_good(&members).await;
+    sleep(FORCED_READS_APART).await;
     fleet.take_woken();
     fleet.cache.refresh(&source("id00000"));
     fleet.cache.refresh(&source("nobody"));
@@ -184,6 +186,7 @@ async fn a_forced_read_while_aws_throttles_is_answered_at_once() {
     let fleet = Fleet::new(gateway.clone());
     let member = fleet.add("r", source("id00000"), "5m");
     member.until_good().await;
+    sleep(FORCED_READS_APART).await;
     let throttled = GatewayError::Throttled { retry_after: Some(Duration::from_secs(60)) };
     gateway.inject(Fault::new(Failure::Error(throttled)).once());
     fleet.cache.set_description(&source("id00000"), "text").await.unwrap_err();
@@ -202,6 +205,7 @@ async fn a_description_is_known_when_it_was_written_and_no_older_read_undoes_tha
     let fleet = Fleet::new(gateway.clone());
     let member = fleet.add("r", source("id00000"), "5m");
     member.until_good().await;
+    sleep(FORCED_READS_APART).await;
     // A read is under way that has the old text, while the update is made.
     gateway.inject(Fault::new(Failure::Stall(Duration::from_secs(5))).on(Get).once());
     fleet.cache.refresh(&source("id00000"));
@@ -228,6 +232,7 @@ async fn after_an_update_that_failed_the_certificate_is_read() {
     let (gateway, _) = gateway_with(1);
     let fleet = Fleet::new(gateway.clone());
     fleet.add("r", source("id00000"), "5m").until_good().await;
+    sleep(FORCED_READS_APART).await;
     let down = GatewayError::Unavailable { outage: Outage::Status(500), retry_after: None };
     gateway.inject(Fault::new(Failure::AnswerLost(down.clone())).on(Update).once());
     assert_eq!(fleet.cache.set_description(&source("id00000"), "new").await, Err(down));

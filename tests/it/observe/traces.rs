@@ -74,7 +74,7 @@ async fn passes_and_calls_are_spans_and_the_log_names_their_trace() {
         assert!(is_known, "{span:?}");
     }
 
-    let updated = line(&mut operator, "set the description").await;
+    let updated = line(&mut operator, "changed the description").await;
     assert_eq!(
         (updated["trace_id"].as_str(), updated["name"].as_str()),
         (Some(update.trace.as_str()), Some("payments"))
