@@ -43,6 +43,7 @@ pub enum TargetPlan {
 }
 
 /// One write, as a plain value.
+#[allow(clippy::large_enum_variant)] // a reconcile has one or two of them
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Create the target; another object of its name is left alone.

@@ -6,7 +6,10 @@ use std::hash::Hash;
 use std::sync::{Arc, RwLock};
 
 /// Values of one kind, and their numbers.
-pub struct Pool<T>(RwLock<(HashMap<String, u32>, Vec<Arc<T>>)>);
+pub struct Pool<T>(RwLock<Known<T>>);
+
+/// Numbers by a value's text, and the values by number.
+type Known<T> = (HashMap<String, u32>, Vec<Arc<T>>);
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {

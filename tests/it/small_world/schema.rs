@@ -54,8 +54,8 @@ fn walk(path: &str, schema: &Value, value: &Value) -> Result<(), String> {
                 true
             }
             "items" => {
-                let items = value.as_array().unwrap().iter().enumerate();
-                items.map(|(at, item)| walk(&format!("{path}[{at}]"), says, item)).collect::<Result<(), _>>()?;
+                let mut items = value.as_array().unwrap().iter().enumerate();
+                items.try_for_each(|(at, item)| walk(&format!("{path}[{at}]"), says, item))?;
                 true
             }
             "x-kubernetes-list-type" => match says.as_str().unwrap() {
