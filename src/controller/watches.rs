@@ -64,14 +64,14 @@ fn resource_applied<G: Gateway>(mut resource: Cached, context: &Context<G>) {
     let before = context.index.resources().get(&ObjectRef::from_obj(&resource));
     let version = |meta: &ObjectMeta| meta.resource_version.clone();
     let is_known = before.is_some_and(|before| version(before.meta()) == version(resource.meta()));
+    // In the store before anything else: a reconcile that was put off until then has to be woken.
+    let event = Event::Apply(resource);
+    context.index.store(&event);
+    let Event::Apply(resource) = event else { return };
     let mut woken = Vec::new();
     if !is_known && !context.counters.is_own_write(&name, resource.meta()) {
         woken.push(name.clone());
     }
-    // In the store before a reconcile reads it there.
-    let event = Event::Apply(resource);
-    context.index.store(&event);
-    let Event::Apply(resource) = event else { return };
     match &resource.0 {
         Ok(resource) => woken.extend(access::claim(resource, context)),
         Err(_) => woken.extend(context.descriptions.remove(&name)),

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource};
 use tracing::{Instrument, Span, field, info_span, warn};
 
@@ -218,8 +219,14 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         return Done::success(None);
     }
     if context.counters.of(&name, |counter| counter.is_ahead_of(resource)) {
-        // The watch brings the status that was written, and with it the next reconcile.
-        return Done::waits(None);
+        // The watch brings the status that was written, and with it the next reconcile; it may just have done so.
+        let stored = context.index.resources().get(&ObjectRef::new(&name.name).within(&name.namespace));
+        return match stored.as_ref().map(|stored| &stored.0) {
+            Some(Ok(stored)) if !context.counters.of(&name, |counter| counter.is_ahead_of(stored)) => {
+                Box::pin(of(stored, context)).await
+            }
+            _ => Done::waits(Some(STATUS_RETRY)),
+        };
     }
     if resource.spec.suspend {
         context.aws.unsubscribe(&name);

@@ -150,7 +150,7 @@ fn a_mistake_in_the_file_is_told_with_its_place() {
         (" \n# rules: []\n", "it is empty"),
         ("default: denied", "a map of grants, or the word deny"),
         ("default: {regoins: []}", "regoins"),
-        ("rules: [{name: pay, regions: [us-east-1]}]", "pay: it is for nobody"),
+        ("rules: [{name: pay, regions: [us-east-1]}]", "pay: it selects no namespace"),
         ("rules: [{namespaces: [a], roles: [admin]}]", "rules[0]: roles takes ARNs"),
         ("rules: [{name: pay, namespaces: [a], externalId: 'x y'}]", "pay: externalId"),
         (

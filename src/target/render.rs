@@ -232,7 +232,9 @@ mod tests {
         assert_eq!((desired.target.name.as_str(), desired.type_), ("payments", Some("Opaque")));
         assert_eq!(desired.data, BTreeMap::from([("ca.crt".to_owned(), PEM.as_bytes().to_vec())]));
         assert_eq!(desired.labels, BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
-        assert_eq!(desired.annotations, BTreeMap::from([(OWNER_ANNOTATION.to_owned(), "payments".to_owned())]));
+        let marks = [(OBJECT_ANNOTATION, "Secret/payments"), (OWNER_ANNOTATION, "backends/payments")];
+        let marks = marks.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(desired.annotations, BTreeMap::from(marks));
         let owner = desired.owner.unwrap();
         assert_eq!((owner.uid.as_str(), owner.controller), ("uid-payments", Some(true)));
     }

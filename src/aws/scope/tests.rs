@@ -332,12 +332,12 @@ fn a_forced_read_is_made_at_once_wakes_who_asked_and_ends_the_backoff() {
     subscribe(&mut scope, "a", "s", 0.0);
     (0..5).for_each(|n| _ = failed(&mut scope, "a", denied(), f64::from(n)));
     assert!(next(&mut scope, 5.0) > 200.0);
-    force(&mut scope, "a", "s", 5.0);
+    force(&mut scope, "a", "s", 14.0);
     assert!(!scope.has_answered("a", &name("s")) && scope.has_answered("a", &name("r")));
-    assert_eq!(gets(plan(&mut scope, 5.0)), ["a"]);
-    assert_eq!(failed(&mut scope, "a", denied(), 5.0), names(&["s"]), "even where nothing changed");
+    assert_eq!(gets(plan(&mut scope, 14.0)), ["a"]);
+    assert_eq!(failed(&mut scope, "a", denied(), 14.0), names(&["s"]), "even where nothing changed");
     assert!(scope.has_answered("a", &name("s")));
-    assert_eq!(next(&mut scope, 5.0), 35.0, "the backoff begins anew");
+    assert_eq!(next(&mut scope, 14.0), 44.0, "the backoff begins anew");
 }
 
 #[test]
@@ -346,14 +346,15 @@ fn forced_reads_of_a_certificate_are_ten_seconds_apart() {
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
     force(&mut scope, "a", "r", 1.0);
-    assert_eq!(gets(plan(&mut scope, 1.0)), ["a"]);
-    assert_eq!(got(&mut scope, "a", PEM, 1.0, 1.1), names(&["r"]));
-    force(&mut scope, "a", "r", 2.0);
-    force(&mut scope, "a", "s", 3.0);
-    assert_eq!(next(&mut scope, 3.0), 11.0);
-    assert_eq!(gets(plan(&mut scope, 11.0)), ["a"]);
-    assert_eq!(got(&mut scope, "a", PEM, 11.0, 11.1), names(&["r", "s"]), "one read for both");
-    assert_eq!(next(&mut scope, 11.1), 296.0);
+    assert_eq!(next(&mut scope, 1.0), 10.0, "the read before counts, forced or not");
+    assert_eq!(gets(plan(&mut scope, 10.0)), ["a"]);
+    assert_eq!(got(&mut scope, "a", PEM, 10.0, 10.1), names(&["r"]));
+    force(&mut scope, "a", "r", 11.0);
+    force(&mut scope, "a", "s", 12.0);
+    assert_eq!(next(&mut scope, 12.0), 20.0);
+    assert_eq!(gets(plan(&mut scope, 20.0)), ["a"]);
+    assert_eq!(got(&mut scope, "a", PEM, 20.0, 20.1), names(&["r", "s"]), "one read for both");
+    assert_eq!(next(&mut scope, 20.1), 305.0);
 }
 
 #[test]
@@ -365,7 +366,8 @@ fn a_call_under_way_when_a_read_is_forced_is_not_that_read() {
     assert_eq!(scope.plan(seconds(1.0)), Step::Wait(None));
     assert_eq!(got(&mut scope, "a", PEM, 0.0, 2.0), names(&["r"]), "it is news all the same");
     assert!(!scope.has_answered("a", &name("r")));
-    assert_eq!(gets(plan(&mut scope, 2.0)), ["a"]);
+    assert_eq!(next(&mut scope, 2.0), 10.0);
+    assert_eq!(gets(plan(&mut scope, 10.0)), ["a"]);
 }
 
 #[test]
@@ -374,12 +376,12 @@ fn a_refresh_wakes_every_subscriber_even_where_nothing_changed() {
     subscribe(&mut scope, "a", "r", 0.0);
     subscribe(&mut scope, "a", "s", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
-    scope.refresh("a", seconds(5.0));
-    scope.refresh("unknown", seconds(5.0));
+    scope.refresh("a", seconds(10.0));
+    scope.refresh("unknown", seconds(10.0));
     assert!(scope.has_answered("a", &name("r")), "nobody who subscribes has asked for it");
-    assert_eq!(gets(plan(&mut scope, 5.0)), ["a"]);
-    assert_eq!(got(&mut scope, "a", PEM, 5.0, 5.1), names(&["r", "s"]));
-    assert_eq!(got(&mut scope, "a", PEM, 6.0, 6.1), []);
+    assert_eq!(gets(plan(&mut scope, 10.0)), ["a"]);
+    assert_eq!(got(&mut scope, "a", PEM, 10.0, 10.1), names(&["r", "s"]));
+    assert_eq!(got(&mut scope, "a", PEM, 11.0, 11.1), []);
 }
 
 #[test]
@@ -446,15 +448,15 @@ fn while_calls_are_paused_what_is_due_is_answered_by_the_throttling() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
-    force(&mut scope, "a", "r", 5.0);
-    assert_eq!(gets(plan(&mut scope, 5.0)), ["a"]);
-    assert_eq!(scope.paused("a", seconds(60.0), at(5.0)), names(&["r"]));
-    assert_eq!(outcome(&scope, "a"), Err(throttled(55).into()));
+    force(&mut scope, "a", "r", 10.0);
+    assert_eq!(gets(plan(&mut scope, 10.0)), ["a"]);
+    assert_eq!(scope.paused("a", seconds(60.0), at(10.0)), names(&["r"]));
+    assert_eq!(outcome(&scope, "a"), Err(throttled(50).into()));
     assert!(scope.has_answered("a", &name("r")), "at once");
-    let due = next(&mut scope, 5.0);
+    let due = next(&mut scope, 10.0);
     assert!((60.0..=66.0).contains(&due), "{due}");
-    force(&mut scope, "a", "r", 6.0);
-    assert_eq!(gets(plan(&mut scope, 6.0)), ["a"], "what was not read does not count as a forced read");
+    force(&mut scope, "a", "r", 20.0);
+    assert_eq!(gets(plan(&mut scope, 20.0)), ["a"]);
 }
 
 #[test]

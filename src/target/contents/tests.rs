@@ -118,7 +118,10 @@ fn each_preset_has_its_key_and_its_type() {
         let desired = rendered(&with_preset(preset), &[PEM]);
         assert_eq!(desired.type_, Some(type_), "{preset:?}");
         assert_eq!(desired.data, BTreeMap::from([(key.to_owned(), PEM.as_bytes().to_vec())]), "{preset:?}");
-        assert_eq!(desired.annotations.keys().collect::<Vec<_>>(), ["apigateway.clientcert.dev/owner"]);
+        assert_eq!(
+            desired.annotations.keys().collect::<Vec<_>>(),
+            ["apigateway.clientcert.dev/object", "apigateway.clientcert.dev/owner"]
+        );
     }
     let desired = rendered(&with_preset(Preset::Pkcs12), &[PEM]);
     assert_eq!(desired.data.keys().collect::<Vec<_>>(), ["truststore.p12", "truststore.password"]);

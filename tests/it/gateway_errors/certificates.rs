@@ -151,3 +151,19 @@ async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_once_t
     world.wait_ready("gone", generation).await;
     assert_eq!(world.target("gone").await.unwrap().0, pem);
 }
+
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_yet_is_waited_for() {
+    let world = World::apart("early").await;
+    let _operator = world.operator().await;
+    // Valid for 365 days, from some seconds from now on.
+    world.certificate_like("early", NewCertificate::new().expires_in_seconds(365 * 24 * 60 * 60 + 20));
+    world.create("early", json!({ "clientCertificateId": "early" })).await;
+    let conditions = world.wait_for("early", "Ready", "False NotYetValid", 1).await;
+    assert_eq!(conditions["CertificateRead"].reason, "NotYetValid");
+    assert!(conditions["CertificateRead"].message.contains("is not valid before"), "{conditions:?}");
+    assert!(!conditions.contains_key("Stalled"), "it becomes valid: {conditions:?}");
+    assert_eq!(world.target("early").await, None);
+    world.wait_ready("early", 1).await;
+    assert_eq!(world.target("early").await.unwrap().0, world.pem("early"));
+}
