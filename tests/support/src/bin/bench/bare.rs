@@ -49,8 +49,11 @@ impl Writes {
         let name = owner.name().to_owned();
         let metadata = &self.secret.metadata;
         let mut annotations: BTreeMap<_, _> = metadata.annotations.clone().unwrap_or_default();
-        if let Some(owner) = annotations.get_mut("apigateway.clientcert.dev/owner") {
-            owner.clone_from(&name);
+        if let Some(mark) = annotations.get_mut("apigateway.clientcert.dev/owner") {
+            *mark = format!("{}/{name}", owner.namespace());
+        }
+        if let Some(mark) = annotations.get_mut("apigateway.clientcert.dev/object") {
+            *mark = format!("Secret/{name}");
         }
         Secret {
             metadata: ObjectMeta {

@@ -97,14 +97,6 @@ impl World {
         Ok(serde_json::from_str::<Value>(&json)?.pointer(pointer).cloned().unwrap_or_default())
     }
 
-    /// Status and reason of a condition of the story's resource.
-    pub async fn condition(&self, type_: &str) -> Result<(String, String)> {
-        let conditions = self.field("/status/conditions").await?;
-        let found = conditions.as_array().into_iter().flatten().find(|condition| condition["type"] == type_);
-        let text = |field: &str| found.and_then(|found| found[field].as_str()).unwrap_or_default().to_owned();
-        Ok((text("status"), text("reason")))
-    }
-
     /// What API Gateway holds.
     pub fn certificate(&self, id: &str) -> Option<ClientCertificate> {
         self.emulator.certificate(&Source::own(DEFAULT_REGION, id))
