@@ -63,7 +63,7 @@ async fn writes_that_are_carried_out_and_never_answered_are_given_up_and_found_d
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let _operator = started(&world.builder_through(&proxy).await).await;
     let hang = |verb, resource| proxy.inject(Rule::new(Fault::Hang).verb(verb).resource(resource));
-    let faults = [hang("create", "secrets"), hang("patch", "clientcertificaterefs/status")];
+    let faults = [hang("create", "secrets"), hang("update", "clientcertificaterefs/status")];
     let start = Instant::now();
     world.mirrored("one", false).await;
     eventually(DEADLINE * 2 + MARGIN, "it is ready", async || {
