@@ -56,8 +56,9 @@ use crate::target::{Password, Target, is_controlled_by_another};
 pub const FIRST_ANSWER: Duration = Duration::from_secs(2);
 /// A status that could not be written is tried again after this long.
 const STATUS_RETRY: Duration = Duration::from_secs(5);
-/// A resource that does not parse is reported again after this long, where that failed.
-const INVALID_RETRY: Duration = Duration::from_secs(60);
+/// A resource that does not parse is reported again after this long, where that failed; and one whose store is behind is looked
+/// at again, should its watch be down.
+const LATE_RETRY: Duration = Duration::from_secs(60);
 
 /// What every reconcile works with.
 pub struct Context<G> {
@@ -196,7 +197,7 @@ async fn measured<G: Gateway>(cached: &Cached, context: &Context<G>) -> Option<D
             Ok(()) => Done { requeue: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
                 warn!(namespace = cached.meta().namespace, name = cached.meta().name, "{error}");
-                Done { requeue: Some(INVALID_RETRY), result: Some(ReconcileResult::Error) }
+                Done { requeue: Some(LATE_RETRY), result: Some(ReconcileResult::Error) }
             }
         },
     };
@@ -225,7 +226,7 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
             Some(Ok(stored)) if !context.counters.of(&name, |counter| counter.is_ahead_of(stored)) => {
                 Box::pin(of(stored, context)).await
             }
-            _ => Done::waits(Some(STATUS_RETRY)),
+            _ => Done::waits(Some(LATE_RETRY)),
         };
     }
     if resource.spec.suspend {
