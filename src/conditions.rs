@@ -223,11 +223,6 @@ pub fn is_false(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == Is::False.as_str())
 }
 
-/// Whether a condition is there with this reason.
-pub fn has_reason(conditions: &[Condition], type_: ConditionType, reason: Reason) -> bool {
-    find(conditions, type_).is_some_and(|condition| condition.reason == reason.to_string())
-}
-
 /// Puts a finding in its place. The transition time stays while the status does.
 pub fn set(
     conditions: &mut Vec<Condition>,

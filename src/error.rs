@@ -1,4 +1,4 @@
-//! Classes of failure, and how long each means to wait. One table for reads, PATCHes and writes to the cluster.
+//! Classes of failures, and the sentence for each: of reads, of updates, and of writes to the cluster.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 pub enum FailureClass {
     /// Asking again soon does not help: the next regular refresh is early enough.
     Settled,
-    /// Somebody has to grant a right: after 30 s, then ever later.
+    /// A right has to be granted: the next attempt is after 30 s, then ever later.
     Denied,
-    /// Somebody else changed the same thing: after 1 s, then ever later.
+    /// Another writer changed the same object: the next attempt is after 1 s, then ever later.
     Conflict,
     /// Asked to wait: as long as asked, 5 min at most; after 1 s, then ever later, where no time was named.
     Throttled {
@@ -35,26 +35,22 @@ pub enum FailureClass {
     },
 }
 
-/// A failure is tried again at most this often within one refresh interval, however long that is.
-pub const RETRIES_MOST: u32 = 6;
-
 impl FailureClass {
-    /// How long to wait after the `count`-th failure in a row (from 1), never longer than `refresh` unless a
-    /// `Retry-After` says so. `jitter` is a random number from 0 to 1: it spreads what failed together.
-    pub fn delay(self, count: u32, refresh: Duration, jitter: f64) -> Duration {
-        let backoff = match self {
-            FailureClass::Settled => return refresh_delay(refresh, jitter),
-            FailureClass::Denied => spaced(Duration::from_secs(30), count, refresh),
-            FailureClass::Conflict | FailureClass::Throttled { .. } | FailureClass::Unavailable { .. } => {
-                spaced(Duration::from_secs(1), count, refresh)
-            }
-        };
-        let spread = backoff.mul_f64(0.9 + 0.2 * jitter).min(refresh);
-        let asked = |retry_after| retry_after_asked(retry_after, jitter);
+    /// Whether it passes by itself.
+    pub fn is_transient(self) -> bool {
         match self {
-            FailureClass::Throttled { retry_after: Some(time) } if !time.is_zero() => asked(time),
-            FailureClass::Unavailable { retry_after: Some(time) } => spread.max(asked(time)),
-            _ => spread,
+            FailureClass::Conflict | FailureClass::Throttled { .. } | FailureClass::Unavailable { .. } => true,
+            FailureClass::Settled | FailureClass::Denied => false,
+        }
+    }
+
+    /// The `Retry-After` of the failure, 5 min at most.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            FailureClass::Throttled { retry_after } | FailureClass::Unavailable { retry_after } => {
+                retry_after.map(|asked| asked.min(RETRY_AFTER_MAX))
+            }
+            FailureClass::Settled | FailureClass::Denied | FailureClass::Conflict => None,
         }
     }
 }
@@ -67,16 +63,6 @@ pub fn refresh_delay(refresh: Duration, jitter: f64) -> Duration {
 /// A `Retry-After` as it is kept: never sooner than asked, so the jitter only adds; 5 min at most.
 pub(crate) fn retry_after_asked(retry_after: Duration, jitter: f64) -> Duration {
     retry_after.min(RETRY_AFTER_MAX).mul_f64(1.0 + 0.1 * jitter)
-}
-
-/// Waits that grow from `first` by the factor that fits [`RETRIES_MOST`] of them into an interval, so that a failure is
-/// noticed to be over soon after it began, and costs few calls when it lasts. Five minutes: 1 s, 3 s, 8 s, 23 s, 1 min,
-/// 3 min.
-fn spaced(first: Duration, count: u32, refresh: Duration) -> Duration {
-    let longest = refresh.mul_f64(0.6);
-    let factor = (longest.as_secs_f64() / first.as_secs_f64()).powf(1.0 / f64::from(RETRIES_MOST - 1)).max(1.5);
-    let wait = first.as_secs_f64() * factor.powi(count.saturating_sub(1).min(64) as i32);
-    Duration::from_secs_f64(wait.min(longest.as_secs_f64()))
 }
 
 impl GatewayError {
@@ -218,19 +204,7 @@ impl ReadFailure {
 
     /// Whether it passes by itself, so that what was known before still counts.
     pub fn is_transient(&self) -> bool {
-        match self {
-            ReadFailure::Gateway(
-                GatewayError::Throttled { .. } | GatewayError::Unavailable { .. } | GatewayError::Conflict,
-            ) => true,
-            ReadFailure::Gateway(
-                GatewayError::BadRequest { .. } | GatewayError::NotFound | GatewayError::AccessDenied(_),
-            )
-            | ReadFailure::NoRegion
-            | ReadFailure::NotAllowed(_)
-            | ReadFailure::Invalid(_)
-            | ReadFailure::Expired
-            | ReadFailure::NotYetValid { .. } => false,
-        }
+        self.class().is_transient()
     }
 
     /// Whether the certificate is known to be gone or over: nothing that is missing is put back then.
@@ -312,24 +286,6 @@ pub enum ClusterFailure {
 }
 
 impl ClusterFailure {
-    /// What the failure means for the next attempt. Waits for somebody to act are bounded by a minute: no AWS call is
-    /// spent on them.
-    pub fn class(&self) -> FailureClass {
-        match self {
-            // Another operator would have to be started.
-            ClusterFailure::KindNotAllowed { .. } => FailureClass::Settled,
-            ClusterFailure::AlreadyExists
-            | ClusterFailure::Conflict
-            | ClusterFailure::Forbidden { .. }
-            | ClusterFailure::NamespaceTerminating
-            | ClusterFailure::QuotaExceeded
-            | ClusterFailure::TooLarge
-            | ClusterFailure::Refused { .. }
-            | ClusterFailure::Mutated { .. } => FailureClass::Conflict,
-            ClusterFailure::Unavailable { .. } => FailureClass::Unavailable { retry_after: None },
-        }
-    }
-
     /// The reason that a condition gives.
     pub fn reason(&self) -> Reason {
         match self {
@@ -353,59 +309,24 @@ mod tests {
 
     const REFRESH: Duration = Duration::from_secs(300);
 
-    fn seconds(class: FailureClass, count: u32) -> f64 {
-        class.delay(count, REFRESH, 0.5).as_secs_f64()
-    }
-
     #[test]
-    fn each_class_waits_as_the_table_says() {
-        let unavailable = FailureClass::Unavailable { retry_after: None };
-        let waits = [1, 2, 3, 4, 5, 6, 7, 40].map(|n| seconds(unavailable, n).round());
-        assert_eq!(waits, [1.0, 3.0, 8.0, 23.0, 64.0, 180.0, 180.0, 180.0]);
-        assert_eq!([1, 2, 3, 9].map(|n| seconds(FailureClass::Denied, n).round()), [30.0, 45.0, 68.0, 180.0]);
-        assert_eq!([1, 2].map(|n| seconds(FailureClass::Conflict, n).round()), [1.0, 3.0]);
-    }
-
-    #[test]
-    fn within_any_interval_there_are_few_retries() {
-        let classes = [FailureClass::Denied, FailureClass::Conflict, FailureClass::Unavailable { retry_after: None }];
-        for (class, interval) in classes.iter().flat_map(|class| [30, 60, 300, 3600, 86_400].map(|i| (class, i))) {
-            let interval = Duration::from_secs(interval);
-            let mut tries = vec![Duration::ZERO];
-            for count in 1..40 {
-                tries.push(tries[tries.len() - 1] + class.delay(count, interval, 0.0));
-            }
-            for first in &tries[..20] {
-                let within = tries.iter().filter(|at| **at > *first && **at < *first + interval).count();
-                assert!(within <= RETRIES_MOST as usize, "{class:?} {interval:?}: {within}");
-            }
-        }
-    }
-
-    #[test]
-    fn no_wait_is_longer_than_the_refresh_interval_and_jitter_is_a_tenth() {
-        for count in 1..80 {
-            for jitter in [0.0, 1.0] {
-                assert!(FailureClass::Denied.delay(count, Duration::from_secs(30), jitter) <= Duration::from_secs(30));
-            }
-        }
-        assert_eq!(FailureClass::Conflict.delay(1, REFRESH, 0.0), Duration::from_millis(900));
-        assert_eq!(FailureClass::Conflict.delay(1, REFRESH, 1.0), Duration::from_millis(1100));
+    fn a_good_answer_is_refreshed_in_the_last_tenth_of_the_interval() {
         assert_eq!(refresh_delay(REFRESH, 0.0), Duration::from_secs(270));
         assert_eq!(refresh_delay(REFRESH, 1.0), REFRESH);
     }
 
     #[test]
     fn a_retry_after_is_never_undercut_and_believed_up_to_five_minutes() {
-        let throttled = |seconds| FailureClass::Throttled { retry_after: Some(Duration::from_secs(seconds)) };
+        let seconds = Duration::from_secs;
         for jitter in [0.0, 0.5, 1.0] {
-            let delay = throttled(7).delay(5, REFRESH, jitter);
-            assert!(delay >= Duration::from_secs(7) && delay <= Duration::from_millis(7700), "{delay:?}");
-            assert!(throttled(3600).delay(1, REFRESH, jitter) <= Duration::from_secs(330));
+            let delay = retry_after_asked(seconds(7), jitter);
+            assert!(delay >= seconds(7) && delay <= Duration::from_millis(7700), "{delay:?}");
+            assert!(retry_after_asked(seconds(3600), jitter) <= seconds(330));
         }
-        assert_eq!(seconds(FailureClass::Throttled { retry_after: None }, 1), 1.0);
-        assert_eq!(seconds(throttled(0), 1), 1.0);
-        let unavailable = FailureClass::Unavailable { retry_after: Some(Duration::from_secs(20)) };
-        assert!(seconds(unavailable, 1) >= 20.0);
+        for (asked, believed) in [(None, None), (Some(20), Some(20)), (Some(3600), Some(300))] {
+            let (retry_after, believed) = (asked.map(seconds), believed.map(seconds));
+            assert_eq!(FailureClass::Throttled { retry_after }.retry_after(), believed);
+            assert_eq!(FailureClass::Unavailable { retry_after }.retry_after(), believed);
+        }
     }
 }

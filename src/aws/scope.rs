@@ -27,9 +27,9 @@ pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
 /// What the list brought of certificates to which nobody subscribes answers a new subscription for this long: resources
 /// are often created one after the other.
 pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
-/// The longest wait before a certificate is asked for again that API Gateway does not know.
 /// So many single reads of one scope are under way at the same time.
 const GETS_AT_ONCE: usize = 8;
+/// The longest wait before a certificate that API Gateway does not know is asked for again.
 const NOT_FOUND_MOST: Duration = Duration::from_secs(60 * 60);
 
 /// What is known of a certificate.
@@ -683,10 +683,7 @@ impl Entry {
         }
         let own = self.wait_after(&failure, moment.jitter);
         let wait = together.map_or(own, |wait| wait.min(self.interval));
-        let asked = match failure.class() {
-            FailureClass::Throttled { retry_after } | FailureClass::Unavailable { retry_after } => retry_after,
-            FailureClass::Settled | FailureClass::Denied | FailureClass::Conflict => None,
-        };
+        let asked = failure.class().retry_after();
         let asked = asked.map_or(Duration::ZERO, |asked| retry_after_asked(asked, moment.jitter));
         self.retry_at = (moment.now + wait.max(asked)).max(not_before.unwrap_or_default());
         let before = self.snapshot.as_ref();

@@ -152,14 +152,10 @@ impl Attempts {
                 self.denied.reset();
             }
             Err(error) => {
-                let wait = match error {
-                    GatewayError::AccessDenied(_) | GatewayError::BadRequest { .. } | GatewayError::NotFound => {
-                        self.denied.fail(jitter)
-                    }
-                    GatewayError::Throttled { retry_after } | GatewayError::Unavailable { retry_after, .. } => {
-                        self.backoff.fail(jitter).max(retry_after.unwrap_or_default().min(Duration::from_secs(300)))
-                    }
-                    GatewayError::Conflict => self.backoff.fail(jitter),
+                let class = error.class();
+                let wait = match class.is_transient() {
+                    true => self.backoff.fail(jitter).max(class.retry_after().unwrap_or_default()),
+                    false => self.denied.fail(jitter),
                 };
                 self.failed = Some((error.clone(), now + wait));
             }
