@@ -132,7 +132,8 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         Box::new(move |resources| index.wake(resources))
     };
     let publisher = Arc::new(Publisher::new(client.clone()));
-    let aws = Cache::new(gateway, limits, clock, fence.clone(), Arc::clone(&metrics), wake(&index));
+    let counted = Arc::clone(&metrics);
+    let aws = Cache::new(gateway, limits, clock, fence.clone(), counted, wake(&index), tasks.clone());
     let manages = settings.manage_descriptions;
     let descriptions = Descriptions::new(aws.clone(), clock, Arc::clone(&publisher), wake(&index), manages);
     let context = Arc::new(Context {
@@ -150,8 +151,6 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         clock,
         counters: Counters::default(),
     });
-    let pollers = context.aws.clone();
-    tasks.spawn("poller of AWS", async move { pollers.poller_failed().await });
 
     let kinds: Vec<TargetKind> = context.settings.target_kinds.iter().collect();
     let availability = Availability::new(watches::of(&scopes, &kinds), Arc::clone(&context.metrics));

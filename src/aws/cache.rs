@@ -24,6 +24,7 @@ use crate::gateway::{CertificateKey, Gateway, GatewayError, Identity, Outage, Pl
 use crate::leader::{Fence, LONGEST_WRITE};
 use crate::metrics::Metrics;
 use crate::settings::Tick;
+use crate::tasks::Tasks;
 
 /// Is given the resources to look at again.
 pub type Wake = Box<dyn Fn(Vec<ResourceName>) + Send + Sync>;
@@ -72,7 +73,7 @@ struct Shared<G> {
     wake: Wake,
     own_account: RwLock<Option<String>>,
     state: Mutex<State>,
-    poller_failed: Notify,
+    tasks: Tasks,
 }
 
 #[derive(Default)]
@@ -98,8 +99,16 @@ struct Polled {
 
 impl<G: Gateway> Cache<G> {
     /// A cache without subscriptions, which makes its calls through this gateway within these limits, writes only where
-    /// the fence is open, and gives the resources that an answer concerns to `wake`.
-    pub fn new(gateway: G, limits: Limits, clock: Clock, fence: Fence, metrics: Arc<Metrics>, wake: Wake) -> Self {
+    /// the fence is open, gives the resources that an answer concerns to `wake`, and starts its pollers among `tasks`.
+    pub fn new(
+        gateway: G,
+        limits: Limits,
+        clock: Clock,
+        fence: Fence,
+        metrics: Arc<Metrics>,
+        wake: Wake,
+        tasks: Tasks,
+    ) -> Self {
         let shared = Shared {
             gateway,
             limiter: RateLimiter::new(limits, clock, Arc::clone(&metrics)),
@@ -109,7 +118,7 @@ impl<G: Gateway> Cache<G> {
             wake,
             own_account: RwLock::default(),
             state: Mutex::default(),
-            poller_failed: Notify::new(),
+            tasks,
         };
         Cache { shared: Arc::new(shared) }
     }
@@ -242,11 +251,6 @@ impl<G: Gateway> Cache<G> {
             stays
         });
     }
-
-    /// Ends only when a poller ended as none should: by a panic. The process had better end then.
-    pub async fn poller_failed(&self) {
-        self.shared.poller_failed.notified().await;
-    }
 }
 
 impl<G: Gateway> Shared<G> {
@@ -276,7 +280,7 @@ impl<G: Gateway> Shared<G> {
             let (generation, bell) = (*next_generation, Arc::new(Notify::new()));
             let (shared, place) = (Arc::clone(self), place.clone());
             let poller = Poller { shared, place: place.clone(), generation, bell: Arc::clone(&bell) };
-            tokio::spawn(poller.run());
+            self.tasks.spawn_finite("poller of AWS", poller.run());
             Polled { scope: Scope::new(place), generation, bell }
         })
     }

@@ -35,6 +35,7 @@ use client_certificate_operator::reading::Access;
 use client_certificate_operator::rules::Rules;
 use client_certificate_operator::settings::{Now, Settings};
 use client_certificate_operator::target::TargetMeta;
+use client_certificate_operator::tasks::Tasks;
 use jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
 use objects::{Model, Object, Objects, Refusal};
@@ -205,7 +206,8 @@ impl Process {
                 let woken = Arc::clone(&woken);
                 Box::new(move |_| woken.notify_one())
             };
-            let cache = Cache::new(gateway.clone(), limits, clock, Fence::open(clock), Arc::default(), wake());
+            let (fence, tasks) = (Fence::open(clock), Tasks::new().0);
+            let cache = Cache::new(gateway.clone(), limits, clock, fence, Arc::default(), wake(), tasks);
             let publisher = Arc::new(Publisher::new(kube::Client::new(Nowhere, "backends")));
             let descriptions = Descriptions::new(cache.clone(), clock, publisher, wake(), true);
             (clock, cache, descriptions)

@@ -34,21 +34,9 @@ pub(super) struct Poller<G: Gateway> {
     pub(super) bell: Arc<Notify>,
 }
 
-/// Reports a poller that panics.
-struct Watched<G: Gateway>(Poller<G>);
-
-impl<G: Gateway> Drop for Watched<G> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.shared.poller_failed.notify_one();
-        }
-    }
-}
-
 impl<G: Gateway> Poller<G> {
     pub(super) async fn run(self) {
-        let watched = Watched(self);
-        let poller = &watched.0;
+        let poller = &self;
         let mut calls: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         // None where the scope has ended: calls that are under way are given up.
         while let Some(step) = poller.with_scope(|scope| scope.plan(poller.shared.clock.now())) {

@@ -14,6 +14,7 @@ use client_certificate_operator::gateway::{Gateway, Place, Source};
 use client_certificate_operator::leader::Fence;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Tick;
+use client_certificate_operator::tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 
 /// Resources that subscribe to a cache.
@@ -86,7 +87,8 @@ impl<G: Gateway> Fleet<G> {
         let limits = Limits { rate, burst: NonZeroU32::new(burst).unwrap() };
         let (queue, mut woken) = mpsc::unbounded_channel::<Vec<ResourceName>>();
         let wake = Box::new(move |names| drop(queue.send(names)));
-        let cache = Cache::new(gateway, limits, clock, fence, Arc::clone(&metrics), wake);
+        let (tasks, _) = Tasks::new();
+        let cache = Cache::new(gateway, limits, clock, fence, Arc::clone(&metrics), wake, tasks);
         let fleet = Fleet { cache, clock, metrics, members: Arc::default(), wakes: Arc::default() };
         let (cache, members, wakes) = (fleet.cache.clone(), Arc::clone(&fleet.members), Arc::clone(&fleet.wakes));
         tokio::spawn(async move {
