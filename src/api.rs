@@ -15,7 +15,8 @@ pub use target::{Content, DeletionPolicy, Pkcs12, Preset, SecretKeyRef, SecretTy
 
 use std::time::Duration;
 
-use kube::{CustomResource, KubeSchema};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{CustomResource, KubeSchema, Resource};
 use serde::{Deserialize, Serialize};
 
 /// API group of the resource, and the prefix of every label and annotation that the operator uses.
@@ -175,6 +176,18 @@ impl ResourceName {
     /// Names a resource.
     pub fn new(namespace: &str, name: &str) -> Self {
         ResourceName { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The resource of this uid, as an event names it.
+    pub fn reference(&self, uid: Option<String>) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(ClientCertificateRef::api_version(&()).into_owned()),
+            kind: Some(ClientCertificateRef::kind(&()).into_owned()),
+            namespace: Some(self.namespace.clone()),
+            name: Some(self.name.clone()),
+            uid,
+            ..ObjectReference::default()
+        }
     }
 }
 

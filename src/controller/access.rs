@@ -110,16 +110,17 @@ pub fn apply<G: Gateway>(context: &Context<G>) {
 /// The same for what the rules decide otherwise in this scope alone.
 fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
     let is_in_scope = |cached: &Cached| cached.meta().namespace.as_deref().is_some_and(|name| scope.covers(name));
-    if !context.index.all_resources().any(|cached| is_in_scope(&cached)) {
+    let all: Vec<_> = context.index.all_resources().collect();
+    if !all.iter().any(|cached| is_in_scope(cached)) {
         return;
     }
     let mut places = HashSet::new();
     let mut woken = HashSet::new();
-    for cached in context.index.all_resources() {
+    for cached in &all {
         let Ok(resource) = &cached.0 else { continue };
-        if is_in_scope(&cached) {
+        if is_in_scope(cached) {
             woken.extend(claim(resource, context));
-            woken.insert(name_of(&cached));
+            woken.insert(name_of(cached));
         }
         let access = context.access.of(resource);
         places.extend(access.iter().flat_map(Access::sources).map(|source| source.place.clone()));

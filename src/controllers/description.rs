@@ -10,8 +10,6 @@ mod claims;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
@@ -172,7 +170,7 @@ impl<G> Shared<G> {
 
 async fn update<G: Gateway>(shared: Arc<Shared<G>>, key: CertificateKey, owner: Claim, from: String, restores: bool) {
     // A panic must not leave the certificate marked as being updated.
-    let _end = End { shared: Arc::clone(&shared), key: key.clone() };
+    let end = End { shared: Arc::clone(&shared), key: key.clone() };
     let result = shared.cache.set_description(&owner.source, &owner.text).await;
     let claimants = {
         let mut locked = shared.lock();
@@ -181,11 +179,11 @@ async fn update<G: Gateway>(shared: Arc<Shared<G>>, key: CertificateKey, owner: 
         }
         locked.claims.of(&key)
     };
-    drop(_end);
+    drop(end);
     (shared.wake)(claimants);
     if result.is_ok_and(|holds| holds == owner.text) {
         let event = Event::description(&from, &owner.text, restores);
-        shared.publisher.record(&[event], &reference(&owner)).await;
+        shared.publisher.record(&[event], &owner.resource.reference(Some(owner.uid.clone()))).await;
     }
 }
 
@@ -199,16 +197,5 @@ impl<G> Drop for End<G> {
         if let Some(work) = self.shared.lock().by_certificate.get_mut(&self.key) {
             work.is_under_way = false;
         }
-    }
-}
-
-fn reference(owner: &Claim) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(ClientCertificateRef::api_version(&()).into_owned()),
-        kind: Some(ClientCertificateRef::kind(&()).into_owned()),
-        namespace: Some(owner.resource.namespace.clone()),
-        name: Some(owner.resource.name.clone()),
-        uid: Some(owner.uid.clone()),
-        ..ObjectReference::default()
     }
 }

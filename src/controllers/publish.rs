@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::mirror::Event;
 use super::recorder::Recorder;
 use super::{FIELD_MANAGER, write_params};
-use crate::api::{ClientCertificateRef, ClientCertificateRefStatus};
+use crate::api::{ClientCertificateRef, ClientCertificateRefStatus, ResourceName};
 use crate::conditions::{ConditionType, Finding, Reason, set};
 use crate::kubernetes::{LogOnce, explain_refusal};
 
@@ -139,14 +139,7 @@ impl Publisher {
             Err(source) => return Err(Error { verb: "patch", source }),
         }
         let event = Event { is_warning: true, reason: Reason::InvalidSpec.to_string(), action: "Read", note: message };
-        let reference = ObjectReference {
-            api_version: Some(kind.api_version.clone()),
-            kind: Some(kind.kind.clone()),
-            name: meta.name.clone(),
-            namespace: meta.namespace.clone(),
-            uid: meta.uid.clone(),
-            ..ObjectReference::default()
-        };
+        let reference = ResourceName::new(namespace, name).reference(meta.uid.clone());
         self.record(&[event], &reference).await;
         Ok(())
     }

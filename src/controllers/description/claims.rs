@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 
 use super::attempts::{Recorded, Wish};
-use crate::api::{ClientCertificateRef, REFRESH_ANNOTATION, ResourceName};
+use crate::api::{ClientCertificateRef, ResourceName};
 use crate::conditions::{ConditionType, Reason, find};
 use crate::gateway::{CertificateKey, Source};
 
@@ -132,16 +132,12 @@ fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
             _ => Recorded::Nothing,
         }
     });
-    let annotations = resource.metadata.annotations.as_ref();
     Some(Claim {
         resource: ResourceName::new(resource.namespace(), resource.name()),
         uid: resource.uid().to_owned(),
         text,
         source: source.clone(),
-        wish: Wish {
-            generation: resource.generation(),
-            refresh: annotations.and_then(|annotations| annotations.get(REFRESH_ANNOTATION)).cloned(),
-        },
+        wish: Wish { generation: resource.generation(), refresh: resource.refresh_requested().map(str::to_owned) },
         is_suspended: resource.spec.suspend,
         recorded,
         has_failed: has_failed_for_good(resource, was_read),

@@ -10,7 +10,7 @@ use super::events::{self, Events};
 use super::plan::{Action, Plan, TargetPlan};
 use super::snapshot::{HeldBack, Look, Named, Snapshot};
 use super::trust::{is_of, recorded_main};
-use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, VerifierClass};
+use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, TargetRef, VerifierClass};
 use crate::conditions::{ConditionType, Finding, Is, Reason, clear, find, set};
 use crate::controllers::description::{Outcome as DescriptionOutcome, State as DescriptionState};
 use crate::error::{ClusterFailure, ReadFailure};
@@ -238,13 +238,13 @@ pub fn failure_of_target(effects: &[Effect]) -> Option<&ClusterFailure> {
 }
 
 /// Which former target could not be removed or released, and why.
-pub fn failure_of_former(effects: &[Effect]) -> Option<(&crate::api::TargetRef, &ClusterFailure)> {
+pub fn failure_of_former(effects: &[Effect]) -> Option<(&TargetRef, &ClusterFailure)> {
     let former = effects.iter().filter(|effect| !effect.action.is_of_target());
     former.filter_map(|effect| Some((effect.action.target(), effect.result.as_ref()?.as_ref().err()?))).next()
 }
 
 /// A former target that stays: the new one is there, so it stands in the way of nothing.
-pub fn left_over(former: &crate::api::TargetRef, failure: &ClusterFailure) -> String {
+pub fn left_over(former: &TargetRef, failure: &ClusterFailure) -> String {
     format!("the former target {former} could not be removed: {failure}")
 }
 
@@ -296,15 +296,12 @@ fn additional(
     let (mut reason, mut failures, mut unread, mut keeps) = (None, Vec::new(), Vec::new(), false);
     for named in &snapshot.additional {
         let held = status.certificates.iter().any(|held| held.id == named.id);
-        match named.look(snapshot.now) {
+        let look = named.look(snapshot.now);
+        keeps |= matches!(look, Look::Pending) || look.is_short_failure(interval, snapshot.now);
+        match look {
             Look::Good(_) => {}
-            Look::Pending => {
-                unread.push(named.id.as_str());
-                keeps = true;
-            }
-            look @ Look::Failed { .. } => {
-                keeps |= look.is_short_failure(interval, snapshot.now);
-                let Look::Failed { failure, .. } = look else { continue };
+            Look::Pending => unread.push(named.id.as_str()),
+            Look::Failed { failure, .. } => {
                 let so = if held { "the target holds what was read last" } else { "the target goes without it" };
                 reason = reason.or(Some(failure.reason()));
                 failures.push(format!("{}: {}; {so}", named.id, failure.explain(named.source.as_ref().ok())));
