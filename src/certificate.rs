@@ -1,4 +1,4 @@
-//! PEM in, checked X.509 facts out: validity, serial number, fingerprint, and the PEM written anew.
+//! PEM in, checked X.509 facts out: validity, serial number, fingerprint, and the PEM encoded again.
 //!
 //! API Gateway hands out CRLF line ends and no newline after the last line. Put together as they are, two such PEMs
 //! make `-----END CERTIFICATE----------BEGIN…`, which OpenSSL, nginx, Envoy and Java refuse and Go reads as nothing.

@@ -54,7 +54,7 @@ const DRAIN: Duration = Duration::from_secs(12);
 const LAST_WRITE: Duration = Duration::from_secs(11);
 /// The longest that a pass may take. Ending one early is as a crash, from which the next pass recovers.
 const PASS: Duration = Duration::from_secs(60);
-/// A pass that panicked has told so on standard error; the others go on, and it gets another chance.
+/// A pass that panicked is on standard error. The other passes go on, and this one is tried again after this time.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(60);
 
 /// What the controller is made of.
@@ -165,7 +165,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         rules_apply.await;
         availability.wait_ready().await;
         account_known.await;
-        // What the caches told before that was told without the account, and without the labels of namespaces.
+        // Claims that were decided before lacked the account and the labels of namespaces.
         access::apply(&context);
         info!("the caches have synced");
         let _ = synced.send(true);

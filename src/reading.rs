@@ -41,7 +41,7 @@ impl Answer {
         if came.id != source.id {
             return Err(GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None }.into());
         }
-        // API Gateway tells of an end too. The earlier one counts, wherever an end is looked at.
+        // API Gateway gives an expiration date too. The earlier one counts everywhere.
         let certificate = Certificate::parse(&came.pem)?.ending_by(came.expires);
         let answer = Answer {
             source: source.clone(),

@@ -52,7 +52,7 @@ impl Ended {
     }
 }
 
-/// Tells of its task's end, when it is dropped with the task.
+/// Reports its task's end, when it is dropped with the task.
 struct Watched {
     name: &'static str,
     runs_forever: bool,
@@ -62,7 +62,7 @@ struct Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.runs_forever || std::thread::panicking() {
-            // Nobody listens when the process ends.
+            // There is no receiver any more when the process ends.
             let _ = self.ended.send(self.name);
         }
     }

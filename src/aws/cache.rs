@@ -183,7 +183,7 @@ impl<G: Gateway> Cache<G> {
         }
     }
 
-    /// What is known of a certificate to which somebody subscribes.
+    /// What is known of a certificate that has a subscriber.
     pub fn get(&self, source: &Source) -> Option<Snapshot> {
         self.shared.lock().scopes.get(&source.place)?.scope.snapshot(&source.id).cloned()
     }
@@ -228,7 +228,7 @@ impl<G: Gateway> Cache<G> {
         outcome.map(|answer| answer.description)
     }
 
-    /// The certificate that a source means, as it is one whoever names it.
+    /// The certificate of a source: two roles of one account name the same one.
     pub fn key_of(&self, source: &Source) -> CertificateKey {
         let Source { place, id } = source;
         CertificateKey { account: self.shared.account_of(place), region: place.region.clone(), id: id.clone() }

@@ -147,7 +147,7 @@ impl RateLimiter {
         RateLimiter { limits, clock, metrics, buckets: Mutex::default() }
     }
 
-    /// Waits for a token. An error tells that no call may start now.
+    /// Waits for a token. An error means that no call may start now.
     pub async fn acquire(&self, account: &Account, priority: Priority) -> Result<(), Paused> {
         let asked = self.clock.now();
         let bucket = self.bucket(account);

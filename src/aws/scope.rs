@@ -1,5 +1,5 @@
 //! What is known of one scope, that is of one region as one identity sees it: who subscribes to which certificate, what
-//! the last answers were, what is due, and whom an answer concerns. Pure: time, jitter and answers are arguments.
+//! the last answers were, what is due, and which resources an answer concerns. Pure: time, jitter and answers are arguments.
 //!
 //! Each certificate has an entry as long as a resource subscribes to it. The entry is due when it has no snapshot, when a
 //! subscriber asks for a newer one, in the last tenth of the shortest interval of its subscribers after a good answer, and
@@ -24,7 +24,7 @@ use crate::settings::Tick;
 pub const GATHER: Duration = Duration::from_millis(4);
 /// A list that is refused, or that makes no sense, is not asked for again for this long.
 pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
-/// What the list brought of certificates to which nobody subscribes answers a new subscription for this long: resources
+/// What a list brought of certificates without a subscriber answers a new subscription for this long: resources
 /// are often created one after the other.
 pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
 /// So many single reads of one scope are under way at the same time.
@@ -59,7 +59,7 @@ pub struct Moment {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nobody subscribes: no call is made any more.
+    /// There is no subscriber: no call is made any more.
     End,
     /// Wait until then, or until something changes where no time is given.
     Wait(Option<Tick>),
@@ -99,9 +99,9 @@ pub struct Checked {
 /// A certificate in a list.
 #[derive(Clone, Debug)]
 pub enum Listed {
-    /// One that somebody subscribes to.
+    /// One that has a subscriber.
     Checked(String, Checked),
-    /// One that nobody subscribed to when its page came.
+    /// One that had no subscriber when its page came.
     Unclaimed(ClientCertificate),
 }
 
@@ -228,7 +228,7 @@ impl Checked {
 }
 
 impl Scope {
-    /// A scope to which nobody subscribes.
+    /// A scope without subscribers.
     pub fn new(place: Place) -> Self {
         Scope {
             place,
@@ -243,17 +243,17 @@ impl Scope {
         }
     }
 
-    /// Whether nobody subscribes.
+    /// Whether there is no subscriber.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether somebody subscribes to this certificate.
+    /// Whether this certificate has a subscriber.
     pub fn has(&self, id: &str) -> bool {
         self.entries.contains_key(id)
     }
 
-    /// What is known of a certificate to which somebody subscribes.
+    /// What is known of a certificate that has a subscriber.
     pub fn snapshot(&self, id: &str) -> Option<&Snapshot> {
         self.entries.get(id)?.snapshot.as_ref()
     }
@@ -417,8 +417,8 @@ impl Scope {
         Some((entry.digest?, Arc::clone(entry.snapshot.as_ref()?.last_good.as_ref()?)))
     }
 
-    /// Takes note of what a call about one certificate brought. Calls may not start before `not_before`. Answers whom to
-    /// wake.
+    /// Records what a call about one certificate brought. Calls may not start before `not_before`. Answers the resources
+    /// to wake.
     pub fn got(
         &mut self,
         id: &str,
@@ -440,7 +440,7 @@ impl Scope {
         }
     }
 
-    /// A call about one certificate was not made, because calls may not start before `until`. Answers whom to wake.
+    /// A call about one certificate was not made, because calls may not start before `until`. Answers the resources to wake.
     pub fn paused(&mut self, id: &str, until: Tick, moment: Moment) -> Vec<ResourceName> {
         let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
         entry.is_under_way = false;
@@ -456,7 +456,7 @@ impl Scope {
         due.iter().flat_map(|id| self.paused(id, until, moment)).collect()
     }
 
-    /// Takes note of a whole list, after so many pages. Answers whom to wake.
+    /// Records a whole list, after so many pages. Answers the resources to wake.
     pub fn listed(
         &mut self,
         started: Tick,
@@ -494,7 +494,7 @@ impl Scope {
         }
         for entry in self.entries.values_mut().filter(|entry| entry.is_omitted) {
             entry.is_omitted = false;
-            // The list tells nothing new of a certificate that is known to be missing, or that was read since.
+            // A certificate that is known to be missing, or was read since, need not be read by name.
             entry.is_omitted = match &entry.snapshot {
                 Some(snapshot) if snapshot.started >= started => false,
                 Some(Snapshot { outcome: Err(failure), .. }) if Kind::of(failure) == Kind::NotFound => {
@@ -507,7 +507,7 @@ impl Scope {
     }
 
     /// The list cannot be had. Where that would meet every call, it is an answer to all that is due or failing in the same
-    /// way. Answers whom to wake.
+    /// way. Answers the resources to wake.
     pub fn list_failed(
         &mut self,
         started: Tick,
@@ -534,7 +534,7 @@ impl Scope {
     }
 
     /// The description was written, and AWS answered with this one; none where the outcome is not known. Answers of calls
-    /// that started before `now` do not count any more. Answers whom to wake.
+    /// that started before `now` do not count any more. Answers the resources to wake.
     pub fn described(&mut self, id: &str, description: Option<&str>, now: Tick) -> Vec<ResourceName> {
         self.unclaimed.remove(id);
         let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
@@ -646,7 +646,7 @@ impl Entry {
         !self.is_under_way && failure.is_some_and(|failure| Kind::of(failure) == kind)
     }
 
-    /// Takes note of an answer, good or bad. Answers whom to wake.
+    /// Records an answer, good or bad. Answers the resources to wake.
     fn record(
         &mut self,
         started: Tick,
@@ -669,7 +669,7 @@ impl Entry {
         }
     }
 
-    /// Takes note of a failure. The wait before the next call is the entry's own, or one `together` with others.
+    /// Records a failure. The wait before the next call is the entry's own, or one `together` with others.
     fn fail(
         &mut self,
         started: Tick,

@@ -101,7 +101,7 @@ pub fn claim<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) 
     context.descriptions.apply(resource, reads.as_ref().map(|(key, source)| (key, source)))
 }
 
-/// Applies what is in force now to everything: claims are decided anew, sessions that are not allowed any more end at
+/// Applies what is in force now to everything: claims are decided again, sessions that are not allowed any more end at
 /// once, and every resource is reconciled.
 pub fn apply<G: Gateway>(context: &Context<G>) {
     apply_to(&Scope::All, context);

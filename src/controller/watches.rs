@@ -1,4 +1,4 @@
-//! The watches on resources and on targets: what they tell goes into the index.
+//! The watches on resources and on targets: what they report goes into the index.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ async fn targets<K: TargetObject, G: Gateway>(
     watch(api, watcher::Config::default().labels(&selector()), &scope, held, tell).await
 }
 
-/// Reads every target of a scope anew.
+/// Reads every target of a scope again.
 pub async fn read_again<G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
     for kind in context.settings.target_kinds.iter() {
         match kind {

@@ -61,7 +61,7 @@ impl Recorder {
                     self.recent(now).insert(key, Series { first, count, last: now });
                     return Ok(());
                 }
-                // It was deleted. What follows makes it anew.
+                // The event was deleted. It is created again below.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }

@@ -113,7 +113,7 @@ impl Targets {
             .collect()
     }
 
-    /// The watch tells of an object. Answers whom to wake: nobody, where it is known already.
+    /// The watch reports an object. Answers the resources to wake: none, where the object is known already.
     pub fn apply(&mut self, meta: TargetMeta) -> Vec<ResourceName> {
         let key = key(&meta);
         if let Some(entry) = self.entries.get(&key) {
@@ -130,11 +130,12 @@ impl Targets {
         woken
     }
 
-    /// The watch tells that an object is gone, or has lost our label, after it was in this version. Answers whom to wake.
+    /// The watch reports that an object is gone, or has lost our label, after it was in this version. Answers the resources to
+    /// wake.
     pub fn remove(&mut self, namespace: &str, target: &TargetRef, version: &str) -> Vec<ResourceName> {
         let key = Key::new(namespace, target);
         match self.entries.get(&key) {
-            // It was made anew since, by us.
+            // The operator has created it again since.
             Some(entry) if is_older(Some(version), entry.version()) => Vec::new(),
             _ => {
                 let woken = self.take(&key);

@@ -1,4 +1,4 @@
-//! Holds the Lease by which one of several replicas works, or waits for it. What it comes to is told as a [`Leadership`].
+//! Holds the Lease by which one of several replicas works, or waits for it. The result is a [`Leadership`].
 
 use std::sync::Arc;
 use std::time::Duration;

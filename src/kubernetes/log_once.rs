@@ -13,7 +13,7 @@ pub struct LogOnce {
 }
 
 impl LogOnce {
-    /// The line that tells of the end.
+    /// `recovered` is logged when the failure ends.
     pub fn new(recovered: impl Into<Cow<'static, str>>) -> Self {
         LogOnce { last: Mutex::default(), recovered: recovered.into() }
     }

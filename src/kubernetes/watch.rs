@@ -1,5 +1,5 @@
-//! Watches: each tells what was applied and what was removed, whatever it took to learn that. A watch that fails begins
-//! anew; a failure is logged once.
+//! Watches: each reports what was applied and what was removed, over lists and over failures. A watch that fails is started
+//! again; a failure is logged once.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -61,13 +61,13 @@ impl Scope {
     }
 }
 
-/// What a watch tells.
+/// What a watch reports.
 pub enum Change<K: Resource> {
     /// An object is there, in this state.
     Applied(K),
     /// An object is gone, after it was in the version that the reference carries.
     Removed(ObjectRef<K>),
-    /// A list has ended: everything that it showed was told.
+    /// A list has ended: everything in it was reported.
     Listed,
     /// The operator may not list or watch.
     Refused,

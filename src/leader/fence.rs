@@ -26,7 +26,7 @@ impl Fence {
 
     /// A fence that is always open: nobody else works.
     pub fn open(clock: Clock) -> Self {
-        // What was told last is kept when nobody is left to tell more.
+        // The receiver keeps the last value after the sender is dropped.
         Fence::new(clock, watch::channel(Leadership::Alone).1)
     }
 

@@ -1,4 +1,4 @@
-//! The calls of one scope: a poller makes those that the scope plans, until nobody subscribes any more.
+//! The calls of one scope: a poller makes those that the scope plans, until the last subscription ends.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl<G: Gateway> Poller<G> {
         Some(what(&mut polled.scope))
     }
 
-    /// Has the scope take note of something, and wakes whom that concerns.
+    /// Records an answer in the scope, and wakes the resources that it concerns.
     fn note(&self, what: impl FnOnce(&mut Scope, Moment) -> Vec<ResourceName>) {
         let moment = self.shared.moment();
         let woken = self.with_scope(|scope| what(scope, moment));

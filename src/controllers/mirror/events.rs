@@ -22,9 +22,9 @@ pub struct Event {
 /// The events of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Events {
-    /// What was done: told whatever becomes of the status.
+    /// What was done. Recorded also if the status cannot be written.
     pub done: Vec<Event>,
-    /// What changed in the status: told once that is written, or it would be told again.
+    /// What changed in the status. Recorded after the status is written: otherwise the next reconcile would record it again.
     pub changed: Vec<Event>,
 }
 
