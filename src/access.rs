@@ -1,7 +1,9 @@
 //! The rules in force and the labels of namespaces, which may both change at any time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use crate::api::ClientCertificateRef;
 use crate::reading::Access;
@@ -25,12 +27,12 @@ impl AccessControl {
 
     /// The rules in force.
     pub fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.rules.read())
     }
 
     /// Puts other rules in force.
     pub fn set_rules(&self, rules: Rules) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        *self.rules.write() = Arc::new(rules);
     }
 
     /// Takes note of the labels of a namespace. Answers whether the rules select it otherwise than before, or select it
@@ -38,18 +40,18 @@ impl AccessControl {
     pub fn set_labels(&self, namespace: &str, labels: BTreeMap<String, String>) -> bool {
         let rules = self.rules();
         let selected = rules.selected_by(&labels);
-        let before = self.labels_mut().insert(namespace.to_owned(), labels);
+        let before = self.labels.write().insert(namespace.to_owned(), labels);
         before.is_none_or(|before| rules.selected_by(&before) != selected)
     }
 
     /// The namespaces whose labels are known.
     pub fn labelled(&self) -> Vec<String> {
-        self.labels.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.labels.read().keys().cloned().collect()
     }
 
     /// Forgets the labels of the namespaces that are gone.
     pub fn retain_labels(&self, is_there: impl Fn(&str) -> bool) {
-        self.labels_mut().retain(|namespace, _| is_there(namespace));
+        self.labels.write().retain(|namespace, _| is_there(namespace));
     }
 
     /// What a resource has access to. None where that is not decided yet: the rules select by labels, and those of its
@@ -57,16 +59,12 @@ impl AccessControl {
     pub fn of(&self, resource: &ClientCertificateRef) -> Option<Access> {
         let rules = self.rules();
         let none = BTreeMap::new();
-        let known = self.labels.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.labels.read();
         let labels = match known.get(resource.namespace()) {
             None if rules.use_labels() => return None,
             labels => labels.unwrap_or(&none),
         };
         Some(Access::of(resource, &self.settings, &rules, labels))
-    }
-
-    fn labels_mut(&self) -> RwLockWriteGuard<'_, HashMap<String, BTreeMap<String, String>>> {
-        self.labels.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

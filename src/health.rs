@@ -1,9 +1,10 @@
 //! Whether the process does its work: what `/healthz` answers. Nothing outside of the process makes it unhealthy.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -46,7 +47,7 @@ pub struct Attempt {
 impl Health {
     /// Something begins that has to end by itself before its deadline.
     pub fn attempt(&self, deadline: Duration) -> Attempt {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.begun += 1;
         let number = state.begun;
         state.attempts.insert(number, Instant::now() + deadline * 2);
@@ -55,12 +56,12 @@ impl Health {
 
     /// The queue's loop runs.
     pub fn queue_runs(&self) {
-        self.lock().queue = Some(Instant::now());
+        self.0.lock().queue = Some(Instant::now());
     }
 
     /// Whether the process does its work.
     pub fn check(&self) -> Result<(), Unhealthy> {
-        let (state, now) = (self.lock(), Instant::now());
+        let (state, now) = (self.0.lock(), Instant::now());
         if state.attempts.values().any(|overdue| *overdue < now) {
             return Err(Unhealthy::Overdue);
         }
@@ -69,15 +70,11 @@ impl Health {
             _ => Ok(()),
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.health.lock().attempts.remove(&self.number);
+        self.health.0.lock().attempts.remove(&self.number);
     }
 }
 

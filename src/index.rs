@@ -5,7 +5,7 @@ mod targets;
 
 pub use targets::{Known, Targets};
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::ResourceExt;
@@ -13,6 +13,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::kubernetes::watch::Scope;
@@ -49,7 +50,7 @@ impl Index {
 
     /// The targets.
     pub fn targets(&self) -> MutexGuard<'_, Targets> {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.targets.lock()
     }
 
     /// The resources.
@@ -59,7 +60,7 @@ impl Index {
 
     /// Changes the store of resources.
     pub fn store(&self, event: &Event<Cached>) {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).apply_watcher_event(event);
+        self.writer.lock().apply_watcher_event(event);
     }
 
     /// Whether a resource is there, as far as the store knows.

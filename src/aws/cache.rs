@@ -7,10 +7,11 @@
 mod poller;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -128,7 +129,7 @@ impl<G: Gateway> Cache<G> {
     pub fn subscribe(&self, resource: &ResourceName, subscription: Subscription) -> View {
         let shared = &self.shared;
         let moment = shared.moment();
-        let mut state = shared.lock();
+        let mut state = shared.state.lock();
         let before = state.subscribers.remove(resource);
         let last_force = before.as_ref().and_then(|before| before.force.clone());
         let is_forced = subscription.force.is_some() && subscription.force != last_force;
@@ -166,7 +167,7 @@ impl<G: Gateway> Cache<G> {
 
     /// Ends a resource's subscription.
     pub fn unsubscribe(&self, resource: &ResourceName) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         if let Some(gone) = state.subscribers.remove(resource) {
             for source in &gone.sources {
                 self.shared.leave(&mut state, source, resource);
@@ -176,7 +177,7 @@ impl<G: Gateway> Cache<G> {
 
     /// Ends every subscription: another replica works now. The answer of a call that is under way is dropped.
     pub fn unsubscribe_all(&self) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.subscribers.clear();
         for (place, polled) in std::mem::take(&mut state.scopes) {
             self.shared.end(&place, &polled);
@@ -185,14 +186,14 @@ impl<G: Gateway> Cache<G> {
 
     /// What is known of a certificate that has a subscriber.
     pub fn get(&self, source: &Source) -> Option<Snapshot> {
-        self.shared.lock().scopes.get(&source.place)?.scope.snapshot(&source.id).cloned()
+        self.shared.state.lock().scopes.get(&source.place)?.scope.snapshot(&source.id).cloned()
     }
 
     /// Asks for a read of a certificate that starts from now on. Its subscribers are woken when the read ends, even where
     /// nothing has changed. At most one forced read of a certificate starts within 10 s.
     pub fn refresh(&self, source: &Source) {
         let now = self.shared.clock.now();
-        if let Some(polled) = self.shared.lock().scopes.get_mut(&source.place) {
+        if let Some(polled) = self.shared.state.lock().scopes.get_mut(&source.place) {
             polled.scope.refresh(&source.id, now);
             polled.bell.notify_one();
         }
@@ -216,7 +217,7 @@ impl<G: Gateway> Cache<G> {
         let description = outcome.as_ref().ok().map(|answer| answer.description.as_str());
         let woken = {
             let now = shared.clock.now();
-            let mut state = shared.lock();
+            let mut state = shared.state.lock();
             let scope = state.scopes.get_mut(&source.place).map(|polled| &mut polled.scope);
             // A call that failed may have been carried out all the same.
             scope.map(|scope| scope.described(&source.id, description, now)).unwrap_or_default()
@@ -237,13 +238,13 @@ impl<G: Gateway> Cache<G> {
     /// Asks AWS for the account of the operator's own credentials, and remembers it.
     pub async fn learn_own_account(&self) -> Result<String, GatewayError> {
         let account = self.shared.gateway.own_account().await?;
-        *self.shared.own_account.write().unwrap_or_else(PoisonError::into_inner) = Some(account.clone());
+        *self.shared.own_account.write() = Some(account.clone());
         Ok(account)
     }
 
     /// Ends the scopes of places that may not be used any more, and their sessions.
     pub fn retain(&self, may_be_used: impl Fn(&Place) -> bool) {
-        self.shared.lock().scopes.retain(|place, polled| {
+        self.shared.state.lock().scopes.retain(|place, polled| {
             let stays = may_be_used(place);
             if !stays {
                 self.shared.end(place, polled);
@@ -254,17 +255,13 @@ impl<G: Gateway> Cache<G> {
 }
 
 impl<G: Gateway> Shared<G> {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn moment(&self) -> Moment {
         Moment { now: self.clock.now(), wall: Timestamp::now(), jitter: fastrand::f64() }
     }
 
     /// The account of a place; none, where it is the operator's own and not known yet.
     fn account_of(&self, place: &Place) -> Option<String> {
-        let own = || self.own_account.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let own = || self.own_account.read().clone();
         place.account().map(str::to_owned).or_else(own)
     }
 

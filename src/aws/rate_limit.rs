@@ -12,13 +12,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter as Governor};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -108,7 +109,7 @@ struct Ticket<'a> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.metrics.budget_queue_changed(-1);
-        let mut state = self.bucket.lock();
+        let mut state = self.bucket.state.lock();
         state.waiting.remove(&self.key);
         state.call_first();
     }
@@ -130,10 +131,6 @@ impl Bucket {
         Bucket { tokens: Governor::direct_with_clock(quota, time.clone()), time, state: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes a token, or answers when the next comes. Called with the state locked, so that the clock does not go back.
     fn take(&self, now: Tick) -> Result<(), Tick> {
         self.time.0.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -153,7 +150,7 @@ impl RateLimiter {
         let bucket = self.bucket(account);
         let bell = Arc::new(Notify::new());
         let key = {
-            let mut state = bucket.lock();
+            let mut state = bucket.state.lock();
             let key = (priority, state.next_ticket);
             state.next_ticket += 1;
             state.waiting.insert(key, Arc::clone(&bell));
@@ -163,7 +160,7 @@ impl RateLimiter {
         let _ticket = Ticket { bucket: &bucket, key, metrics: &self.metrics };
         loop {
             let next_token = {
-                let state = bucket.lock();
+                let state = bucket.state.lock();
                 let now = self.clock.now();
                 if now < state.paused_until {
                     return Err(Paused { until: state.paused_until });
@@ -190,7 +187,7 @@ impl RateLimiter {
 
     /// Whether and until when no call may start.
     pub fn paused(&self, account: &Account) -> Option<Paused> {
-        let until = self.bucket(account).lock().paused_until;
+        let until = self.bucket(account).state.lock().paused_until;
         (self.clock.now() < until).then_some(Paused { until })
     }
 
@@ -200,13 +197,13 @@ impl RateLimiter {
         let asked = retry_after.filter(|time| !time.is_zero()).unwrap_or(Duration::from_secs(1));
         let until = self.clock.now() + retry_after_asked(asked, fastrand::f64());
         let bucket = self.bucket(account);
-        let mut state = bucket.lock();
+        let mut state = bucket.state.lock();
         state.paused_until = state.paused_until.max(until);
         state.call_first();
     }
 
     fn bucket(&self, account: &Account) -> Arc<Bucket> {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock();
         let bucket = buckets.entry(account.clone()).or_insert_with(|| Arc::new(Bucket::new(self.limits)));
         Arc::clone(bucket)
     }
@@ -246,13 +243,13 @@ mod tests {
             let (limiter, account, served) = (Arc::clone(&limiter), account.clone(), Arc::clone(&served));
             tokio::spawn(async move {
                 limiter.acquire(&account, priority).await.unwrap();
-                served.lock().unwrap().push(priority);
+                served.lock().push(priority);
             })
         });
         for task in tasks {
             task.await.unwrap();
         }
-        assert_eq!(*served.lock().unwrap(), [Priority::Update, Priority::List, read(3), read(5), read(9)]);
+        assert_eq!(*served.lock(), [Priority::Update, Priority::List, read(3), read(5), read(9)]);
     }
 
     #[tokio::test(start_paused = true)]

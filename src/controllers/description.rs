@@ -8,8 +8,9 @@ mod attempts;
 mod claims;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
@@ -100,12 +101,12 @@ impl<G: Gateway> Descriptions<G> {
         resource: &ClientCertificateRef,
         reads: Option<(&CertificateKey, &Source)>,
     ) -> Vec<ResourceName> {
-        self.shared.lock().claims.apply(resource, reads)
+        self.shared.state.lock().claims.apply(resource, reads)
     }
 
     /// A resource is gone. Answers the other resources to reconcile because of it.
     pub fn remove(&self, resource: &ResourceName) -> Vec<ResourceName> {
-        self.shared.lock().claims.remove(resource)
+        self.shared.state.lock().claims.remove(resource)
     }
 
     /// Compares the owner's text with what the cache holds, starts an update where one is due and `may_send`, and answers
@@ -113,7 +114,7 @@ impl<G: Gateway> Descriptions<G> {
     pub fn reconcile(&self, key: &CertificateKey, may_send: bool) -> Option<Outcome> {
         let shared = &self.shared;
         let now = shared.clock.now();
-        let mut locked = shared.lock();
+        let mut locked = shared.state.lock();
         let read = |source: &Source| shared.cache.get(source).and_then(|snapshot| snapshot.outcome.ok());
         let Some(owner) = locked.claims.owner(key, |source| read(source).is_some()).cloned() else {
             locked.by_certificate.retain(|other, work| other != key || work.is_under_way);
@@ -152,7 +153,7 @@ impl<G: Gateway> Descriptions<G> {
     /// Waits until no update is under way, and answers the resources whose status has to say what it came to.
     pub async fn drain(&self) -> Vec<ResourceName> {
         let concerned = {
-            let locked = self.shared.lock();
+            let locked = self.shared.state.lock();
             let under_way = locked.by_certificate.iter().filter(|(_, work)| work.is_under_way);
             under_way.flat_map(|(key, _)| locked.claims.of(key)).collect()
         };
@@ -162,18 +163,12 @@ impl<G: Gateway> Descriptions<G> {
     }
 }
 
-impl<G> Shared<G> {
-    fn lock(&self) -> MutexGuard<'_, Descriptive> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 async fn update<G: Gateway>(shared: Arc<Shared<G>>, key: CertificateKey, owner: Claim, from: String, restores: bool) {
     // A panic must not leave the certificate marked as being updated.
     let end = End { shared: Arc::clone(&shared), key: key.clone() };
     let result = shared.cache.set_description(&owner.source, &owner.text).await;
     let claimants = {
-        let mut locked = shared.lock();
+        let mut locked = shared.state.lock();
         if let Some(attempts) = locked.by_certificate.get_mut(&key).and_then(|work| work.attempts.as_mut()) {
             attempts.sent(result.as_ref().map(String::as_str), shared.clock.now(), fastrand::f64());
         }
@@ -194,7 +189,7 @@ struct End<G> {
 
 impl<G> Drop for End<G> {
     fn drop(&mut self) {
-        if let Some(work) = self.shared.lock().by_certificate.get_mut(&self.key) {
+        if let Some(work) = self.shared.state.lock().by_certificate.get_mut(&self.key) {
             work.is_under_way = false;
         }
     }

@@ -19,13 +19,14 @@ mod status;
 mod trust;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource};
+use parking_lot::Mutex;
 use tracing::{Instrument, Span, field, info_span, warn};
 
 pub use self::backoff::{Hold, WriteBackoff, Written};
@@ -107,28 +108,24 @@ struct Counter {
 }
 
 impl Counters {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ResourceName, Counter>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn of<R>(&self, name: &ResourceName, what: impl FnOnce(&mut Counter) -> R) -> R {
-        what(self.lock().entry(name.clone()).or_default())
+        what(self.0.lock().entry(name.clone()).or_default())
     }
 
     /// Whether a version of a resource is the status that was written last, so that there is nothing to reconcile.
     pub fn is_own_write(&self, name: &ResourceName, meta: &ObjectMeta) -> bool {
         let written = |counter: &&Counter| counter.written.is_some() && counter.written == meta.resource_version;
-        self.lock().get(name).filter(written).is_some_and(|counter| !counter.was_put_off)
+        self.0.lock().get(name).filter(written).is_some_and(|counter| !counter.was_put_off)
     }
 
     /// Forgets a resource that is gone.
     pub fn forget(&self, name: &ResourceName) {
-        self.lock().remove(name);
+        self.0.lock().remove(name);
     }
 
     /// Forgets everything: another replica has led meanwhile.
     pub fn clear(&self) {
-        self.lock().clear();
+        self.0.lock().clear();
     }
 }
 

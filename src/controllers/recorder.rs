@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -14,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::events::Reporter;
 use kube::{Api, Client};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
 use super::FIELD_MANAGER;
@@ -92,8 +92,7 @@ impl Recorder {
 
     /// The events of the last minutes; the others are forgotten.
     fn recent(&self, now: Timestamp) -> MutexGuard<'_, HashMap<u64, Series>> {
-        // A panic elsewhere leaves the map whole: every change of it is a single call.
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         recent.retain(|_, series| now.duration_since(series.last) < SERIES);
         recent
     }

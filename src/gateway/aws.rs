@@ -9,7 +9,7 @@ mod request;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
@@ -17,6 +17,7 @@ use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_apigateway::config::timeout::TimeoutConfig;
 use aws_sdk_apigateway::types::{Op, PatchOperation};
+use parking_lot::Mutex;
 use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 
 pub use self::builder::Builder;
@@ -163,7 +164,7 @@ impl AwsGateway {
             };
             failure.is_of_credentials() || outage.is_some_and(is_of_the_way)
         });
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         if logged.get(place) == failure {
             return;
         }

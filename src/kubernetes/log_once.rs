@@ -1,8 +1,8 @@
 //! A failure is logged once, until it changes or ends.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 /// Logs a failure once, until it changes or ends.
@@ -20,7 +20,7 @@ impl LogOnce {
 
     /// Logs the failure, unless it is the one that was logged last.
     pub fn warn(&self, failure: String) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         if last.as_ref() != Some(&failure) {
             warn!("{failure}");
             *last = Some(failure);
@@ -29,7 +29,7 @@ impl LogOnce {
 
     /// Logs that the failure has ended, where there was one.
     pub fn recovered(&self) {
-        if self.last.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        if self.last.lock().take().is_some() {
             info!("{}", self.recovered);
         }
     }

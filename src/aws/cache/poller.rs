@@ -63,7 +63,7 @@ impl<G: Gateway> Poller<G> {
 
     /// Does something with the scope; none where it has ended.
     fn with_scope<R>(&self, what: impl FnOnce(&mut Scope) -> R) -> Option<R> {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let polled = state.scopes.get_mut(&self.place).filter(|polled| polled.generation == self.generation)?;
         Some(what(&mut polled.scope))
     }

@@ -1,7 +1,6 @@
 //! The SDK as it is configured, and a client of it for each place.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_config::sts::AssumeRoleProvider;
@@ -12,6 +11,7 @@ use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::config::timeout::TimeoutConfig;
 use aws_sdk_apigateway::config::{Config, StalledStreamProtectionConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
+use parking_lot::Mutex;
 
 use super::bounded;
 use crate::gateway::{AssumedRole, Identity, Place};
@@ -58,19 +58,15 @@ impl Clients {
         Clients { state: Mutex::new(State::new(base)), from_environment: false, timeouts }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The SDK's configuration.
     pub(super) fn base(&self) -> SdkConfig {
-        self.state().base.clone()
+        self.state.lock().base.clone()
     }
 
     /// The client of a place, with credentials of its own where the place has a role.
     pub(super) async fn of(&self, place: &Place) -> Client {
         self.reload_if_stale().await;
-        if let Some(client) = self.state().by_place.get(place) {
+        if let Some(client) = self.state.lock().by_place.get(place) {
             return client.clone();
         }
         let base = self.base();
@@ -86,7 +82,7 @@ impl Clients {
             config.set_credentials_provider(Some(assume(role, &place.region, &base).await));
         }
         let client = Client::from_conf(config.build());
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.by_place.len() >= MAX_CLIENTS {
             state.by_place.clear();
         }
@@ -105,24 +101,24 @@ impl Clients {
 
     /// Forgets the credentials of a place.
     pub(super) fn forget(&self, place: &Place) {
-        self.state().by_place.remove(place);
+        self.state.lock().by_place.remove(place);
     }
 
     /// The SDK reads profiles once, and remembers that there were none: credentials that came since, or took the place of
     /// others, are found by a new look at the environment alone. It is for the next call, which comes after a while: what
     /// is there now has most likely just been refused.
     pub(super) fn look_for_credentials_again(&self) {
-        self.state().is_stale = self.from_environment;
+        self.state.lock().is_stale = self.from_environment;
     }
 
     async fn reload_if_stale(&self) {
         let is_due = {
-            let state = self.state();
+            let state = self.state.lock();
             state.is_stale && state.loaded.elapsed() >= RELOADS_APART
         };
         if is_due {
             let base = load().await;
-            *self.state() = State::new(base);
+            *self.state.lock() = State::new(base);
         }
     }
 }
