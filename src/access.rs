@@ -1,120 +1,115 @@
-//! The rules in force and the labels of namespaces, which may both change at any time.
+//! Which certificates a resource may read, and whether it may own a description.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+mod control;
 
-use parking_lot::RwLock;
+pub use control::AccessControl;
+
+use std::collections::BTreeMap;
 
 use crate::api::ClientCertificateRef;
-use crate::reading::Access;
-use crate::rules::Rules;
+use crate::aws::gateway::{Place, Source};
+use crate::error::ReadFailure;
+use crate::rules::{Refusal, Rules, Wanted};
 use crate::settings::Settings;
 
-/// What decides on the access of each resource.
-#[derive(Debug)]
-pub struct AccessControl {
-    settings: Settings,
-    rules: RwLock<Arc<Rules>>,
-    /// Those of the namespaces that are known.
-    labels: RwLock<HashMap<String, BTreeMap<String, String>>>,
+/// What a resource may have of AWS, as it names it and as the rules allow it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// The main certificate.
+    pub source: Result<Source, ReadFailure>,
+    /// The additional ones.
+    pub additional: Vec<Additional>,
+    /// Whether it may own the description.
+    pub description: Result<(), Refusal>,
 }
 
-impl AccessControl {
-    /// Access by these rules.
-    pub fn new(settings: Settings, rules: Rules) -> Self {
-        AccessControl { settings, rules: RwLock::new(Arc::new(rules)), labels: RwLock::default() }
-    }
-
-    /// The rules in force.
-    pub fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.rules.read())
-    }
-
-    /// Puts other rules in force.
-    pub fn set_rules(&self, rules: Rules) {
-        *self.rules.write() = Arc::new(rules);
-    }
-
-    /// Takes note of the labels of a namespace. Answers whether the rules select it otherwise than before, or select it
-    /// for the first time.
-    pub fn set_labels(&self, namespace: &str, labels: BTreeMap<String, String>) -> bool {
-        let rules = self.rules();
-        let selected = rules.selected_by(&labels);
-        let before = self.labels.write().insert(namespace.to_owned(), labels);
-        before.is_none_or(|before| rules.selected_by(&before) != selected)
-    }
-
-    /// The namespaces whose labels are known.
-    pub fn labelled(&self) -> Vec<String> {
-        self.labels.read().keys().cloned().collect()
-    }
-
-    /// Forgets the labels of the namespaces that are gone.
-    pub fn retain_labels(&self, is_there: impl Fn(&str) -> bool) {
-        self.labels.write().retain(|namespace, _| is_there(namespace));
-    }
-
-    /// What a resource has access to. None where that is not decided yet: the rules select by labels, and those of its
-    /// namespace are not known.
-    pub fn of(&self, resource: &ClientCertificateRef) -> Option<Access> {
-        let rules = self.rules();
-        let none = BTreeMap::new();
-        let known = self.labels.read();
-        let labels = match known.get(resource.namespace()) {
-            None if rules.use_labels() => return None,
-            labels => labels.unwrap_or(&none),
+impl Access {
+    /// What a resource has, given the rules and the labels of its namespace.
+    pub fn of(
+        resource: &ClientCertificateRef,
+        settings: &Settings,
+        rules: &Rules,
+        labels: &BTreeMap<String, String>,
+    ) -> Self {
+        let region = resource.spec.region.as_ref().or(settings.default_region.as_ref());
+        let role = resource.spec.assume_role.as_ref();
+        let access = |id: &str| -> Result<(Source, Result<(), Refusal>), ReadFailure> {
+            let region = region.ok_or(ReadFailure::NoRegion)?;
+            let wanted = Wanted {
+                namespace: resource.namespace(),
+                labels,
+                role: role.map(|role| (role.role_arn.as_str(), role.external_id.as_deref())),
+                region,
+                id,
+            };
+            let permit = rules.permit(wanted)?;
+            let place = Place { identity: permit.identity, region: region.clone() };
+            Ok((Source { place, id: id.to_owned() }, permit.description))
         };
-        Some(Access::of(resource, &self.settings, &rules, labels))
+        let main = access(&resource.spec.client_certificate_id);
+        let additional = resource.additional_ids();
+        Access {
+            additional: additional
+                .map(|id| Additional { id: id.to_owned(), source: access(id).map(|(source, _)| source) })
+                .collect(),
+            description: main.as_ref().map_or(Ok(()), |(_, description)| description.clone()),
+            source: main.map(|(source, _)| source),
+        }
     }
+
+    /// The certificates that it may read.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        let additional = self.additional.iter().map(|named| &named.source);
+        std::iter::once(&self.source).chain(additional).filter_map(|source| source.as_ref().ok())
+    }
+}
+
+/// An additional certificate, as the resource names it and as the rules allow it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Additional {
+    /// Its id.
+    pub id: String,
+    /// Where to read it.
+    pub source: Result<Source, ReadFailure>,
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::fixtures::resource;
-    use crate::settings::Settings;
 
-    const BY_LABEL: &str = "rules: [{namespaceSelector: {matchLabels: {team: pay}}, regions: [eu-west-1]}]";
+    fn source(id: &str) -> Source {
+        Source::own("us-east-1", id)
+    }
 
-    fn control(rules: &str) -> AccessControl {
+    #[test]
+    fn what_a_resource_names_is_what_the_rules_allow_it() {
         let settings = Settings {
-            default_region: Some("us-east-1".into()),
-            expiring_within: std::time::Duration::from_secs(3600),
+            default_region: None,
+            expiring_within: Duration::from_secs(300),
             installation: "operators/ours".into(),
             manage_descriptions: true,
             target_kinds: Default::default(),
         };
-        AccessControl::new(settings, Rules::parse(rules).unwrap())
-    }
-
-    fn labels(team: &str) -> BTreeMap<String, String> {
-        [("team".to_owned(), team.to_owned())].into()
-    }
-
-    #[test]
-    fn a_namespace_whose_labels_are_not_known_is_not_decided_where_rules_use_labels() {
-        let resource = resource("payments");
-        let control = control(BY_LABEL);
-        assert_eq!(control.of(&resource), None);
-        control.set_labels(resource.namespace(), BTreeMap::new());
-        assert!(control.of(&resource).unwrap().source.is_ok(), "the default");
-        control.set_labels(resource.namespace(), labels("pay"));
-        assert!(control.of(&resource).unwrap().source.is_err(), "the rule");
-        control.retain_labels(|_| false);
-        assert_eq!(control.of(&resource), None);
-        control.set_rules(Rules::default());
-        assert!(control.of(&resource).unwrap().source.is_ok(), "rules without labels need none");
-    }
-
-    #[test]
-    fn labels_count_where_the_rules_select_otherwise_by_them() {
-        let control = control(BY_LABEL);
-        assert!(control.set_labels("a", labels("orders")), "known for the first time");
-        assert!(!control.set_labels("a", labels("shop")), "no rule is for either");
-        assert!(control.set_labels("a", labels("pay")));
-        let mut more = labels("pay");
-        more.insert("env".into(), "prod".into());
-        assert!(!control.set_labels("a", more), "the same rule");
-        assert!(control.set_labels("a", BTreeMap::new()));
+        let mut resource = resource("payments");
+        let access = |resource: &ClientCertificateRef, rules: &str| {
+            Access::of(resource, &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
+        };
+        assert_eq!(access(&resource, "{}").source, Err(ReadFailure::NoRegion));
+        resource.spec.region = Some("us-east-1".into());
+        assert_eq!(
+            access(&resource, "{}"),
+            Access { source: Ok(source("9ao60f")), additional: vec![], description: Ok(()) }
+        );
+        let refused = access(&resource, "default: {regions: [eu-west-1]}");
+        assert!(matches!(refused.source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
+        assert!(access(&resource, "default: {descriptions: false}").description.is_err());
+        resource.spec.additional_client_certificate_ids =
+            ["k2c0qe", "k2c0qe", "9ao60f", "x7d31m"].map(Into::into).into();
+        let Access { source: main, additional, .. } = access(&resource, "default: {certificateIds: [9ao60f, x7d31m]}");
+        let ids: Vec<_> = additional.iter().map(|named| (named.id.as_str(), named.source.is_ok())).collect();
+        assert_eq!((main, ids), (Ok(source("9ao60f")), vec![("k2c0qe", false), ("x7d31m", true)]));
     }
 }

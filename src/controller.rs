@@ -27,16 +27,16 @@ use tracing::{debug, error, info, warn};
 use crate::access::AccessControl;
 use crate::api::TargetKind;
 use crate::aws::cache::{Cache, Wake};
+use crate::aws::gateway::Gateway;
 use crate::aws::rate_limit::Limits;
 use crate::clock::Clock;
 use crate::controllers::description::Descriptions;
 use crate::controllers::mirror::{self, Context, Counters, reconcile};
 use crate::controllers::publish::Publisher;
-use crate::gateway::Gateway;
 use crate::health::{Health, QUEUE_IDLE};
-use crate::index::{Cached, Index, Wakes, name_of};
 use crate::kubernetes::client::{self, client};
 use crate::kubernetes::lease;
+use crate::kubernetes::stores::{Cached, Stores, Wakes, name_of};
 use crate::kubernetes::watch::Scope;
 use crate::leader::{Fence, LOOK_EVERY, Leadership};
 use crate::metrics::Metrics;
@@ -123,26 +123,26 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         false => namespaces.into_iter().map(Scope::Namespace).collect(),
     };
 
-    let (index, wakes) = Index::new();
-    let index = Arc::new(index);
-    let cached = Arc::clone(&index);
+    let (stores, wakes) = Stores::new();
+    let stores = Arc::new(stores);
+    let cached = Arc::clone(&stores);
     metrics.follow(Box::new(move || cached.all_resources().collect()));
-    let wake = |index: &Arc<Index>| -> Wake {
-        let index = Arc::clone(index);
-        Box::new(move |resources| index.wake(resources))
+    let wake = |stores: &Arc<Stores>| -> Wake {
+        let stores = Arc::clone(stores);
+        Box::new(move |resources| stores.wake(resources))
     };
     let publisher = Arc::new(Publisher::new(client.clone()));
     let counted = Arc::clone(&metrics);
-    let aws = Cache::new(gateway, limits, clock, fence.clone(), counted, wake(&index), tasks.clone());
+    let aws = Cache::new(gateway, limits, clock, fence.clone(), counted, wake(&stores), tasks.clone());
     let manages = settings.manage_descriptions;
-    let descriptions = Descriptions::new(aws.clone(), clock, Arc::clone(&publisher), wake(&index), manages);
+    let descriptions = Descriptions::new(aws.clone(), clock, Arc::clone(&publisher), wake(&stores), manages);
     let context = Arc::new(Context {
         publisher,
         client,
         aws,
         descriptions,
         access: AccessControl::new(settings.clone(), rules.rules.clone()),
-        index,
+        stores,
         settings,
         metrics,
         synced: synced.subscribe(),
@@ -202,7 +202,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         // The status has to say what the last updates came to.
         for name in concerned {
             let reference = ObjectRef::new(&name.name).within(&name.namespace);
-            if let Some(cached) = ending.index.resources().get(&reference) {
+            if let Some(cached) = ending.stores.resources().get(&reference) {
                 let _ = mirror::conclude(cached, Arc::clone(&ending)).await;
             }
         }
@@ -250,7 +250,7 @@ async fn work_through<G: Gateway>(wakes: Wakes, concurrency: u16, health: Health
     };
     let requests = wakes.map(|resource| Ok::<_, Infallible>(ReconcileRequest::from(resource))).take_until(stop);
     let config = ControllerConfig::default().concurrency(concurrency);
-    let store = context.index.resources().clone();
+    let store = context.stores.resources().clone();
     let attempts = health.clone();
     let pass = move |resource, context| pass(resource, context, attempts.clone()).boxed();
     let results = applier(pass, |_, never: &Infallible, _| match *never {}, context, store, requests, config);

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::api::TargetKind;
+use crate::aws::gateway::{Denial, GatewayError, Identity, Outage, Source};
 use crate::certificate::CertificateError;
 use crate::conditions::Reason;
-use crate::gateway::{Denial, GatewayError, Identity, Outage, Source};
 use crate::rules::Refusal;
 
 /// The longest that a `Retry-After` is believed.

@@ -91,8 +91,8 @@ pub fn stored<K: crate::target::TargetObject>(desired: &crate::target::Desired) 
 }
 
 /// What API Gateway says of a certificate.
-pub fn certificate(id: &str, pem: &str) -> crate::gateway::ClientCertificate {
-    crate::gateway::ClientCertificate {
+pub fn certificate(id: &str, pem: &str) -> crate::aws::gateway::ClientCertificate {
+    crate::aws::gateway::ClientCertificate {
         id: id.to_owned(),
         description: String::new(),
         created: None,
@@ -103,8 +103,8 @@ pub fn certificate(id: &str, pem: &str) -> crate::gateway::ClientCertificate {
 }
 
 /// The source that a resource names without rules.
-pub fn source_of(resource: &crate::api::ClientCertificateRef) -> Result<crate::gateway::Source, ReadFailure> {
-    Ok(crate::gateway::Source::own("us-east-1", &resource.spec.client_certificate_id))
+pub fn source_of(resource: &crate::api::ClientCertificateRef) -> Result<crate::aws::gateway::Source, ReadFailure> {
+    Ok(crate::aws::gateway::Source::own("us-east-1", &resource.spec.client_certificate_id))
 }
 
 /// What the target of a resource should hold that names this one certificate.

@@ -26,16 +26,14 @@
 //! |---|---|
 //! | [`config`], [`settings`] | flags and environment in one typed configuration |
 //! | [`api`], [`conditions`] | the custom resource: spec, status, columns, admission rules; conditions and reasons |
-//! | [`cluster`], [`kubernetes`], [`leader`] | which cluster, through which proxy; client with deadlines and write guard, watches; Lease |
-//! | [`index`] | the stores: resources, and targets by owner |
+//! | [`kubernetes`], [`leader`] | client with deadlines and write guard, watches, the stores they fill; who holds the Lease |
 //! | [`controller`] | composition: which event wakes which resource, the queue, the end |
-//! | [`rules`], [`access`], [`reading`] | what a namespace may ask for; which certificates a resource may read; a checked answer |
-//! | [`aws`], [`backoff`] | the cache of snapshots, its pollers, the rate limit |
-//! | [`gateway`] | the seam to AWS; behind it, [`gateway::aws`] alone names the SDK |
+//! | [`rules`], [`access`] | what a namespace may ask for; which certificates a resource may read |
+//! | [`aws`] | snapshots of certificates, the pollers that fill them, the rate limit; [`aws::client`] alone names the SDK |
 //! | [`controllers::mirror`] | snapshot, plan, apply, status of one resource |
 //! | [`controllers::description`] | who owns the description of a certificate, and when it is sent |
 //! | [`certificate`], [`target`] | PEM to X.509 facts; the object that should exist, whose an object is, what differs |
-//! | [`error`] | classes of failures, and the sentence for each |
+//! | [`error`], [`backoff`] | classes of failures and the sentence for each; how long to wait after one |
 //! | [`verify`], [`probe`] | the other commands |
 //! | [`health`], [`listener`], [`server`], [`metrics`], [`telemetry`], [`tasks`], [`clock`] | probes, counters, log, supervision, the steady clock |
 //!
@@ -57,7 +55,6 @@ pub mod aws;
 pub mod backoff;
 pub mod certificate;
 pub mod clock;
-pub mod cluster;
 pub mod conditions;
 pub mod config;
 pub mod controller;
@@ -65,16 +62,12 @@ pub mod controllers;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
-pub mod gateway;
 pub mod health;
-pub mod index;
 pub mod kubernetes;
 pub mod leader;
 pub mod listener;
 pub mod metrics;
 pub mod probe;
-pub mod reading;
-mod resource_version;
 pub mod rules;
 pub mod server;
 pub mod settings;

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use client_certificate_operator::aws::client::AwsGateway;
 use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::config::{Cli, Command, RunArgs};
 use client_certificate_operator::controller::{self, Election, Parts, RulesFile};
-use client_certificate_operator::gateway::aws::AwsGateway;
 use client_certificate_operator::health::Health;
+use client_certificate_operator::kubernetes::cluster;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
 use client_certificate_operator::tasks::{Ended, Tasks};
-use client_certificate_operator::{api, cluster, listener, probe, server, telemetry, verify};
+use client_certificate_operator::{api, listener, probe, server, telemetry, verify};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use kube::core::{Selector, SelectorExt};
 use thiserror::Error;
 
+use crate::aws::gateway::{AssumedRole, Identity};
 use crate::conditions::Reason;
-use crate::gateway::{AssumedRole, Identity};
 
 /// The rules in force.
 #[derive(Clone, Debug)]

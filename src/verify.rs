@@ -48,7 +48,7 @@ pub async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn read(ResourceName { namespace, name }: &ResourceName) -> anyhow::Result<ClientCertificateRef> {
-    let client = Client::try_from(crate::cluster::config().await?)?;
+    let client = Client::try_from(crate::kubernetes::cluster::config().await?)?;
     let resources: Api<ClientCertificateRef> = Api::namespaced(client, namespace);
     let place = format!("ClientCertificateRef {namespace}/{name}");
     resources.get(name).await.map_err(|error| match &error {

@@ -14,10 +14,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::ResourceName;
+use crate::aws::answer::{Answer, FORCED_READS_APART};
+use crate::aws::gateway::{ClientCertificate, GatewayError, Outage, Place, Source};
 use crate::backoff::Backoff;
 use crate::error::{FailureClass, ReadFailure, refresh_delay, retry_after_asked};
-use crate::gateway::{ClientCertificate, GatewayError, Outage, Place, Source};
-use crate::reading::{Answer, FORCED_READS_APART};
 use crate::settings::Tick;
 
 /// How long is waited for others that become due, so that one call serves all.
@@ -684,7 +684,9 @@ impl Entry {
         let own = self.wait_after(&failure, moment.jitter);
         let wait = together.map_or(own, |wait| wait.min(self.interval));
         let asked = failure.class().retry_after();
-        let asked = asked.map_or(Duration::ZERO, |asked| retry_after_asked(asked, moment.jitter));
+        // The end of a pause has its jitter already.
+        let jitter = if not_before.is_some() { 0.0 } else { moment.jitter };
+        let asked = asked.map_or(Duration::ZERO, |asked| retry_after_asked(asked, jitter));
         self.retry_at = (moment.now + wait.max(asked)).max(not_before.unwrap_or_default());
         let before = self.snapshot.as_ref();
         let failing_since = before.and_then(|before| before.failing_since).or(Some(moment.now));

@@ -15,14 +15,14 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::access::Access;
 use crate::api::{ClientCertificateRef, ResourceName};
+use crate::aws::gateway::{Gateway, Identity};
 use crate::controllers::mirror::Context;
-use crate::gateway::{Gateway, Identity};
-use crate::index::{Cached, name_of};
 use crate::kubernetes;
+use crate::kubernetes::stores::{Cached, name_of};
 use crate::kubernetes::watch::{Change, Scope};
 use crate::metrics::Metrics;
-use crate::reading::Access;
 use crate::rules::{InvalidRules, Rules};
 use crate::tasks::Tasks;
 
@@ -110,7 +110,7 @@ pub fn apply<G: Gateway>(context: &Context<G>) {
 /// The same for what the rules decide otherwise in this scope alone.
 fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
     let is_in_scope = |cached: &Cached| cached.meta().namespace.as_deref().is_some_and(|name| scope.covers(name));
-    let all: Vec<_> = context.index.all_resources().collect();
+    let all: Vec<_> = context.stores.all_resources().collect();
     if !all.iter().any(|cached| is_in_scope(cached)) {
         return;
     }
@@ -126,7 +126,7 @@ fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
         places.extend(access.iter().flat_map(Access::sources).map(|source| source.place.clone()));
     }
     context.aws.retain(|place| place.identity == Identity::Operator || places.contains(place));
-    context.index.wake(woken);
+    context.stores.wake(woken);
 }
 
 /// Asks for the operator's own account until it is told. The future ends when it is, or after a moment.

@@ -1,4 +1,4 @@
-//! The watches on resources and on targets: what they report goes into the index.
+//! The watches on resources and on targets: what they report goes into the stores.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use kube::{Api, Resource};
 use super::access;
 use super::availability::Availability;
 use crate::api::{MANAGED_LABEL, ResourceName, TargetKind, TargetRef};
+use crate::aws::gateway::Gateway;
 use crate::controllers::mirror::Context;
-use crate::gateway::Gateway;
-use crate::index::{Cached, name_of};
+use crate::kubernetes::stores::{Cached, name_of};
 use crate::kubernetes::watch::{Change, Scope, retry, watch};
 use crate::target::{TargetMeta, TargetObject};
 use crate::tasks::Tasks;
@@ -47,7 +47,7 @@ pub fn begin<G: Gateway>(scope: &Scope, tasks: &Tasks, availability: &Availabili
 
 /// Watches the resources of a scope.
 async fn resources<G: Gateway>(scope: Scope, availability: Availability, context: Arc<Context<G>>) -> Infallible {
-    let held = || context.index.resources_in(&scope);
+    let held = || context.stores.resources_in(&scope);
     let tell = |change| match change {
         Change::Applied(resource) => resource_applied(resource, &context),
         Change::Removed(resource) => resource_removed(resource, &context),
@@ -61,12 +61,12 @@ async fn resources<G: Gateway>(scope: Scope, availability: Availability, context
 fn resource_applied<G: Gateway>(mut resource: Cached, context: &Context<G>) {
     strip(resource.meta_mut());
     let name = name_of(&resource);
-    let before = context.index.resources().get(&ObjectRef::from_obj(&resource));
+    let before = context.stores.resources().get(&ObjectRef::from_obj(&resource));
     let version = |meta: &ObjectMeta| meta.resource_version.clone();
     let is_known = before.is_some_and(|before| version(before.meta()) == version(resource.meta()));
     // In the store before anything else: a reconcile that was put off until then has to be woken.
     let event = Event::Apply(resource);
-    context.index.store(&event);
+    context.stores.store(&event);
     let Event::Apply(resource) = event else { return };
     let mut woken = Vec::new();
     if !is_known && !context.counters.is_own_write(&name, resource.meta()) {
@@ -76,17 +76,17 @@ fn resource_applied<G: Gateway>(mut resource: Cached, context: &Context<G>) {
         Ok(resource) => woken.extend(access::claim(resource, context)),
         Err(_) => woken.extend(context.descriptions.remove(&name)),
     }
-    context.index.wake(woken);
+    context.stores.wake(woken);
 }
 
 fn resource_removed<G: Gateway>(reference: ObjectRef<Cached>, context: &Context<G>) {
-    if let Some(resource) = context.index.resources().get(&reference) {
-        context.index.store(&Event::Delete(Cached::clone(&resource)));
+    if let Some(resource) = context.stores.resources().get(&reference) {
+        context.stores.store(&Event::Delete(Cached::clone(&resource)));
     }
     let name = ResourceName::new(&reference.namespace.unwrap_or_default(), &reference.name);
     context.counters.forget(&name);
     context.aws.unsubscribe(&name);
-    context.index.wake(context.descriptions.remove(&name));
+    context.stores.wake(context.descriptions.remove(&name));
 }
 
 /// Drops what is large and never looked at.
@@ -113,7 +113,7 @@ async fn targets<K: TargetObject, G: Gateway>(
     };
     retry(plural, &scope, read, refused).await;
     let held = || {
-        let targets = context.index.targets();
+        let targets = context.stores.targets();
         let reference = |(namespace, name, version): (&str, &str, &str)| {
             let mut reference = ObjectRef::new(name).within(namespace);
             reference.extra.resource_version = Some(version.to_owned());
@@ -123,14 +123,14 @@ async fn targets<K: TargetObject, G: Gateway>(
     };
     let tell = |change: Change<PartialObjectMeta<K>>| match change {
         Change::Applied(object) => {
-            let woken = context.index.targets().apply(TargetMeta::from_meta(kind, object.metadata));
-            context.index.wake(woken);
+            let woken = context.stores.targets().apply(TargetMeta::from_meta(kind, object.metadata));
+            context.stores.wake(woken);
         }
         Change::Removed(object) => {
             let target = TargetRef { kind, name: object.name };
             let version = object.extra.resource_version.unwrap_or_default();
-            let woken = context.index.targets().remove(&object.namespace.unwrap_or_default(), &target, &version);
-            context.index.wake(woken);
+            let woken = context.stores.targets().remove(&object.namespace.unwrap_or_default(), &target, &version);
+            context.stores.wake(woken);
         }
         Change::Listed => availability.listed(&scope, plural),
         Change::Refused => availability.refused(&scope, plural, true),
@@ -159,7 +159,7 @@ async fn read_targets<K: TargetObject, G>(scope: &Scope, context: &Context<G>) -
         let list = objects.list(&page).await?;
         let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
         for object in list {
-            context.index.targets().learn(object.into_target());
+            context.stores.targets().learn(object.into_target());
         }
         match next {
             Some(token) => page = page.continue_token(&token),

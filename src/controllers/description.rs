@@ -18,10 +18,10 @@ pub use self::attempts::{Attempts, Recorded, Verdict, Wish};
 pub use self::claims::{Claim, Claims};
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::aws::cache::{Cache, Wake};
+use crate::aws::gateway::{CertificateKey, Gateway, GatewayError, Source};
 use crate::clock::Clock;
 use crate::controllers::mirror::Event;
 use crate::controllers::publish::Publisher;
-use crate::gateway::{CertificateKey, Gateway, GatewayError, Source};
 use crate::settings::Tick;
 
 /// What the description of a certificate came to.

@@ -37,19 +37,19 @@ pub use self::refusal::classify;
 pub use self::snapshot::{HeldBack, Look, Named, Snapshot};
 pub use self::status::{Effect, Outcome, status, suspended, written};
 pub use self::trust::{Entry, Trust};
+use crate::access::Access;
 use crate::access::AccessControl;
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::aws::cache::{Cache, Subscription, View};
+use crate::aws::gateway::{CertificateKey, Gateway, Source};
 use crate::clock::Clock;
 use crate::conditions::{ConditionType, is_false, is_true};
 use crate::controllers::description::Descriptions;
 use crate::controllers::publish::{Published, Publisher};
 use crate::error::ClusterFailure;
-use crate::gateway::{CertificateKey, Gateway, Source};
-use crate::index::{Cached, Index, Known};
+use crate::kubernetes::stores::{Cached, Known, Stores};
 use crate::leader::Fence;
 use crate::metrics::{Metrics, ReconcileResult};
-use crate::reading::Access;
 use crate::settings::{Now, Settings};
 use crate::target::{Password, Target, is_controlled_by_another};
 
@@ -72,7 +72,7 @@ pub struct Context<G> {
     /// What each namespace may ask for.
     pub access: AccessControl,
     /// The stores of the watches.
-    pub index: Arc<Index>,
+    pub stores: Arc<Stores>,
     /// Status and events.
     pub publisher: Arc<Publisher>,
     /// Configuration that decisions depend on.
@@ -218,7 +218,7 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
     }
     if context.counters.of(&name, |counter| counter.is_ahead_of(resource)) {
         // The watch brings the status that was written, and with it the next reconcile; it may just have done so.
-        let stored = context.index.resources().get(&ObjectRef::new(&name.name).within(&name.namespace));
+        let stored = context.stores.resources().get(&ObjectRef::new(&name.name).within(&name.namespace));
         return match stored.as_ref().map(|stored| &stored.0) {
             Some(Ok(stored)) if !context.counters.of(&name, |counter| counter.is_ahead_of(stored)) => {
                 Box::pin(of(stored, context)).await
@@ -275,8 +275,10 @@ impl Counter {
     /// Whether the store holds an older resource than the one whose status was written.
     fn is_ahead_of(&mut self, resource: &ClientCertificateRef) -> bool {
         let stored = resource.metadata.resource_version.as_deref();
-        let is_ahead =
-            self.written.as_deref().is_some_and(|written| crate::resource_version::is_older(stored, written));
+        let is_ahead = self
+            .written
+            .as_deref()
+            .is_some_and(|written| crate::kubernetes::resource_version::is_older(stored, written));
         if !is_ahead {
             self.written = None;
         }
@@ -339,7 +341,7 @@ async fn gather<G: Gateway>(
     if was_deleted(resource, &target) && is_terminating(resource, context).await {
         return None;
     }
-    let mut former_targets = context.index.targets().others_of(name, &resource.target_ref());
+    let mut former_targets = context.stores.targets().others_of(name, &resource.target_ref());
     let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref());
     former_targets.retain(|former| {
         // A copy is not ours, and an earlier version left no mark to know one by.
@@ -404,7 +406,7 @@ async fn read_target<G>(
     if !context.settings.target_kinds.contains(target.kind) {
         return Err(ClusterFailure::KindNotAllowed { kind: target.kind });
     }
-    match context.index.targets().get(resource.namespace(), &target) {
+    match context.stores.targets().get(resource.namespace(), &target) {
         Known::All(known) => return Ok(Some(*known)),
         Known::Nothing if !was_read(resource) => return Ok(None),
         Known::Nothing | Known::Metadata => {}
@@ -446,7 +448,7 @@ fn owner_exists<G>(
 ) -> bool {
     match target {
         Ok(Some(target)) => {
-            target.meta.owner_name().is_some_and(|owner| context.index.has_resource(resource.namespace(), owner))
+            target.meta.owner_name().is_some_and(|owner| context.stores.has_resource(resource.namespace(), owner))
         }
         Ok(None) | Err(_) => false,
     }

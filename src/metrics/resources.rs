@@ -14,7 +14,7 @@ use prometheus_client::registry::Unit;
 use super::{Leader, Resources};
 use crate::api::ClientCertificateRefStatus;
 use crate::conditions::{ConditionType, is_true};
-use crate::index::Cached;
+use crate::kubernetes::stores::Cached;
 
 /// The conditions that have a series. One that has no status yet is 0: a resource that never came to be Ready must be as
 /// visible as one that no longer is.

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use client_certificate_operator::gateway::aws::AwsGateway;
-use client_certificate_operator::gateway::{Gateway, GatewayError, Outage, Source};
+use client_certificate_operator::aws::client::AwsGateway;
+use client_certificate_operator::aws::gateway::{Gateway, GatewayError, Outage, Source};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::{DEFAULT_REGION as REGION, Emulator, Fault};
 use operator_testing::script::Operation;

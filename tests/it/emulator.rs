@@ -17,7 +17,7 @@ use serde_json::json;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::x509::X509Version;
 
-use client_certificate_operator::gateway::{Gateway, Source};
+use client_certificate_operator::aws::gateway::{Gateway, Source};
 
 fn new() -> NewCertificate {
     NewCertificate::new().shared_key()

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use client_certificate_operator::api::{ClientCertificateRef, crd};
-use client_certificate_operator::gateway::{ClientCertificate, Source};
+use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, PostParams};

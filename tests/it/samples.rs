@@ -7,7 +7,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use client_certificate_operator::gateway::Source;
+use client_certificate_operator::aws::gateway::Source;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use operator_testing::certificates::NewCertificate;

@@ -15,10 +15,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use client_certificate_operator::access::Access;
 use client_certificate_operator::api::{
     ClientCertificateRef, ClientCertificateRefStatus, DeletionPolicy, ResourceName, TargetKind, TargetRef,
 };
 use client_certificate_operator::aws::cache::Cache;
+use client_certificate_operator::aws::gateway::{ClientCertificate, GatewayError, Outage, Source};
 use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::clock::Clock;
 use client_certificate_operator::conditions::{ConditionType, is_true};
@@ -29,9 +31,7 @@ use client_certificate_operator::controllers::mirror::{
 };
 use client_certificate_operator::controllers::publish::Publisher;
 use client_certificate_operator::error::ClusterFailure;
-use client_certificate_operator::gateway::{ClientCertificate, GatewayError, Outage, Source};
 use client_certificate_operator::leader::Fence;
-use client_certificate_operator::reading::Access;
 use client_certificate_operator::rules::Rules;
 use client_certificate_operator::settings::{Now, Settings};
 use client_certificate_operator::target::TargetMeta;

@@ -9,7 +9,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use client_certificate_operator::api::{ClientCertificateRef, crd};
-use client_certificate_operator::gateway::ClientCertificate;
+use client_certificate_operator::aws::gateway::ClientCertificate;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;

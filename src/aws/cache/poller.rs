@@ -14,9 +14,9 @@ use tracing::{debug, warn};
 
 use super::{Shared, timed_out};
 use crate::api::ResourceName;
+use crate::aws::gateway::{ClientCertificate, Denial, Gateway, GatewayError, Outage, PAGE_SIZE, Place, Source};
 use crate::aws::rate_limit::{Account, Paused, Priority};
 use crate::aws::scope::{Checked, Listed, Moment, Scope, Step, refuses_the_list};
-use crate::gateway::{ClientCertificate, Denial, Gateway, GatewayError, Outage, PAGE_SIZE, Place, Source};
 use crate::settings::Tick;
 
 /// Longer than the gateway's own time-outs take: no read keeps a poller for ever.

@@ -1,6 +1,6 @@
 use super::*;
+use crate::aws::gateway::Denial;
 use crate::fixtures::{OTHER_PEM, PEM, PEM_NOT_AFTER, certificate};
-use crate::gateway::Denial;
 
 const INTERVAL: Duration = Duration::from_secs(300);
 

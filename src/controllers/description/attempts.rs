@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::State;
+use crate::aws::gateway::{GatewayError, Source};
 use crate::backoff::Backoff;
-use crate::gateway::{GatewayError, Source};
 use crate::settings::Tick;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);

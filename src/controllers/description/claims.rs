@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::attempts::{Recorded, Wish};
 use crate::api::{ClientCertificateRef, ResourceName};
+use crate::aws::gateway::{CertificateKey, Source};
 use crate::conditions::{ConditionType, Reason, find};
-use crate::gateway::{CertificateKey, Source};
 
 /// The order among claims: the oldest first, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -72,8 +72,8 @@ async fn fetch_as<K: TargetObject, G>(
     let found = api::<K, G>(namespace, context).get_opt(&target.name).await;
     let found = found.map_err(|error| classify(&error, "get", K::TARGET_KIND))?.map(K::into_target);
     match &found {
-        Some(found) => context.index.targets().learn(found.clone()),
-        None => context.index.targets().forget(namespace, target),
+        Some(found) => context.stores.targets().learn(found.clone()),
+        None => context.stores.targets().forget(namespace, target),
     }
     Ok(found)
 }
@@ -83,7 +83,7 @@ async fn create<K: TargetObject, G>(desired: &Desired, context: &Context<G>) -> 
     let object = K::of_desired(desired, meta.clone(), None, false);
     let created = api::<K, G>(&desired.namespace, context).create(&write_params(), &object).await;
     let created = created.map_err(|error| classify(&error, "create", K::TARGET_KIND))?.into_target();
-    context.index.targets().learn(created.clone());
+    context.stores.targets().learn(created.clone());
     unchanged(&created, desired, &meta)
 }
 
@@ -99,12 +99,12 @@ async fn replace<K: TargetObject, G>(
     match replaced.map_err(|error| classify(&error, "update", K::TARGET_KIND)) {
         Ok(replaced) => {
             let replaced = replaced.into_target();
-            context.index.targets().learn(replaced.clone());
+            context.stores.targets().learn(replaced.clone());
             unchanged(&replaced, desired, meta)
         }
         Err(failure) => {
             // The store may be behind. Its metadata stays, so that a former target is still found.
-            context.index.targets().distrust(&current.namespace, &current.target);
+            context.stores.targets().distrust(&current.namespace, &current.target);
             Err(failure)
         }
     }
@@ -132,7 +132,7 @@ async fn delete<K: TargetObject, G>(current: &TargetMeta, context: &Context<G>) 
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => return Err(classify(&error, "delete", K::TARGET_KIND)),
     }
-    context.index.targets().forget(&current.namespace, &current.target);
+    context.stores.targets().forget(&current.namespace, &current.target);
     Ok(())
 }
 
@@ -144,7 +144,7 @@ async fn release<K: TargetObject, G>(current: &TargetMeta, context: &Context<G>)
     let found = found.map(|object| (TargetMeta::from_meta(K::TARGET_KIND, object.metadata().clone()), object));
     let is_it = |(found, _): &(TargetMeta, K)| found.uid == current.uid && found.owner_name() == current.owner_name();
     let Some((found, mut object)) = found.filter(is_it) else {
-        context.index.targets().forget(&current.namespace, &current.target);
+        context.stores.targets().forget(&current.namespace, &current.target);
         return Ok(());
     };
     let meta = found.released();
@@ -163,5 +163,5 @@ fn api<K: TargetObject, G>(namespace: &str, context: &Context<G>) -> Api<K> {
 }
 
 fn learn<K: TargetObject, G>(object: K, context: &Context<G>) {
-    context.index.targets().learn(object.into_target());
+    context.stores.targets().learn(object.into_target());
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::aws::answer::Answer;
 use crate::aws::cache::Snapshot as Read;
+use crate::aws::gateway::Source;
 use crate::controllers::description::Outcome as DescriptionOutcome;
 use crate::error::{ClusterFailure, ReadFailure};
-use crate::gateway::Source;
-use crate::reading::Answer;
 use crate::rules::Refusal;
 use crate::settings::{Now, Tick};
 use crate::target::{NoPassword, Password, Target, TargetMeta};

@@ -11,10 +11,10 @@ use super::plan::{Action, Plan, TargetPlan};
 use super::snapshot::{HeldBack, Look, Named, Snapshot};
 use super::trust::{is_of, recorded_main};
 use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, TargetRef, VerifierClass};
+use crate::aws::gateway::Source;
 use crate::conditions::{ConditionType, Finding, Is, Reason, clear, find, set};
 use crate::controllers::description::{Outcome as DescriptionOutcome, State as DescriptionState};
 use crate::error::{ClusterFailure, ReadFailure};
-use crate::gateway::Source;
 use crate::settings::{Settings, Tick};
 use crate::target::{Password, verifier_class};
 

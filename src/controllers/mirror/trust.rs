@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::snapshot::{Look, Named, Snapshot};
 use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
+use crate::aws::gateway::Source;
 use crate::certificate::Certificate;
-use crate::gateway::Source;
 use crate::target::Trusted;
 
 /// A certificate for the target, and what the status says of it.
@@ -134,7 +134,11 @@ impl Snapshot {
 }
 
 impl Entry {
-    fn from_answer(answer: &crate::reading::Answer, resource: &ClientCertificateRef, role: CertificateRole) -> Self {
+    fn from_answer(
+        answer: &crate::aws::answer::Answer,
+        resource: &ClientCertificateRef,
+        role: CertificateRole,
+    ) -> Self {
         let mut status = answer.to_status(role);
         // The account does not change with a read that does not know it, as when STS cannot be reached.
         if status.account_id.is_none() {

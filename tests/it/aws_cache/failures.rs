@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use client_certificate_operator::aws::gateway::{GatewayError, Outage, Place, Source};
 use client_certificate_operator::error::ReadFailure;
-use client_certificate_operator::gateway::{GatewayError, Outage, Place, Source};
 use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::memory_gateway::{Failure, MemoryGateway};
 use operator_testing::script::Fault;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use client_certificate_operator::api::ResourceName;
 use client_certificate_operator::aws::cache::{Cache, Subscription, View};
+use client_certificate_operator::aws::gateway::{Gateway, Place, Source};
 use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::clock::Clock;
 use client_certificate_operator::error::ReadFailure;
-use client_certificate_operator::gateway::{Gateway, Place, Source};
 use client_certificate_operator::leader::Fence;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Tick;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client_certificate_operator::aws::client::AwsGateway;
+use client_certificate_operator::aws::gateway::{AssumedRole, GatewayError, Identity, Place, Source};
 use client_certificate_operator::error::ReadFailure;
-use client_certificate_operator::gateway::aws::AwsGateway;
-use client_certificate_operator::gateway::{AssumedRole, GatewayError, Identity, Place, Source};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::{DEFAULT_REGION, Emulator, Fault, HOME_ACCOUNT, HOME_USER, NewRole, RateLimit};
 use operator_testing::script::Operation::{Get, List};

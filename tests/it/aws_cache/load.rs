@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client_certificate_operator::gateway::{Denial, GatewayError, Place, Source};
+use client_certificate_operator::aws::gateway::{Denial, GatewayError, Place, Source};
 use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::memory_gateway::{Failure, MemoryGateway};
 use operator_testing::script::Fault;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client_certificate_operator::api::ResourceName;
+use client_certificate_operator::aws::answer::FORCED_READS_APART;
 use client_certificate_operator::aws::cache::Subscription;
+use client_certificate_operator::aws::gateway::{AssumedRole, GatewayError, Identity, Outage, Place, Source};
 use client_certificate_operator::clock::Clock;
 use client_certificate_operator::error::ReadFailure;
-use client_certificate_operator::gateway::{AssumedRole, GatewayError, Identity, Outage, Place, Source};
 use client_certificate_operator::leader::{Fence, Leadership};
-use client_certificate_operator::reading::FORCED_READS_APART;
 use operator_testing::memory_gateway::{Failure, MemoryGateway};
 use operator_testing::script::Fault;
 use operator_testing::script::Operation::{Get, List, Update};
@@ -297,7 +297,7 @@ async fn what_may_not_be_used_any_more_is_not_asked_and_may_be_used_again_later(
 
 #[tokio::test(start_paused = true)]
 async fn credentials_that_were_refused_once_are_replaced_before_anybody_hears_of_it() {
-    use client_certificate_operator::gateway::Denial;
+    use client_certificate_operator::aws::gateway::Denial;
     let (gateway, ids) = gateway_with(3);
     let refused = || GatewayError::AccessDenied(Denial::BadCredentials { code: "ExpiredTokenException".into() });
     gateway.inject(Fault::new(Failure::Error(refused())).on(List).once());

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use client_certificate_operator::aws::client::AwsGateway;
+use client_certificate_operator::aws::gateway::Gateway;
 use client_certificate_operator::error::ReadFailure;
-use client_certificate_operator::gateway::Gateway;
-use client_certificate_operator::gateway::aws::AwsGateway;
 use operator_testing::emulator::DEFAULT_REGION as REGION;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

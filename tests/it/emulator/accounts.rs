@@ -1,6 +1,6 @@
 //! Accounts and regions share nothing, and can be in trouble one by one.
 
-use client_certificate_operator::gateway::Gateway;
+use client_certificate_operator::aws::gateway::Gateway;
 use operator_testing::emulator::{AccessKey, DEFAULT_REGION as REGION, Emulator, Fault, HOME_ACCOUNT, NewRole};
 use operator_testing::http;
 use operator_testing::script::Operation;

@@ -5,7 +5,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use client_certificate_operator::gateway::Gateway;
+use client_certificate_operator::aws::gateway::Gateway;
 use jiff::{SignedDuration, Timestamp};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::{

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use client_certificate_operator::api::REFRESH_ANNOTATION;
-use client_certificate_operator::gateway::Source;
+use client_certificate_operator::aws::gateway::Source;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;

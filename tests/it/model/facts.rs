@@ -8,7 +8,11 @@ use client_certificate_operator::api::{
     CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MANAGED_LABEL, OBJECT_ANNOTATION,
     OWNER_ANNOTATION,
 };
+use client_certificate_operator::aws::answer::Answer;
 use client_certificate_operator::aws::cache::Snapshot as CacheSnapshot;
+use client_certificate_operator::aws::gateway::{
+    CertificateKey, ClientCertificate, Denial, GatewayError, Outage, Source,
+};
 use client_certificate_operator::certificate::Certificate;
 use client_certificate_operator::conditions::{ConditionType, Reason, find, is_false, is_true};
 use client_certificate_operator::controllers::description::{self, Attempts, Claim, Claims, Verdict};
@@ -16,8 +20,6 @@ use client_certificate_operator::controllers::mirror::{
     Action, Effect, Hold, Marked, Named, Plan, Snapshot, TargetPlan, WriteBackoff, Written, plan, status, written,
 };
 use client_certificate_operator::error::{ClusterFailure, ReadFailure};
-use client_certificate_operator::gateway::{CertificateKey, ClientCertificate, Denial, GatewayError, Outage, Source};
-use client_certificate_operator::reading::Answer;
 use client_certificate_operator::settings::{Now, Settings};
 use client_certificate_operator::target::{Desired, Target, TargetObject};
 use jiff::{SignedDuration, Timestamp};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use client_certificate_operator::gateway::ClientCertificate;
+use client_certificate_operator::aws::gateway::ClientCertificate;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::string::PrintableString;
 use rcgen::{

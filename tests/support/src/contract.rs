@@ -3,7 +3,7 @@
 mod trouble;
 mod worlds;
 
-use client_certificate_operator::gateway::{
+use client_certificate_operator::aws::gateway::{
     ClientCertificate, Gateway, GatewayError, Outage, PAGE_SIZE, Page, Place, Source,
 };
 

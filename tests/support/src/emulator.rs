@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use client_certificate_operator::gateway::aws::{AwsGateway, Builder};
-use client_certificate_operator::gateway::{ClientCertificate, Source};
+use client_certificate_operator::aws::client::{AwsGateway, Builder};
+use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
 
 pub use self::access::{HOME_ACCOUNT, HOME_USER};
 pub use self::account::Account;

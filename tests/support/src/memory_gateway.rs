@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use client_certificate_operator::gateway::{ClientCertificate, Gateway, GatewayError, PAGE_SIZE, Page, Place, Source};
+use client_certificate_operator::aws::gateway::{
+    ClientCertificate, Gateway, GatewayError, PAGE_SIZE, Page, Place, Source,
+};
 use tokio::time::Instant;
 
 use crate::certificates::{NewCertificate, issue};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client_certificate_operator::gateway::{Denial, GatewayError, Outage};
+use client_certificate_operator::aws::gateway::{Denial, GatewayError, Outage};
 
 /// A way in which a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

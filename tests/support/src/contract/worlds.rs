@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use client_certificate_operator::gateway::aws::AwsGateway;
-use client_certificate_operator::gateway::{ClientCertificate, Source};
+use client_certificate_operator::aws::client::AwsGateway;
+use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
 
 use super::{Trouble, World};
 use crate::certificates::NewCertificate;

@@ -1,6 +1,6 @@
 //! The certificates of an account of one's choice, for tests with more than the home account.
 
-use client_certificate_operator::gateway::ClientCertificate;
+use client_certificate_operator::aws::gateway::ClientCertificate;
 
 use super::Emulator;
 use super::state::{Location, State};

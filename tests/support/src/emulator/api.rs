@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use client_certificate_operator::gateway::ClientCertificate;
+use client_certificate_operator::aws::gateway::ClientCertificate;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};

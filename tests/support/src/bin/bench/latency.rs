@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use client_certificate_operator::api::ClientCertificateRef;
-use client_certificate_operator::gateway::{Gateway, Source};
+use client_certificate_operator::aws::gateway::{Gateway, Source};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
 use operator_testing::certificates::NewCertificate;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use client_certificate_operator::gateway::Source;
+use client_certificate_operator::aws::gateway::Source;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use operator_testing::certificates::{NewCertificate, issue};

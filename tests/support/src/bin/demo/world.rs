@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use client_certificate_operator::gateway::{ClientCertificate, Source};
+use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use operator_testing::certificates::NewCertificate;

@@ -1,18 +1,15 @@
-//! What API Gateway says of a certificate, checked; and which certificates a resource may read.
+//! What API Gateway says of a certificate, checked.
 
 use std::collections::BTreeMap;
-
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
+use crate::api::{CertificateRole, CertificateStatus};
+use crate::aws::gateway::{ClientCertificate, GatewayError, Outage, Source};
 use crate::certificate::Certificate;
 use crate::conditions::whole_seconds;
 use crate::error::ReadFailure;
-use crate::gateway::{ClientCertificate, GatewayError, Outage, Place, Source};
-use crate::rules::{Refusal, Rules, Wanted};
-use crate::settings::Settings;
 
 /// Forced reads of one certificate are at least this far apart.
 pub const FORCED_READS_APART: Duration = Duration::from_secs(10);
@@ -101,72 +98,11 @@ impl Answer {
     }
 }
 
-/// What a resource may have of AWS, as it names it and as the rules allow it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Access {
-    /// The main certificate.
-    pub source: Result<Source, ReadFailure>,
-    /// The additional ones.
-    pub additional: Vec<Additional>,
-    /// Whether it may own the description.
-    pub description: Result<(), Refusal>,
-}
-
-impl Access {
-    /// What a resource has, given the rules and the labels of its namespace.
-    pub fn of(
-        resource: &ClientCertificateRef,
-        settings: &Settings,
-        rules: &Rules,
-        labels: &BTreeMap<String, String>,
-    ) -> Self {
-        let region = resource.spec.region.as_ref().or(settings.default_region.as_ref());
-        let role = resource.spec.assume_role.as_ref();
-        let access = |id: &str| -> Result<(Source, Result<(), Refusal>), ReadFailure> {
-            let region = region.ok_or(ReadFailure::NoRegion)?;
-            let wanted = Wanted {
-                namespace: resource.namespace(),
-                labels,
-                role: role.map(|role| (role.role_arn.as_str(), role.external_id.as_deref())),
-                region,
-                id,
-            };
-            let permit = rules.permit(wanted)?;
-            let place = Place { identity: permit.identity, region: region.clone() };
-            Ok((Source { place, id: id.to_owned() }, permit.description))
-        };
-        let main = access(&resource.spec.client_certificate_id);
-        let additional = resource.additional_ids();
-        Access {
-            additional: additional
-                .map(|id| Additional { id: id.to_owned(), source: access(id).map(|(source, _)| source) })
-                .collect(),
-            description: main.as_ref().map_or(Ok(()), |(_, description)| description.clone()),
-            source: main.map(|(source, _)| source),
-        }
-    }
-
-    /// The certificates that it may read.
-    pub fn sources(&self) -> impl Iterator<Item = &Source> {
-        let additional = self.additional.iter().map(|named| &named.source);
-        std::iter::once(&self.source).chain(additional).filter_map(|source| source.as_ref().ok())
-    }
-}
-
-/// An additional certificate, as the resource names it and as the rules allow it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Additional {
-    /// Its id.
-    pub id: String,
-    /// Where to read it.
-    pub source: Result<Source, ReadFailure>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::certificate::CertificateError;
-    use crate::fixtures::{PEM, PEM_NOT_AFTER, certificate, resource};
+    use crate::fixtures::{PEM, PEM_NOT_AFTER, certificate};
 
     fn source(id: &str) -> Source {
         Source::own("us-east-1", id)
@@ -199,34 +135,5 @@ mod tests {
             assert_eq!(answer.to_status(CertificateRole::Main).expiration_date, Some(at(end)));
         }
         assert_eq!(check("2026-11-23T00:00:00Z"), Err(ReadFailure::Expired));
-    }
-
-    #[test]
-    fn what_a_resource_names_is_what_the_rules_allow_it() {
-        let settings = Settings {
-            default_region: None,
-            expiring_within: Duration::from_secs(300),
-            installation: "operators/ours".into(),
-            manage_descriptions: true,
-            target_kinds: Default::default(),
-        };
-        let mut resource = resource("payments");
-        let access = |resource: &ClientCertificateRef, rules: &str| {
-            Access::of(resource, &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
-        };
-        assert_eq!(access(&resource, "{}").source, Err(ReadFailure::NoRegion));
-        resource.spec.region = Some("us-east-1".into());
-        assert_eq!(
-            access(&resource, "{}"),
-            Access { source: Ok(source("9ao60f")), additional: vec![], description: Ok(()) }
-        );
-        let refused = access(&resource, "default: {regions: [eu-west-1]}");
-        assert!(matches!(refused.source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
-        assert!(access(&resource, "default: {descriptions: false}").description.is_err());
-        resource.spec.additional_client_certificate_ids =
-            ["k2c0qe", "k2c0qe", "9ao60f", "x7d31m"].map(Into::into).into();
-        let Access { source: main, additional, .. } = access(&resource, "default: {certificateIds: [9ao60f, x7d31m]}");
-        let ids: Vec<_> = additional.iter().map(|named| (named.id.as_str(), named.source.is_ok())).collect();
-        assert_eq!((main, ids), (Ok(source("9ao60f")), vec![("k2c0qe", false), ("x7d31m", true)]));
     }
 }

@@ -23,7 +23,9 @@ use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 pub use self::builder::Builder;
 use self::clients::Clients;
 use self::errors::Failure;
-use super::{ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Page, Place, Source};
+use super::gateway::{
+    ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Page, Place, Source,
+};
 
 /// What is told of each call that was made: the API's name of the operation, how it ended (an HTTP status such as
 /// `200`, or a word such as `timeout`, `connection`, `credentials`, `too-large`, `not-understood`), how long it took.

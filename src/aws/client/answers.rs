@@ -10,7 +10,7 @@ use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use jiff::Timestamp;
 
 use super::errors::Failure;
-use crate::gateway::{ClientCertificate, Page, Source};
+use crate::aws::gateway::{ClientCertificate, Page, Source};
 
 /// An answer without a certificate is no answer: it is far likelier to come from something between the operator and
 /// API Gateway than to be one. An empty or wrong certificate passes, for those who judge certificates to refuse.

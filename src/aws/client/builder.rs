@@ -33,7 +33,7 @@ impl Builder {
         self
     }
 
-    /// An access key. Without one, every call ends with [`Outage::NoCredentials`](crate::gateway::Outage).
+    /// An access key. Without one, every call ends with [`Outage::NoCredentials`](crate::aws::gateway::Outage).
     pub fn access_key(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         self.credentials = Some(Credentials::new(id, secret, None, None, "code"));
         self

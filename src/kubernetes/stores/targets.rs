@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use self::entry::Entry;
 use crate::api::{ResourceName, TargetKind, TargetRef};
+use crate::kubernetes::resource_version::is_older;
 use crate::kubernetes::watch::Scope;
-use crate::resource_version::is_older;
 use crate::target::{Target, TargetContent, TargetMeta};
 
 /// What is known of one object.

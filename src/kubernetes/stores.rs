@@ -1,4 +1,4 @@
-//! What the watches tell, arranged for the questions that a pass asks. Plain and synchronous: events in, names of the
+//! The stores that the watches fill: resources, and targets by owner. Plain and synchronous: events in, names of the
 //! resources to wake out.
 
 mod targets;
@@ -26,8 +26,8 @@ pub fn name_of(resource: &Cached) -> ResourceName {
     ResourceName::new(&resource.namespace().unwrap_or_default(), &resource.name_any())
 }
 
-/// Everything that the watches told.
-pub struct Index {
+/// Resources and targets, as the watches last reported them.
+pub struct Stores {
     targets: Mutex<Targets>,
     resources: Store<Cached>,
     writer: Mutex<Writer<Cached>>,
@@ -37,15 +37,15 @@ pub struct Index {
 /// The resources that are to be looked at again.
 pub type Wakes = UnboundedReceiver<ObjectRef<Cached>>;
 
-impl Index {
-    /// An empty index, and the stream of what it wakes.
+impl Stores {
+    /// Empty stores, and the stream of what they wake.
     pub fn new() -> (Self, Wakes) {
         let (resources, mut writer) = store();
         // Who may read it is decided elsewhere: it is filled by several watches.
         writer.apply_watcher_event(&Event::Init);
         writer.apply_watcher_event(&Event::InitDone);
         let (wakes, woken) = unbounded();
-        (Index { targets: Mutex::default(), resources, writer: Mutex::new(writer), wakes }, woken)
+        (Stores { targets: Mutex::default(), resources, writer: Mutex::new(writer), wakes }, woken)
     }
 
     /// The targets.

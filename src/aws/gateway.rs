@@ -1,9 +1,7 @@
 //! The seam to API Gateway, in the project's own words: what is asked, what comes back, how it can fail.
 //!
-//! [`aws`] is the implementation that people run. The tests bring an in-memory one; both pass the same contract suite.
-//! [`reader`] stands before either: it shares answers, asks for many at once, and keeps to the [`budget`].
-
-pub mod aws;
+//! [`client`](super::client) is the implementation that people run. The tests bring an in-memory one; both pass the same
+//! contract suite.
 
 use std::collections::BTreeMap;
 use std::fmt;

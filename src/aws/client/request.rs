@@ -1,6 +1,6 @@
 //! What a request may name, checked before anything is sent.
 
-use crate::gateway::{GatewayError, Place, Source};
+use crate::aws::gateway::{GatewayError, Place, Source};
 
 /// The region becomes part of a host name and the id part of a path. The resource's schema checks both too, but that
 /// alone must not be what keeps a signed request from going to a host of somebody's choice.

@@ -17,7 +17,7 @@ use http_body_util::LengthLimitError;
 use serde::Deserialize;
 
 use super::bounded::Unreached;
-use crate::gateway::{Denial, GatewayError, Outage};
+use crate::aws::gateway::{Denial, GatewayError, Outage};
 use crate::text::stable;
 
 /// What a call is counted under that could not be signed.

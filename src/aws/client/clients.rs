@@ -14,7 +14,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use parking_lot::Mutex;
 
 use super::bounded;
-use crate::gateway::{AssumedRole, Identity, Place};
+use crate::aws::gateway::{AssumedRole, Identity, Place};
 
 /// Places come from resources that many people may write. Far more than one installation has, so that only nonsense is
 /// dropped.
