@@ -324,8 +324,11 @@ async fn a_new_version_works_before_the_new_crd_is_there() {
     tokio::time::sleep(WATCHED).await;
     let (counts, mut wrong) = status_writes(&world);
     wrong.extend(changes(&world, &before, true).await);
-    // The API server drops what the earlier CRD does not know, so that no status is as it should be, and each look writes.
-    wrong.extend(counts.iter().filter(|(_, count)| **count > 3).map(|(name, count)| format!("{name}: {count} writes")));
+    // The API server drops what the earlier CRD does not know, so each reconcile writes. A write that changes nothing stored
+    // wakes nothing, so there are no more than what AWS gives cause for: a certificate that answers 500 is asked five times
+    // in this time, and where the account is throttled in between, its outcome changes twice each time.
+    wrong
+        .extend(counts.iter().filter(|(_, count)| **count > 12).map(|(name, count)| format!("{name}: {count} writes")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     world.patch("healthy", json!({ "spec": { "target": { "labels": { "team": "a" } } } })).await;
     world.until_ready("healthy").await;

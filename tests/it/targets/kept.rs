@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use client_certificate_operator::api::{
-    APPLIED_ANNOTATION, MANAGED_LABEL, OBJECT_ANNOTATION, OWNER_ANNOTATION, REFRESH_ANNOTATION, TargetKind,
+    APPLIED_ANNOTATION, ClientCertificateRef, MANAGED_LABEL, OBJECT_ANNOTATION, OWNER_ANNOTATION, REFRESH_ANNOTATION,
+    TargetKind,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use operator_testing::certificates::NewCertificate;
+use operator_testing::wait::eventually;
 use serde_json::{Value, json};
 
 use super::essence;
@@ -238,9 +240,13 @@ async fn a_renewed_certificate_is_mirrored_and_told_once<K: TestedKind>() {
     let is_new = |object: &_| data(object, "ca.crt") == Some(&pem);
     world.until_target(SOON, "payments", "holds the new certificate", is_new).await;
     world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetUpdated", 1)]).await;
-    let after = world.until_ready("payments").await;
-    let serial = |r: &client_certificate_operator::api::ClientCertificateRef| {
-        r.status.as_ref().unwrap().certificates[0].serial_number.clone()
-    };
-    assert_ne!(serial(&after), serial(&before));
+    let serial =
+        |resource: &ClientCertificateRef| resource.status.as_ref().unwrap().certificates[0].serial_number.clone();
+    // The event comes before the status.
+    eventually(SOON, "the status has the new serial number", async || {
+        let after = world.resource("payments").await;
+        if serial(&after) == serial(&before) { Err("the former one") } else { Ok(()) }
+    })
+    .await;
+    world.until_ready("payments").await;
 }
