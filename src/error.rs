@@ -76,7 +76,10 @@ impl GatewayError {
                     | Denial::CredentialsUnusable { .. }
                     | Denial::RoleRefused
             ) | GatewayError::Unavailable {
-                outage: Outage::NoCredentials | Outage::NoSession | Outage::SessionUnreached(_),
+                outage: Outage::NoCredentials
+                    | Outage::CredentialsEndpoint(_)
+                    | Outage::NoSession
+                    | Outage::SessionUnreached(_),
                 ..
             }
         )

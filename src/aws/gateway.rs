@@ -285,6 +285,9 @@ pub enum Outage {
         "no AWS credentials were found; give the operator an IAM role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     )]
     NoCredentials,
+    /// The endpoint that gives the pod its credentials is out of order or throttles, so nothing was sent.
+    #[error("the endpoint of the pod's AWS credentials answers with HTTP status {0}")]
+    CredentialsEndpoint(u16),
     /// STS gave no session of the role, so nothing was sent.
     #[error("AWS STS gives no session of the role")]
     NoSession,

@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::config_bag::ConfigBag;
 use http_body_util::Limited;
 
@@ -91,10 +92,44 @@ impl HttpConnector for BoundedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let connector = if hands_out_credentials(request.uri()) { &self.direct } else { &self.proxied };
         let host = host_of(request.uri());
+        let is_endpoint_of_container =
+            std::env::var("AWS_CONTAINER_CREDENTIALS_FULL_URI").as_deref() == Ok(request.uri());
         let answer = connector.call(request);
-        HttpConnectorFuture::new(async move { answer.await.map(bound).map_err(|error| Unreached::wrap(host, error)) })
+        HttpConnectorFuture::new(async move {
+            match answer.await.map(bound) {
+                Ok(answer) if is_endpoint_of_container && !answer.status().is_success() => {
+                    Err(EndpointRefusal::of(answer).await)
+                }
+                answer => answer.map_err(|error| Unreached::wrap(host, error)),
+            }
+        })
     }
 }
+
+/// What the endpoint of the container's credentials answered instead of credentials. It is an error of the connection,
+/// because the SDK drops the body of such an answer, which has AWS's code and message.
+#[derive(Debug)]
+pub(super) struct EndpointRefusal {
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
+impl EndpointRefusal {
+    async fn of(answer: HttpResponse) -> ConnectorError {
+        let status = answer.status().as_u16();
+        let body = ByteStream::new(answer.into_body()).collect().await;
+        let body = body.map(|body| String::from_utf8_lossy(&body.into_bytes()).into_owned()).unwrap_or_default();
+        ConnectorError::other(Box::new(EndpointRefusal { status, body }), None)
+    }
+}
+
+impl fmt::Display for EndpointRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP status {}", self.status)
+    }
+}
+
+impl Error for EndpointRefusal {}
 
 /// A connection that could not be made or broke, and to which host.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use http_body_util::LengthLimitError;
 use serde::Deserialize;
 
-use super::bounded::Unreached;
+use super::bounded::{EndpointRefusal, Unreached};
 use crate::aws::gateway::{Denial, GatewayError, Outage};
 use crate::text::stable;
 
@@ -130,9 +130,30 @@ pub(super) fn no_credentials(error: &CredentialsError) -> GatewayError {
             _ => unavailable(Outage::NoSession),
         };
     }
+    if let Some(refused) = find::<EndpointRefusal>(error) {
+        return endpoint_refused(refused);
+    }
     match find::<Unreached>(error) {
         Some(unreached) => unavailable(outage_of(unreached)),
         None => GatewayError::AccessDenied(Denial::CredentialsUnusable { cause: unusable(error) }),
+    }
+}
+
+/// The agent of EKS Pod Identity answers in text: `[request id]: (Code): message, fault: client`, or a sentence alone.
+fn endpoint_refused(EndpointRefusal { status, body }: &EndpointRefusal) -> GatewayError {
+    let text = body.trim();
+    let coded = text.split_once("(").and_then(|(_, rest)| rest.split_once("): "));
+    let (code, message) = match coded {
+        Some((code, message)) => {
+            (code.to_owned(), message.rsplit_once(", fault:").map_or(message, |(message, _)| message))
+        }
+        None => (format!("HTTP status {status}"), text),
+    };
+    match status {
+        400 | 401 | 403 | 404 if !is_throttling(&code) => {
+            GatewayError::AccessDenied(Denial::IdentityRefused { code: stable(&code), message: stable(message) })
+        }
+        status => unavailable(Outage::CredentialsEndpoint(*status)),
     }
 }
 

@@ -217,6 +217,54 @@ async fn a_token_that_cannot_be_used() {
 }
 
 #[tokio::test]
+async fn a_pod_identity_that_its_endpoint_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "header.claims.signature").unwrap();
+    let refused = |reason: &str| format!("AccessDenied AWS refused the identity of the operator's pod {reason}");
+    let out_of_order = |status: u16| {
+        let endpoint = format!("the endpoint of the pod's AWS credentials answers with HTTP status {status}");
+        format!("Unavailable no usable answer from API Gateway: {endpoint}")
+    };
+    let id = "[1b0c4c3e-0d6c-4b5a-9a0e-000000000001]";
+    for (status, body, expected) in [
+        (
+            "403 Forbidden",
+            format!("{id}: (AccessDeniedException): EKS cannot assume the role, fault: client\n"),
+            refused("(AccessDeniedException): EKS cannot assume the role"),
+        ),
+        (
+            "400 Bad Request",
+            format!("{id}: (ExpiredTokenException): The token has expired, fault: client\n"),
+            refused("(ExpiredTokenException): The token has expired"),
+        ),
+        (
+            "404 Not Found",
+            format!("{id}: (ResourceNotFoundException): No association found, fault: client\n"),
+            refused("(ResourceNotFoundException): No association found"),
+        ),
+        (
+            "400 Bad Request",
+            "Service account token cannot be empty\n".to_owned(),
+            refused("(HTTP status 400): Service account token cannot be empty"),
+        ),
+        ("400 Bad Request", format!("{id}: (ThrottlingException): Rate exceeded, fault: client"), out_of_order(400)),
+        ("429 Too Many Requests", "Too Many Requests. ".to_owned(), out_of_order(429)),
+        ("500 Internal Server Error", "dial tcp: lookup".to_owned(), out_of_order(500)),
+    ] {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close");
+        let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let environment = vec![
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/v1/credentials", server(answer.leak()).await)),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap().to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+        ];
+        assert_eq!(says(environment).await, expected, "{status} {body}");
+    }
+}
+
+#[tokio::test]
 async fn an_sts_that_is_away_or_knows_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
