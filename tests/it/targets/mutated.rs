@@ -48,6 +48,7 @@ fn policies() -> Vec<Policy> {
     vec![
         policy("data", "[JSONPatch{op: 'replace', path: '/data/ca.crt', value: 'YQ=='}]".into(), "data"),
         policy("key", "[JSONPatch{op: 'add', path: '/data/more', value: 'YQ=='}]".into(), "data"),
+        policy("one-of-two", "[JSONPatch{op: 'remove', path: '/data/pins'}]".into(), "data"),
         policy("label", format!("[JSONPatch{{op: 'remove', path: '/metadata/labels/{label}'}}]"), MANAGED_LABEL),
         policy(
             "annotation",
@@ -92,7 +93,7 @@ async fn put_in_force(world: &World<'_>, policy: &Policy) {
                 "annotations": { OWNER_ANNOTATION: "probe" },
                 "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": owner.name_any(), "uid": owner.uid() }],
             },
-            "stringData": { "ca.crt": "probe" },
+            "stringData": { "ca.crt": "probe", "pins": "probe" },
         });
         let probe = format!("probe-{}-{number}", policy.name);
         let mut stored = world.create_object(&probe, fields).await;
@@ -100,6 +101,7 @@ async fn put_in_force(world: &World<'_>, policy: &Policy) {
             stored = world.patch_target(&probe, json!({ "metadata": { "labels": { "touched": "yes" } } })).await;
         }
         let intact = data(&stored, "ca.crt") == Some("probe")
+            && data(&stored, "pins") == Some("probe")
             && data(&stored, "more").is_none()
             && stored.labels().contains_key(MANAGED_LABEL)
             && stored.annotations().contains_key(OWNER_ANNOTATION)
@@ -137,7 +139,10 @@ async fn what_a_policy_changes_of_a_target_is_told_also_after_a_restart_and_over
             "UPDATE" => {
                 world.patch(policy.name, json!({ "spec": { "target": { "labels": { "team": "a" } } } })).await;
             }
-            _ => drop(world.create(policy.name, json!({})).await),
+            _ => {
+                let keys = json!({ "target": { "keys": { "ca.crt": "Bundle", "pins": "Sha256Pins" } } });
+                world.create(policy.name, keys).await;
+            }
         }
     }
     for policy in &policies {
@@ -167,8 +172,11 @@ async fn what_a_policy_changes_of_a_target_is_told_also_after_a_restart_and_over
     }
     let pem = world.pem(ID);
     for policy in &policies {
-        let is_right =
-            |secret: &Secret| data(secret, "ca.crt") == Some(&pem) && secret.labels().contains_key(MANAGED_LABEL);
+        let is_right = |secret: &Secret| {
+            data(secret, "ca.crt") == Some(&pem)
+                && (policy.operations == "UPDATE" || data(secret, "pins").is_some())
+                && secret.labels().contains_key(MANAGED_LABEL)
+        };
         world.until_target(MINUTES, policy.name, "is as it was sent", is_right).await;
         eventually(MINUTES, &format!("{} is ready", policy.name), async || {
             let now = conditions(&world.resource(policy.name).await);
