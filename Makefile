@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build image image-test demo test check e2e soak bench generate release-dry-run
+.PHONY: help build image image-test demo unit it test check e2e soak bench generate release-dry-run
 SHELL := /bin/bash
 CHART := charts/client-certificate-operator
 .SHELLFLAGS := -euo pipefail -c
@@ -39,6 +39,18 @@ demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everyt
 	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	@env -u KEEP cargo run --quiet --locked --package operator-testing --bin demo -- $(if $(KEEP),--keep)
+
+unit: ## Check the format and run the tests beside the pure files: the inner loop
+	@tests/prerequisites rust
+	cargo fmt --all --check
+	cargo test --locked --lib
+
+it: ## Run the integration tests whose names contain TEST, for example `make it TEST=targets::kept`
+	@tests/prerequisites rust go openssl
+	@[ -n "$(TEST)" ] || { echo 'name tests: make it TEST=targets::kept' >&2; exit 2; }
+	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
+	tests/kubernetes/build >/dev/null
+	cargo test --locked --test it -- $(TEST)
 
 test: ## Run every test, on a real control plane
 	@tests/prerequisites rust go helm openssl nginx haproxy java pip
