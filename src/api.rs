@@ -16,7 +16,8 @@ pub use target::{Content, DeletionPolicy, Pkcs12, Preset, SecretKeyRef, SecretTy
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{CustomResource, KubeSchema, Resource};
+use kube::core::DeserializeGuard;
+use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
 /// API group of the resource, and the prefix of every label and annotation that the operator uses.
@@ -163,6 +164,9 @@ pub struct AssumeRole {
     pub external_id: Option<String>,
 }
 
+/// A resource as the store holds it: one that does not parse must not stop the others.
+pub type Cached = DeserializeGuard<ClientCertificateRef>;
+
 /// A resource by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceName {
@@ -176,6 +180,11 @@ impl ResourceName {
     /// Names a resource.
     pub fn new(namespace: &str, name: &str) -> Self {
         ResourceName { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The name of a resource as the store holds it.
+    pub fn of(resource: &Cached) -> Self {
+        ResourceName::new(&resource.namespace().unwrap_or_default(), &resource.name_any())
     }
 
     /// The resource of this uid, as an event names it.

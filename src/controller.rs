@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::access::AccessControl;
-use crate::api::TargetKind;
+use crate::api::{Cached, ResourceName, TargetKind};
 use crate::aws::cache::{Cache, Wake};
 use crate::aws::gateway::Gateway;
 use crate::aws::rate_limit::Limits;
@@ -36,7 +36,7 @@ use crate::controllers::publish::Publisher;
 use crate::health::{Health, QUEUE_IDLE};
 use crate::kubernetes::client::{self, client};
 use crate::kubernetes::lease;
-use crate::kubernetes::stores::{Cached, Stores, Wakes, name_of};
+use crate::kubernetes::stores::{Stores, Wakes};
 use crate::kubernetes::watch::Scope;
 use crate::leader::{Fence, LOOK_EVERY, Leadership};
 use crate::metrics::Metrics;
@@ -277,7 +277,7 @@ async fn pass<G: Gateway>(
     context: Arc<Context<G>>,
     health: Health,
 ) -> Result<Action, Infallible> {
-    let name = name_of(&resource);
+    let name = ResourceName::of(&resource);
     let _attempt = health.attempt(PASS);
     // A task for each pass, so that they share the processors.
     let next = match tokio::spawn(tokio::time::timeout(PASS, reconcile(resource, context))).await {

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::format::Format;
 use self::resources::ResourceCollector;
-use crate::kubernetes::stores::Cached;
+use crate::api::Cached;
 
 /// From a pass that only compares, to one that waits out a time-out, in seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];

@@ -16,11 +16,10 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::access::Access;
-use crate::api::{ClientCertificateRef, ResourceName};
+use crate::api::{Cached, ClientCertificateRef, ResourceName};
 use crate::aws::gateway::{Gateway, Identity};
 use crate::controllers::mirror::Context;
 use crate::kubernetes;
-use crate::kubernetes::stores::{Cached, name_of};
 use crate::kubernetes::watch::{Change, Scope};
 use crate::metrics::Metrics;
 use crate::rules::{InvalidRules, Rules};
@@ -120,7 +119,7 @@ fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
         let Ok(resource) = &cached.0 else { continue };
         if is_in_scope(cached) {
             woken.extend(claim(resource, context));
-            woken.insert(name_of(cached));
+            woken.insert(ResourceName::of(cached));
         }
         let access = context.access.of(resource);
         places.extend(access.iter().flat_map(Access::sources).map(|source| source.place.clone()));

@@ -12,10 +12,9 @@ use kube::{Api, Resource};
 
 use super::access;
 use super::availability::Availability;
-use crate::api::{MANAGED_LABEL, ResourceName, TargetKind, TargetRef};
+use crate::api::{Cached, MANAGED_LABEL, ResourceName, TargetKind, TargetRef};
 use crate::aws::gateway::Gateway;
 use crate::controllers::mirror::Context;
-use crate::kubernetes::stores::{Cached, name_of};
 use crate::kubernetes::watch::{Change, Scope, retry, watch};
 use crate::target::{TargetMeta, TargetObject};
 use crate::tasks::Tasks;
@@ -60,7 +59,7 @@ async fn resources<G: Gateway>(scope: Scope, availability: Availability, context
 
 fn resource_applied<G: Gateway>(mut resource: Cached, context: &Context<G>) {
     strip(resource.meta_mut());
-    let name = name_of(&resource);
+    let name = ResourceName::of(&resource);
     let before = context.stores.resources().get(&ObjectRef::from_obj(&resource));
     let version = |meta: &ObjectMeta| meta.resource_version.clone();
     let is_known = before.is_some_and(|before| version(before.meta()) == version(resource.meta()));

@@ -11,9 +11,9 @@ use tracing::{info, warn};
 
 use super::mirror::Event;
 use super::recorder::Recorder;
-use super::{FIELD_MANAGER, write_params};
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus, ResourceName};
 use crate::conditions::{ConditionType, Finding, Reason, set};
+use crate::kubernetes::{FIELD_MANAGER, write_params};
 use crate::kubernetes::{LogOnce, explain_refusal};
 
 /// Why a status could not be written.

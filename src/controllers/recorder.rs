@@ -16,8 +16,8 @@ use kube::{Api, Client};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
-use super::FIELD_MANAGER;
 use super::mirror::Event;
+use crate::kubernetes::FIELD_MANAGER;
 
 /// What comes back later than this is a new event.
 const SERIES: SignedDuration = SignedDuration::from_mins(6);

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{LogOnce, innermost};
 use crate::clock::Clock;
-use crate::controllers::write_params;
+use crate::kubernetes::write_params;
 use crate::leader::{Candidate, DURATION, Holding, LOOK_EVERY, Leadership, RENEW_EVERY, Step};
 use crate::metrics::Metrics;
 use crate::settings::Tick;

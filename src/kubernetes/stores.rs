@@ -8,23 +8,13 @@ pub use targets::{Known, Targets};
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::api::{ClientCertificateRef, ResourceName};
+use crate::api::{Cached, ResourceName};
 use crate::kubernetes::watch::Scope;
-
-/// A resource as the store holds it: one that does not parse must not stop the others.
-pub type Cached = DeserializeGuard<ClientCertificateRef>;
-
-/// The name of a resource, of one that does not parse too.
-pub fn name_of(resource: &Cached) -> ResourceName {
-    ResourceName::new(&resource.namespace().unwrap_or_default(), &resource.name_any())
-}
 
 /// Resources and targets, as the watches last reported them.
 pub struct Stores {
@@ -75,7 +65,7 @@ impl Stores {
 
     /// The resources of a scope that the store holds.
     pub fn resources_in(&self, scope: &Scope) -> Vec<ObjectRef<Cached>> {
-        let names = self.all_resources().map(|resource| name_of(&resource));
+        let names = self.all_resources().map(|resource| ResourceName::of(&resource));
         let covered = names.filter(|name| scope.covers(&name.namespace));
         covered.map(|name| ObjectRef::new(&name.name).within(&name.namespace)).collect()
     }

@@ -12,9 +12,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::{Leader, Resources};
-use crate::api::ClientCertificateRefStatus;
+use crate::api::{Cached, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, is_true};
-use crate::kubernetes::stores::Cached;
 
 /// The conditions that have a series. One that has no status yet is 0: a resource that never came to be Ready must be as
 /// visible as one that no longer is.

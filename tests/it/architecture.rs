@@ -114,6 +114,60 @@ fn the_pure_core_imports_nothing_but_itself() {
     }
 }
 
+/// The layers, from the bottom: a module imports from itself and from those before it in this list. The seam to AWS and the answers that
+/// come through it are plain values that much is made of, so they stand below what makes the calls.
+const LAYERS: [&str; 27] = [
+    "text",
+    "backoff",
+    "health",
+    "tasks",
+    "api",
+    "settings",
+    "clock",
+    "conditions",
+    "certificate",
+    "leader",
+    "aws/gateway",
+    "rules",
+    "error",
+    "access",
+    "target",
+    "metrics",
+    "aws",
+    "kubernetes",
+    "controllers",
+    "controller",
+    "config",
+    "server",
+    "listener",
+    "telemetry",
+    "probe",
+    "verify",
+    "main",
+];
+
+#[test]
+fn a_module_imports_from_the_layers_below_it_alone() {
+    let layer_of = |path: &str| {
+        let is_in = |layer: &&&str| path == **layer || path.starts_with(&format!("{layer}/"));
+        // The longest name that fits: the seam to AWS is a layer of its own.
+        let found = LAYERS.iter().filter(is_in).max_by_key(|layer| layer.len());
+        found.and_then(|found| LAYERS.iter().position(|layer| layer == found))
+    };
+    for file in walk(&source()) {
+        let path = file.strip_prefix(source()).unwrap().with_extension("").to_str().unwrap().to_owned();
+        if ["lib", "fixtures"].contains(&path.as_str()) || path.ends_with("tests") {
+            continue;
+        }
+        let own = layer_of(&path).unwrap_or_else(|| panic!("{path} is in no layer"));
+        for import in code(&file).split("crate::").skip(1) {
+            let import: String = import.chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c)).collect();
+            let imported = layer_of(&import.replace("::", "/")).unwrap_or_else(|| panic!("{path} imports {import}"));
+            assert!(imported <= own, "{path} imports crate::{import}, which is a layer above it");
+        }
+    }
+}
+
 #[test]
 fn one_place_names_the_aws_sdk() {
     for file in walk(&source()) {

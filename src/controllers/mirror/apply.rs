@@ -10,8 +10,8 @@ use super::plan::Action;
 use super::refusal::classify;
 use super::status::Effect;
 use crate::api::{TargetKind, TargetRef};
-use crate::controllers::write_params;
 use crate::error::ClusterFailure;
+use crate::kubernetes::write_params;
 use crate::target::{Desired, MergedMeta, Target, TargetMeta, TargetObject};
 
 /// Runs the actions in order.
