@@ -1,7 +1,7 @@
 //! The custom resource `ClientCertificateRef`: its spec, its columns, the rules it is admitted by. Data only.
 //!
-//! What the API server refuses, it refuses with a message that names the field and says what the field takes.
-#![allow(clippy::duplicated_attributes)] // it takes the columns of the table for one
+//! Every validation message names the field and its allowed values.
+#![allow(clippy::duplicated_attributes)] // Clippy takes the columns of the table for duplicates
 
 mod kind;
 mod schema;
@@ -24,15 +24,15 @@ use serde::{Deserialize, Serialize};
 pub const GROUP: &str = "apigateway.clientcert.dev";
 /// Label on every target: `true`. The watch on targets selects by it.
 pub const MANAGED_LABEL: &str = "apigateway.clientcert.dev/managed";
-/// Label of a Secret whose owner lets truststores be made with a password in it, with the value `true`.
+/// Label of a Secret that may be used for passwords of truststores, with the value `true`.
 pub const PASSWORD_LABEL: &str = "apigateway.clientcert.dev/truststore-password";
 /// Annotation on every target: namespace and name of the ClientCertificateRef that it belongs to.
 pub const OWNER_ANNOTATION: &str = "apigateway.clientcert.dev/owner";
 /// Annotation on every target: its own kind and name, `Secret/payments`. A copy under another name does not match.
 pub const OBJECT_ANNOTATION: &str = "apigateway.clientcert.dev/object";
-/// Annotation on a target: which of its labels and annotations come from `spec.target`, so that they can be taken back.
+/// Annotation on a target: which of its labels and annotations come from `spec.target`, so that the operator can remove them again.
 pub const APPLIED_ANNOTATION: &str = "apigateway.clientcert.dev/applied";
-/// Annotation on a target that holds more than certificates: a digest of what was written, to know it again by.
+/// Annotation on a target that holds more than certificates: a digest of the data that was written, to recognize it.
 pub const DIGEST_ANNOTATION: &str = "apigateway.clientcert.dev/digest";
 /// Annotation on a ClientCertificateRef: any new value asks for a read of API Gateway now.
 pub const REFRESH_ANNOTATION: &str = "apigateway.clientcert.dev/refresh";
@@ -55,7 +55,7 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     status = "ClientCertificateRefStatus",
     derive = "PartialEq",
     derive = "Default",
-    doc = "ClientCertificateRef mirrors an Amazon API Gateway client certificate into a Secret or ConfigMap of its own namespace, keeps it right, and can own the certificate's description in API Gateway.",
+    doc = "ClientCertificateRef mirrors an Amazon API Gateway client certificate into a Secret or ConfigMap of its own namespace, keeps it up to date, and can own the certificate's description in API Gateway.",
     printcolumn(
         name = "ID",
         type_ = "string",
@@ -72,7 +72,7 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
         name = "Expires",
         type_ = "string",
         json_path = ".status.expirationDate",
-        description = "When the certificate ends that the target holds as the main one, UTC"
+        description = "When the main certificate in the target expires, UTC"
     ),
     printcolumn(
         name = "Target",
@@ -104,16 +104,16 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
     )
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.additionalClientCertificateIds) || !(self.clientCertificateId in self.additionalClientCertificateIds)").message("additionalClientCertificateIds takes other certificates than clientCertificateId, which the target holds anyhow: take that id out of the list"),
+    validation = Rule::new("!has(self.additionalClientCertificateIds) || !(self.clientCertificateId in self.additionalClientCertificateIds)").message("additionalClientCertificateIds must not contain clientCertificateId, which the target always holds; remove that id from the list"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificateRefSpec {
     /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f.
     #[schemars(length(max = 64))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{1,64}$')").message("clientCertificateId takes the id of a client certificate: 1 to 64 letters, digits, '-' and '_', for example 9ao60f"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{1,64}$')").message("clientCertificateId must be the id of a client certificate: 1 to 64 letters, digits, '-' and '_', for example 9ao60f"))]
     pub client_certificate_id: String,
 
-    /// More certificates for the target to hold, in this order after the main one: the means by which a renewal is prepared. All of the same region and role. One that cannot be read takes nothing away from the others; an expired one is left out. At most 63.
+    /// Additional certificates for the target, in this order after the main one, for example to prepare a renewal. The operator reads all of them with the same region and role. A certificate that cannot be read does not affect the others; an expired certificate is left out. At most 63.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::additional_ids")]
     pub additional_client_certificate_ids: Vec<String>,
@@ -121,29 +121,29 @@ pub struct ClientCertificateRefSpec {
     /// AWS region of the certificate, for example us-east-1. Default: the operator's own region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}$')").message("region takes the name of an AWS region, for example us-east-1; leave it out for the operator's own region"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}$')").message("region must be the name of an AWS region, for example us-east-1; omit it for the operator's own region"))]
     pub region: Option<String>,
 
-    /// A role to read and describe the certificate with, for one of another account. Only what the operator's rules allow this namespace. Default: the operator's own credentials.
+    /// IAM role to read and describe the certificate with, for a certificate of another account. The operator's rules must allow the role for this namespace. Default: the operator's own credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRole>,
 
-    /// The certificate's description in API Gateway. Absent: the operator never changes it. Present, this resource owns the description: it is written to API Gateway and restored when another writer changes it there; "" clears it. At most 1024 characters.
+    /// The certificate's description in API Gateway. If set, this resource owns the description: the operator writes it to API Gateway and restores it when another writer changes it; "" clears it. If not set, the operator never changes it. At most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
 
-    /// How old an answer of API Gateway may become before it is asked again, from 30s to 24h, for example 90s, 5m or 1h30m.
+    /// Interval at which the operator reads the certificate from API Gateway, from 30s to 24h, for example 90s, 5m or 1h30m.
     #[serde(default = "default_refresh_interval")]
     #[schemars(length(max = 24))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) >= duration('30s') && duration(self) <= duration('24h')").message("refreshInterval takes a duration from 30s to 24h in s, m and h, for example 90s, 5m or 1h30m"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) >= duration('30s') && duration(self) <= duration('24h')").message("refreshInterval must be a duration from 30s to 24h in s, m and h, for example 90s, 5m or 1h30m"))]
     pub refresh_interval: String,
 
-    /// True stops everything for this resource: no call to API Gateway, no write and no repair of the target. The target stays as it is. Lifting it reads API Gateway afresh.
+    /// If true, the operator does not call API Gateway for this resource and does not write or repair the target. The target stays as it is. After a change to false, the operator reads the certificate from API Gateway again.
     #[serde(default)]
     pub suspend: bool,
 
-    /// The object that the certificate is mirrored into, always in the resource's own namespace.
+    /// The object that the operator writes the certificate into, always in the resource's own namespace.
     #[serde(default)]
     pub target: Target,
 }
@@ -152,15 +152,15 @@ pub struct ClientCertificateRefSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AssumeRole {
-    /// ARN of the role, for example arn:aws:iam::111122223333:role/certificates. Its trust policy has to let the operator's own role assume it.
+    /// ARN of the role, for example arn:aws:iam::111122223333:role/certificates. Its trust policy must allow the operator's own role to assume it.
     #[schemars(length(max = 640))]
-    #[x_kube(validation = Rule::new("self.matches('^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,577}$')").message("assumeRole.roleArn takes the ARN of an IAM role, for example arn:aws:iam::111122223333:role/certificates"))]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,577}$')").message("assumeRole.roleArn must be the ARN of an IAM role, for example arn:aws:iam::111122223333:role/certificates"))]
     pub role_arn: String,
 
-    /// The external id that the role's trust policy asks for, if it does. The operator's rules can set it for a namespace; leave it out then.
+    /// The external id that the role's trust policy requires, if any. Omit it if the operator's rules set it for the namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1224))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+=,.@:/-]+$') && self.size() >= 2").message("assumeRole.externalId takes 2 to 1224 letters, digits and any of _+=,.@:/-"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+=,.@:/-]+$') && self.size() >= 2").message("assumeRole.externalId must have 2 to 1224 letters, digits and any of _+=,.@:/-"))]
     pub external_id: Option<String>,
 }
 
@@ -254,7 +254,7 @@ impl ClientCertificateRef {
         Some(&value[..end])
     }
 
-    /// `spec.refreshInterval`, held within the bounds of the schema whatever was stored before there was one.
+    /// `spec.refreshInterval`, clamped to the bounds of the schema: an older schema may have had others.
     pub fn refresh_interval(&self) -> Duration {
         parse_duration(&self.spec.refresh_interval)
             .unwrap_or(DEFAULT_REFRESH_INTERVAL)

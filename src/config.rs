@@ -14,15 +14,15 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use crate::api::{ResourceName, parse_duration};
 use crate::settings::TargetKinds;
 
-/// Mirrors Amazon API Gateway client certificates into Kubernetes Secrets and ConfigMaps and keeps them right.
+/// Mirrors Amazon API Gateway client certificates into Kubernetes Secrets and ConfigMaps and keeps them up to date.
 #[derive(Debug, Parser)]
 #[command(
     version,
     about,
     after_help = "\
-AWS is found by its standard environment: AWS_REGION, AWS_PROFILE, web identity (IRSA), EKS Pod Identity, AWS_ENDPOINT_URL, HTTPS_PROXY and NO_PROXY.
-The cluster is found by KUBECONFIG, or from inside of a pod.
-Exit codes: 0 stopped when asked to, 1 failure, 2 wrong usage; of `verify` see its own help."
+AWS is configured by its standard environment: AWS_REGION, AWS_PROFILE, web identity (IRSA), EKS Pod Identity, AWS_ENDPOINT_URL, HTTPS_PROXY and NO_PROXY.
+The cluster is configured by KUBECONFIG, or by the ServiceAccount of the pod.
+Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage; for `verify`, see its own help."
 )]
 pub struct Cli {
     /// What to do.
@@ -30,67 +30,67 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What the program can do.
+/// The commands.
 #[derive(Debug, Subcommand)]
-#[allow(clippy::large_enum_variant)] // there is one, and it is taken apart at once
+#[allow(clippy::large_enum_variant)] // there is one, and it is consumed at once
 pub enum Command {
     /// Run the operator until SIGTERM or SIGINT.
     Run(RunArgs),
-    /// Ask a URL once, and succeed if it answers 200: a check for images without a shell, as `helm test` runs it.
+    /// Send one request to a URL, and succeed if the response is 200: a check for images without a shell, as `helm test` runs it.
     Probe(ProbeArgs),
-    /// Tell whether a backend asks for a client certificate and turns strangers away: call it without one, and with a stranger's.
+    /// Check whether a backend verifies client certificates: call it without a certificate, and with another certificate of the same name.
     Verify(VerifyArgs),
     /// Print the CustomResourceDefinition as YAML, for `kubectl apply --server-side -f -`.
     Crd,
 }
 
-/// What to ask.
+/// What to request.
 #[derive(Clone, Debug, Args)]
 pub struct ProbeArgs {
-    /// What to ask, for example http://client-certificate-operator:8080/readyz. Plain HTTP only.
+    /// URL to request, for example http://client-certificate-operator:8080/readyz. Plain HTTP only.
     #[arg(long, value_name = "URL")]
     pub url: http::Uri,
 
-    /// How long to wait for the answer.
+    /// Time limit of the request.
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
 }
 
-/// Which backend to call, and what it should trust.
+/// The backend to call, and the resource that it should trust.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Two calls are made: one without a certificate, and one with a certificate that is made on the spot, self-signed and under the name that all of API Gateway's have. A backend that is on refuses both, in the handshake or by HTTP 400, 401, 403, 495 or 496; any other answer counts as let in. That the right certificate is let in cannot be tried from here: AWS keeps its private key. Nor is the backend's own certificate checked, which API Gateway does.
-An application that answers 401 or 403 to everybody looks like one that checks certificates: choose --path accordingly. A server that asks for the certificate later than in the first handshake (renegotiation) counts as one that does not ask.
-The cluster is found by KUBECONFIG, or from inside of a pod; needed is the right to `get` clientcertificaterefs in the namespace of --ref. deploy/samples/verify-job runs this as a Job.
-Exit codes: 0 it is on: a client certificate is asked for and others are turned away (with --handshake-only: it is asked for), 1 could not tell, 2 wrong usage, 3 it is off.")]
+The command makes two calls: one without a certificate, and one with a new self-signed certificate that has the name of all of API Gateway's certificates. A backend that verifies client certificates rejects both, in the handshake or with HTTP status 400, 401, 403, 495 or 496; any other response counts as let in. The command cannot try the right certificate, because AWS keeps its private key. It does not check the backend's own certificate, which API Gateway does.
+An application that returns 401 or 403 to every caller looks like one that verifies certificates: choose --path accordingly. A server that requests the certificate after the first handshake (renegotiation) counts as one that does not request it.
+The cluster is configured by KUBECONFIG, or by the ServiceAccount of the pod; the command needs the right to `get` clientcertificaterefs in the namespace of --ref. deploy/samples/verify-job runs this as a Job.
+Exit codes: 0 on: the backend requests a client certificate and rejects others (with --handshake-only: requests one), 1 unknown, 2 wrong usage, 3 off.")]
 pub struct VerifyArgs {
-    /// Where the backend listens, as API Gateway reaches it, for example backend.example.com:443 or [::1]:8443.
+    /// Address of the backend, as API Gateway reaches it, for example backend.example.com:443 or [::1]:8443.
     #[arg(long, value_parser = endpoint, value_name = "HOST:PORT")]
     pub connect: Endpoint,
 
-    /// The name to ask the server for (SNI and the header Host). Default: the host of --connect.
+    /// Server name to send (SNI and the header Host). Default: the host of --connect.
     #[arg(long, value_parser = server_name, value_name = "NAME")]
     pub server_name: Option<ServerName<'static>>,
 
-    /// The ClientCertificateRef that says what the backend should trust.
+    /// The ClientCertificateRef whose certificates the backend should trust.
     #[arg(long = "ref", value_parser = resource_name, value_name = "NAMESPACE/NAME")]
     pub resource: ResourceName,
 
-    /// What to ask the server for.
+    /// Path to request.
     #[arg(long, default_value = "/", value_parser = path, value_name = "PATH")]
     pub path: PathAndQuery,
 
-    /// Make no request: look at what the server asks for in the handshake, and at nothing else.
+    /// Send no request: check only whether the server requests a client certificate in the handshake.
     #[arg(long)]
     pub handshake_only: bool,
 
-    /// How long to wait for each: the API server, a connection, a handshake, an answer.
+    /// Time limit of each step: API server, connection, handshake, response.
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
 }
 
 impl VerifyArgs {
-    /// The name to ask the server for.
+    /// The server name to send.
     pub fn server_name(&self) -> ServerName<'static> {
         self.server_name.clone().unwrap_or_else(|| self.connect.name.clone())
     }
@@ -116,10 +116,10 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Configuration of the operator. Every flag can be given as a variable of the environment too.
+/// Configuration of the operator. Every flag can also be set as an environment variable.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Address of /metrics, /healthz and /readyz; port 0 takes a free one, which the log names. [::] is every address of IPv6 and IPv4, and 0.0.0.0 where there is no IPv6.
+    /// Address of /metrics, /healthz and /readyz; port 0 takes a free port, which is in the log. [::] is every address of IPv6 and IPv4, and 0.0.0.0 where there is no IPv6.
     #[arg(long, env = "CCR_LISTEN", default_value = "[::]:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
@@ -127,11 +127,11 @@ pub struct RunArgs {
     #[arg(long, env = "CCR_NAMESPACES", value_parser = namespaces, value_name = "NAMESPACE")]
     pub namespaces: Vec<Vec<String>>,
 
-    /// Kinds of objects to write certificates into: Secret, ConfigMap or both, separated by commas. Of a kind that is left out the operator asks nothing, and needs no right on it.
+    /// Kinds of objects to write certificates into: Secret, ConfigMap or both, separated by commas. The operator sends no requests for the other kind and needs no rights on it.
     #[arg(long, env = "CCR_TARGET_KINDS", default_value = "Secret,ConfigMap", value_name = "KIND")]
     pub target_kinds: TargetKinds,
 
-    /// Let one of several replicas work at a time, the one that holds a Lease; the others stand by.
+    /// Elect a leader among several replicas by a Lease; only the leader calls API Gateway and writes.
     #[arg(long, env = "CCR_LEADER_ELECT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub leader_elect: bool,
 
@@ -143,44 +143,44 @@ pub struct RunArgs {
     #[arg(long, env = "CCR_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
 
-    /// Name under which this process holds the Lease: the pod's. Default: the name of the host.
+    /// Name of this process in the Lease, for example the name of the pod. Default: the host name.
     #[arg(long, env = "CCR_HOLDER", value_name = "NAME")]
     pub holder: Option<String>,
 
-    /// Resources that are reconciled at the same time.
+    /// Number of resources that are reconciled at the same time.
     #[arg(long, env = "CCR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "COUNT")]
     pub concurrency: u16,
 
-    /// Calls to API Gateway a second in the long run, for each AWS account and region. An account has 10 in all, which deployments need too.
+    /// Rate limit: calls to API Gateway per second, for each AWS account and region. AWS allows 10 per account in total, including those of deployments.
     #[arg(long, env = "CCR_RATE", default_value = "5", value_parser = rate, value_name = "CALLS")]
     pub rate: f64,
 
-    /// Calls to API Gateway at once after a quiet time, for each AWS account and region. An account has 40 in all.
+    /// Burst of the rate limit: calls to API Gateway at once, for each AWS account and region. AWS allows 40 per account in total.
     #[arg(long, env = "CCR_BURST", default_value = "20", value_name = "CALLS")]
     pub burst: NonZeroU32,
 
-    /// File that says what each namespace may ask for: roles, regions, certificates, descriptions. Looked at again when it changes. Default: everything but roles.
+    /// File with the roles, regions, certificates and descriptions that each namespace may use. The operator reloads the file when it changes. Default: everything but roles.
     #[arg(long, env = "CCR_RULES_FILE", value_name = "PATH")]
     pub rules_file: Option<PathBuf>,
 
-    /// How long before its end a certificate counts as expiring, for example 720h (30 days).
+    /// How long before its expiry a certificate counts as expiring, for example 720h (30 days).
     #[arg(long, env = "CCR_EXPIRING_WITHIN", default_value = "720h", value_parser = duration, value_name = "DURATION")]
     pub expiring_within: Duration,
 
-    /// Write the descriptions that resources ask for to API Gateway. With false, no PATCH is ever sent.
+    /// Write spec.description of resources to API Gateway. With false, the operator never sends a PATCH.
     #[arg(long, env = "CCR_MANAGE_DESCRIPTIONS", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub manage_descriptions: bool,
 
-    /// Tell the end of each certificate and the conditions of each resource among the metrics: three series a resource and one more.
+    /// Export the conditions of each resource and the expiry of each certificate as metrics: three series per resource and one per certificate.
     #[arg(long, env = "CCR_PER_RESOURCE_METRICS", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub per_resource_metrics: bool,
 
-    /// Form of the log, which goes to standard error; RUST_LOG filters it.
+    /// Format of the log on standard error; RUST_LOG filters it.
     #[arg(long, env = "CCR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
 
-/// Form of the log.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -205,12 +205,12 @@ fn namespaces(text: &str) -> Result<Vec<String>, String> {
     let names: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         return Err(format!(
-            "{name:?} is no name of a namespace: names are needed, separated by commas, for example backends,payments; leave it out for all"
+            "{name:?} is not a name of a namespace; expected names separated by commas, for example backends,payments; omit the flag for all namespaces"
         ));
     }
     if names.is_empty() && !text.trim().is_empty() {
         return Err(format!(
-            "{text:?} names no namespace: names are needed, separated by commas; leave it out for all"
+            "{text:?} contains no name of a namespace; expected names separated by commas; omit the flag for all namespaces"
         ));
     }
     Ok(names.into_iter().map(str::to_owned).collect())
@@ -218,15 +218,15 @@ fn namespaces(text: &str) -> Result<Vec<String>, String> {
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.01..=1000.0).contains(rate));
-    rate.ok_or_else(|| "a number of calls a second is needed, from 0.01 to 1000, for example 5 or 0.5".to_owned())
+    rate.ok_or_else(|| "expected a number of calls per second from 0.01 to 1000, for example 5 or 0.5".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "a duration in s, m and h is needed, for example 720h or 1h30m".to_owned())
+    parse_duration(text).ok_or_else(|| "expected a duration in s, m and h, for example 720h or 1h30m".to_owned())
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let wanted = || "host:port is needed, for example backend.example.com:443 or [::1]:8443".to_owned();
+    let wanted = || "expected host:port, for example backend.example.com:443 or [::1]:8443".to_owned();
     let authority: Authority = text.parse().map_err(|_| wanted())?;
     let (host, port) = (authority.host(), authority.port_u16().filter(|port| *port != 0));
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -240,7 +240,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 
 fn server_name(text: &str) -> Result<ServerName<'static>, String> {
     let name = ServerName::try_from(text).map(|name| name.to_owned());
-    name.map_err(|_| "the name of a host is needed, for example backend.example.com".to_owned())
+    name.map_err(|_| "expected a host name, for example backend.example.com".to_owned())
 }
 
 fn resource_name(text: &str) -> Result<ResourceName, String> {
@@ -248,13 +248,13 @@ fn resource_name(text: &str) -> Result<ResourceName, String> {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
             Ok(ResourceName::new(namespace, name))
         }
-        _ => Err("namespace/name is needed, for example backends/payments".to_owned()),
+        _ => Err("expected namespace/name, for example backends/payments".to_owned()),
     }
 }
 
 fn path(text: &str) -> Result<PathAndQuery, String> {
     let path = text.parse().ok().filter(|_| text.starts_with('/'));
-    path.ok_or_else(|| "a path is needed that begins with '/', for example /healthz?full=1".to_owned())
+    path.ok_or_else(|| "expected a path that begins with '/', for example /healthz?full=1".to_owned())
 }
 
 #[cfg(test)]
@@ -315,11 +315,11 @@ mod tests {
             let error = namespaces(text).unwrap_err();
             let name = text.strip_prefix("a,").unwrap_or(text);
             assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(&format!("{name:?} is no name of a namespace")), "{error}");
+            assert!(error.to_string().contains(&format!("{name:?} is not a name of a namespace")), "{error}");
         }
         for text in [",", ",,", " , "] {
             let error = namespaces(text).unwrap_err();
-            assert!(error.to_string().contains(&format!("{text:?} names no namespace")), "{error}");
+            assert!(error.to_string().contains(&format!("{text:?} contains no name of a namespace")), "{error}");
         }
         let twice = parse(&["--namespaces", "a", "--namespaces", "b,c"]).unwrap();
         assert_eq!(twice.namespaces.concat(), ["a", "b", "c"]);

@@ -20,11 +20,11 @@ pub fn crd() -> CustomResourceDefinition {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             tidy(schema);
             if let Some(target) = property(schema, "spec").and_then(|spec| property(spec, "target")) {
-                // Empty, so that the defaults stand in one place: at the fields.
+                // Empty, so that the defaults are in one place: at the fields.
                 target.default = Some(JSON(json!({})));
             }
             if let Some(status) = property(schema, "status") {
-                // What nobody has looked at yet would count as done for those who wait by kstatus, as Flux and Helm do.
+                // Without it, kstatus (Flux, Helm) would count a resource without a status as done.
                 status.default = Some(JSON(json!({ "observedGeneration": -1 })));
             }
         }
@@ -36,8 +36,8 @@ fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut J
     schema.properties.as_mut()?.get_mut(name)
 }
 
-/// Takes out what is true of the Rust types but says nothing to a user: `null` is not a value of any field here, and
-/// with `nullable` the API server would keep a null instead of putting the default in its place.
+/// Removes what the Rust types bring along: `null` is not a value of any field here, and with `nullable` the API server
+/// would keep a null instead of the default.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
@@ -60,15 +60,15 @@ pub(super) fn additional_ids(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 63,
-        "items": { "type": "string", "maxLength": 64, "description": "API Gateway's identifier of one more client certificate." },
+        "items": { "type": "string", "maxLength": 64, "description": "API Gateway's identifier of an additional client certificate." },
         "x-kubernetes-validations": [
             {
                 "rule": "self.all(id, id.matches('^[A-Za-z0-9_-]{1,64}$'))",
-                "message": "additionalClientCertificateIds takes ids of client certificates: 1 to 64 letters, digits, '-' and '_', for example k2c0qe"
+                "message": "additionalClientCertificateIds must contain ids of client certificates: 1 to 64 letters, digits, '-' and '_', for example k2c0qe"
             },
             {
                 "rule": "self.all(id, self.exists_one(other, other == id))",
-                "message": "additionalClientCertificateIds takes each id once"
+                "message": "additionalClientCertificateIds must contain each id only once"
             }
         ]
     })
@@ -82,7 +82,7 @@ pub(super) fn keys(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": { "type": "string", "enum": ["Bundle", "Active", "Sha256Pins", "Sha1Pins", "SpkiPins", "NginxMap", "EnvoySds", "Pkcs12"] },
         "x-kubernetes-validations": [{
             "rule": "self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$') && key != '.' && !key.startsWith('..'))",
-            "message": "target.keys takes the names of files: letters, digits, '-', '_' and '.', not beginning with '..', for example ca.crt"
+            "message": "target.keys must have file names as keys: letters, digits, '-', '_' and '.', not beginning with '..', for example ca.crt"
         }]
     })
 }
@@ -97,11 +97,11 @@ pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
             reserved("labels"),
             {
                 "rule": "!('konghq.com/ca-cert' in self)",
-                "message": "target.labels cannot make a CA certificate for Kong of this: Kong refuses API Gateway's certificates, because they are missing the 'CA' basic constraint; end TLS at another proxy in front of Kong"
+                "message": "target.labels must not contain konghq.com/ca-cert: Kong rejects API Gateway's certificates, because they lack the 'CA' basic constraint; terminate TLS at another proxy in front of Kong"
             },
             {
                 "rule": "self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",
-                "message": "target.labels takes values of letters, digits, '-', '_' and '.' that begin and end with a letter or digit"
+                "message": "target.labels must have values of letters, digits, '-', '_' and '.' that begin and end with a letter or digit"
             }
         ]
     })
@@ -119,7 +119,7 @@ pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
 fn metadata_key(field: &str) -> serde_json::Value {
     json!({
         "rule": "self.all(key, !key.matches('^[^/]{254}') && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
-        "message": format!("target.{field} takes keys of the form name or domain/name, the domain at most 253 characters, the name at most 63 letters, digits, '-', '_' and '.'")
+        "message": format!("target.{field} must have keys of the form name or domain/name, the domain at most 253 characters, the name at most 63 letters, digits, '-', '_' and '.'")
     })
 }
 
@@ -127,7 +127,7 @@ fn reserved(field: &str) -> serde_json::Value {
     let domains = RESERVED_DOMAINS.map(|domain| domain.replace('.', "[.]")).join("|");
     json!({
         "rule": format!("!self.exists(key, key.matches('^(.*[.])?({domains})/'))"),
-        "message": format!("target.{field} takes no keys under {}: they belong to Kubernetes or to tools that act on them", RESERVED_DOMAINS.join(", "))
+        "message": format!("target.{field} must not have keys under {}: they belong to Kubernetes or to tools that act on them", RESERVED_DOMAINS.join(", "))
     })
 }
 
@@ -139,15 +139,15 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
-            "description": "One aspect of the resource's state.",
+            "description": "A condition of the resource.",
             "required": ["type", "status", "lastTransitionTime", "reason", "message"],
             "properties": {
                 "type": { "type": "string", "maxLength": 316, "description": "Name of the condition, for example Ready." },
-                "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds." },
-                "reason": { "type": "string", "maxLength": 1024, "description": "Why, in one word; the README lists each." },
-                "message": { "type": "string", "maxLength": 32768, "description": "Why, and what to do about it." },
-                "observedGeneration": { "type": "integer", "format": "int64", "description": "The generation of the spec that it speaks of." },
-                "lastTransitionTime": { "type": "string", "format": "date-time", "description": "Since when the status is what it is." }
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Status of the condition." },
+                "reason": { "type": "string", "maxLength": 1024, "description": "Reason of the status, in one word; the README lists all reasons." },
+                "message": { "type": "string", "maxLength": 32768, "description": "Reason of the status, in a sentence, and what to do." },
+                "observedGeneration": { "type": "integer", "format": "int64", "description": "Generation of the spec that the condition refers to." },
+                "lastTransitionTime": { "type": "string", "format": "date-time", "description": "When the status of the condition last changed." }
             }
         }
     })

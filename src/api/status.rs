@@ -23,11 +23,11 @@ const MAX_CERTIFICATES: usize = 64;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificateRefStatus {
-    /// The generation of the spec that this status speaks of.
+    /// Generation of the spec that this status refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// The value of the annotation apigateway.clientcert.dev/refresh that was last acted on.
+    /// The last value of the annotation apigateway.clientcert.dev/refresh that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub last_handled_refresh: Option<String>,
@@ -37,12 +37,12 @@ pub struct ClientCertificateRefStatus {
     #[schemars(length(max = 317))]
     pub installation: Option<String>,
 
-    /// The certificate that the spec names now, read or not.
+    /// The certificate that the spec names, whether or not the operator could read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub client_certificate_id: Option<String>,
 
-    /// When the certificate ends that the target holds as the main one, UTC: API Gateway's date or the certificate's own, whichever is earlier.
+    /// When the main certificate in the target expires, UTC: API Gateway's date or the certificate's own, whichever is earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub expiration_date: Option<Timestamp>,
@@ -57,11 +57,11 @@ pub struct ClientCertificateRefStatus {
     #[schemars(extend("maxItems" = MAX_CERTIFICATES, "x-kubernetes-list-type" = "atomic"))]
     pub certificates: Vec<CertificateStatus>,
 
-    /// The object that holds them.
+    /// The object that holds the certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetRef>,
 
-    /// How servers treat a target like this that holds several certificates, where the preset or the keys determine which servers read it.
+    /// How servers treat several certificates in this target, if the preset or the keys determine which servers read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier_class: Option<VerifierClass>,
 
@@ -93,7 +93,7 @@ impl ClientCertificateRefStatus {
     }
 }
 
-/// A writer that takes so many bytes and keeps none.
+/// A writer that counts bytes up to a limit and keeps none.
 struct Room(usize);
 
 impl io::Write for Room {
@@ -107,7 +107,7 @@ impl io::Write for Room {
     }
 }
 
-/// OverlapSafe: every certificate in the target is accepted, as by Java and wherever pins are compared. FirstWins: only the first is, as by OpenSSL and BoringSSL, because all of API Gateway's certificates have one name; so nginx, HAProxy and Envoy with a list of authorities.
+/// OverlapSafe: servers accept every certificate in the target, for example Java and servers that compare pins. FirstWins: servers accept only the first certificate, for example nginx, HAProxy and Envoy with a list of authorities, because OpenSSL and BoringSSL find an authority by its name and all of API Gateway's certificates have the same name.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifierClass {
     /// Every certificate in the target is accepted.
@@ -129,7 +129,7 @@ pub enum CertificateRole {
     Former,
 }
 
-/// One certificate: what API Gateway says of it, and what stands in the certificate itself.
+/// One certificate: its data in API Gateway, and the certificate itself.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
@@ -141,17 +141,17 @@ pub struct CertificateStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<CertificateRole>,
 
-    /// The certificate itself, PEM. It is public. A target is put back from it while AWS does not answer.
+    /// The certificate itself, PEM. It is public. The operator restores the target from it while AWS is unavailable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub pem: Option<String>,
 
-    /// AWS region that it was read from.
+    /// AWS region that the certificate was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub region: Option<String>,
 
-    /// AWS account that it was read from, where the operator knows it.
+    /// AWS account that the certificate was read from, if the operator knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 12))]
     pub account_id: Option<String>,
@@ -161,17 +161,17 @@ pub struct CertificateStatus {
     #[schemars(length(max = 8192))]
     pub description: Option<String>,
 
-    /// When API Gateway made it, UTC.
+    /// When API Gateway created the certificate, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub created_date: Option<Timestamp>,
 
-    /// When it ends, UTC: API Gateway's date or the certificate's own, whichever is earlier.
+    /// When the certificate expires, UTC: API Gateway's date or the certificate's own, whichever is earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub expiration_date: Option<Timestamp>,
 
-    /// Of the certificate's tags in API Gateway those that the spec selects by.
+    /// The certificate's tags in API Gateway that the spec selects by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::tags")]
     pub tags: BTreeMap<String, String>,
@@ -186,7 +186,7 @@ pub struct CertificateStatus {
     #[schemars(length(max = 64))]
     pub sha256_fingerprint: Option<String>,
 
-    /// Subject of the certificate. API Gateway gives every certificate of every customer the same one: it proves nothing.
+    /// Subject of the certificate. All client certificates of API Gateway have the same subject, so it does not identify a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub subject: Option<String>,
@@ -227,7 +227,7 @@ impl CertificateStatus {
     }
 }
 
-/// Which object holds the certificate.
+/// The object that holds the certificates.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetRef {
     /// Kind of the object.

@@ -8,29 +8,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{TargetKind, schema};
 
-/// The object that the certificate is mirrored into.
+/// The object that the operator writes the certificates into.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[x_kube(
-    validation = Rule::new("!(has(self.preset) && has(self.keys))").message("target takes preset or keys, not both: preset names a ready-made set of keys, keys is a map from key to content"),
-    validation = Rule::new("!has(self.type) || has(self.keys)").message("target.type goes with target.keys only: a preset brings its own type"),
-    validation = Rule::new("!has(self.type) || self.kind == 'Secret'").message("target.type goes with kind Secret only: a ConfigMap has no type; leave target.type out"),
-    validation = Rule::new("!has(self.preset) || self.preset in ['CaCrt', 'Pkcs12'] || self.kind == 'Secret'").message("target.preset NginxOrgCa, TlsCrt and IstioCacert go with kind Secret only, because what they are for reads Secrets; with kind ConfigMap take preset CaCrt or Pkcs12, or keys"),
-    validation = Rule::new("!has(self.pkcs12) || (has(self.preset) && self.preset == 'Pkcs12') || (has(self.keys) && self.keys.exists(key, self.keys[key] == 'Pkcs12'))").message("target.pkcs12 goes with preset Pkcs12, or with a key whose content is Pkcs12"),
-    validation = Rule::new("(has(self.pkcs12) && has(self.pkcs12.passwordSecretRef)) || !((has(self.pkcs12) && has(self.pkcs12.passwordKey) ? self.pkcs12.passwordKey : 'truststore.password') in (has(self.keys) && self.keys.exists(key, self.keys[key] == 'Pkcs12') ? self.keys.map(key, key) : has(self.preset) && self.preset == 'Pkcs12' ? ['truststore.p12'] : []))").message("target.pkcs12.passwordKey takes a key of its own: the target has one of that name already (truststore.password, where it is left out)"),
+    validation = Rule::new("!(has(self.preset) && has(self.keys))").message("target must not have both preset and keys: preset is a predefined set of keys, keys is a map from key to content"),
+    validation = Rule::new("!has(self.type) || has(self.keys)").message("target.type requires target.keys: a preset has its own type"),
+    validation = Rule::new("!has(self.type) || self.kind == 'Secret'").message("target.type requires kind Secret: a ConfigMap has no type; remove target.type"),
+    validation = Rule::new("!has(self.preset) || self.preset in ['CaCrt', 'Pkcs12'] || self.kind == 'Secret'").message("target.preset NginxOrgCa, TlsCrt and IstioCacert require kind Secret, because their servers read only Secrets; for kind ConfigMap use preset CaCrt or Pkcs12, or keys"),
+    validation = Rule::new("!has(self.pkcs12) || (has(self.preset) && self.preset == 'Pkcs12') || (has(self.keys) && self.keys.exists(key, self.keys[key] == 'Pkcs12'))").message("target.pkcs12 requires preset Pkcs12, or a key whose content is Pkcs12"),
+    validation = Rule::new("(has(self.pkcs12) && has(self.pkcs12.passwordSecretRef)) || !((has(self.pkcs12) && has(self.pkcs12.passwordKey) ? self.pkcs12.passwordKey : 'truststore.password') in (has(self.keys) && self.keys.exists(key, self.keys[key] == 'Pkcs12') ? self.keys.map(key, key) : has(self.preset) && self.preset == 'Pkcs12' ? ['truststore.p12'] : []))").message("target.pkcs12.passwordKey (default: truststore.password) must not be a key that the target already has"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// Kind of the object: Secret or ConfigMap. The certificate is public, so a ConfigMap is as good where the server reads one, and an operator that writes ConfigMaps alone needs no right on Secrets. Changed, the new object is written before the old one goes.
+    /// Kind of the object: Secret or ConfigMap. The certificate is public, so a ConfigMap is sufficient if the server can read it, and an operator that writes only ConfigMaps needs no rights on Secrets. After a change, the operator writes the new object before it removes the former one.
     #[serde(default)]
     pub kind: TargetKind,
 
     /// Name of the object. Default: the name of this resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("target.name takes the name of a Secret or ConfigMap: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; leave it out for the name of this resource"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("target.name must be the name of a Secret or ConfigMap: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; omit it for the name of this resource"))]
     pub name: Option<String>,
 
-    /// A ready-made set of keys.
+    /// A predefined set of keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
 
@@ -39,7 +39,7 @@ pub struct Target {
     #[schemars(schema_with = "schema::keys")]
     pub keys: Option<BTreeMap<String, Content>>,
 
-    /// How a PKCS#12 truststore is made; with preset Pkcs12, or a key of that content.
+    /// Settings of the PKCS#12 truststore; for preset Pkcs12, or a key of that content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pkcs12: Option<Pkcs12>,
 
@@ -47,40 +47,40 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
     pub type_: Option<SecretType>,
 
-    /// Labels to set on the object, at most 32. Other labels on it are left alone.
+    /// Labels to set on the object, at most 32. The operator does not change other labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations to set on the object, at most 32. Other annotations on it are left alone.
+    /// Annotations to set on the object, at most 32. The operator does not change other annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::annotations")]
     pub annotations: BTreeMap<String, String>,
 
-    /// True takes over an object that is already there, if nothing in it can be lost: it has no other keys than ours, the same type, is not immutable, and no other controller or tool manages it.
+    /// If true, the operator adopts an existing object, provided that the object has no other keys, has the same type, is not immutable, and is not managed by another controller or tool.
     #[serde(default)]
     pub adopt: bool,
 
-    /// What becomes of the object when this resource is deleted, or names another target. Delete: it goes too. Retain: it stays and loses its tie to this resource.
+    /// What happens to the object when this resource is deleted or names another target. Delete: the object is deleted. Retain: the object stays, without an owner reference to this resource.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
 
-/// How a PKCS#12 truststore is made.
+/// Settings of a PKCS#12 truststore.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[x_kube(
-    validation = Rule::new("!(has(self.passwordSecretRef) && has(self.passwordKey))").message("target.pkcs12 takes passwordSecretRef or passwordKey, not both: a password of your own is not copied into the target"),
+    validation = Rule::new("!(has(self.passwordSecretRef) && has(self.passwordKey))").message("target.pkcs12 must not have both passwordSecretRef and passwordKey: the operator does not copy your password into the target"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Pkcs12 {
-    /// The password of the truststore, in a Secret of the same namespace that carries the label apigateway.clientcert.dev/truststore-password: "true". Default: a password that is made once and kept in the target, beside the truststore.
+    /// The password of the truststore, in a Secret of the same namespace with the label apigateway.clientcert.dev/truststore-password: "true". Default: the operator generates a password once and stores it in the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretKeyRef>,
 
-    /// Key of the target that holds the password that was made. Default: truststore.password.
+    /// Key of the target that holds the generated password. Default: truststore.password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]{1,253}$') && self != '.' && !self.startsWith('..')").message("target.pkcs12.passwordKey takes the name of a file: letters, digits, '-', '_' and '.', not beginning with '..', for example truststore.password"))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]{1,253}$') && self != '.' && !self.startsWith('..')").message("target.pkcs12.passwordKey must be a file name: letters, digits, '-', '_' and '.', not beginning with '..', for example truststore.password"))]
     pub password_key: Option<String>,
 }
 
@@ -102,7 +102,7 @@ pub struct SecretKeyRef {
     pub key: String,
 }
 
-/// A ready-made set of keys. CaCrt: ca.crt, what most servers read. NginxOrgCa: ca.crt in a Secret of type nginx.org/ca, for the F5 NGINX Ingress Controller. TlsCrt: tls.crt, for haproxytech kubernetes-ingress and Emissary. IstioCacert: cacert, for a Gateway of Istio. Pkcs12: truststore.p12 and its password, for Java. With kind ConfigMap: CaCrt and Pkcs12. Default: CaCrt, unless keys is given.
+/// A predefined set of keys. CaCrt: ca.crt, what most servers read. NginxOrgCa: ca.crt in a Secret of type nginx.org/ca, for the F5 NGINX Ingress Controller. TlsCrt: tls.crt, for haproxytech kubernetes-ingress and Emissary. IstioCacert: cacert, for a Gateway of Istio. Pkcs12: truststore.p12 and its password, for Java. With kind ConfigMap: CaCrt and Pkcs12. Default: CaCrt, unless keys is given.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// `ca.crt`: Bundle
@@ -158,7 +158,7 @@ impl SecretType {
     }
 }
 
-/// What becomes of the target without its resource.
+/// What happens to the target without its resource.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DeletionPolicy {
     /// Garbage collection deletes it.

@@ -85,7 +85,7 @@ fn many(count: usize) -> Value {
 async fn a_region_is_the_name_of_a_region_and_no_way_to_another_host() {
     let door = Door::open().await;
     let bad = ["x.evil.com/#", "us-east-1@h", "", "us-east-1.evil.com", "US-EAST-1", "us-east-1\n", "us-east"];
-    door.refuses(&["spec.region", "takes the name of an AWS region, for example us-east-1"], field("region", bad))
+    door.refuses(&["spec.region", "must be the name of an AWS region, for example us-east-1"], field("region", bad))
         .await;
     door.refuses(&["spec.region", "32"], field("region", [&format!("{}-1", "us-east".repeat(5))])).await;
     door.takes(field("region", ["us-gov-west-1", "us-east-1", "ap-southeast-4", "us-iso-east-1"])).await;
@@ -96,7 +96,7 @@ async fn a_region_is_the_name_of_a_region_and_no_way_to_another_host() {
 async fn an_id_is_letters_and_digits() {
     let door = Door::open().await;
     let bad = ["", "a/b", "../9ao60f", "9ao 60f", " 9ao60f", "9ao60f\n", "9ao60f?x=y", "9ao%2f60f", "ä"];
-    let words = ["spec.clientCertificateId", "takes the id of a client certificate: 1 to 64 letters, digits"];
+    let words = ["spec.clientCertificateId", "must be the id of a client certificate: 1 to 64 letters, digits"];
     door.refuses(&words, field("clientCertificateId", bad)).await;
     door.refuses(&["spec.clientCertificateId", "64"], field("clientCertificateId", [&"a".repeat(65)])).await;
     door.refuses(&["spec.clientCertificateId", "Required"], [json!({ "clientCertificateId": null })]).await;
@@ -123,7 +123,7 @@ async fn a_role_is_the_arn_of_a_role_and_no_way_to_anything_else() {
         " arn:aws:iam::111122223333:role/certificates",
     ];
     let words =
-        ["spec.assumeRole.roleArn", "takes the ARN of an IAM role, for example arn:aws:iam::111122223333:role/"];
+        ["spec.assumeRole.roleArn", "must be the ARN of an IAM role, for example arn:aws:iam::111122223333:role/"];
     door.refuses(&words, bad.map(role)).await;
     let of_length = |length: usize| format!("arn:aws:iam::111122223333:role/{}", "r".repeat(length));
     door.refuses(&["spec.assumeRole.roleArn"], [role(&of_length(640)), json!({ "assumeRole": {} })]).await;
@@ -137,7 +137,7 @@ async fn a_role_is_the_arn_of_a_role_and_no_way_to_anything_else() {
 
     let with_id = |id: &str| json!({ "assumeRole": { "roleArn": good[0], "externalId": id } });
     let bad = ["", "x", "a b", "a\n", "ä1", "{namespace}", "a;b"].map(with_id);
-    door.refuses(&["spec.assumeRole.externalId", "takes 2 to 1224 letters, digits"], bad).await;
+    door.refuses(&["spec.assumeRole.externalId", "must have 2 to 1224 letters, digits"], bad).await;
     door.refuses(&["spec.assumeRole.externalId", "1224"], [with_id(&"x".repeat(1225))]).await;
     door.takes(["12", "shop:a/b", "_+=,.@:/-", &"x".repeat(1224)].map(with_id)).await;
     // There is nothing in a role that could name a host.
@@ -152,7 +152,7 @@ async fn a_role_is_the_arn_of_a_role_and_no_way_to_anything_else() {
 #[tokio::test]
 async fn a_refresh_interval_is_a_duration_from_thirty_seconds_to_a_day() {
     let door = Door::open().await;
-    let words = ["spec.refreshInterval", "takes a duration from 30s to 24h in s, m and h, for example 90s"];
+    let words = ["spec.refreshInterval", "must be a duration from 30s to 24h in s, m and h, for example 90s"];
     let bad = ["0", "0s", "-1m", "5 minutes", "5", "", "1d", "30s\n", "m", "1e2s", "29s", "29.9s", "24h1s", "87600h"];
     door.refuses(&words, field("refreshInterval", bad)).await;
     let huge = ["99999999999999999999999h", "9223372037s", "2562048h", "1.99999999999999999999s"];
@@ -165,7 +165,7 @@ async fn a_refresh_interval_is_a_duration_from_thirty_seconds_to_a_day() {
 async fn a_target_takes_a_preset_or_keys() {
     let door = Door::open().await;
     let both = json!({ "target": { "preset": "CaCrt", "keys": { "ca.crt": "Bundle" } } });
-    door.refuses(&["spec.target", "takes preset or keys, not both"], [both]).await;
+    door.refuses(&["spec.target", "must not have both preset and keys"], [both]).await;
     door.refuses(
         &["spec.target.preset", r#"supported values: "CaCrt", "NginxOrgCa", "TlsCrt", "IstioCacert", "Pkcs12""#],
         target("preset", [json!("Nginx"), json!("")]),
@@ -190,7 +190,7 @@ async fn keys_name_files_and_known_contents() {
     door.takes(target("keys", contents.map(|content| json!({ "key": content })))).await;
     door.refuses(&["spec.target.keys", "at least 1"], target("keys", [json!({})])).await;
     let bad = ["..x", "a/b", "", ".", "..", "a b", "ca.crt\n", &"k".repeat(254)].map(|key| json!({ key: "Bundle" }));
-    door.refuses(&["spec.target.keys", "takes the names of files"], target("keys", bad)).await;
+    door.refuses(&["spec.target.keys", "must have file names as keys"], target("keys", bad)).await;
     let most = |count: usize| (0..count).map(|n| (n.to_string(), json!("Bundle"))).collect::<Map<_, _>>().into();
     door.refuses(&["spec.target.keys", "at most 16"], target("keys", [most(17)])).await;
     let good = ["ca.crt", ".hidden", "a..b", "A_1-x", &"k".repeat(253)].map(|key| json!({ key: "Bundle" }));
@@ -206,7 +206,7 @@ async fn a_type_goes_with_keys_and_is_none_that_kubernetes_acts_on() {
         ["kubernetes.io/service-account-token", "kubernetes.io/tls", "bootstrap.kubernetes.io/token", "opaque", ""];
     door.refuses(&["spec.target.type", r#"supported values: "Opaque", "nginx.org/ca""#], bad.map(with_keys)).await;
     door.refuses(
-        &["spec.target", "target.type goes with target.keys only"],
+        &["spec.target", "target.type requires target.keys"],
         [
             json!({ "target": { "type": "Opaque" } }),
             json!({ "target": { "type": "nginx.org/ca", "preset": "CaCrt" } }),
@@ -223,7 +223,7 @@ async fn a_target_has_the_name_of_an_object_and_a_known_kind_and_policy() {
     let door = Door::open().await;
     let bad = ["Payments", "pay_ments", "", "-a", "a-", "a..b", "a/b", ".a", "a\n", "b/../c"].map(|name| json!(name));
     door.refuses(
-        &["spec.target.name", "takes the name of a Secret or ConfigMap: lower-case letters"],
+        &["spec.target.name", "must be the name of a Secret or ConfigMap: lower-case letters"],
         target("name", bad),
     )
     .await;
@@ -245,13 +245,9 @@ async fn a_config_map_has_no_type_and_no_preset_of_secrets() {
         json!({ "target": target })
     };
     let typed = ["Opaque", "nginx.org/ca"].map(|type_| map(json!({ "type": type_, "keys": { "ca.crt": "Bundle" } })));
-    door.refuses(&["spec.target", "target.type goes with kind Secret only"], typed).await;
+    door.refuses(&["spec.target", "target.type requires kind Secret"], typed).await;
     door.refuses(
-        &[
-            "spec.target",
-            "target.preset NginxOrgCa, TlsCrt and IstioCacert go with kind Secret only",
-            "take preset CaCrt",
-        ],
+        &["spec.target", "target.preset NginxOrgCa, TlsCrt and IstioCacert require kind Secret", "use preset CaCrt"],
         ["NginxOrgCa", "TlsCrt", "IstioCacert"].map(|preset| map(json!({ "preset": preset }))),
     )
     .await;
@@ -275,17 +271,17 @@ async fn a_truststore_has_one_password_and_a_place_for_it() {
     let given = json!({ "name": "java", "key": "password" });
     let elsewhere = [json!({}), json!({ "preset": "CaCrt" }), json!({ "keys": { "truststore.p12": "Bundle" } })];
     door.refuses(
-        &["spec.target", "target.pkcs12 goes with preset Pkcs12, or with a key whose content is Pkcs12"],
+        &["spec.target", "target.pkcs12 requires preset Pkcs12, or a key whose content is Pkcs12"],
         elsewhere.map(|target| of(target, json!({ "passwordKey": "pw" }))),
     )
     .await;
     door.refuses(
-        &["spec.target.pkcs12", "takes passwordSecretRef or passwordKey, not both"],
+        &["spec.target.pkcs12", "must not have both passwordSecretRef and passwordKey"],
         [preset(json!({ "passwordSecretRef": given, "passwordKey": "pw" }))],
     )
     .await;
     let keys = |password: &str| json!({ "keys": { "a.p12": "Pkcs12", password: "Bundle" } });
-    let collides = ["spec.target", "target.pkcs12.passwordKey takes a key of its own"];
+    let collides = ["spec.target", "target.pkcs12.passwordKey (default: truststore.password) must not be a key"];
     door.refuses(&collides, [preset(json!({ "passwordKey": "truststore.p12" }))]).await;
     door.refuses(&collides, [of(keys("pw"), json!({ "passwordKey": "pw" }))]).await;
     door.refuses(
@@ -294,7 +290,7 @@ async fn a_truststore_has_one_password_and_a_place_for_it() {
     )
     .await;
     let bad = ["", ".", "..", "..x", "a/b", "a b", "pw\n"].map(|key| preset(json!({ "passwordKey": key })));
-    door.refuses(&["spec.target.pkcs12.passwordKey", "takes the name of a file"], bad).await;
+    door.refuses(&["spec.target.pkcs12.passwordKey", "must be a file name"], bad).await;
     let incomplete = [json!({}), json!({ "name": "java" }), json!({ "key": "password" })];
     let incomplete = incomplete.map(|place| preset(json!({ "passwordSecretRef": place })));
     door.refuses(&["spec.target.pkcs12.passwordSecretRef", "Required"], incomplete).await;
@@ -315,10 +311,11 @@ async fn a_truststore_has_one_password_and_a_place_for_it() {
 async fn additional_certificates_are_others_each_once() {
     let door = Door::open().await;
     let ids = |ids: &[&str]| json!({ "additionalClientCertificateIds": ids });
-    door.refuses(&["additionalClientCertificateIds takes each id once"], [ids(&["a", "b", "a"])]).await;
-    let main = "additionalClientCertificateIds takes other certificates than clientCertificateId";
+    door.refuses(&["additionalClientCertificateIds must contain each id only once"], [ids(&["a", "b", "a"])]).await;
+    let main = "additionalClientCertificateIds must not contain clientCertificateId";
     door.refuses(&["spec", main], [ids(&[ID]), ids(&["a", ID])]).await;
-    let words = ["spec.additionalClientCertificateIds", "takes ids of client certificates: 1 to 64 letters, digits"];
+    let words =
+        ["spec.additionalClientCertificateIds", "must contain ids of client certificates: 1 to 64 letters, digits"];
     door.refuses(&words, ["", "a/b", "../a", "a b", "a\n", "ä"].map(|id| ids(&[id]))).await;
     door.refuses(&["spec.additionalClientCertificateIds", "64"], [ids(&[&"a".repeat(65)])]).await;
     let many = |count: usize| json!({ "additionalClientCertificateIds": (0..count).map(|n| n.to_string()).collect::<Vec<_>>() });
@@ -383,12 +380,12 @@ async fn labels_and_annotations_of_other_controllers_are_refused() {
             "sub.apigateway.clientcert.dev/x",
         ];
         door.refuses(
-            &[&path, "takes no keys under kubernetes.io, k8s.io"],
+            &[&path, "must not have keys under kubernetes.io, k8s.io"],
             target(map, reserved.map(|k| json!({ k: "x" }))),
         )
         .await;
         let malformed = ["", "/", "a/", "/a", "a b", "a/b/c", "-a", "a-", "Domain/x", &"k".repeat(64), "a\n"];
-        let form = "takes keys of the form name or domain/name";
+        let form = "must have keys of the form name or domain/name";
         door.refuses(&[&path, form], target(map, malformed.map(|key| json!({ key: "x" })))).await;
         door.refuses(&[&path, form], target(map, [json!({ format!("{}/x", "d".repeat(254)): "x" })])).await;
         door.refuses(&[&path, "at most 32"], target(map, [many(33)])).await;
@@ -401,7 +398,7 @@ async fn labels_and_annotations_of_other_controllers_are_refused() {
 #[tokio::test]
 async fn a_certificate_for_kong_is_refused_with_the_reason() {
     let door = Door::open().await;
-    let words = ["spec.target.labels", "Kong refuses API Gateway's certificates", "missing the 'CA' basic constraint"];
+    let words = ["spec.target.labels", "Kong rejects API Gateway's certificates", "lack the 'CA' basic constraint"];
     door.refuses(&words, target("labels", [json!({ "konghq.com/ca-cert": "true" })])).await;
     door.takes(target("labels", [json!({ "konghq.com/credential": "x" })])).await;
 }
@@ -410,7 +407,7 @@ async fn a_certificate_for_kong_is_refused_with_the_reason() {
 async fn a_label_has_a_value_that_kubernetes_takes() {
     let door = Door::open().await;
     let bad = ["a b", "-a", "a-", "ä", "a/b", "a\n"].map(|value| json!({ "team": value }));
-    door.refuses(&["spec.target.labels", "takes values of letters, digits"], target("labels", bad.clone())).await;
+    door.refuses(&["spec.target.labels", "must have values of letters, digits"], target("labels", bad.clone())).await;
     door.refuses(&["spec.target.labels", "63"], target("labels", [json!({ "team": "v".repeat(64) })])).await;
     door.takes(target("labels", [json!({ "team": "v".repeat(63) }), json!({ "team": "a.B_c-9" })])).await;
     door.takes(target("annotations", bad)).await;

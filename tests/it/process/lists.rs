@@ -11,10 +11,10 @@ const DEAD_PROXY: &str = "http://127.0.0.2:9";
 #[test]
 fn what_is_no_name_of_a_namespace_ends_the_start_with_2_and_is_named() {
     for (list, says) in [
-        ("backends,Payments", r#""Payments" is no name of a namespace"#),
-        ("a;b", r#""a;b" is no name of a namespace"#),
-        ("*", r#""*" is no name of a namespace"#),
-        (",,", r#"",," names no namespace"#),
+        ("backends,Payments", r#""Payments" is not a name of a namespace"#),
+        ("a;b", r#""a;b" is not a name of a namespace"#),
+        ("*", r#""*" is not a name of a namespace"#),
+        (",,", r#"",," contains no name of a namespace"#),
     ] {
         let output = Command::new(BINARY).arg("run").env_clear().env("CCR_NAMESPACES", list).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
@@ -48,7 +48,7 @@ async fn no_proxy_names_the_cluster_whatever_commas_it_holds() {
     let small = proxied("").env_remove("NO_PROXY").env("no_proxy", "127.0.0.1,");
     started(&small).await.terminate(SOON).await.unwrap();
     let mut operator = proxied("127.0.0.2,").spawn().unwrap();
-    operator.wait_for_log("cannot be reached").await.unwrap();
+    operator.wait_for_log("is unreachable").await.unwrap();
 
     let verify = |no_proxy: &str| {
         let mut command = Command::new(BINARY);
@@ -56,6 +56,6 @@ async fn no_proxy_names_the_cluster_whatever_commas_it_holds() {
         command.env("KUBECONFIG", world.kubeconfig()).env("HTTPS_PROXY", DEAD_PROXY).env("NO_PROXY", no_proxy);
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
-    assert!(verify("127.0.0.1,").contains("there is no ClientCertificateRef"), "{}", verify("127.0.0.1,"));
-    assert!(verify("127.0.0.2,").contains("cannot be reached"), "{}", verify("127.0.0.2,"));
+    assert!(verify("127.0.0.1,").contains("does not exist"), "{}", verify("127.0.0.1,"));
+    assert!(verify("127.0.0.2,").contains("is unreachable"), "{}", verify("127.0.0.2,"));
 }

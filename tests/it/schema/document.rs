@@ -104,7 +104,7 @@ async fn kubectl_explains_every_field() {
         assert!(listed, "{field} is not listed:\n{text}");
     }
     let text = explain(&["ccr.spec.target.deletionPolicy"]).await.split_whitespace().collect::<Vec<_>>().join(" ");
-    for words in ["ENUM: Delete Retain", "What becomes of the object when this resource is deleted"] {
+    for words in ["ENUM: Delete Retain", "What happens to the object when this resource is deleted"] {
         assert!(text.contains(words), "{words:?} is not in: {text}");
     }
 }
