@@ -12,7 +12,7 @@ use crate::error::ReadFailure;
 use crate::rules::{Refusal, Rules, Wanted};
 use crate::settings::Settings;
 
-/// What a resource may have of AWS, as it names it and as the rules allow it.
+/// The certificates that a resource names, as the rules allow them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Access {
     /// The main certificate.
@@ -24,7 +24,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// What a resource has, given the rules and the labels of its namespace.
+    /// The access of a resource, given the rules and the labels of its namespace.
     pub fn of(
         resource: &ClientCertificateRef,
         settings: &Settings,

@@ -1,4 +1,4 @@
-//! Everything that speaks to AWS, and what the operator knows of it: snapshots of certificates, kept up to date by polling.
+//! All calls to AWS, and their results: snapshots of certificates, kept up to date by polling.
 //!
 //! ```text
 //!  reconcile ── subscribe, get ──► cache ◄── record ── poller of each scope ──► rate limiter ──► API Gateway
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A scope is a region as one identity sees it. [`scope`] decides what is due and what an answer changes, and is pure;
-//! [`cache`] makes the calls; [`rate_limit`] says when a call may start. [`gateway`] is the seam: what is asked, what comes
-//! back, how it can fail. [`client`] is behind it, and [`answer`] checks what came.
+//! [`cache`] makes the calls; [`rate_limit`] decides when a call may start. [`gateway`] is the interface: requests,
+//! responses, errors. [`client`] implements it, and [`answer`] checks the responses.
 
 pub mod answer;
 pub mod cache;

@@ -1,4 +1,4 @@
-//! How long to wait after each failure in a row. Pure: the jitter is an argument.
+//! How long to wait after each consecutive failure. Pure: the jitter is an argument.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ impl Backoff {
         Backoff { first, max, failures: 0 }
     }
 
-    /// Counts one more failure and answers how long to wait. `jitter` is a random number from 0 to 1, which changes the
-    /// wait by a tenth at most, so that what failed together does not come back together.
+    /// Counts one more failure and returns how long to wait. `jitter` is a random number from 0 to 1, which changes the
+    /// wait by a tenth at most, so that calls that failed together are not retried together.
     pub fn fail(&mut self, jitter: f64) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
@@ -29,7 +29,7 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Failures in a row.
+    /// Consecutive failures.
     pub fn failures(&self) -> u32 {
         self.failures
     }

@@ -1,6 +1,6 @@
 //! PEM in, checked X.509 facts out: validity, serial number, fingerprint, and the PEM encoded again.
 //!
-//! API Gateway hands out CRLF line ends and no newline after the last line. Put together as they are, two such PEMs
+//! API Gateway returns CRLF line ends and no newline after the last line. Concatenated as they are, two such PEMs
 //! make `-----END CERTIFICATE----------BEGIN…`, which OpenSSL, nginx, Envoy and Java refuse and Go reads as nothing.
 
 mod der;
@@ -59,8 +59,8 @@ pub struct Block {
     pub subject: String,
     /// The first moment at which it is valid.
     pub not_before: Timestamp,
-    /// The last moment at which it is valid. The end of the year 9999, by which a certificate without an end says so, is two days
-    /// more than a timestamp holds.
+    /// The last moment at which it is valid. The end of the year 9999, which means no expiry, is two days more than a
+    /// timestamp holds.
     pub not_after: Timestamp,
 }
 
@@ -71,13 +71,13 @@ pub struct Certificate {
     rest: Vec<Block>,
 }
 
-/// Why a text is not a certificate that a backend may be told to trust.
+/// Why a text is not a certificate that a backend may trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CertificateError {
     /// Nothing, or white space.
     #[error("the PEM is empty")]
     Empty,
-    /// A private key, which must not be spread; not a word of it is kept.
+    /// A private key, which must not be stored or logged.
     #[error("the PEM holds a private key where a certificate belongs")]
     PrivateKey,
     /// A PEM block of another kind.
@@ -154,8 +154,8 @@ impl Block {
     }
 }
 
-/// The fingerprints of the certificates that a PEM file is made of; none where it is anything else. For files that others
-/// may have changed.
+/// The fingerprints of the certificates that a PEM file is made of; none where it is anything else. For files that other
+/// writers may have changed.
 pub fn fingerprints(pem: &[u8]) -> Box<[Fingerprint]> {
     let certificate = std::str::from_utf8(pem).ok().and_then(|text| Certificate::parse(text).ok());
     certificate.iter().flat_map(Certificate::blocks).map(|block| block.fingerprint).collect()

@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::settings::Tick;
 
-/// A steady clock. Copies of one tell the same time.
+/// A steady clock. Copies show the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,

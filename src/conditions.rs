@@ -1,4 +1,4 @@
-//! The conditions of a resource: their types, their reasons, and how a pass changes them.
+//! The conditions of a resource: their types, their reasons, and how a reconcile changes them.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub enum ConditionType {
     DescriptionSynced,
     /// The certificate ends soon.
     Expiring,
-    /// Waiting does not help. Absent otherwise, so that kstatus does not take a transient failure for the end.
+    /// Retrying does not help. Absent otherwise, so that kstatus does not report a transient failure as final.
     Stalled,
     /// The resource is suspended. Absent otherwise.
     Suspended,
@@ -132,7 +132,7 @@ impl Reason {
         Reason::ALL.into_iter().find(|reason| reason.to_string() == name)
     }
 
-    /// Whether waiting does not help: somebody has to change the spec, AWS or the cluster.
+    /// Whether retrying does not help: a user has to change the spec, AWS or the cluster.
     pub fn is_final(self) -> bool {
         matches!(
             self,
@@ -179,14 +179,14 @@ impl Is {
     }
 }
 
-/// What a pass found of one condition.
+/// The result of a reconcile for one condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Whether it holds.
     pub is: Is,
-    /// Why, in a word.
+    /// The reason.
     pub reason: Reason,
-    /// Why, and what to do about it.
+    /// The message: why, and what to do.
     pub message: String,
 }
 
@@ -201,7 +201,7 @@ impl Finding {
         Finding { is: Is::False, reason, message: message.into() }
     }
 
-    /// Nobody knows.
+    /// It is not known.
     pub fn unknown(reason: Reason, message: impl Into<String>) -> Self {
         Finding { is: Is::Unknown, reason, message: message.into() }
     }
@@ -247,8 +247,7 @@ pub fn set(
     }
 }
 
-/// Cuts a message to what the contract allows, between two characters, so that no message makes a status that the API
-/// server refuses.
+/// Cuts a message to its limit, between two characters, so that the API server accepts the status.
 fn bounded(mut message: String) -> String {
     if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
         message.truncate(end);
@@ -256,7 +255,7 @@ fn bounded(mut message: String) -> String {
     message
 }
 
-/// Takes a condition away.
+/// Removes a condition.
 pub fn clear(conditions: &mut Vec<Condition>, type_: ConditionType) {
     let name = type_.to_string();
     conditions.retain(|condition| condition.type_ != name);

@@ -1,11 +1,11 @@
-//! Which events wake which resource, how many passes run at once, and how it all ends.
+//! Which events wake which resource, how many reconciles run at once, and how they end.
 //!
 //! ```text
 //! resources ──► changed spec, annotation, deletion ──►┐
 //!           └─► claims: another owner of a description ──►├─► one queue ──► reconcile
-//! targets   ──► a version that we did not write ──►────┤     (one pass a resource, 32 in all)
+//! targets   ──► a version that we did not write ──►────┤     (one a resource, 32 in all)
 //! the Lease ──► this replica leads: all of them ──►────┤
-//! requeue   ──► the time that its last pass named ──►──┘
+//! requeue   ──► the time that its last reconcile set ──►──┘
 //! ```
 
 mod access;
@@ -48,40 +48,40 @@ use self::availability::Availability;
 pub use crate::kubernetes::lease::Election;
 pub use access::{RulesFile, UnusableRules};
 
-/// What is under way when the process is asked to stop has this long to end: longer than a write takes.
+/// The time for running reconciles to end after SIGTERM: longer than a write takes.
 const DRAIN: Duration = Duration::from_secs(12);
 /// By then the last write has ended.
 const LAST_WRITE: Duration = Duration::from_secs(11);
-/// The longest that a pass may take. Ending one early is as a crash, from which the next pass recovers.
+/// The time limit of a reconcile. The next one recovers from one that was cancelled, as it does from a crash.
 const PASS: Duration = Duration::from_secs(60);
-/// A pass that panicked is on standard error. The other passes go on, and this one is tried again after this time.
+/// A reconcile that panicked is on standard error. The others continue, and this one is retried after this time.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(60);
 
-/// What the controller is made of.
+/// The parts of the controller.
 pub struct Parts<G> {
     /// How to reach the Kubernetes API.
     pub config: kube::Config,
     /// API Gateway.
     pub gateway: G,
-    /// How many calls it may get.
+    /// The rate limit of its calls.
     pub limits: Limits,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Configuration that decisions depend on.
     pub settings: Settings,
-    /// The election that decides whether this replica works; it does, where there is none.
+    /// The leader election; without one, this replica leads.
     pub election: Option<Election>,
-    /// What each namespace may ask for.
+    /// The rules for each namespace.
     pub rules: RulesFile,
     /// Namespaces to watch; all, where empty.
     pub namespaces: Vec<String>,
-    /// Passes that run at the same time.
+    /// Reconciles that run at the same time.
     pub concurrency: u16,
-    /// Whether the process does its work.
+    /// The health of the process.
     pub health: Health,
     /// Background tasks.
     pub tasks: Tasks,
-    /// Told when the caches have synced.
+    /// Notified when the caches have synced.
     pub synced: watch::Sender<bool>,
     /// Turns true when the process is asked to stop.
     pub stopping: watch::Receiver<bool>,
@@ -92,7 +92,7 @@ pub struct Parts<G> {
 #[error("the Kubernetes configuration cannot be used: {0}")]
 pub struct Error(#[from] kube::Error);
 
-/// Runs until asked to stop, and until what is under way then has ended.
+/// Runs until asked to stop, and until the running reconciles have ended.
 pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     let Parts {
         config,
@@ -167,16 +167,16 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         account_known.await;
         // Claims that were decided before lacked the account and the labels of namespaces.
         access::apply(&context);
-        info!("the caches have synced");
+        info!("caches synced");
         let _ = synced.send(true);
     };
     let (mut joined, mut queue) = (None, None);
     let work = async {
         all_synced.await;
-        let passes = work_through(wakes, concurrency, health, Arc::clone(&context));
-        queue = Some(tasks.spawn_finite("queue", passes));
+        let reconciles = work_through(wakes, concurrency, health, Arc::clone(&context));
+        queue = Some(tasks.spawn_finite("queue", reconciles));
         match election {
-            // Only now: who leads must be able to work at once.
+            // Only now: a leader must be able to work at once.
             Some(election) => {
                 let (following, metrics) = (leadership.subscribe(), Arc::clone(&context.metrics));
                 joined = Some(lease::join(election, lease_client, &tasks, clock, leadership, metrics));
@@ -190,7 +190,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         () = work => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
-    info!("asked to stop: ending what is under way");
+    info!("shutting down; waiting for running reconciles");
     fence.end_within(LAST_WRITE);
     let descriptions = context.descriptions.clone();
     let ending = Arc::clone(&context);
@@ -199,7 +199,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         if let Some(queue) = queue {
             let _ = queue.await;
         }
-        // The status has to say what the last updates came to.
+        // The status has to contain the results of the last updates.
         for name in concerned {
             let reference = ObjectRef::new(&name.name).within(&name.namespace);
             if let Some(cached) = ending.stores.resources().get(&reference) {
@@ -208,7 +208,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         }
     };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        warn!("some reconciles did not end within {} s and are cancelled", DRAIN.as_secs());
+        warn!("some reconciles did not finish within {} s and were cancelled", DRAIN.as_secs());
     }
     // No write is under way any more.
     if let Some(joined) = joined {
@@ -217,20 +217,20 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes what another replica left behind this one's own, whenever it begins to lead.
+/// Rereads what another replica has written, whenever this one begins to lead.
 async fn follow<G: Gateway>(mut leadership: watch::Receiver<Leadership>, scopes: &[Scope], context: &Arc<Context<G>>) {
     loop {
         let began = context.clock.now();
         if leadership.wait_for(|leadership| leadership.leads()).await.is_err() {
             return;
         }
-        // Another has worked meanwhile, and what is remembered from before that is not to be trusted.
+        // Another replica has led meanwhile, so counters from before that are out of date.
         if context.clock.now().saturating_sub(began) > LOOK_EVERY {
             context.counters.clear();
-            // The other one's writes are known by their versions alone: one list is less than a look at each.
+            // The content of the other replica's writes is unknown: one list costs less than a read of each.
             for scope in scopes {
                 if let Err(error) = watches::read_again(scope, context).await {
-                    debug!("the targets could not be read again, so each is looked at by itself: {error}");
+                    debug!("could not list the targets, so each reconcile reads its own target: {error}");
                 }
             }
         }
@@ -242,7 +242,7 @@ async fn follow<G: Gateway>(mut leadership: watch::Receiver<Leadership>, scopes:
     }
 }
 
-/// Reconciles what is woken, until asked to stop, and ends what is under way then.
+/// Reconciles the resources that are woken, until asked to stop; then ends the running reconciles.
 async fn work_through<G: Gateway>(wakes: Wakes, concurrency: u16, health: Health, context: Arc<Context<G>>) {
     let mut stopping = context.stopping.clone();
     let stop = async move {
@@ -262,8 +262,8 @@ async fn work_through<G: Gateway>(wakes: Wakes, concurrency: u16, health: Health
             result = results.next() => match result {
                 None => return,
                 Some(Ok(_)) => {}
-                // Deleted between the event and its turn.
-                Some(Err(controller::Error::ObjectNotFound(object))) => debug!(%object, "it is gone"),
+                // Deleted between the event and the reconcile.
+                Some(Err(controller::Error::ObjectNotFound(object))) => debug!(%object, "the resource was deleted"),
                 Some(Err(error)) => error!("the controller's queue failed: {error}"),
             },
             _ = idle.tick() => {}
@@ -271,7 +271,7 @@ async fn work_through<G: Gateway>(wakes: Wakes, concurrency: u16, health: Health
     }
 }
 
-/// Runs one pass, and answers when the next is due.
+/// Runs one reconcile, and returns when the next is due.
 async fn pass<G: Gateway>(
     resource: Arc<Cached>,
     context: Arc<Context<G>>,
@@ -279,7 +279,7 @@ async fn pass<G: Gateway>(
 ) -> Result<Action, Infallible> {
     let name = ResourceName::of(&resource);
     let _attempt = health.attempt(PASS);
-    // A task for each pass, so that they share the processors.
+    // A task for each reconcile, so that they share the processors.
     let next = match tokio::spawn(tokio::time::timeout(PASS, reconcile(resource, context))).await {
         Ok(Ok(next)) => next,
         Ok(Err(_)) => {
@@ -287,7 +287,7 @@ async fn pass<G: Gateway>(
             warn!(
                 namespace,
                 name,
-                "the reconcile did not end within {} s and is cancelled; trying again",
+                "the reconcile did not finish within {} s and was cancelled; retrying",
                 PASS.as_secs()
             );
             Some(AFTER_A_FAILURE)

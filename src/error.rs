@@ -1,4 +1,4 @@
-//! Classes of failures, and the sentence for each: of reads, of updates, and of writes to the cluster.
+//! Classes of failures, and the message for each: of reads, of updates, and of writes to the cluster.
 
 use std::time::Duration;
 
@@ -11,32 +11,32 @@ use crate::certificate::CertificateError;
 use crate::conditions::Reason;
 use crate::rules::Refusal;
 
-/// The longest that a `Retry-After` is believed.
+/// The longest `Retry-After` that the operator accepts.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// What a failure means for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
-    /// Asking again soon does not help: the next regular refresh is early enough.
+    /// An early retry does not help: the next regular refresh is early enough.
     Settled,
-    /// A right has to be granted: the next attempt is after 30 s, then ever later.
+    /// A right has to be granted: the first retry is after 30 s, with exponential backoff.
     Denied,
-    /// Another writer changed the same object: the next attempt is after 1 s, then ever later.
+    /// Another writer changed the same object: the first retry is after 1 s, with exponential backoff.
     Conflict,
-    /// Asked to wait: as long as asked, 5 min at most; after 1 s, then ever later, where no time was named.
+    /// Throttled: the retry is after `Retry-After`, 5 min at most; without one, after 1 s with exponential backoff.
     Throttled {
-        /// The time named.
+        /// The `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// Out of order for the moment: after 1 s, then ever later, and no sooner than asked.
+    /// Unavailable: the first retry is after 1 s, with exponential backoff, and not before `Retry-After`.
     Unavailable {
-        /// The time named.
+        /// The `Retry-After`.
         retry_after: Option<Duration>,
     },
 }
 
 impl FailureClass {
-    /// Whether it passes by itself.
+    /// Whether a retry may succeed without any change.
     pub fn is_transient(self) -> bool {
         match self {
             FailureClass::Conflict | FailureClass::Throttled { .. } | FailureClass::Unavailable { .. } => true,
@@ -55,7 +55,7 @@ impl FailureClass {
     }
 }
 
-/// When a good answer is to be read again: within the last tenth of the interval, so that many do not meet.
+/// When a good answer is to be read again: within the last tenth of the interval, so that the refreshes spread out.
 pub fn refresh_delay(refresh: Duration, jitter: f64) -> Duration {
     refresh.mul_f64(0.9 + 0.1 * jitter)
 }
@@ -66,7 +66,7 @@ pub(crate) fn retry_after_asked(retry_after: Duration, jitter: f64) -> Duration 
 }
 
 impl GatewayError {
-    /// Whether it is about the credentials: then nothing was asked of API Gateway, or nothing was heard.
+    /// Whether the credentials are the cause: then API Gateway got no valid request.
     pub fn is_of_credentials(&self) -> bool {
         matches!(
             self,
@@ -85,7 +85,7 @@ impl GatewayError {
         )
     }
 
-    /// Whether there was an answer, though not one that the API documents.
+    /// Whether there was a response, but not one that the API documents.
     pub fn is_an_odd_answer(&self) -> bool {
         matches!(self, GatewayError::Unavailable { outage: Outage::NotUnderstood | Outage::TooLarge, .. })
     }
@@ -101,7 +101,7 @@ impl GatewayError {
         }
     }
 
-    /// The reason that a condition gives.
+    /// The reason for a condition.
     pub fn reason(&self) -> Reason {
         match self {
             GatewayError::BadRequest { .. } => Reason::BadRequest,
@@ -113,7 +113,7 @@ impl GatewayError {
         }
     }
 
-    /// The failure in a sentence that says what to do: `action` is the IAM action of the call.
+    /// The message: the failure, and what to do. `action` is the IAM action of the call.
     pub fn explain(&self, action: &str, source: &Source) -> String {
         match self {
             GatewayError::AccessDenied(Denial::NotAuthorized) => {
@@ -125,7 +125,7 @@ impl GatewayError {
             }
             GatewayError::AccessDenied(Denial::RoleRefused) => match &source.place.identity {
                 Identity::Role(role) => format!(
-                    "AWS does not let the operator assume {}; check the ARN and the externalId, allow {} on it in the policy of the operator's role, and the operator's role in its trust policy",
+                    "AWS does not allow the operator to assume {}; check roleArn and externalId, allow {} on the role in the policy of the operator's role, and allow the operator's role in the trust policy of the role",
                     role.arn,
                     if role.tags_session { "sts:AssumeRole and sts:TagSession" } else { "sts:AssumeRole" }
                 ),
@@ -165,13 +165,15 @@ pub enum ReadFailure {
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// The answer holds no certificate.
-    #[error("API Gateway's answer cannot be used: {0}")]
+    #[error("API Gateway returned no valid certificate: {0}")]
     Invalid(#[from] CertificateError),
     /// The certificate is past its end.
     #[error("the certificate has expired")]
     Expired,
     /// The certificate is not valid yet.
-    #[error("the certificate is not valid before {from}; it is used from then on, or check the clock of this node")]
+    #[error(
+        "the certificate is not valid before {from}; the operator will use it then; if that time has passed, check the clock of the node"
+    )]
     NotYetValid {
         /// When it becomes valid.
         from: Timestamp,
@@ -191,12 +193,12 @@ impl ReadFailure {
         }
     }
 
-    /// The reason that a condition gives.
+    /// The reason for a condition.
     pub fn reason(&self) -> Reason {
         match self {
             ReadFailure::NoRegion => Reason::BadRequest,
             ReadFailure::NotAllowed(refusal) => refusal.reason(),
-            // Documented for updates alone: of a read it says no more than a 5xx would.
+            // Documented only for updates: for a read it means no more than a 5xx.
             ReadFailure::Gateway(GatewayError::Conflict) => Reason::Unavailable,
             ReadFailure::Gateway(error) => error.reason(),
             ReadFailure::Invalid(_) => Reason::InvalidCertificate,
@@ -205,12 +207,12 @@ impl ReadFailure {
         }
     }
 
-    /// Whether it passes by itself, so that what was known before still counts.
+    /// Whether a retry may succeed without any change, so that the last answer still counts.
     pub fn is_transient(&self) -> bool {
         self.class().is_transient()
     }
 
-    /// Whether the certificate is known to be gone or over: nothing that is missing is put back then.
+    /// Whether the certificate was deleted or has expired: a missing target is not recreated then.
     pub fn ends_trust(&self) -> bool {
         matches!(self, ReadFailure::Gateway(GatewayError::NotFound) | ReadFailure::Expired)
     }
@@ -220,12 +222,12 @@ impl ReadFailure {
         *self == ReadFailure::Expired
     }
 
-    /// The failure in a sentence that says what to do.
+    /// The message: the failure, and what to do.
     pub fn explain(&self, source: Option<&Source>) -> String {
         match (self, source) {
             (ReadFailure::Gateway(error), Some(source)) => error.explain("apigateway:GET", source),
             (ReadFailure::Expired, Some(source)) => format!(
-                "the client certificate {source} has expired; generate a new one, name it in clientCertificateId, then select it on the stage"
+                "client certificate {source} has expired; generate a new one, set spec.clientCertificateId to it, then select it on the stage"
             ),
             _ => self.to_string(),
         }
@@ -235,61 +237,63 @@ impl ReadFailure {
 /// Why a write to the cluster failed, or was not tried.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClusterFailure {
-    /// The operator does not work with targets of this kind: nothing was asked of the cluster.
+    /// The operator does not write this kind: no request was sent.
     #[error(
-        "the operator is set not to write a {kind}; give target.kind another value, or add {kind} to the operator's --target-kinds and to its rights"
+        "the operator does not write objects of kind {kind}; change spec.target.kind, or add {kind} to the operator's --target-kinds and RBAC rules"
     )]
     KindNotAllowed {
         /// The kind.
         kind: TargetKind,
     },
-    /// An object of this name is there already.
-    #[error("an object of this name is there already")]
+    /// An object of this name exists already.
+    #[error("an object with this name already exists; retrying with backoff")]
     AlreadyExists,
-    /// It changed, or went, between the look and the write.
-    #[error("the object changed at the same time")]
+    /// It was changed or deleted between the read and the write.
+    #[error("the object was modified by another writer at the same time; retrying with backoff")]
     Conflict,
     /// RBAC does not allow it.
-    #[error("the operator may not {verb} {resource} in this namespace; give its ServiceAccount that right")]
+    #[error(
+        "RBAC does not allow the operator to {verb} {resource} in this namespace; grant it to the operator's ServiceAccount"
+    )]
     Forbidden {
         /// The verb of the request.
         verb: &'static str,
         /// The resource of the request, for example `secrets`.
         resource: &'static str,
     },
-    /// The namespace is being deleted, or gone.
-    #[error("the namespace is being deleted")]
+    /// The namespace is terminating, or deleted.
+    #[error("the namespace is terminating")]
     NamespaceTerminating,
     /// A ResourceQuota has no room left.
-    #[error("a ResourceQuota of the namespace leaves no room for the target; raise it or delete something")]
+    #[error("the target exceeds a ResourceQuota of the namespace; raise the quota or delete objects")]
     QuotaExceeded,
-    /// More than an object may hold.
-    #[error("the target would be larger than the 1 MiB that an object may hold")]
+    /// The object would be too large.
+    #[error("the target exceeds the limit of 1 MiB for an object; remove additional certificates or keys")]
     TooLarge,
-    /// An admission policy, a webhook or the API server's validation said no.
+    /// An admission policy, a webhook or the API server's validation rejected the write.
     #[error("the API server refused the write: {message}")]
     Refused {
-        /// What it said.
+        /// The message of the API server.
         message: String,
     },
     /// The write went through, and an admission policy changed what was sent.
     #[error(
-        "an admission policy changes {field} of what the operator writes; exempt the object from the policy; retrying with backoff"
+        "an admission policy changes {field} of the object; exempt the object from the policy; retrying with backoff"
     )]
     Mutated {
         /// The field, without its value.
         field: String,
     },
-    /// No answer, or one that passes: 429, 5xx.
-    #[error("the API server gave no usable answer ({cause})")]
+    /// No response, or a transient one: 429, 5xx.
+    #[error("the API server is unavailable ({cause}); retrying with backoff")]
     Unavailable {
-        /// In a word.
+        /// The cause.
         cause: String,
     },
 }
 
 impl ClusterFailure {
-    /// The reason that a condition gives.
+    /// The reason for a condition.
     pub fn reason(&self) -> Reason {
         match self {
             ClusterFailure::KindNotAllowed { .. } => Reason::KindNotAllowed,

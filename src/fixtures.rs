@@ -64,7 +64,7 @@ pub const OTHER_SHA1: &str = "81f0335da1cd9d6bf59434f3aa4c1bb17ba2b325";
 /// SHA-256 of its SubjectPublicKeyInfo.
 pub const OTHER_SPKI: &str = "5RLU7wnQvhL3QSBFQxXZG9Q+4DjN0DuwZHo2JXaJOF4=";
 
-/// A resource as the API server hands it out.
+/// A resource as the API server returns it.
 pub fn resource(name: &str) -> crate::api::ClientCertificateRef {
     let mut resource = crate::api::ClientCertificateRef::default();
     resource.metadata.name = Some(name.to_owned());
@@ -90,7 +90,7 @@ pub fn stored<K: crate::target::TargetObject>(desired: &crate::target::Desired) 
     object
 }
 
-/// What API Gateway says of a certificate.
+/// A certificate as API Gateway returns it.
 pub fn certificate(id: &str, pem: &str) -> crate::aws::gateway::ClientCertificate {
     crate::aws::gateway::ClientCertificate {
         id: id.to_owned(),

@@ -1,4 +1,4 @@
-//! Whether the process does its work: what `/healthz` answers. Nothing outside of the process makes it unhealthy.
+//! The health of the process, for `/healthz`. Nothing outside of the process makes it unhealthy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ pub const QUEUE_IDLE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Unhealthy {
     /// Something has outlived twice its deadline.
-    #[error("an attempt has not ended within twice its deadline")]
+    #[error("a request or reconcile has not finished within twice its deadline")]
     Overdue,
-    /// The queue is not looked at.
+    /// The queue's loop does not run.
     #[error("the queue's loop has not run for {} s", QUEUE_STUCK.as_secs())]
     QueueStuck,
 }
@@ -59,7 +59,7 @@ impl Health {
         self.0.lock().queue = Some(Instant::now());
     }
 
-    /// Whether the process does its work.
+    /// Whether the process is healthy.
     pub fn check(&self) -> Result<(), Unhealthy> {
         let (state, now) = (self.0.lock(), Instant::now());
         if state.attempts.values().any(|overdue| *overdue < now) {

@@ -1,4 +1,4 @@
-//! How the operator speaks to the Kubernetes API: which cluster, clients with deadlines, watches and the stores they
+//! The Kubernetes API: which cluster, clients with deadlines, watches and the stores they
 //! fill, the Lease.
 
 pub mod client;

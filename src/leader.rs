@@ -1,6 +1,6 @@
-//! Which of several replicas works: the one that holds a Lease. Pure; `kubernetes::lease` makes the requests.
+//! Which of several replicas leads: the one that holds the Lease. Pure; `kubernetes::lease` makes the requests.
 //!
-//! The times fit together. A Lease that is not renewed for 15 s is free; whoever stands by looks every second, so another
+//! The times fit together. A Lease that is not renewed for 15 s is free; the other replicas read it every second, so another
 //! leads 17 s after the last renewal at the latest. A call that writes ends within 10 s, and none begins in the last 11 s of the
 //! Lease, so that no write of a leader that cannot renew is under way when the next one begins.
 
@@ -18,7 +18,7 @@ use crate::settings::Tick;
 pub const DURATION: Duration = Duration::from_secs(15);
 /// How often the holder renews it.
 pub const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// How often the others look at it.
+/// How often the others read it.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest that a call may take which writes, to Kubernetes or to API Gateway.
 pub const LONGEST_WRITE: Duration = Duration::from_secs(10);
@@ -28,11 +28,11 @@ const MARGIN: Duration = Duration::from_secs(11);
 /// What a process may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leadership {
-    /// It works, and there is nobody to agree with.
+    /// It leads, without an election.
     Alone,
-    /// Another works, or nobody yet.
+    /// Another replica leads, or none yet.
     StandingBy,
-    /// It works, and may begin to write until then.
+    /// It leads, and may begin to write until then.
     Leading {
         /// By the steady clock.
         until: Tick,
@@ -45,7 +45,7 @@ impl Leadership {
         Leadership::Leading { until: sent + (DURATION - MARGIN) }
     }
 
-    /// Whether it works.
+    /// Whether it leads.
     pub fn leads(self) -> bool {
         self != Leadership::StandingBy
     }
@@ -60,10 +60,10 @@ impl Leadership {
     }
 }
 
-/// What of a Lease matters to those who would like to hold it.
+/// The parts of a Lease that an election needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// Who holds it; nobody, where it was released.
+    /// The holder; none, if it was released.
     pub holder: Option<String>,
     /// When it was renewed, by the holder's clock: only that it changes matters.
     pub renewed: Option<Timestamp>,
@@ -82,14 +82,14 @@ pub enum Step {
     Wait,
 }
 
-/// One that does not hold the Lease and would like to.
+/// A replica that waits for the Lease.
 #[derive(Debug, Default)]
 pub struct Candidate {
     seen: Option<(Holding, Tick)>,
 }
 
 impl Candidate {
-    /// Looks at the Lease. The other clock is not trusted: the Lease has ended when it was seen unchanged for its duration.
+    /// Evaluates the Lease. The other clock is not trusted: the Lease has ended when it was unchanged for its duration.
     pub fn look(&mut self, me: &str, lease: Option<Holding>, now: Tick) -> Step {
         let Some(holding) = lease else {
             self.seen = None;
@@ -105,7 +105,7 @@ impl Candidate {
         if is_free || has_ended { Step::Take } else { Step::Wait }
     }
 
-    /// Who was seen to hold it.
+    /// The last known holder.
     pub fn holder(&self) -> Option<&str> {
         self.seen.as_ref().and_then(|(holding, _)| holding.holder.as_deref())
     }
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn another_leads_within_twenty_seconds_of_the_last_renewal() {
-        // Seen up to a look later than it was made, and taken up to a look later than it ended.
+        // Seen up to one interval after it was renewed, and taken up to one interval after it ended.
         assert!(DURATION + LOOK_EVERY * 2 < Duration::from_secs(20));
     }
 

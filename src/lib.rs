@@ -4,7 +4,7 @@
 //! keeps its PEM in a Secret or ConfigMap beside the resource, and, where the resource asks for it, keeps the certificate's
 //! description in API Gateway.
 //!
-//! # The way of the data
+//! # The data flow
 //!
 //! ```text
 //!  Kubernetes ─ watch ─► stores (resources; targets by metadata) ──┐
@@ -12,10 +12,10 @@
 //!  AWS ─────── poll ───► cache (certificates) ─────────────────────┘           (reads)     (pure)    (I/O)    (pure, then one write)
 //! ```
 //!
-//! Three sentences to hold on to:
+//! Three principles:
 //!
 //! 1. **The status is the memory.** A decision needs the spec, the status, the target, and caches that can be rebuilt. A
-//!    process that has just started decides as the one before it did. Backoffs and counters are no memory.
+//!    process that has just started decides as the one before it did. Backoffs and counters may be lost.
 //! 2. **AWS is one more informer.** A poller for each region and identity keeps snapshots and wakes a resource when a
 //!    snapshot changed. A reconcile reads snapshots and never waits for AWS.
 //! 3. **One controller, one concern, one key.** The mirror is keyed by resource, the description by certificate.
@@ -33,7 +33,7 @@
 //! | [`controllers::mirror`] | snapshot, plan, apply, status of one resource |
 //! | [`controllers::description`] | who owns the description of a certificate, and when it is sent |
 //! | [`certificate`], [`target`] | PEM to X.509 facts; the object that should exist, whose an object is, what differs |
-//! | [`error`], [`backoff`] | classes of failures and the sentence for each; how long to wait after one |
+//! | [`error`], [`backoff`] | classes of failures and the message for each; how long to wait after one |
 //! | [`verify`], [`probe`] | the other commands |
 //! | [`health`], [`listener`], [`server`], [`metrics`], [`telemetry`], [`tasks`], [`clock`] | probes, counters, log, supervision, the steady clock |
 //!
@@ -46,7 +46,7 @@
 //!   after each own write; another version is read again.
 //! - A replacement carries uid and resourceVersion, a creation is a `create`: another writer's change is never overwritten.
 //! - Of two records of one fact the API server's counts: an answer that differs from what was sent is a finding.
-//! - One replica works, the one that holds the Lease; the guard is below every client, so that no write can forget it.
+//! - Only the replica that holds the Lease writes; the guard is below every client, so that no write can bypass it.
 //! - Text in a status is stable and bounded, so a repeated failure is written once.
 
 pub mod access;

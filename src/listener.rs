@@ -44,7 +44,7 @@ fn bind(socket: Socket, address: SocketAddr) -> Result<Socket, Failure> {
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // As tokio does it: a port whose connections end is no port that is taken.
+    // As tokio does: a port with closing connections is not in use.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -56,7 +56,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     tokio::select! {
         result = operate(args, tasks, stop) => result,
-        name = unexpected_end(ended, stopping) => bail!("the background task `{name}` ended unexpectedly; the process ends so that it is started anew"),
+        name = unexpected_end(ended, stopping) => bail!("background task `{name}` ended unexpectedly; exiting to be restarted"),
     }
 }
 
@@ -90,7 +90,7 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
     let metrics = Arc::new(if args.per_resource_metrics { metrics } else { metrics.without_resources() });
     let (synced, is_synced) = watch::channel(false);
     let listener = listener::listen(args.listen).with_context(|| {
-        format!("cannot listen on {}: choose another --listen, port 0 takes a free one", args.listen)
+        format!("cannot listen on {} (set --listen to another address; port 0 takes a free port)", args.listen)
     })?;
     info!(version = env!("CARGO_PKG_VERSION"), address = %listener.local_addr()?, "serving metrics and probes");
     let health = Health::default();
@@ -108,7 +108,7 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
         gateway.with_observer(Arc::new(move |operation, code, took| counted.gateway_called(operation, code, took)));
     let default_region = gateway.default_region();
     if default_region.is_none() {
-        warn!("no AWS region: set AWS_REGION, or spec.region in every resource");
+        warn!("no AWS region is set; set AWS_REGION, or spec.region in every resource");
     }
     let gateway = Arc::new(gateway);
     tasks.spawn_finite("credentials", tell_of_missing_credentials(Arc::clone(&gateway)));
@@ -148,16 +148,16 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
     Ok(())
 }
 
-/// Nothing waits for this: credentials that are not there yet may come, and every read looks for them again.
+/// Nothing waits for this: credentials may come later, and every read loads them again.
 async fn tell_of_missing_credentials(gateway: Arc<AwsGateway>) {
     if let Err(failure) = gateway.check_credentials().await {
         warn!(
-            "{failure}; give the operator an IAM role (IRSA, EKS Pod Identity), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; trying again"
+            "{failure}; give the operator an IAM role (IRSA, EKS Pod Identity), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; retrying"
         );
     }
 }
 
-/// A name for a replica that was given none: two on one host are two.
+/// A default name for a replica, unique also for two on one host.
 fn unique_holder() -> String {
     let host = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     format!("{host}-{:08x}", fastrand::u32(..))

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes: counters of the process, and series of each resource, which are read from the caches.
+//! The metrics: counters of the process, and series of each resource, which are read from the caches.
 
 mod format;
 mod resources;
@@ -19,16 +19,16 @@ pub use self::format::Format;
 use self::resources::ResourceCollector;
 use crate::api::Cached;
 
-/// From a pass that only compares, to one that waits out a time-out, in seconds.
+/// From a reconcile that only compares to one that times out, in seconds.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// How many resources one call of API Gateway serves.
+/// Buckets of resources per response of API Gateway.
 const BATCHES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
 
-/// How a pass ended.
+/// The result of a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReconcileResult {
-    /// The status says how things are, good or bad.
+    /// The status is up to date, good or bad.
     Success,
     /// The status could not be written.
     Error,
@@ -37,7 +37,7 @@ pub enum ReconcileResult {
 }
 
 impl ReconcileResult {
-    /// As metrics and traces name it.
+    /// The name in metrics and traces.
     pub fn as_str(self) -> &'static str {
         match self {
             ReconcileResult::Success => "success",
@@ -73,7 +73,7 @@ struct BuildLabels {
     version: &'static str,
 }
 
-/// Every resource that there is, as the caches know it.
+/// Every resource in the caches.
 pub type Resources = Box<dyn Fn() -> Vec<Arc<Cached>> + Send + Sync>;
 
 /// Whether this process leads.
@@ -108,7 +108,7 @@ impl Default for Metrics {
         let requests = Family::<RequestLabels, Counter>::default();
         registry.register(
             "gateway_requests",
-            "Calls to API Gateway by operation and by HTTP status, or by what kept an answer from coming",
+            "Calls to API Gateway, by operation and by HTTP status or failure",
             requests.clone(),
         );
         let new_histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
@@ -121,48 +121,48 @@ impl Default for Metrics {
         let budget_wait = Histogram::new(BUCKETS);
         registry.register(
             "gateway_budget_wait_seconds",
-            "Time that a call to API Gateway waited for a token of its account and region, in seconds",
+            "Time that a call to API Gateway waited for the rate limit of its account and region, in seconds",
             budget_wait.clone(),
         );
         let budget_queue = Gauge::default();
         registry.register(
             "gateway_budget_queue_length",
-            "Calls to API Gateway that wait for a token of the rate limit",
+            "Calls to API Gateway that are waiting for the rate limit",
             budget_queue.clone(),
         );
         let throttles = Counter::default();
-        registry.register("gateway_throttles", "Calls that API Gateway refused with 429", throttles.clone());
+        registry.register("gateway_throttles", "Calls that API Gateway throttled (HTTP status 429)", throttles.clone());
         let batches = Histogram::new(BATCHES);
-        registry.register("gateway_batch_size", "Resources that one answer of API Gateway woke", batches.clone());
+        registry.register(
+            "gateway_batch_size",
+            "Resources to reconcile after one response of API Gateway",
+            batches.clone(),
+        );
         let shared_answers = Counter::default();
         registry.register(
             "gateway_shared_answers",
-            "New subscriptions that a cached answer served, without a call",
+            "Resources that were served from the cache, without a call to API Gateway",
             shared_answers.clone(),
         );
         let list_refusals = Family::<ReasonLabel, Counter>::default();
         registry.register(
             "gateway_list_refusals",
-            "Lists of client certificates that could not be used, so that each certificate is read by name for a while",
+            "Lists of client certificates that failed, so that each certificate is read by id for 10 minutes",
             list_refusals.clone(),
         );
         let rules_loads = Family::<ResultLabel, Counter>::default();
-        registry.register("rules_loads", "Times that the rules file was read, by result", rules_loads.clone());
+        registry.register("rules_loads", "Loads of the rules file, by result", rules_loads.clone());
         let namespaces_unavailable = Gauge::default();
         registry.register(
             "namespaces_unavailable",
-            "Namespaces of --namespaces that do not exist or in which the operator has no rights",
+            "Namespaces of --namespaces that do not exist or that RBAC does not allow the operator to watch",
             namespaces_unavailable.clone(),
         );
         let leader = Leader::default();
-        registry.register(
-            "leader",
-            "Whether this process is the one that works: 1, or 0 while it stands by or has not begun",
-            leader.clone(),
-        );
+        registry.register("leader", "Whether this process is the leader: 1 or 0", leader.clone());
         let build = Family::<BuildLabels, Gauge<i64, AtomicI64>>::default();
         build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
-        registry.register("build_info", "The version that runs; always 1", build);
+        registry.register("build_info", "Version of the operator; always 1", build);
         let resources = Arc::<OnceLock<Resources>>::default();
         let collector = ResourceCollector { resources: Arc::clone(&resources), leader: leader.clone() };
         registry.register_collector(Box::new(collector));
@@ -187,7 +187,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts a pass.
+    /// Counts a reconcile.
     pub fn reconciled(&self, result: ReconcileResult, took: Duration) {
         self.reconciles.get_or_create(&ResultLabel { result: result.as_str() }).inc();
         self.reconcile_duration.observe(took.as_secs_f64());
@@ -199,12 +199,12 @@ impl Metrics {
         self.request_duration.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
     }
 
-    /// A call has waited so long for its turn.
+    /// Records how long a call waited for the rate limit.
     pub fn waited_for_budget(&self, time: Duration) {
         self.budget_wait.observe(time.as_secs_f64());
     }
 
-    /// So many more calls wait for their turn.
+    /// Changes the number of calls that wait for the rate limit.
     pub fn budget_queue_changed(&self, by: i64) {
         self.budget_queue.inc_by(by);
     }
@@ -214,33 +214,33 @@ impl Metrics {
         self.throttles.inc();
     }
 
-    /// Counts an answer that so many resources waited for.
+    /// Records the number of resources that waited for a response.
     pub fn batch_answered(&self, resources: usize) {
         self.batches.observe(resources as f64);
     }
 
-    /// Counts a question that needed no call.
+    /// Counts a subscription that needed no call.
     pub fn answer_shared(&self) {
         self.shared_answers.inc();
     }
 
-    /// Counts a list that could not be used.
+    /// Counts a list that failed.
     pub fn list_refused(&self, reason: &'static str) {
         self.list_refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Counts a look at a rules file that had changed.
+    /// Counts a load of a changed rules file.
     pub fn rules_loaded(&self, result: Result<(), ()>) {
         let result = if result.is_ok() { "success" } else { "error" };
         self.rules_loads.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// So many namespaces cannot be watched.
+    /// Sets the number of namespaces that cannot be watched.
     pub fn namespaces_unavailable(&self, count: usize) {
         self.namespaces_unavailable.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// This process is, or is no longer, the one that works.
+    /// Sets whether this process leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
@@ -251,7 +251,7 @@ impl Metrics {
         self
     }
 
-    /// Tells where the resources are found whose series are told while the process leads.
+    /// Sets the source of the series of each resource, which are exported while the process leads.
     pub fn follow(&self, resources: Resources) {
         // The first stays: there is one set of caches in a process.
         let _ = self.resources.set(resources);
@@ -262,7 +262,7 @@ impl Metrics {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
-            // A String takes everything.
+            // Writing to a String cannot fail.
             Err(std::fmt::Error) => String::new(),
         }
     }

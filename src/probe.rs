@@ -1,4 +1,4 @@
-//! One question to a running operator, from an image that has neither a shell nor curl.
+//! One request to a running operator, from an image that has neither a shell nor curl.
 
 use anyhow::{Context, bail, ensure};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -12,19 +12,19 @@ use crate::config::ProbeArgs;
 /// More of an answer than this is not shown.
 const SHOWN: usize = 64 * 1024;
 
-/// Asks once. An error is any answer but 200, and none.
+/// Sends one request. Any response but 200, and no response, is an error.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     let ProbeArgs { url, timeout } = args;
-    ensure!(url.scheme_str() == Some("http"), "--url takes a URL of the form http://host:port/path, not {url}");
+    ensure!(url.scheme_str() == Some("http"), "--url must be a URL of the form http://host:port/path, not {url}");
     match tokio::time::timeout(*timeout, ask(url.clone())).await {
         Ok(Ok((200, text))) => {
             print!("{text}");
             Ok(())
         }
-        Ok(Ok((code, text))) => bail!("{url} answers {code}: {}", text.trim_end()),
-        Ok(Err(error)) => Err(error.context(format!("{url} does not answer"))),
-        Err(_) => bail!("{url} does not answer within {timeout:?}"),
+        Ok(Ok((code, text))) => bail!("{url} responded with {code}: {}", text.trim_end()),
+        Ok(Err(error)) => Err(error.context(format!("no response from {url}"))),
+        Err(_) => bail!("no response from {url} within {timeout:?}"),
     }
 }
 
@@ -33,6 +33,6 @@ async fn ask(url: http::Uri) -> anyhow::Result<(u16, String)> {
     let answer = client.get(url).await?;
     let code = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), SHOWN).collect().await;
-    let body = body.map_err(|error| anyhow::anyhow!(error)).context("the answer cannot be read")?;
+    let body = body.map_err(|error| anyhow::anyhow!(error)).context("the response cannot be read")?;
     Ok((code, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
 }

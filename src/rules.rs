@@ -1,8 +1,8 @@
-//! What each namespace may ask of the operator: which roles, regions and certificates, and whether it may own
-//! descriptions. Who may create a resource could otherwise use every right that the operator has.
+//! What each namespace may use: which roles, regions and certificates, and whether it may own descriptions. Without rules,
+//! every user who may create a resource could use every right of the operator.
 //!
 //! The rules come from a file (`--rules-file`). Each rule is a grant to some namespaces, and grants add up. Namespaces
-//! that no rule names have what `default` gives (nothing where it is `deny`), which without a file is: the operator's own
+//! that no rule names have what `default` allows (nothing if it is `deny`), which without a file is: the operator's own
 //! credentials, every region, every certificate, descriptions, and no role.
 
 mod file;
@@ -40,7 +40,7 @@ struct Rule {
     grant: Grant,
 }
 
-/// What a rule gives.
+/// What a rule allows.
 #[derive(Clone, Debug)]
 struct Grant {
     own_credentials: bool,
@@ -67,7 +67,7 @@ impl Default for Grant {
     }
 }
 
-/// What a resource asks for.
+/// A resource's request.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// Its namespace.
@@ -82,10 +82,10 @@ pub struct Wanted<'a> {
     pub id: &'a str,
 }
 
-/// What a resource gets.
+/// What the rules allow a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
-    /// With whose rights it reads.
+    /// The identity that reads.
     pub identity: Identity,
     /// Whether it may own the description, or why not.
     pub description: Result<(), Refusal>,
@@ -96,7 +96,7 @@ pub struct Permit {
 pub enum Refusal {
     /// The role.
     #[error(
-        "{rules} allows the role {arn}: add it to the roles of a rule for this namespace in the operator's rules file"
+        "{rules} allows role {arn}; add the role to the roles of a rule for the namespace in the operator's rules file"
     )]
     Role {
         /// Which rules there are.
@@ -106,7 +106,7 @@ pub enum Refusal {
     },
     /// The external id.
     #[error(
-        "{rules} allows the role {arn} with this externalId: leave spec.assumeRole.externalId out, the operator sets it"
+        "{rules} allows role {arn} with this externalId; remove spec.assumeRole.externalId, which the operator sets"
     )]
     ExternalId {
         /// Which rules there are.
@@ -116,7 +116,7 @@ pub enum Refusal {
     },
     /// The operator's own credentials.
     #[error(
-        "{rules} allows the operator's own credentials: name a role in spec.assumeRole, or set ownCredentials in a rule for this namespace in the operator's rules file"
+        "{rules} allows the operator's own credentials; set spec.assumeRole, or set ownCredentials in a rule for the namespace in the operator's rules file"
     )]
     OwnCredentials {
         /// Which rules there are.
@@ -124,7 +124,7 @@ pub enum Refusal {
     },
     /// The region.
     #[error(
-        "{rules} allows the region {region}: add it to the regions of a rule for this namespace in the operator's rules file"
+        "{rules} allows region {region}; add the region to the regions of a rule for the namespace in the operator's rules file"
     )]
     Region {
         /// Which rules there are.
@@ -134,7 +134,7 @@ pub enum Refusal {
     },
     /// The certificate.
     #[error(
-        "{rules} allows the certificate {id}: add it to the certificateIds of a rule for this namespace in the operator's rules file"
+        "{rules} allows certificate {id}; add the id to the certificateIds of a rule for the namespace in the operator's rules file"
     )]
     Certificate {
         /// Which rules there are.
@@ -144,7 +144,7 @@ pub enum Refusal {
     },
     /// The description.
     #[error(
-        "{rules} allows to own descriptions: set descriptions in a rule for this namespace in the operator's rules file"
+        "{rules} allows managing descriptions; set descriptions in a rule for the namespace in the operator's rules file"
     )]
     Description {
         /// Which rules there are.
@@ -152,7 +152,7 @@ pub enum Refusal {
     },
 }
 
-/// The rules that apply to a namespace, as the subject of a sentence that denies something.
+/// The rules that apply to a namespace, as the subject of a message: `no rule for namespace a (b) allows …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rulebook {
     namespace: String,
@@ -162,14 +162,14 @@ pub struct Rulebook {
 impl std::fmt::Display for Rulebook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.names.as_slice() {
-            [] => write!(f, "no rule names the namespace {}, and the default does not say that it", self.namespace),
-            names => write!(f, "none of the rules for the namespace {} ({})", self.namespace, names.join(", ")),
+            [] => write!(f, "neither a rule for namespace {} nor the default", self.namespace),
+            names => write!(f, "no rule for namespace {} ({})", self.namespace, names.join(", ")),
         }
     }
 }
 
 impl Refusal {
-    /// The reason that a condition gives.
+    /// The reason for a condition.
     pub fn reason(&self) -> Reason {
         match self {
             Refusal::Role { .. } | Refusal::ExternalId { .. } | Refusal::OwnCredentials { .. } => {
@@ -183,7 +183,7 @@ impl Refusal {
 }
 
 impl Rules {
-    /// Whether any role can be assumed, by whoever it may be.
+    /// Whether the rules allow any role to any namespace.
     pub fn allow_roles(&self) -> bool {
         self.rules.iter().map(|rule| &rule.grant).chain(&self.default).any(|grant| !grant.roles.is_empty())
     }
@@ -199,7 +199,7 @@ impl Rules {
         self.rules.iter().enumerate().filter(|(_, rule)| selects(rule)).map(|(position, _)| position).collect()
     }
 
-    /// What a resource gets.
+    /// What the rules allow a resource.
     pub fn permit(&self, wanted: Wanted<'_>) -> Result<Permit, Refusal> {
         let applying: Vec<&Rule> = self.rules.iter().filter(|rule| rule.applies_to(&wanted)).collect();
         let rules = || Rulebook {

@@ -25,7 +25,7 @@ pub async fn serve(
         let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
         let metrics = Arc::clone(&metrics);
         async move {
-            // A thread that may be kept busy: there may be very many resources.
+            // In a blocking thread: there may be very many resources.
             match spawn_blocking(move || format.of_open_metrics(metrics.render())).await {
                 Ok(page) => ([(header::CONTENT_TYPE, format.content_type())], page).into_response(),
                 Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -38,7 +38,7 @@ pub async fn serve(
             if synced {
                 (StatusCode::OK, "ready\n").into_response()
             } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "the caches have not synced yet: see the log\n").into_response()
+                (StatusCode::SERVICE_UNAVAILABLE, "the caches have not synced yet; see the log\n").into_response()
             }
         }
     };

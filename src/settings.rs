@@ -1,4 +1,4 @@
-//! What the pure parts of a reconcile need to know of the operator's configuration, and of the time.
+//! The configuration and the time for the pure parts of a reconcile.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,16 +14,16 @@ pub struct Settings {
     pub default_region: Option<String>,
     /// How long before its end a certificate counts as expiring.
     pub expiring_within: Duration,
-    /// Which installation of the operator this is, as statuses tell it: replicas of one are the same.
+    /// The name of this installation in every status; all its replicas have the same.
     pub installation: String,
-    /// Whether descriptions may be written at all.
+    /// Whether the operator may write descriptions.
     pub manage_descriptions: bool,
-    /// Kinds of targets that the operator works with.
+    /// The kinds of targets that the operator writes.
     pub target_kinds: TargetKinds,
 }
 
-/// The kinds of targets that the operator works with, at least one. Of another kind nothing is ever asked of the API
-/// server, because there may be no right to.
+/// The kinds of targets that the operator writes, at least one. It sends no requests for other kinds, because RBAC may not
+/// allow them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetKinds(Vec<TargetKind>);
 
@@ -54,7 +54,7 @@ impl FromStr for TargetKinds {
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let kind = TargetKind::ALL.into_iter().find(|kind| kind.as_str() == name);
             let kind = kind.ok_or_else(|| {
-                "kinds of targets are needed, separated by commas: Secret, ConfigMap, or Secret,ConfigMap".to_owned()
+                "expected kinds separated by commas: Secret, ConfigMap, or Secret,ConfigMap".to_owned()
             })?;
             if !kinds.contains(&kind) {
                 kinds.push(kind);

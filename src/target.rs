@@ -24,7 +24,7 @@ use crate::api::{
     TargetRef,
 };
 
-/// What a watch that reads metadata alone tells of an object.
+/// What a metadata watch reports of an object.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TargetMeta {
     /// Kind and name.
@@ -41,14 +41,14 @@ pub struct TargetMeta {
     pub annotations: BTreeMap<String, String>,
     /// `metadata.ownerReferences`
     pub owner_references: Vec<OwnerReference>,
-    /// `metadata.finalizers`, which a replacement must carry along.
+    /// `metadata.finalizers`, which a replacement must keep.
     pub finalizers: Vec<String>,
     /// Whether deletion has begun.
     pub is_being_deleted: bool,
 }
 
 impl TargetMeta {
-    /// Takes over the metadata of an object.
+    /// Converts the metadata of an object.
     pub fn from_meta(kind: TargetKind, meta: ObjectMeta) -> Self {
         TargetMeta {
             target: TargetRef { kind, name: meta.name.unwrap_or_default() },
@@ -95,7 +95,7 @@ impl TargetMeta {
         self.labels.get(MANAGED_LABEL).is_some_and(|value| value == "true")
     }
 
-    /// The same object without our marks: label, annotations, owner reference, and what the spec had set.
+    /// The same object without the operator's label, annotations and owner reference, and without what the spec had set.
     pub fn released(&self) -> MergedMeta {
         let applied = Applied::of(&self.annotations);
         let mut marks = MergedMeta {
@@ -114,7 +114,7 @@ impl TargetMeta {
     }
 }
 
-/// The metadata of a target that the operator has a say in, merged with what others put there.
+/// The metadata of a target: the operator's, merged with that of other writers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MergedMeta {
     /// All labels.
@@ -143,7 +143,7 @@ pub struct Target {
     pub content: TargetContent,
 }
 
-/// Which labels and annotations of an object come from `spec.target`, so that they can be taken back one day.
+/// Which labels and annotations of an object come from `spec.target`, so that they can be removed later.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Applied {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -153,13 +153,13 @@ struct Applied {
 }
 
 impl Applied {
-    /// What the object says; an annotation that somebody broke says nothing.
+    /// What the annotation of the object lists; nothing, if the annotation is invalid.
     fn of(annotations: &BTreeMap<String, String>) -> Self {
         annotations.get(APPLIED_ANNOTATION).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 }
 
-/// What the operator writes into the annotation of an object, so that a copy is told from the object itself.
+/// The value of the object annotation, which distinguishes a copy from the object itself.
 fn object_mark(target: &TargetRef) -> String {
     format!("{}/{}", target.kind, target.name)
 }

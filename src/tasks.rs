@@ -1,4 +1,4 @@
-//! The background tasks of the process. One that ends though it should not, by a panic too, ends the process.
+//! The background tasks of the process. A task that ends unexpectedly, also by a panic, ends the process.
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug)]
 pub struct Tasks(UnboundedSender<&'static str>);
 
-/// Names the tasks that ended though they should not.
+/// Receives the names of tasks that ended unexpectedly.
 #[derive(Debug)]
 pub struct Ended(UnboundedReceiver<&'static str>);
 
@@ -23,7 +23,7 @@ impl Tasks {
         self.start(name, true, async move { drop(task.await) });
     }
 
-    /// Starts a task that comes to an end of its own. Only a panic is not expected of it.
+    /// Starts a task that ends by itself. Only a panic is unexpected.
     pub fn spawn_finite(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         self.start(name, false, task)
     }

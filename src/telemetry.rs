@@ -17,8 +17,8 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 use self::lines::{Ending, WithTrace};
 use crate::config::LogFormat;
 
-/// What is logged where RUST_LOG says nothing. The failures of requests and watches are told by those who made them, once
-/// and with what to do about them.
+/// What is logged where RUST_LOG says nothing. The operator's own code logs the failures of requests and watches, once and
+/// with what to do.
 const DEFAULT_FILTER: &str = "info,kube_client=off,kube_runtime=error,aws_config=warn,aws_runtime=error";
 /// How long the last spans may take to reach the collector when the process ends.
 const LAST_SPANS: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub fn init(format: LogFormat) -> Telemetry {
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    // What our spans hold stands in the lines already.
+    // The lines contain the fields of the spans already.
     let filter = filter.and(filter_fn(|metadata| !is_own_span(metadata)));
     let log: Box<dyn Layer<Registry> + Send + Sync> = log.with_filter(filter).boxed();
     let tracer = traces.as_ref().ok().and_then(Option::as_ref).map(|traces| traces.provider.clone());
@@ -68,7 +68,7 @@ pub fn init(format: LogFormat) -> Telemetry {
     match traces {
         Ok(Some(traces)) => info!(collector = traces.endpoint, "sending traces"),
         Ok(None) => {}
-        Err(error) => warn!("no traces are sent: {error}"),
+        Err(error) => warn!("traces are disabled: {error}"),
     }
     Telemetry { tracer }
 }
@@ -78,10 +78,10 @@ fn is_own_span(metadata: &Metadata<'_>) -> bool {
 }
 
 impl Telemetry {
-    /// Sends what is left. Not from within an async runtime: it waits.
+    /// Sends the remaining spans. Not from within an async runtime: it blocks.
     pub fn end(self) {
         if let Some(tracer) = self.tracer {
-            // What cannot be delivered has been told of.
+            // The collector client has logged any failure.
             let _ = tracer.shutdown_with_timeout(LAST_SPANS);
         }
     }

@@ -1,5 +1,5 @@
-//! Text that others wrote, made fit for a status: without what changes from one refusal to the next, one line, not long. And
-//! bytes as text.
+//! Text from AWS and the API server, prepared for a status: without what changes from one error to the next, in one line,
+//! and short. And bytes as text.
 
 const MAX_CHARS: usize = 200;
 
@@ -22,7 +22,7 @@ pub fn stable(message: &str) -> String {
     }
     let text: String = kept.join(" ").chars().take(MAX_CHARS).collect();
     let text = text.trim_end();
-    if text.is_empty() { "it gives no reason".to_owned() } else { text.to_owned() }
+    if text.is_empty() { "no reason given".to_owned() } else { text.to_owned() }
 }
 
 fn letters(word: &str) -> String {
@@ -78,8 +78,8 @@ mod tests {
     #[test]
     fn the_text_is_short_and_never_empty() {
         assert_eq!(stable("é".repeat(500).as_str()).chars().count(), 200);
-        assert_eq!(stable(""), "it gives no reason");
-        assert_eq!(stable(" \r\n\u{7f} "), "it gives no reason");
-        assert_eq!(stable("RequestId: 1234"), "it gives no reason");
+        assert_eq!(stable(""), "no reason given");
+        assert_eq!(stable(" \r\n\u{7f} "), "no reason given");
+        assert_eq!(stable("RequestId: 1234"), "no reason given");
     }
 }

@@ -1,6 +1,7 @@
-//! Whether a backend is on: asks for a client certificate, and turns away whoever has none or another one of the same name.
+//! Whether a backend verifies client certificates: it requests one, and rejects callers without one or with another one of
+//! the same name.
 //!
-//! A backend that does not ask gets calls without a certificate, and nobody notices. So this calls as a stranger would.
+//! A backend that requests none accepts every caller, without any error. So this calls it as a stranger would.
 
 mod caller;
 pub mod verdict;
@@ -16,12 +17,12 @@ use crate::kubernetes::innermost;
 use caller::{Call, Caller, Identity};
 use verdict::{Findings, Strangers, Verdict};
 
-/// Looks, prints what was found and a verdict, and ends with the verdict's exit code. An error means: could not tell.
+/// Calls the backend, prints the findings and a verdict, and exits with the verdict's code. An error means: unknown.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let resource = tokio::time::timeout(args.timeout, read(&args.resource)).await;
     let resource =
-        resource.map_err(|_| anyhow!("the Kubernetes API server does not answer within {:?}", args.timeout))??;
+        resource.map_err(|_| anyhow!("the Kubernetes API server did not respond within {:?}", args.timeout))??;
     let trusted = verdict::trusted(&resource).map_err(|why| anyhow!(why))?;
     print!("{}", verdict::resource_lines(&resource, trusted));
 
@@ -30,7 +31,7 @@ pub async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     println!("connected: {} as {}, {version}", args.connect, args.server_name().to_str());
     let strangers = match reception {
         None => None,
-        // Where nobody is asked for a certificate, a stranger's would not be looked at.
+        // A server that requests no certificate would not check a stranger's.
         Some(without) if hints.is_none() => Some(Strangers { without, other: None }),
         Some(without) => {
             let other = caller.call(Identity::stranger()?).await?.reception;
@@ -53,20 +54,20 @@ async fn read(ResourceName { namespace, name }: &ResourceName) -> anyhow::Result
     let place = format!("ClientCertificateRef {namespace}/{name}");
     resources.get(name).await.map_err(|error| match &error {
         kube::Error::Api(status) if status.code == 404 && status.message.contains(name.as_str()) => {
-            anyhow!("there is no {place}: see `kubectl get clientcertificaterefs --all-namespaces`")
+            anyhow!("{place} does not exist; see `kubectl get clientcertificaterefs --all-namespaces`")
         }
         kube::Error::Api(status) if status.code == 404 => anyhow!(
-            "the CustomResourceDefinition of ClientCertificateRef is not installed: apply deploy/crd.yaml, or the output of `client-certificate-operator crd`"
+            "the CustomResourceDefinition of ClientCertificateRef is not installed; apply deploy/crd.yaml, or the output of `client-certificate-operator crd`"
         ),
         kube::Error::Api(status) if status.code == 403 => anyhow!(
-            "no right to read {place}: give who runs this the right `get` on clientcertificaterefs of {} in the namespace {namespace}, as deploy/samples/verify-job does ({})",
+            "RBAC does not allow reading {place}; grant `get` on clientcertificaterefs of {} in namespace {namespace}, as deploy/samples/verify-job does ({})",
             crate::api::GROUP,
             status.message
         ),
         kube::Error::Api(status) if status.code == 401 => {
-            anyhow!("the API server does not accept the credentials: check the ServiceAccount token or KUBECONFIG")
+            anyhow!("the API server rejected the credentials; check the ServiceAccount token or KUBECONFIG")
         }
         kube::Error::Api(status) => anyhow!("cannot read {place}: {}", status.message),
-        error => anyhow!("the Kubernetes API server cannot be reached: {}", innermost(error)),
+        error => anyhow!("the Kubernetes API server is unreachable: {}", innermost(error)),
     })
 }

@@ -10,7 +10,7 @@ use crate::api::ClientCertificateRef;
 use crate::rules::Rules;
 use crate::settings::Settings;
 
-/// What decides on the access of each resource.
+/// Decides the access of each resource.
 #[derive(Debug)]
 pub struct AccessControl {
     settings: Settings,
@@ -30,13 +30,13 @@ impl AccessControl {
         Arc::clone(&self.rules.read())
     }
 
-    /// Puts other rules in force.
+    /// Replaces the rules in force.
     pub fn set_rules(&self, rules: Rules) {
         *self.rules.write() = Arc::new(rules);
     }
 
-    /// Takes note of the labels of a namespace. Answers whether the rules select it otherwise than before, or select it
-    /// for the first time.
+    /// Records the labels of a namespace. Returns whether other rules select the namespace than before, or any for the
+    /// first time.
     pub fn set_labels(&self, namespace: &str, labels: BTreeMap<String, String>) -> bool {
         let rules = self.rules();
         let selected = rules.selected_by(&labels);

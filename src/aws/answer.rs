@@ -28,7 +28,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Checks what came: the right id, a certificate and nothing else, not past its end.
+    /// Checks a response: the right id, a certificate and nothing else, not past its end.
     pub fn check(
         source: &Source,
         account: Option<&str>,
@@ -38,7 +38,7 @@ impl Answer {
         if came.id != source.id {
             return Err(GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None }.into());
         }
-        // API Gateway gives an expiration date too. The earlier one counts everywhere.
+        // API Gateway has an expiration date too. The earlier one counts everywhere.
         let certificate = Certificate::parse(&came.pem)?.ending_by(came.expires);
         let answer = Answer {
             source: source.clone(),

@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::settings::Tick;
 use crate::tasks::Tasks;
 
-/// Is given the resources to look at again.
+/// Receives the resources to reconcile.
 pub type Wake = Box<dyn Fn(Vec<ResourceName>) + Send + Sync>;
 
 /// What a resource wants from AWS, in place of what it wanted before.
@@ -38,7 +38,7 @@ pub struct Subscription {
     /// How old an answer may be.
     pub interval: Duration,
     /// A new value asks for a read that starts from now on: for a refresh annotation, an end of suspension, or a spec that
-    /// changed after a failure. None is no such wish.
+    /// changed after a failure. None does not force a read.
     pub force: Option<String>,
 }
 
@@ -95,7 +95,7 @@ struct Polled {
     scope: Scope,
     /// A poller serves one generation: the scope may have been emptied and made again.
     generation: u64,
-    bell: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
 impl<G: Gateway> Cache<G> {
@@ -124,7 +124,7 @@ impl<G: Gateway> Cache<G> {
         Cache { shared: Arc::new(shared) }
     }
 
-    /// Subscribes a resource, in place of what it subscribed to before, and answers what is known. Never waits. Has to be
+    /// Subscribes a resource, in place of what it subscribed to before, and returns what is known. Never waits. Has to be
     /// called within a tokio runtime, which the pollers run on.
     pub fn subscribe(&self, resource: &ResourceName, subscription: Subscription) -> View {
         let shared = &self.shared;
@@ -146,7 +146,7 @@ impl<G: Gateway> Cache<G> {
                 shared.metrics.answer_shared();
             }
             if subscribed != Subscribed::Unchanged {
-                polled.bell.notify_one();
+                polled.notify.notify_one();
             }
         }
         // Only now, so that a scope that is left and entered keeps its session and its poller.
@@ -175,7 +175,7 @@ impl<G: Gateway> Cache<G> {
         }
     }
 
-    /// Ends every subscription: another replica works now. The answer of a call that is under way is dropped.
+    /// Ends every subscription: another replica leads now. The answer of a call that is under way is dropped.
     pub fn unsubscribe_all(&self) {
         let mut state = self.shared.state.lock();
         state.subscribers.clear();
@@ -195,11 +195,11 @@ impl<G: Gateway> Cache<G> {
         let now = self.shared.clock.now();
         if let Some(polled) = self.shared.state.lock().scopes.get_mut(&source.place) {
             polled.scope.refresh(&source.id, now);
-            polled.bell.notify_one();
+            polled.notify.notify_one();
         }
     }
 
-    /// Sends a description and answers what AWS then holds. The snapshot has it at once.
+    /// Sends a description and returns what AWS then holds. The snapshot has it at once.
     pub async fn set_description(&self, source: &Source, text: &str) -> Result<String, GatewayError> {
         let shared = &self.shared;
         let account = shared.limited_by(&source.place);
@@ -207,7 +207,7 @@ impl<G: Gateway> Cache<G> {
             let left = until.saturating_sub(shared.clock.now());
             return Err(GatewayError::Throttled { retry_after: Some(left) });
         }
-        // Asked only now: the token may have been long in coming.
+        // Checked only now: the wait for the token may have been long.
         if !shared.fence.may_write() {
             return Err(GatewayError::Unavailable { outage: Outage::NotLeading, retry_after: None });
         }
@@ -274,18 +274,18 @@ impl<G: Gateway> Shared<G> {
         let State { scopes, next_generation, .. } = state;
         scopes.entry(place.clone()).or_insert_with(|| {
             *next_generation += 1;
-            let (generation, bell) = (*next_generation, Arc::new(Notify::new()));
+            let (generation, notify) = (*next_generation, Arc::new(Notify::new()));
             let (shared, place) = (Arc::clone(self), place.clone());
-            let poller = Poller { shared, place: place.clone(), generation, bell: Arc::clone(&bell) };
+            let poller = Poller { shared, place: place.clone(), generation, notify: Arc::clone(&notify) };
             self.tasks.spawn_finite("poller of AWS", poller.run());
-            Polled { scope: Scope::new(place), generation, bell }
+            Polled { scope: Scope::new(place), generation, notify }
         })
     }
 
     fn leave(&self, state: &mut State, source: &Source, resource: &ResourceName) {
         let Some(polled) = state.scopes.get_mut(&source.place) else { return };
         polled.scope.unsubscribe(&source.id, resource);
-        polled.bell.notify_one();
+        polled.notify.notify_one();
         if polled.scope.is_empty()
             && let Some(polled) = state.scopes.remove(&source.place)
         {
@@ -297,7 +297,7 @@ impl<G: Gateway> Shared<G> {
         if place.identity != Identity::Operator {
             self.gateway.end_session(place);
         }
-        polled.bell.notify_one();
+        polled.notify.notify_one();
     }
 
     fn wake(&self, mut woken: Vec<ResourceName>) {

@@ -1,4 +1,4 @@
-//! API Gateway as people run it: the AWS SDK behind [`Gateway`]. Nothing outside this module names the SDK.
+//! The real API Gateway: the AWS SDK behind [`Gateway`]. Nothing outside this module names the SDK.
 
 mod answers;
 mod bounded;
@@ -27,7 +27,7 @@ use super::gateway::{
     ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Page, Place, Source,
 };
 
-/// What is told of each call that was made: the API's name of the operation, how it ended (an HTTP status such as
+/// Observes each call: the API's name of the operation, how it ended (an HTTP status such as
 /// `200`, or a word such as `timeout`, `connection`, `credentials`, `too-large`, `not-understood`), how long it took.
 pub type Observer = Arc<dyn Fn(&'static str, &str, Duration) + Send + Sync>;
 
@@ -38,7 +38,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct AwsGateway {
     clients: Clients,
     observer: Observer,
-    /// What keeps AWS from being reached, by place: it is logged once until it changes.
+    /// Why AWS is unreachable, by place: logged once until it changes.
     logged: Mutex<HashMap<Place, GatewayError>>,
 }
 
@@ -62,7 +62,7 @@ impl AwsGateway {
         Self { clients, observer: Arc::new(|_, _, _| {}), logged: Mutex::default() }
     }
 
-    /// Has every call reported, for metrics.
+    /// Reports every call, for metrics.
     pub fn with_observer(mut self, observer: Observer) -> Self {
         self.observer = observer;
         self
@@ -73,7 +73,7 @@ impl AwsGateway {
         self.clients.base().region().map(ToString::to_string)
     }
 
-    /// Looks for credentials once, so that a missing role is one clear line at the start instead of a riddle later.
+    /// Loads the credentials once, so that a missing role is one clear log line at the start.
     pub async fn check_credentials(&self) -> Result<(), String> {
         let Some(provider) = self.clients.base().credentials_provider() else {
             return Err("no source of AWS credentials is configured".into());
@@ -91,8 +91,8 @@ impl AwsGateway {
         }
     }
 
-    /// Makes a call and tells of it. Its span is a child of the pass's that asked for it; but a read is asked for by many,
-    /// and is a trace of its own.
+    /// Makes a call and reports it. Its span is a child of the reconcile's; but many resources wait for one read, so a read
+    /// is a trace of its own.
     async fn observed<T>(
         &self,
         operation: &'static str,
@@ -112,10 +112,10 @@ impl AwsGateway {
             id,
             code
         );
-        self.told(operation, place, id, call).instrument(span).await
+        self.reported(operation, place, id, call).instrument(span).await
     }
 
-    async fn told<T>(
+    async fn reported<T>(
         &self,
         operation: &'static str,
         place: &Place,
@@ -150,7 +150,7 @@ impl AwsGateway {
         }
     }
 
-    /// Logs what keeps AWS from being reached, and its end.
+    /// Logs why AWS is unreachable, and the recovery.
     fn log_change(&self, place: &Place, failure: Option<&GatewayError>) {
         let failure = failure.filter(|failure| {
             let outage = match failure {
@@ -173,19 +173,19 @@ impl AwsGateway {
         let region = &place.region;
         match failure {
             Some(failure) => {
-                warn!(region, "AWS cannot be reached: {failure}");
+                warn!(region, "AWS is unreachable: {failure}");
                 logged.insert(place.clone(), failure.clone());
             }
             None => {
-                info!(region, "AWS answers again");
+                info!(region, "calls to AWS recovered");
                 logged.remove(place);
             }
         }
     }
 
     /// Credentials that AWS does not take, before their time, are not used again; and where the operator's own are
-    /// missing or refused, others may have taken their place. `unsent` tells that there was no session to send the call
-    /// with: then it is STS that refused, and what it refused are the operator's own.
+    /// missing or refused, others may have taken their place. `unsent` means that there was no session to send the
+    /// call with: then STS refused the operator's own credentials.
     fn credentials_failed(&self, place: &Place, error: &GatewayError, unsent: bool) {
         let refused = matches!(error, GatewayError::AccessDenied(Denial::BadCredentials { .. }));
         if refused && place.identity != Identity::Operator {

@@ -1,6 +1,6 @@
-//! The seam to API Gateway, in the project's own words: what is asked, what comes back, how it can fail.
+//! The interface to API Gateway: requests, responses and errors, without types of the SDK.
 //!
-//! [`client`](super::client) is the implementation that people run. The tests bring an in-memory one; both pass the same
+//! [`client`](super::client) is the real implementation. The tests have one in memory; both pass the same
 //! contract suite.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use thiserror::Error;
 
-/// With whose rights a call is made.
+/// The identity that makes a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {
     /// The operator's own credentials.
@@ -21,13 +21,13 @@ pub enum Identity {
     Role(Arc<AssumedRole>),
 }
 
-/// A role as it is assumed for the resources of one namespace. No two namespaces share a session: CloudTrail tells who
-/// asked, and what one may do ends without touching the other.
+/// A role as it is assumed for the resources of one namespace. No two namespaces share a session: CloudTrail shows the
+/// namespace, and the session of one can end without the other's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AssumedRole {
     /// ARN of the role.
     pub arn: String,
-    /// What the role's trust policy may ask for.
+    /// The external id, if the role's trust policy requires one.
     pub external_id: Option<String>,
     /// The namespace of the resources; the session is named after it.
     pub namespace: String,
@@ -38,7 +38,7 @@ pub struct AssumedRole {
 /// Where certificates are read: one region, seen with one identity's rights.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// With whose rights.
+    /// The identity.
     pub identity: Identity,
     /// AWS region, for example `us-east-1`.
     pub region: String,
@@ -55,7 +55,7 @@ impl Place {
         format!("arn:{}:apigateway:{}::/clientcertificates", partition(&self.region), self.region)
     }
 
-    /// The account, where the place itself tells: a role's ARN names it.
+    /// The account, if the place has a role: the ARN contains it.
     pub fn account(&self) -> Option<&str> {
         match &self.identity {
             Identity::Operator => None,
@@ -92,13 +92,13 @@ impl Source {
     }
 }
 
-/// One client certificate, whoever looks at it: two resources that name the same one by different roles are at odds
-/// about its description all the same.
+/// One client certificate, independent of the identity: two resources that name the same one with different roles still
+/// conflict about its description.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateKey {
     /// The account; none, where it is the operator's own and not known.
     pub account: Option<String>,
-    /// The region, which tells the partition too.
+    /// The region, which determines the partition too.
     pub region: String,
     /// The id.
     pub id: String,
@@ -172,7 +172,7 @@ pub trait Gateway: Send + Sync + 'static {
         position: Option<&str>,
     ) -> impl Future<Output = Result<Page, GatewayError>> + Send;
 
-    /// UpdateClientCertificate with the one operation `replace /description`. Answers what API Gateway then holds,
+    /// UpdateClientCertificate with the one operation `replace /description`. Returns what API Gateway then holds,
     /// which the caller compares with what it sent.
     fn set_description(
         &self,
@@ -209,7 +209,7 @@ impl<G: Gateway> Gateway for Arc<G> {
     }
 }
 
-/// How a call to API Gateway can fail, by what the caller can do about it.
+/// How a call to API Gateway can fail, by what the caller can do.
 ///
 /// The texts end up in the status of resources, so they hold nothing that differs from one failure to the next of its
 /// kind: no request ids, no times.
@@ -222,22 +222,22 @@ pub enum GatewayError {
         message: String,
     },
     /// 404: there is no such certificate in this account and region.
-    #[error("API Gateway knows no such client certificate")]
+    #[error("API Gateway has no such client certificate")]
     NotFound,
     /// 401 or 403.
     #[error(transparent)]
     AccessDenied(Denial),
-    /// 409: somebody else changed the certificate at the same time.
-    #[error("API Gateway reports a conflicting change")]
+    /// 409: another writer changed the certificate at the same time.
+    #[error("another writer changed the certificate in API Gateway at the same time; retrying with backoff")]
     Conflict,
     /// 429, whether TooManyRequestsException or LimitExceededException.
-    #[error("API Gateway throttles the account's requests")]
+    #[error("API Gateway is throttling the requests of the account; retrying with backoff")]
     Throttled {
         /// The `Retry-After` header, where it held a number of seconds.
         retry_after: Option<Duration>,
     },
     /// No usable answer.
-    #[error("no usable answer from API Gateway: {outage}")]
+    #[error("the call to API Gateway failed: {outage}")]
     Unavailable {
         /// What went wrong.
         outage: Outage,
@@ -258,7 +258,7 @@ pub enum Denial {
         /// AWS's name for the refusal, for example `ExpiredTokenException`.
         code: String,
     },
-    /// STS refused the token that the operator's pod is known by.
+    /// STS refused the web identity token of the operator's pod.
     #[error("AWS refused the identity of the operator's pod ({code}): {message}")]
     IdentityRefused {
         /// AWS's name for the refusal, for example `InvalidIdentityToken`.
@@ -266,14 +266,14 @@ pub enum Denial {
         /// What AWS says, stripped of everything that changes from request to request.
         message: String,
     },
-    /// A source of credentials is set up, and gives none.
+    /// A source of credentials is configured, but returns none.
     #[error("the operator's AWS credentials cannot be loaded: {cause}")]
     CredentialsUnusable {
         /// What is wrong with the source.
         cause: String,
     },
     /// STS does not let the operator assume the role, or knows no such role, which it answers the same way.
-    #[error("AWS does not let the operator assume the role")]
+    #[error("AWS does not allow the operator to assume the role")]
     RoleRefused,
 }
 
@@ -285,20 +285,20 @@ pub enum Outage {
         "no AWS credentials were found; give the operator an IAM role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     )]
     NoCredentials,
-    /// The endpoint that gives the pod its credentials is out of order or throttles, so nothing was sent.
-    #[error("the endpoint of the pod's AWS credentials answers with HTTP status {0}")]
+    /// The endpoint of the pod's credentials is unavailable or throttles, so nothing was sent.
+    #[error("the endpoint of the pod's AWS credentials returned HTTP status {0}")]
     CredentialsEndpoint(u16),
-    /// STS gave no session of the role, so nothing was sent.
-    #[error("AWS STS gives no session of the role")]
+    /// STS returned no session for the role, so nothing was sent.
+    #[error("AWS STS returned no session for the role")]
     NoSession,
     /// STS could not be reached for a session of the role.
-    #[error("AWS STS gives no session of the role: {0}")]
+    #[error("AWS STS returned no session for the role: {0}")]
     SessionUnreached(Box<Outage>),
     /// The answer did not come in time.
-    #[error("it did not answer in time")]
+    #[error("the request timed out")]
     TimedOut,
     /// The answer of this host did not come in time.
-    #[error("{host} did not answer in time")]
+    #[error("the request to {host} timed out")]
     NoAnswer {
         /// The host, with the port where that is not the usual one.
         host: String,
@@ -314,19 +314,19 @@ pub enum Outage {
         /// The innermost cause.
         cause: String,
     },
-    /// A proxy wants to be told a user and a password.
-    #[error("a proxy asks for authentication (HTTP status 407); give HTTPS_PROXY a user and a password")]
+    /// A proxy requires a user and a password.
+    #[error("the proxy requires authentication (HTTP status 407); add a user and a password to HTTPS_PROXY")]
     ProxyAuthentication,
     /// A status that no other class names, most often 5xx.
     #[error("HTTP status {0}")]
     Status(u16),
     /// The answer is not what the API documents.
-    #[error("the answer is not the JSON that the API documents")]
+    #[error("the response is not the JSON that the API documents")]
     NotUnderstood,
-    /// Another replica works, so nothing was sent.
+    /// Another replica leads, so nothing was sent.
     #[error("this replica does not hold the Lease, so it wrote nothing")]
     NotLeading,
     /// The answer is larger than any real one.
-    #[error("the answer is larger than 5 MiB")]
+    #[error("the response is larger than 5 MiB")]
     TooLarge,
 }

@@ -1,5 +1,5 @@
-//! How many calls the operator makes: a token bucket for each account and region, which everything shares that calls
-//! API Gateway there. The control plane allows an account ten requests a second in all, and other tools need them too.
+//! The rate limit: a token bucket for each account and region, shared by all calls to API Gateway there. The control
+//! plane allows an account ten requests a second in total, and other tools need them too.
 //!
 //! Calls that wait for a token are served in this order: updates of descriptions, then lists, then single reads by the time
 //! at which each was due. There is no fairness between namespaces. A single read therefore waits, at worst, for every
@@ -7,8 +7,8 @@
 //! *n* / rate seconds, which is 12 s for the default quota of 60 certificates at the default rate of 5 a second. It is that
 //! long only where the list is denied, because one list call serves up to 500 certificates.
 //!
-//! A 429 pauses the bucket for its `Retry-After` (1 s without one, 5 min at most). Whoever waits for a token then, or asks
-//! for one, is refused at once.
+//! A 429 pauses the bucket for its `Retry-After` (1 s without one, 5 min at most). Every call that waits for
+//! a token, or requests one, fails at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -32,7 +32,7 @@ use crate::settings::Tick;
 pub struct Limits {
     /// Calls a second in the long run.
     pub rate: f64,
-    /// Calls at once after a quiet time.
+    /// Calls at once after an idle time.
     pub burst: NonZeroU32,
 }
 
@@ -117,8 +117,8 @@ impl Drop for Ticket<'_> {
 
 impl State {
     fn call_first(&self) {
-        if let Some((_, bell)) = self.waiting.first_key_value() {
-            bell.notify_one();
+        if let Some((_, notify)) = self.waiting.first_key_value() {
+            notify.notify_one();
         }
     }
 }
@@ -131,7 +131,7 @@ impl Bucket {
         Bucket { tokens: Governor::direct_with_clock(quota, time.clone()), time, state: Mutex::default() }
     }
 
-    /// Takes a token, or answers when the next comes. Called with the state locked, so that the clock does not go back.
+    /// Takes a token, or returns when the next comes. Called with the state locked, so that the clock does not go back.
     fn take(&self, now: Tick) -> Result<(), Tick> {
         self.time.0.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.tokens.check().map_err(|until| now + until.wait_time_from(now))
@@ -148,12 +148,12 @@ impl RateLimiter {
     pub async fn acquire(&self, account: &Account, priority: Priority) -> Result<(), Paused> {
         let asked = self.clock.now();
         let bucket = self.bucket(account);
-        let bell = Arc::new(Notify::new());
+        let notify = Arc::new(Notify::new());
         let key = {
             let mut state = bucket.state.lock();
             let key = (priority, state.next_ticket);
             state.next_ticket += 1;
-            state.waiting.insert(key, Arc::clone(&bell));
+            state.waiting.insert(key, Arc::clone(&notify));
             key
         };
         self.metrics.budget_queue_changed(1);
@@ -178,9 +178,9 @@ impl RateLimiter {
             match next_token {
                 Some(next_token) => tokio::select! {
                     () = self.clock.wait_until(next_token) => {}
-                    () = bell.notified() => {}
+                    () = notify.notified() => {}
                 },
-                None => bell.notified().await,
+                None => notify.notified().await,
             }
         }
     }

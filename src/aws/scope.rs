@@ -20,14 +20,14 @@ use crate::backoff::Backoff;
 use crate::error::{FailureClass, ReadFailure, refresh_delay, retry_after_asked};
 use crate::settings::Tick;
 
-/// How long is waited for others that become due, so that one call serves all.
+/// How long to wait for other certificates that become due, so that one call serves all.
 pub const GATHER: Duration = Duration::from_millis(4);
-/// A list that is refused, or that makes no sense, is not asked for again for this long.
+/// A list that is denied or invalid is not requested again for this long.
 pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
 /// What a list brought of certificates without a subscriber answers a new subscription for this long: resources
 /// are often created one after the other.
 pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
-/// So many single reads of one scope are under way at the same time.
+/// The most single reads of one scope at the same time.
 const GETS_AT_ONCE: usize = 8;
 /// The longest wait before a certificate that API Gateway does not know is asked for again.
 const NOT_FOUND_MOST: Duration = Duration::from_secs(60 * 60);
@@ -37,11 +37,11 @@ const NOT_FOUND_MOST: Duration = Duration::from_secs(60 * 60);
 pub struct Snapshot {
     /// When the call started that brought the outcome.
     pub started: Tick,
-    /// What came.
+    /// The result.
     pub outcome: Result<Arc<Answer>, ReadFailure>,
     /// The last answer that passed every check; the outcome, where that is good.
     pub last_good: Option<Arc<Answer>>,
-    /// When the first of the failures in a row was known that the outcome is the last of.
+    /// When the current series of failures began.
     pub failing_since: Option<Tick>,
 }
 
@@ -69,7 +69,7 @@ pub enum Step {
     List,
 }
 
-/// What one subscriber wants of a certificate.
+/// The requirements of one subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Interest {
     /// How old an answer may be.
@@ -118,7 +118,7 @@ pub struct Scope {
     list_off_until: Tick,
     is_listing: bool,
     gather_until: Option<Tick>,
-    /// Of lists that fail as everything in the scope fails.
+    /// The backoff of lists that fail as every call of the scope does.
     backoff: Backoff,
 }
 
@@ -154,7 +154,7 @@ struct Subscriber {
     wants_from: Tick,
 }
 
-/// Failures that are backed off from in one way.
+/// Failures with the same backoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Transient,
@@ -417,7 +417,7 @@ impl Scope {
         Some((entry.digest?, Arc::clone(entry.snapshot.as_ref()?.last_good.as_ref()?)))
     }
 
-    /// Records what a call about one certificate brought. Calls may not start before `not_before`. Answers the resources
+    /// Records what a call about one certificate brought. Calls may not start before `not_before`. Returns the resources
     /// to wake.
     pub fn got(
         &mut self,
@@ -440,7 +440,7 @@ impl Scope {
         }
     }
 
-    /// A call about one certificate was not made, because calls may not start before `until`. Answers the resources to wake.
+    /// A call about one certificate was not made, because calls may not start before `until`. Returns the resources to wake.
     pub fn paused(&mut self, id: &str, until: Tick, moment: Moment) -> Vec<ResourceName> {
         let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
         entry.is_under_way = false;
@@ -456,7 +456,7 @@ impl Scope {
         due.iter().flat_map(|id| self.paused(id, until, moment)).collect()
     }
 
-    /// Records a whole list, after so many pages. Answers the resources to wake.
+    /// Records a whole list, after so many pages. Returns the resources to wake.
     pub fn listed(
         &mut self,
         started: Tick,
@@ -506,8 +506,8 @@ impl Scope {
         woken
     }
 
-    /// The list cannot be had. Where that would meet every call, it is an answer to all that is due or failing in the same
-    /// way. Answers the resources to wake.
+    /// The list is unavailable. Where that would meet every call, it is an answer to all that is due or failing in the same
+    /// way. Returns the resources to wake.
     pub fn list_failed(
         &mut self,
         started: Tick,
@@ -533,8 +533,8 @@ impl Scope {
         woken
     }
 
-    /// The description was written, and AWS answered with this one; none where the outcome is not known. Answers of calls
-    /// that started before `now` do not count any more. Answers the resources to wake.
+    /// The description was written, and AWS answered with this one; none where the outcome is not known. Returns of calls
+    /// that started before `now` do not count any more. Returns the resources to wake.
     pub fn described(&mut self, id: &str, description: Option<&str>, now: Tick) -> Vec<ResourceName> {
         self.unclaimed.remove(id);
         let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
@@ -646,7 +646,7 @@ impl Entry {
         !self.is_under_way && failure.is_some_and(|failure| Kind::of(failure) == kind)
     }
 
-    /// Records an answer, good or bad. Answers the resources to wake.
+    /// Records an answer, good or bad. Returns the resources to wake.
     fn record(
         &mut self,
         started: Tick,

@@ -151,7 +151,7 @@ fn certificate(der: &[u8]) -> Option<()> {
     let fields = match inner.split_first()? {
         (version, fields) if version.tag == VERSION => {
             let version = version.of(VERSION)?;
-            // Version 1 is told by telling none.
+            // Version 1 is encoded by leaving the field out.
             version.first().filter(|it| it.tag == INTEGER && it.content != [0] && version.len() == 1)?;
             fields
         }

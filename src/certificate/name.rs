@@ -1,10 +1,10 @@
-//! Distinguished names as text: one line of printable ASCII, whatever stands in them.
+//! Distinguished names as text: one line of printable ASCII, whatever their content.
 
 use std::fmt::Write;
 
 use super::der::{self, Element};
 
-/// As OpenSSL calls them; of all others the number is told.
+/// The names that OpenSSL uses; all other types are printed as numbers.
 pub(super) const TYPES: &[(&[u8], &str)] = &[
     (&[0x55, 4, 3], "CN"),
     (&[0x55, 4, 4], "SN"),

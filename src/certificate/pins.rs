@@ -1,5 +1,5 @@
-//! What a certificate is pinned by, other than by SHA-256 of its DER. Made when it is asked for: few targets ask, and a
-//! [`Block`] is kept for each resource.
+//! Pins other than SHA-256 of the DER. They are computed on demand: few targets need them, and a [`Block`] is kept for
+//! each resource.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

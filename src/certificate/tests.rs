@@ -126,8 +126,8 @@ fn serials_are_printed_as_openssl_prints_them() {
     ];
     for serial in serials {
         let der = with(|parts| parts.serial = tlv(der::INTEGER, &[serial]));
-        let told = format!("serial={}", parsed(&der).unwrap().serial_number);
-        assert_eq!(Some(told), openssl(&der, &["-serial"]), "{serial:02x?}");
+        let printed = format!("serial={}", parsed(&der).unwrap().serial_number);
+        assert_eq!(Some(printed), openssl(&der, &["-serial"]), "{serial:02x?}");
     }
 }
 
@@ -170,11 +170,11 @@ fn names_are_one_line_of_printable_ascii_as_openssl_prints_them() {
     }
     for subject in names {
         let der = with(|parts| parts.subject.clone_from(&subject));
-        let told = parsed(&der).map(|block| block.subject);
-        assert!(told.iter().all(|told| told.bytes().all(|byte| (b' '..=b'~').contains(&byte))), "{told:?}");
-        let told = told.ok().map(|told| format!("subject={told}"));
-        assert!(told.is_some(), "{subject:02x?}: {:?}", openssl(&der, &["-subject"]));
-        assert_eq!(told, openssl(&der, &["-subject"]), "{subject:02x?}");
+        let printed = parsed(&der).map(|block| block.subject);
+        assert!(printed.iter().all(|printed| printed.bytes().all(|byte| (b' '..=b'~').contains(&byte))), "{printed:?}");
+        let printed = printed.ok().map(|printed| format!("subject={printed}"));
+        assert!(printed.is_some(), "{subject:02x?}: {:?}", openssl(&der, &["-subject"]));
+        assert_eq!(printed, openssl(&der, &["-subject"]), "{subject:02x?}");
     }
 }
 
@@ -232,7 +232,7 @@ fn what_openssl_does_not_load_is_refused() {
         ("more behind it", [Parts::of_fixture().der(), vec![0, 0]].concat()),
         ("a length in more bytes than it takes", long_form(&Parts::of_fixture())),
         ("no length", without_length),
-        ("a version 1 that is told", with(|parts| parts.version = tlv(0xa0, &[&tlv(2, &[&[0]])]))),
+        ("a version 1 that is printed", with(|parts| parts.version = tlv(0xa0, &[&tlv(2, &[&[0]])]))),
         (
             "fields in another order",
             with(|parts| parts.more = [extensions(&[&extension]), tlv(0x81, &[&[0]])].concat()),
@@ -286,8 +286,8 @@ fn of_certificates_that_are_damaged_none_is_taken_that_openssl_does_not_load() {
             let is_of_algorithm = (modulus - 30..modulus - 13).contains(&at);
             let shown = openssl(&der, if is_of_algorithm { &["-serial"] } else { &["-serial", "-pubkey"] });
             let shown = shown.unwrap_or_else(|| panic!("byte {at} changed by {change:02x} is not loaded"));
-            let told = format!("serial={}", block.serial_number);
-            assert!(shown.starts_with(&told), "byte {at} changed by {change:02x}: {told} {shown}");
+            let printed = format!("serial={}", block.serial_number);
+            assert!(shown.starts_with(&printed), "byte {at} changed by {change:02x}: {printed} {shown}");
         }
     }
     assert!(taken > 100, "{taken}");

@@ -1,4 +1,4 @@
-//! What changes who may ask for what while the operator runs: the rules file, the labels of namespaces, and that the
+//! What changes the access of namespaces while the operator runs: the rules file, the labels of namespaces, and that the
 //! operator's own account becomes known.
 
 use std::collections::HashSet;
@@ -25,9 +25,9 @@ use crate::metrics::Metrics;
 use crate::rules::{InvalidRules, Rules};
 use crate::tasks::Tasks;
 
-/// How often the rules file is looked at. The kubelet takes up to a minute to bring a change of a ConfigMap.
+/// How often the rules file is checked. The kubelet takes up to a minute to bring a change of a ConfigMap.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long the start waits to hear the operator's own account.
+/// How long the start waits for the operator's own account.
 const ACCOUNT_PATIENCE: Duration = Duration::from_secs(2);
 const ACCOUNT_RETRY: Duration = Duration::from_secs(30);
 
@@ -38,7 +38,7 @@ pub struct RulesFile {
     text: String,
     /// What was read.
     pub rules: Rules,
-    /// Whether the labels of namespaces can be had.
+    /// Whether the operator watches namespaces.
     sees_namespaces: bool,
 }
 
@@ -54,7 +54,7 @@ pub enum UnusableRules {
         source: std::io::Error,
     },
     /// The file holds no rules.
-    #[error("the rules file {} is wrong: {source}", path.display())]
+    #[error("the rules file {} is invalid: {source}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum UnusableRules {
     },
     /// The operator does not watch namespaces.
     #[error(
-        "the rules file {} has a namespaceSelector, and an operator with --namespaces does not see the labels of namespaces: name them in `namespaces`",
+        "the rules file {} has a namespaceSelector, but an operator with --namespaces does not watch the labels of namespaces; list the namespaces in `namespaces`",
         path.display()
     )]
     NoLabels {
@@ -73,7 +73,7 @@ pub enum UnusableRules {
 }
 
 impl RulesFile {
-    /// Reads the file, if there is one. `sees_namespaces` tells whether the operator may watch namespaces.
+    /// Reads the file, if there is one. `sees_namespaces`: whether the operator may watch namespaces.
     pub fn read(path: Option<PathBuf>, sees_namespaces: bool) -> Result<Self, UnusableRules> {
         let Some(path) = path else { return Ok(RulesFile::default()) };
         let text = read(&path)?;
@@ -94,7 +94,7 @@ fn parse(path: &Path, text: &str, sees_namespaces: bool) -> Result<Rules, Unusab
     Ok(rules)
 }
 
-/// Notes which description a resource may own. Answers the other resources to reconcile because of it.
+/// Notes which description a resource may own. Returns the other resources to reconcile because of it.
 pub fn claim<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Vec<ResourceName> {
     let reads = context.may_describe(resource);
     context.descriptions.apply(resource, reads.as_ref().map(|(key, source)| (key, source)))
@@ -128,7 +128,7 @@ fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
     context.stores.wake(woken);
 }
 
-/// Asks for the operator's own account until it is told. The future ends when it is, or after a moment.
+/// Reads the operator's own account, with retries. The future ends when it is known, or after a moment.
 pub fn learn_own_account<G: Gateway>(tasks: &Tasks, context: Arc<Context<G>>) -> impl Future<Output = ()> + use<G> {
     let (known, is_known) = oneshot::channel();
     tasks.spawn_finite("account", async move {
@@ -145,7 +145,7 @@ pub fn learn_own_account<G: Gateway>(tasks: &Tasks, context: Arc<Context<G>>) ->
                 }
                 Err(failure) if last.as_ref() != Some(&failure) => {
                     warn!(
-                        "could not ask AWS STS for the operator's account (sts:GetCallerIdentity): {failure}; status.certificates goes without accountId until it answers"
+                        "could not read the operator's account from AWS STS (sts:GetCallerIdentity): {failure}; status.certificates has no accountId until AWS STS responds"
                     );
                     last = Some(failure);
                 }
@@ -179,12 +179,12 @@ pub fn follow_rules<G: Gateway>(
         while file.path.is_some() {
             tokio::time::sleep(LOOK).await;
             next = file.look(&context.metrics).or(next);
-            // Without the labels a namespace would have what the default gives, which may be more than its rule does.
+            // Without the labels a namespace would get the default, which may allow more than its rule.
             let can_apply = |rules: &mut Rules| {
                 !rules.use_labels() || *labels.get_or_insert_with(|| watch_labels(&watches, &context)).borrow()
             };
             if let Some(rules) = next.take_if(can_apply) {
-                info!("the rules file has changed, and its rules are in force");
+                info!("reloaded the rules file");
                 context.access.set_rules(rules);
                 apply(&context);
             }
@@ -196,8 +196,8 @@ pub fn follow_rules<G: Gateway>(
 }
 
 impl RulesFile {
-    /// Looks whether the file has changed, and answers its rules then. The same failure is told once: what was read, or
-    /// could not be, is what it was.
+    /// Returns the rules if the file has changed. The same failure is logged once: the content, or the error, is then the
+    /// same.
     fn look(&mut self, metrics: &Metrics) -> Option<Rules> {
         let path = self.path.as_ref()?;
         let text = match read(path) {
@@ -205,7 +205,7 @@ impl RulesFile {
             Ok(text) => text,
             Err(failure) => {
                 if !self.text.is_empty() {
-                    error!("{failure}; the rules stay as they are");
+                    error!("{failure}; keeping the previous rules");
                     self.text.clear();
                 }
                 return None;
@@ -214,18 +214,18 @@ impl RulesFile {
         let parsed = parse(path, &text, self.sees_namespaces);
         metrics.rules_loaded(parsed.as_ref().map(|_| ()).map_err(|_| ()));
         self.text = text;
-        parsed.inspect_err(|failure| error!("{failure}; the rules stay as they are")).ok()
+        parsed.inspect_err(|failure| error!("{failure}; keeping the previous rules")).ok()
     }
 }
 
-/// Watches the labels of namespaces. Turns true when all are known.
+/// Watches the labels of namespaces. Becomes true when all are known.
 fn watch_labels<G: Gateway>(tasks: &Tasks, context: &Arc<Context<G>>) -> watch::Receiver<bool> {
     let (known, is_known) = watch::channel(false);
     let context = Arc::clone(context);
     tasks.spawn("watch on namespaces", async move {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
         let held = || context.access.labelled().iter().map(|name| ObjectRef::new(name)).collect();
-        let tell = |change| {
+        let report = |change| {
             let changed = match change {
                 Change::Applied(namespace) => {
                     let namespace: PartialObjectMeta<Namespace> = namespace;
@@ -233,7 +233,7 @@ fn watch_labels<G: Gateway>(tasks: &Tasks, context: &Arc<Context<G>>) -> watch::
                     let name = namespace.name_any();
                     context.access.set_labels(&name, labels).then_some(name)
                 }
-                // A namespace that is gone takes its resources along.
+                // The resources of a deleted namespace are deleted too.
                 Change::Removed(gone) => {
                     context.access.retain_labels(|namespace| namespace != gone.name);
                     None
@@ -248,7 +248,7 @@ fn watch_labels<G: Gateway>(tasks: &Tasks, context: &Arc<Context<G>>) -> watch::
                 apply_to(&Scope::Namespace(namespace), &context);
             }
         };
-        kubernetes::watch::watch(api, watcher::Config::default(), &Scope::All, held, tell).await
+        kubernetes::watch::watch(api, watcher::Config::default(), &Scope::All, held, report).await
     });
     is_known
 }

@@ -1,5 +1,5 @@
-//! Which of the namespaces to watch can be had. A namespace that is missing, or in which the operator has no rights, holds
-//! nobody else up.
+//! Which of the namespaces are available. A namespace that is missing, or that RBAC does not allow, does not delay the
+//! others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::kubernetes::watch::Scope;
 use crate::metrics::Metrics;
 
-/// How far one watch is.
+/// The progress of one watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Watch {
     listed: bool,
@@ -18,7 +18,7 @@ struct Watch {
 
 type Watches = BTreeMap<(Scope, String), Watch>;
 
-/// How far all watches are.
+/// The progress of all watches.
 #[derive(Clone)]
 pub struct Availability {
     watches: watch::Sender<Watches>,
@@ -54,7 +54,7 @@ impl Availability {
         let _ = self.watches.subscribe().wait_for(|all| all.values().any(|watch| watch.listed)).await;
     }
 
-    /// Waits until everything is known that can be had, if that is anything.
+    /// Waits until everything that is available is known, if anything is.
     pub async fn wait_ready(&self) {
         let _ = self.watches.subscribe().wait_for(is_ready).await;
     }

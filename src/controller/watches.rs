@@ -19,7 +19,7 @@ use crate::kubernetes::watch::{Change, Scope, retry, watch};
 use crate::target::{TargetMeta, TargetObject};
 use crate::tasks::Tasks;
 
-/// Objects that are read at a time where they are read whole: what a page takes in memory is not given back entirely.
+/// The page size of full reads: the memory of a page is not returned to the system entirely.
 const PAGE: u32 = 100;
 /// As watches name the resources.
 const RESOURCES: &str = "clientcertificaterefs";
@@ -47,14 +47,14 @@ pub fn begin<G: Gateway>(scope: &Scope, tasks: &Tasks, availability: &Availabili
 /// Watches the resources of a scope.
 async fn resources<G: Gateway>(scope: Scope, availability: Availability, context: Arc<Context<G>>) -> Infallible {
     let held = || context.stores.resources_in(&scope);
-    let tell = |change| match change {
+    let report = |change| match change {
         Change::Applied(resource) => resource_applied(resource, &context),
         Change::Removed(resource) => resource_removed(resource, &context),
         Change::Listed => availability.listed(&scope, RESOURCES),
         Change::Refused => availability.refused(&scope, RESOURCES, true),
         Change::Recovered => availability.refused(&scope, RESOURCES, false),
     };
-    watch(scope.api(&context.client), watcher::Config::default().page_size(PAGE), &scope, held, tell).await
+    watch(scope.api(&context.client), watcher::Config::default().page_size(PAGE), &scope, held, report).await
 }
 
 fn resource_applied<G: Gateway>(mut resource: Cached, context: &Context<G>) {
@@ -63,7 +63,7 @@ fn resource_applied<G: Gateway>(mut resource: Cached, context: &Context<G>) {
     let before = context.stores.resources().get(&ObjectRef::from_obj(&resource));
     let version = |meta: &ObjectMeta| meta.resource_version.clone();
     let is_known = before.is_some_and(|before| version(before.meta()) == version(resource.meta()));
-    // In the store before anything else: a reconcile that was put off until then has to be woken.
+    // In the store before anything else: a reconcile that waits for this version has to be woken.
     let event = Event::Apply(resource);
     context.stores.store(&event);
     let Event::Apply(resource) = event else { return };
@@ -88,7 +88,7 @@ fn resource_removed<G: Gateway>(reference: ObjectRef<Cached>, context: &Context<
     context.stores.wake(context.descriptions.remove(&name));
 }
 
-/// Drops what is large and never looked at.
+/// Drops large fields that the operator never reads.
 fn strip(meta: &mut ObjectMeta) {
     meta.managed_fields = None;
     if let Some(annotations) = &mut meta.annotations {
@@ -97,7 +97,7 @@ fn strip(meta: &mut ObjectMeta) {
 }
 
 /// Watches the metadata of the targets of one kind in a scope, after one full read. Not before the resources of the scope
-/// are known, so that a scope that cannot be had is asked about once.
+/// are known, so that an unavailable scope is requested once.
 async fn targets<K: TargetObject, G: Gateway>(
     scope: Scope,
     availability: Availability,
@@ -120,7 +120,7 @@ async fn targets<K: TargetObject, G: Gateway>(
         };
         targets.held(kind, &scope).map(reference).collect()
     };
-    let tell = |change: Change<PartialObjectMeta<K>>| match change {
+    let report = |change: Change<PartialObjectMeta<K>>| match change {
         Change::Applied(object) => {
             let woken = context.stores.targets().apply(TargetMeta::from_meta(kind, object.metadata));
             context.stores.wake(woken);
@@ -136,7 +136,7 @@ async fn targets<K: TargetObject, G: Gateway>(
         Change::Recovered => availability.refused(&scope, plural, false),
     };
     let api: Api<PartialObjectMeta<K>> = scope.api(&context.client);
-    watch(api, watcher::Config::default().labels(&selector()), &scope, held, tell).await
+    watch(api, watcher::Config::default().labels(&selector()), &scope, held, report).await
 }
 
 /// Reads every target of a scope again.
@@ -150,7 +150,7 @@ pub async fn read_again<G>(scope: &Scope, context: &Context<G>) -> Result<(), ku
     Ok(())
 }
 
-/// Reads every target of a kind whole, once: what was changed while nobody looked is found by that.
+/// Reads every target of a kind with its content, once: this finds changes from before the start.
 async fn read_targets<K: TargetObject, G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
     let objects: Api<K> = scope.api(&context.client);
     let mut page = ListParams::default().labels(&selector()).limit(PAGE);

@@ -1,8 +1,8 @@
 //! The description of a certificate in API Gateway: a controller keyed by certificate.
 //!
 //! The oldest resource that asks for a description owns it. The owner's text is compared with what the AWS cache holds,
-//! and sent where it differs: at most one update of a certificate is under way. Resources learn the outcome when the
-//! mirror asks for it; the mirror writes it into the status.
+//! and sent where it differs: at most one update of a certificate is under way. The mirror reads the
+//! outcome and writes it into the status.
 
 mod attempts;
 mod claims;
@@ -24,7 +24,7 @@ use crate::controllers::mirror::Event;
 use crate::controllers::publish::Publisher;
 use crate::settings::Tick;
 
-/// What the description of a certificate came to.
+/// The state of the description of a certificate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The resource that owns the description.
@@ -35,7 +35,7 @@ pub struct Outcome {
     pub source: Source,
     /// What API Gateway holds. None where that is not known yet.
     pub state: Option<State>,
-    /// When to look again.
+    /// When to retry.
     pub retry_at: Option<Tick>,
 }
 
@@ -95,7 +95,7 @@ impl<G: Gateway> Descriptions<G> {
         Descriptions { shared: Arc::new(shared) }
     }
 
-    /// A resource is in the store. Answers the other resources to reconcile because of it.
+    /// A resource is in the store. Returns the other resources to reconcile because of it.
     pub fn apply(
         &self,
         resource: &ClientCertificateRef,
@@ -104,7 +104,7 @@ impl<G: Gateway> Descriptions<G> {
         self.shared.state.lock().claims.apply(resource, reads)
     }
 
-    /// A resource is gone. Answers the other resources to reconcile because of it.
+    /// A resource is gone. Returns the other resources to reconcile because of it.
     pub fn remove(&self, resource: &ResourceName) -> Vec<ResourceName> {
         self.shared.state.lock().claims.remove(resource)
     }
@@ -150,7 +150,7 @@ impl<G: Gateway> Descriptions<G> {
         }
     }
 
-    /// Waits until no update is under way, and answers the resources whose status has to say what it came to.
+    /// Waits until no update is under way, and returns the resources whose status has to contain the results.
     pub async fn drain(&self) -> Vec<ResourceName> {
         let concerned = {
             let locked = self.shared.state.lock();

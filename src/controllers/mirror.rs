@@ -1,4 +1,4 @@
-//! The mirror: a controller keyed by resource. It keeps the target as the certificates of AWS and the spec want it.
+//! The mirror: a controller keyed by resource. It keeps the target equal to the certificates in AWS and the spec.
 //!
 //! ```text
 //!  stores, caches ──► Snapshot ──► plan ──► Plan ──► apply ──► Effects ──► status ──► Outcome ──► publish
@@ -53,15 +53,15 @@ use crate::metrics::{Metrics, ReconcileResult};
 use crate::settings::{Now, Settings};
 use crate::target::{Password, Target, is_controlled_by_another};
 
-/// A new spec that AWS has not answered for shows in the status after this long, not before: most answers are faster.
+/// The status shows a new spec without an answer of AWS only after this time: most answers are faster.
 pub const FIRST_ANSWER: Duration = Duration::from_secs(2);
-/// A status that could not be written is tried again after this long.
+/// A failed write of a status is retried after this time.
 const STATUS_RETRY: Duration = Duration::from_secs(5);
-/// A resource that does not parse is reported again after this long, where that failed; and one whose store is behind is looked
-/// at again, should its watch be down.
+/// The retry of a failed report about an invalid resource, and of a resource whose store is out of date, should its watch
+/// be down.
 const LATE_RETRY: Duration = Duration::from_secs(60);
 
-/// What every reconcile works with.
+/// The dependencies of every reconcile.
 pub struct Context<G> {
     /// The Kubernetes API.
     pub client: Client,
@@ -69,7 +69,7 @@ pub struct Context<G> {
     pub aws: Cache<G>,
     /// The descriptions of certificates.
     pub descriptions: Descriptions<G>,
-    /// What each namespace may ask for.
+    /// The access of each namespace.
     pub access: AccessControl,
     /// The stores of the watches.
     pub stores: Arc<Stores>,
@@ -79,9 +79,9 @@ pub struct Context<G> {
     pub settings: Settings,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Turns true when the stores have synced: nothing is written before.
+    /// True once the stores have synced: nothing is written before.
     pub synced: tokio::sync::watch::Receiver<bool>,
-    /// Turns true when the process is asked to stop.
+    /// True once the process is asked to stop.
     pub stopping: tokio::sync::watch::Receiver<bool>,
     /// Whether this process leads, and may write.
     pub fence: Fence,
@@ -101,7 +101,7 @@ struct Counter {
     mark: Mark,
     /// The version of the last status that was written: the store has to pass it before the next decision.
     written: Option<String>,
-    /// Whether a reconcile was put off until then.
+    /// Whether a reconcile waits for that.
     was_put_off: bool,
     /// The password of a truststore that was made and written last.
     password: Option<Password>,
@@ -143,10 +143,10 @@ impl<G: Gateway> Context<G> {
     }
 }
 
-/// What a reconcile came to.
+/// The result of a reconcile.
 struct Done {
     requeue: Option<Duration>,
-    /// None where it only waits.
+    /// None if it only waits.
     result: Option<ReconcileResult>,
 }
 
@@ -160,7 +160,7 @@ impl Done {
     }
 }
 
-/// Brings one resource to where it should be, as far as that is possible now, and answers when to look again.
+/// Reconciles one resource, as far as that is possible now, and returns when to reconcile it again.
 pub async fn reconcile<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>) -> Option<Duration> {
     let mut synced = context.synced.clone();
     if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
@@ -179,7 +179,7 @@ pub async fn reconcile<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>
     conclude(cached, context).await
 }
 
-/// The same, also when the process is asked to stop: what is done already has to reach the status.
+/// The same, also during shutdown: the status has to contain what was done.
 pub async fn conclude<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>) -> Option<Duration> {
     let (meta, result) = (cached.meta(), field::Empty);
     let span = info_span!("reconcile", namespace = meta.namespace, name = meta.name, result, otel.status_code = result);
@@ -314,7 +314,7 @@ async fn publish<G: Gateway>(
 }
 
 /// What the resource wants from AWS. A read is forced by the refresh annotation, by the end of a suspension, and by a new
-/// spec after a failure, which it may mend.
+/// spec after a failure.
 pub fn subscription(resource: &ClientCertificateRef, access: &Access) -> Subscription {
     let status = resource.status.as_ref();
     let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -344,7 +344,7 @@ async fn gather<G: Gateway>(
     let mut former_targets = context.stores.targets().others_of(name, &resource.target_ref());
     let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref());
     former_targets.retain(|former| {
-        // A copy is not ours, and an earlier version left no mark to know one by.
+        // A copy is not ours, and an earlier version wrote no annotation to recognize one by.
         let is_ours = !former.is_copy() && (former.object_mark().is_some() || recorded == Some(&former.target));
         is_ours && !is_controlled_by_another(former, resource)
     });
@@ -414,7 +414,7 @@ async fn read_target<G>(
     apply::fetch(resource.namespace(), &target, context).await
 }
 
-/// Whether an earlier reconcile has written this target, or met something in its place.
+/// Whether an earlier reconcile has written this target, or found another object of its name.
 fn was_read(resource: &ClientCertificateRef) -> bool {
     let Some(status) = &resource.status else { return false };
     status.target.as_ref() == Some(&resource.target_ref()) || is_false(&status.conditions, ConditionType::TargetWritten)
@@ -425,8 +425,8 @@ fn was_deleted(resource: &ClientCertificateRef, target: &Result<Option<Target>, 
     matches!(target, Ok(None)) && recorded == Some(&resource.target_ref())
 }
 
-/// A target that goes missing may have gone with its resource, whose deletion the store has not seen yet: garbage
-/// collection is never fought.
+/// A missing target may have been deleted with its resource, whose deletion the store has not seen yet: the
+/// operator must not undo garbage collection.
 async fn is_terminating<G>(resource: &ClientCertificateRef, context: &Context<G>) -> bool {
     let resources: Api<PartialObjectMeta<ClientCertificateRef>> =
         Api::namespaced(context.client.clone(), resource.namespace());
@@ -435,7 +435,7 @@ async fn is_terminating<G>(resource: &ClientCertificateRef, context: &Context<G>
         Ok(Some(live)) => {
             live.metadata.deletion_timestamp.is_some() || live.metadata.uid.as_deref() != Some(resource.uid())
         }
-        // A repair in vain does less harm than a target that stays away.
+        // A repair too many does less harm than a missing target.
         Err(_) => false,
     }
 }

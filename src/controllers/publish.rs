@@ -1,4 +1,4 @@
-//! The one writer of status, and of events.
+//! The only writer of status and events.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -25,14 +25,14 @@ pub struct Error {
     source: kube::Error,
 }
 
-/// What became of a status.
+/// The result of writing a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
     /// The resource has this status already.
     Unchanged,
     /// It was written, and this is the resource's version since.
     Written(String),
-    /// The resource changed since it was read: the store has to pass that first.
+    /// The resource changed since it was read: the store has to get the new version first.
     Conflict,
     /// The resource is gone.
     Gone,
@@ -109,7 +109,10 @@ impl Publisher {
         let meta = &invalid.metadata;
         let (namespace, name) =
             (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-        let message = format!("the resource does not parse: {}; apply it anew as the CRD describes it", invalid.error);
+        let message = format!(
+            "the resource does not match the schema of the CRD: {}; correct the resource and apply it again",
+            invalid.error
+        );
         warn!(namespace, name, "{message}");
 
         let kind = ApiResource::erase::<ClientCertificateRef>(&());

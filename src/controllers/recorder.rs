@@ -19,7 +19,7 @@ use serde_json::json;
 use super::mirror::Event;
 use crate::kubernetes::FIELD_MANAGER;
 
-/// What comes back later than this is a new event.
+/// An event that repeats later than this is a new event.
 const SERIES: SignedDuration = SignedDuration::from_mins(6);
 const NAME_LENGTH: usize = 253;
 

@@ -1,8 +1,8 @@
 //! The one layer below every Kubernetes client. A request ends within a deadline, over all its retries and to the end of
-//! its body; a write begins only while this process may write. It stands below everything, so that nothing can be
-//! forgotten.
+//! its body; a write begins only while this process may write. It is below everything, so that no request
+//! bypasses it.
 //!
-//! A request that is given up is dropped, and with it its HTTP/1.1 connection: a silent one is not used again.
+//! A request that times out is dropped, and with it its HTTP/1.1 connection: a silent one is not used again.
 
 use std::task::{self, Poll};
 use std::time::Duration;
@@ -25,13 +25,13 @@ pub const DEADLINE: Duration = LONGEST_WRITE;
 
 #[derive(Debug, Error)]
 enum Failure {
-    #[error("this replica does not lead any more")]
+    #[error("this replica is no longer the leader")]
     NotLeading,
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no response within {} s", .0.as_secs())]
     TimedOut(Duration),
 }
 
-/// What each request is subject to.
+/// The limits of each request.
 #[derive(Clone)]
 pub struct Limits {
     /// How long a request may take.
@@ -42,7 +42,7 @@ pub struct Limits {
     pub health: Health,
 }
 
-/// A client whose requests all end.
+/// A client whose requests have a time limit.
 pub fn client(config: Config, limits: Limits) -> kube::Result<Client> {
     Ok(ClientBuilder::try_from(config)?.with_layer(&Limit(limits)).build())
 }

@@ -1,4 +1,4 @@
-//! Which cluster to speak to, and through which proxy.
+//! Which cluster to connect to, and through which proxy.
 
 use anyhow::{Context, Result};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -7,9 +7,10 @@ use kube::config::{Cluster, ExecAuthCluster, Kubeconfig, KubeconfigError};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-const NONE: &str = "no Kubernetes cluster is configured: set KUBECONFIG to a kubeconfig file, or run inside of a pod with a ServiceAccount";
+const NONE: &str =
+    "no Kubernetes cluster is configured; set KUBECONFIG to a kubeconfig file, or run in a pod with a ServiceAccount";
 
-/// The cluster of KUBECONFIG, or the one that this pod is of.
+/// The cluster of KUBECONFIG, or the one of this pod.
 pub async fn config() -> Result<Config> {
     let Some(proxy) = variable("HTTPS_PROXY") else { return Config::infer().await.context(NONE) };
     let kubeconfig = Kubeconfig::read().and_then(|kubeconfig| of_kubeconfig(kubeconfig, &proxy));

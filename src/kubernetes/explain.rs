@@ -1,4 +1,4 @@
-//! What the failures of requests mean, in one clear line that says what to do.
+//! The messages for failed requests, in one line: the failure, and what to do.
 
 use kube::runtime::watcher;
 
@@ -11,38 +11,42 @@ pub fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> S
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => explain(error, resource, scope),
         watcher::Error::WatchError(status) => {
-            format!("watch on {resource} {} ended: {}; trying again", scope.describe(), status.message)
+            format!("watch on {resource} {} ended: {}; retrying", scope.describe(), status.message)
         }
         watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 
-/// One clear line that says what to do.
+/// One line: the failure, and what to do.
 pub fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
     let place = scope.describe();
     let is_target = TargetKind::ALL.iter().any(|kind| kind.plural() == resource);
     let missing = if matches!(scope, Scope::Namespace(_)) { ", which may not exist" } else { "" };
-    let or_else = if is_target { ", or leave the kind out of --target-kinds" } else { "" };
+    let or_else = if is_target { ", or remove the kind from --target-kinds" } else { "" };
     match error {
         kube::Error::Api(status) if status.code == 404 => str::to_owned(
-            "the CustomResourceDefinition of ClientCertificateRef is not installed: apply deploy/crd.yaml, or the output of `client-certificate-operator crd`; waiting for it"
+            "the CustomResourceDefinition of ClientCertificateRef is not installed; apply deploy/crd.yaml, or the output of `client-certificate-operator crd`; retrying",
         ),
         kube::Error::Api(status) if status.code == 403 => format!(
-            "the operator may not list and watch {resource} {place}{missing}: give its ServiceAccount that right (see deploy/install.yaml){or_else}; waiting for it"
+            "RBAC does not allow the operator to list and watch {resource} {place}{missing}; grant it to the operator's ServiceAccount (see deploy/install.yaml){or_else}; retrying"
         ),
         kube::Error::Api(status) if status.code == 401 => {
-            "the API server does not accept the operator's credentials: check its ServiceAccount token or KUBECONFIG; trying again".to_owned()
+            "the API server rejected the operator's credentials; check the ServiceAccount token or KUBECONFIG; retrying"
+                .to_owned()
         }
         kube::Error::Api(status) => {
-            format!("could not list {resource} {place}: {}; trying again", status.message)
+            format!("could not list {resource} {place}: {}; retrying", status.message)
         }
         error => {
-            format!("watch on {resource} failed: the Kubernetes API server cannot be reached: {}; check the network, and KUBECONFIG where it is set; trying again", innermost(error))
+            format!(
+                "watch on {resource} failed: the Kubernetes API server is unreachable: {}; check the network, and KUBECONFIG if set; retrying",
+                innermost(error)
+            )
         }
     }
 }
 
-/// The cause that says most: what is around it repeats it in other words.
+/// The innermost cause, which the outer errors only repeat.
 pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
@@ -51,11 +55,11 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
     inner.to_string()
 }
 
-/// What to do about a right that is missing. RBAC's own words name verb and resource, others' do not.
+/// The message for a missing right. RBAC's own message names verb and resource, those of admission do not.
 pub fn explain_refusal(error: &kube::Error, verb: &str, resource: &str) -> String {
     match error {
         kube::Error::Api(status) if status.code == 403 && status.message.contains("cannot") => format!(
-            "the operator may not {verb} {resource}: give its ServiceAccount that right (see deploy/install.yaml)"
+            "RBAC does not allow the operator to {verb} {resource}; grant it to the operator's ServiceAccount (see deploy/install.yaml)"
         ),
         kube::Error::Api(status) => status.message.clone(),
         error => innermost(error),

@@ -1,4 +1,4 @@
-//! Holds the Lease by which one of several replicas works, or waits for it. The result is a [`Leadership`].
+//! Holds the Lease that makes one of several replicas the leader, or waits for it. The result is a [`Leadership`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::metrics::Metrics;
 use crate::settings::Tick;
 use crate::tasks::Tasks;
 
-/// A request that is not answered by then is given up, so that there is time for another before the Lease ends.
+/// The time limit of a request: it leaves time for another one before the Lease ends.
 pub const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The Lease, and who would like to hold it.
+/// The Lease, and this replica as a candidate.
 #[derive(Clone, Debug)]
 pub struct Election {
     /// Namespace of the Lease.
@@ -39,7 +39,7 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Gives the Lease back, so that another need not wait for its end.
+    /// Releases the Lease, so that another replica need not wait for its end.
     pub async fn resign(self) {
         if self.resign.send(()).is_ok() {
             let _ = self.ended.await;
@@ -100,7 +100,7 @@ impl Replica {
         }
     }
 
-    /// Looks whether the Lease is free, and takes it.
+    /// Takes the Lease, if it is free.
     async fn look(&mut self) {
         let found = match self.leases.get_opt(&self.election.name).await {
             Ok(found) => found,
@@ -114,7 +114,7 @@ impl Replica {
                 self.log.recovered();
                 let holder = self.candidate.holder();
                 if holder != before.as_deref() {
-                    info!(holder, "standing by: another replica leads");
+                    info!(holder, "another replica leads; waiting for the Lease");
                 }
                 return;
             }
@@ -130,7 +130,7 @@ impl Replica {
                 info!(holder = self.election.holder, "leading");
                 self.hold(lease, sent);
             }
-            // Another was faster.
+            // Another replica was faster.
             Err((Failure::Conflict, _)) => {}
             Err((failure, verb)) => self.warn(&failure, verb),
         }
@@ -146,7 +146,7 @@ impl Replica {
                 return self.hold(lease, sent);
             }
             Err((Failure::Conflict, _)) => match self.leases.get_opt(&self.election.name).await {
-                // An answer that was lost, or somebody who put a label on it.
+                // A response was lost, or another writer changed the metadata.
                 Ok(Some(lease)) if holding(&lease).holder.as_ref() == Some(&self.election.holder) => {
                     return self.held = Some(Held { lease, ..held });
                 }
@@ -164,27 +164,27 @@ impl Replica {
 
     fn hold(&mut self, lease: Lease, sent: Tick) {
         self.held = Some(Held { lease, sent });
-        self.stand(Leadership::renewed(sent));
+        self.publish(Leadership::renewed(sent));
     }
 
-    fn stand(&self, leadership: Leadership) {
+    fn publish(&self, leadership: Leadership) {
         self.metrics.leads(leadership.leads());
         self.leadership.send_replace(leadership);
     }
 
     fn lose(&mut self, why: &str) {
-        warn!(holder = self.election.holder, "not leading any more: {why}");
-        self.stand(Leadership::StandingBy);
+        warn!(holder = self.election.holder, "lost the leadership: {why}");
+        self.publish(Leadership::StandingBy);
         self.candidate = Candidate::default();
     }
 
     async fn release(&mut self, mut lease: Lease) {
-        self.stand(Leadership::StandingBy);
+        self.publish(Leadership::StandingBy);
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = None;
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         match self.replace(lease).await {
-            Ok(_) => info!("the Lease is released"),
+            Ok(_) => info!("released the Lease"),
             Err((failure, verb)) => self.warn(&failure, verb),
         }
     }
@@ -223,16 +223,16 @@ impl Replica {
         let Election { namespace, name, .. } = &self.election;
         self.log.warn(match failure {
             Failure::Forbidden if verb == "create" => format!(
-                "there is no Lease {namespace}/{name}, and the operator may not create leases there, so no replica can lead: apply the chart or deploy/install.yaml again, which hold it; trying again"
+                "Lease {namespace}/{name} does not exist and RBAC does not allow the operator to create it, so no replica can lead; apply the chart or deploy/install.yaml, which contain the Lease; retrying"
             ),
             Failure::Forbidden => format!(
-                "the operator may not {verb} leases in the namespace {namespace}, so no replica can lead: give its ServiceAccount that right on the Lease {name} (see deploy/install.yaml), or run one replica with --leader-elect=false; trying again"
+                "RBAC does not allow the operator to {verb} Lease {namespace}/{name}, so no replica can lead; grant it to the operator's ServiceAccount (see deploy/install.yaml), or run one replica with --leader-elect=false; retrying"
             ),
             Failure::NoNamespace => format!(
-                "the namespace {namespace} of the Lease {name} does not exist: choose another --lease-namespace; trying again"
+                "namespace {namespace} of Lease {name} does not exist; set another --lease-namespace; retrying"
             ),
-            Failure::Conflict => format!("the Lease {namespace}/{name} was changed by another writer; trying again"),
-            Failure::Other(cause) => format!("could not {verb} the Lease {namespace}/{name}: {cause}; trying again"),
+            Failure::Conflict => format!("Lease {namespace}/{name} was modified by another writer; retrying"),
+            Failure::Other(cause) => format!("could not {verb} Lease {namespace}/{name}: {cause}; retrying"),
         });
     }
 }

@@ -24,14 +24,14 @@ pub struct Stores {
     wakes: UnboundedSender<ObjectRef<Cached>>,
 }
 
-/// The resources that are to be looked at again.
+/// The resources to reconcile.
 pub type Wakes = UnboundedReceiver<ObjectRef<Cached>>;
 
 impl Stores {
     /// Empty stores, and the stream of what they wake.
     pub fn new() -> (Self, Wakes) {
         let (resources, mut writer) = store();
-        // Who may read it is decided elsewhere: it is filled by several watches.
+        // Its readiness is decided elsewhere: several watches fill it.
         writer.apply_watcher_event(&Event::Init);
         writer.apply_watcher_event(&Event::InitDone);
         let (wakes, woken) = unbounded();
@@ -53,7 +53,7 @@ impl Stores {
         self.writer.lock().apply_watcher_event(event);
     }
 
-    /// Whether a resource is there, as far as the store knows.
+    /// Whether the store holds a resource.
     pub fn has_resource(&self, namespace: &str, name: &str) -> bool {
         self.resources.get(&ObjectRef::new(name).within(namespace)).is_some()
     }
@@ -70,7 +70,7 @@ impl Stores {
         covered.map(|name| ObjectRef::new(&name.name).within(&name.namespace)).collect()
     }
 
-    /// Asks for another look at resources.
+    /// Queues resources for reconciliation.
     pub fn wake(&self, resources: impl IntoIterator<Item = ResourceName>) {
         for resource in resources {
             // A closed channel means that the controller is stopping.

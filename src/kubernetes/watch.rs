@@ -75,14 +75,14 @@ pub enum Change<K: Resource> {
     Recovered,
 }
 
-/// Lists and watches for good. `held` answers what the caller holds of the objects that the watch covers: a list removes
+/// Lists and watches for good. `held` returns what the caller holds of the objects that the watch covers: a list removes
 /// what of that it does not show.
 pub async fn watch<K>(
     api: Api<K>,
     config: watcher::Config,
     scope: &Scope,
     held: impl Fn() -> Vec<ObjectRef<K>>,
-    mut tell: impl FnMut(Change<K>),
+    mut report: impl FnMut(Change<K>),
 ) -> Infallible
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -95,13 +95,13 @@ where
         match tokio::time::timeout(RECOVERED_AFTER, events.next()).await {
             Ok(Some(Ok(event))) => {
                 if !matches!(event, Event::Init) && attempts.succeeded() {
-                    tell(Change::Recovered);
+                    report(Change::Recovered);
                 }
-                relist.changes(event, &held).into_iter().for_each(&mut tell);
+                relist.changes(event, &held).into_iter().for_each(&mut report);
             }
             Ok(Some(Err(error))) => {
                 if attempts.failed(explain_watch(&error, &plural, scope), is_refused(&error)) {
-                    tell(Change::Refused);
+                    report(Change::Refused);
                 }
                 attempts.back_off().await;
             }
@@ -109,7 +109,7 @@ where
             Ok(None) => std::future::pending().await,
             Err(_) => {
                 if attempts.succeeded() {
-                    tell(Change::Recovered);
+                    report(Change::Recovered);
                 }
             }
         }
@@ -154,7 +154,7 @@ fn is_refused(error: &watcher::Error) -> bool {
     }
 }
 
-/// How the attempts at one watch went.
+/// The attempts at one watch.
 struct Attempts {
     log: LogOnce,
     backoff: DefaultBackoff,
@@ -171,13 +171,13 @@ impl Attempts {
         Attempts { log, backoff: DefaultBackoff::default(), refused: false }
     }
 
-    /// Answers whether the operator is refused now and was not before.
+    /// Returns whether the operator is refused now and was not before.
     fn failed(&mut self, explanation: String, refused: bool) -> bool {
         self.log.warn(explanation);
         refused && !std::mem::replace(&mut self.refused, refused)
     }
 
-    /// Answers whether the operator was refused before.
+    /// Returns whether the operator was refused before.
     fn succeeded(&mut self) -> bool {
         self.log.recovered();
         std::mem::take(&mut self.refused)
@@ -261,7 +261,7 @@ mod tests {
         for lists in 0..2 {
             assert_eq!(words(relist.changes(Event::Init, held)), [""; 0]);
             assert_eq!(words(relist.changes(Event::InitApply(object("a")), held)), ["applied a"], "{lists}");
-            // One that breaks off removes nothing, and the next begins anew.
+            // A list that breaks off removes nothing, and the next begins from the start.
         }
         assert_eq!(words(relist.changes(Event::InitApply(object("new")), held)), ["applied new"]);
         let gone = ["listed", "removed backends/b None", "removed backends/c None"];

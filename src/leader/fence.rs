@@ -1,4 +1,4 @@
-//! What stands before every write: whether this process may begin one now.
+//! The check before every write: whether this process may begin one now.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::{LONGEST_WRITE, Leadership};
 use crate::clock::Clock;
 use crate::settings::Tick;
 
-/// Lets writes through while the process leads. Copies stand at the same gate.
+/// Allows writes while the process leads. Copies share their state.
 #[derive(Clone, Debug)]
 pub struct Fence {
     clock: Clock,
@@ -24,7 +24,7 @@ impl Fence {
         Fence { clock, leadership, end: Arc::default() }
     }
 
-    /// A fence that is always open: nobody else works.
+    /// A fence that is always open: there is no other replica.
     pub fn open(clock: Clock) -> Self {
         // The receiver keeps the last value after the sender is dropped.
         Fence::new(clock, watch::channel(Leadership::Alone).1)
@@ -54,7 +54,7 @@ impl Fence {
         let _ = self.end.set(self.clock.now() + time);
     }
 
-    /// Waits until a write may begin, where only a renewal is late. False where the process stands by.
+    /// Waits until a write may begin, where only a renewal is late. False if another replica leads.
     pub async fn wait(&self) -> bool {
         if self.may_write() {
             return true;
@@ -82,24 +82,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pass_waits_for_a_late_renewal_and_gives_up_when_another_leads() {
         let clock = Clock::start();
-        let (tell, leadership) = watch::channel(Leadership::StandingBy);
+        let (sender, leadership) = watch::channel(Leadership::StandingBy);
         let fence = Fence::new(clock, leadership);
         assert!(!fence.wait().await && !fence.may_write());
-        tell.send_replace(Leadership::renewed(clock.now()));
+        sender.send_replace(Leadership::renewed(clock.now()));
         assert!(fence.wait().await && fence.may_write());
 
         tokio::time::advance(DURATION).await;
         assert!(fence.leads() && !fence.may_write());
         let (renewed, ()) = tokio::join!(fence.wait(), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            tell.send_replace(Leadership::renewed(clock.now()));
+            sender.send_replace(Leadership::renewed(clock.now()));
         });
         assert!(renewed);
 
         tokio::time::advance(DURATION).await;
         let (lost, ()) = tokio::join!(fence.wait(), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            tell.send_replace(Leadership::StandingBy);
+            sender.send_replace(Leadership::StandingBy);
         });
         assert!(!lost);
     }

@@ -1,4 +1,4 @@
-//! In which of its two text formats Prometheus wants to be answered.
+//! Which of the two text formats of Prometheus a scrape requests.
 
 use std::collections::HashSet;
 
@@ -30,7 +30,7 @@ impl Format {
         }
     }
 
-    /// What the Content-Type header says.
+    /// The Content-Type header.
     pub fn content_type(self) -> &'static str {
         match self {
             Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

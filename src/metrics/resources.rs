@@ -15,8 +15,8 @@ use super::{Leader, Resources};
 use crate::api::{Cached, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, is_true};
 
-/// The conditions that have a series. One that has no status yet is 0: a resource that never came to be Ready must be as
-/// visible as one that no longer is.
+/// The conditions that have a series. One that has no status yet is 0: a resource that was never Ready must be as visible
+/// as one that no longer is.
 const TYPES: [ConditionType; 3] = [ConditionType::Ready, ConditionType::Expiring, ConditionType::CertificateRead];
 
 /// Collects the series of each resource while the process leads.
@@ -41,7 +41,7 @@ impl Collector for ResourceCollector {
         }
         let mut ends = encoder.encode_descriptor(
             "certificate_not_after_timestamp",
-            "When a certificate that the resource's target holds ends, in seconds since 1970.",
+            "Expiry of a certificate in the resource's target, in seconds since 1970.",
             Some(&Unit::Seconds),
             MetricType::Gauge,
         )?;
@@ -55,7 +55,7 @@ impl Collector for ResourceCollector {
         }
         let mut conditions = encoder.encode_descriptor(
             "resource_condition",
-            "Whether a condition of the resource is True: 1, or 0 where it is False, Unknown or not there yet.",
+            "Whether a condition of the resource is True: 1, or 0 if it is False, Unknown or not set yet.",
             None,
             MetricType::Gauge,
         )?;
@@ -70,7 +70,7 @@ impl Collector for ResourceCollector {
     }
 }
 
-/// What of a resource the series show. One that does not parse has no status.
+/// The data of a resource for the series. One that does not parse has no status.
 fn parts(resource: &Cached) -> (&ObjectMeta, Option<&ClientCertificateRefStatus>) {
     (resource.meta(), resource.0.as_ref().ok().and_then(|resource| resource.status.as_ref()))
 }
@@ -149,8 +149,8 @@ mod tests {
     fn a_resource_without_a_status_is_not_ready_rather_than_not_there() {
         let metrics = leader(vec![Arc::new(DeserializeGuard(Ok(resource("new"))))]);
         let text = whole(&metrics, Format::Prometheus);
-        let told: Vec<_> = of_resources(&text).into_iter().map(|line| line.rsplit_once("type=").unwrap().1).collect();
-        assert_eq!(told, ["\"Ready\"} 0", "\"Expiring\"} 0", "\"CertificateRead\"} 0"]);
+        let series: Vec<_> = of_resources(&text).into_iter().map(|line| line.rsplit_once("type=").unwrap().1).collect();
+        assert_eq!(series, ["\"Ready\"} 0", "\"Expiring\"} 0", "\"CertificateRead\"} 0"]);
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
         let metrics = crate::metrics::tests::filled();
         metrics.follow(Box::new(|| vec![ready("payments", 7)]));
         let text = whole(&Arc::new(metrics), Format::Prometheus);
-        let told: BTreeSet<&str> = text
+        let series: BTreeSet<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
             .map(|(name, _)| name)
@@ -169,7 +169,7 @@ mod tests {
             .filter_map(|line| line.strip_prefix("| `ccr_")?.split_once('`'))
             .map(|(name, _)| name)
             .collect();
-        assert_eq!(told.iter().map(|name| name.trim_start_matches("ccr_")).collect::<BTreeSet<_>>(), listed);
+        assert_eq!(series.iter().map(|name| name.trim_start_matches("ccr_")).collect::<BTreeSet<_>>(), listed);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The rules file: YAML in, checked [`Rules`] out. A mistake in it is told with the rule that it is in.
+//! The rules file: YAML in, checked [`Rules`] out. An error names the rule that it is in.
 
 use std::fmt::Formatter;
 
@@ -11,16 +11,16 @@ use thiserror::Error;
 
 use super::{Grant, Rule, Rules};
 
-/// Why a text is no set of rules.
+/// Why a text is not a valid rules file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidRules {
-    /// It says nothing, as a file that is being written does.
-    #[error("it is empty: give it rules, or a default")]
+    /// It is empty, as a file that is being written is.
+    #[error("the file is empty; add rules or a default")]
     Empty,
-    /// It is not YAML of the right form.
-    #[error("it does not parse: {0}")]
+    /// It is not YAML of the right structure.
+    #[error("the file does not parse: {0}")]
     NotParsed(String),
-    /// A rule says something that has no sense.
+    /// A rule is invalid.
     #[error("{rule}: {problem}")]
     Senseless {
         /// Which rule.
@@ -54,7 +54,7 @@ struct Entry {
     descriptions: Option<bool>,
 }
 
-/// What namespaces have that no rule names.
+/// What namespaces without a rule may use.
 enum Otherwise {
     Deny,
     Grant(Box<Entry>),
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Otherwise {
     }
 }
 
-/// By hand, because an untagged enum does not say which field of the map is wrong.
+/// By hand, because the error of an untagged enum does not name the field of the map.
 struct OtherwiseVisitor;
 
 impl<'de> Visitor<'de> for OtherwiseVisitor {
@@ -111,7 +111,10 @@ fn first_line(text: &str) -> String {
 
 fn default(entry: Entry) -> Result<Grant, InvalidRules> {
     if entry.name.is_some() || !entry.namespaces.is_empty() || entry.namespace_selector.is_some() {
-        return Err(senseless("default", "it is for the namespaces that no rule names, and takes none itself"));
+        return Err(senseless(
+            "default",
+            "it applies to the namespaces without a rule; remove namespaces and namespaceSelector",
+        ));
     }
     grant("default", entry)
 }
@@ -124,7 +127,7 @@ fn rule(index: usize, mut entry: Entry) -> Result<Rule, InvalidRules> {
     if namespaces.is_empty() && selector.is_none() {
         return Err(senseless(
             &name,
-            "it selects no namespace: give it namespaces, or a namespaceSelector ({} means all)",
+            "the rule selects no namespace; set namespaces or namespaceSelector ({} selects all)",
         ));
     }
     let grant = grant(&name, entry)?;
@@ -134,11 +137,11 @@ fn rule(index: usize, mut entry: Entry) -> Result<Rule, InvalidRules> {
 fn grant(name: &str, entry: Entry) -> Result<Grant, InvalidRules> {
     if let Some(role) = entry.roles.iter().find(|role| !role.starts_with("arn:") || !role.contains(":role/")) {
         let problem =
-            format!("roles takes ARNs of roles, for example arn:aws:iam::111122223333:role/certificates, not {role}");
+            format!("roles must be ARNs of roles, for example arn:aws:iam::111122223333:role/certificates, not {role}");
         return Err(senseless(name, &problem));
     }
     if entry.external_id.as_ref().is_some_and(|id| !is_external_id(&id.replace("{namespace}", "ns"))) {
-        let problem = "externalId takes 2 to 1224 letters, digits and any of _+=,.@:/- (and {namespace})";
+        let problem = "externalId must have 2 to 1224 letters, digits and any of _+=,.@:/- (and {namespace})";
         return Err(senseless(name, problem));
     }
     let otherwise = Grant::default();

@@ -87,8 +87,8 @@ fn who_is_named_by_no_rule_has_nothing_where_the_default_is_deny() {
     assert!(permit(&rules, |_| {}).is_ok());
     let refusal = permit(&rules, |wanted| wanted.namespace = "orders").unwrap_err();
     assert_eq!(refusal.reason(), Reason::RoleNotAllowed);
-    let told = refusal.to_string();
-    assert!(told.contains("no rule names the namespace orders") && told.contains("own credentials"), "{told}");
+    let message = refusal.to_string();
+    assert!(message.contains("a rule for namespace orders") && message.contains("own credentials"), "{message}");
     let with_role = permit(&rules, |wanted| {
         with_role(None)(wanted);
         wanted.namespace = "orders";
@@ -143,23 +143,23 @@ fn a_pattern_fits_the_whole_text() {
 
 #[test]
 fn a_mistake_in_the_file_is_told_with_its_place() {
-    for (text, told) in [
+    for (text, expected) in [
         ("rules: [{namespaces: [a], role: x}]", "role"),
         ("rules: {a: b}", "parse"),
-        ("", "it is empty"),
-        (" \n# rules: []\n", "it is empty"),
+        ("", "the file is empty"),
+        (" \n# rules: []\n", "the file is empty"),
         ("default: denied", "a map of grants, or the word deny"),
         ("default: {regoins: []}", "regoins"),
-        ("rules: [{name: pay, regions: [us-east-1]}]", "pay: it selects no namespace"),
-        ("rules: [{namespaces: [a], roles: [admin]}]", "rules[0]: roles takes ARNs"),
+        ("rules: [{name: pay, regions: [us-east-1]}]", "pay: the rule selects no namespace"),
+        ("rules: [{namespaces: [a], roles: [admin]}]", "rules[0]: roles must be ARNs"),
         ("rules: [{name: pay, namespaces: [a], externalId: 'x y'}]", "pay: externalId"),
         (
             "rules: [{name: pay, namespaceSelector: {matchExpressions: [{key: a, operator: Like}]}}]",
             "pay: namespaceSelector",
         ),
-        ("default: {namespaces: [a]}", "default: it is for the namespaces that no rule names"),
+        ("default: {namespaces: [a]}", "default: it applies to the namespaces without a rule"),
     ] {
         let error = Rules::parse(text).unwrap_err().to_string();
-        assert!(error.contains(told), "{text}: {error}");
+        assert!(error.contains(expected), "{text}: {error}");
     }
 }

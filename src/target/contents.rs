@@ -64,8 +64,7 @@ pub fn password_wanted(resource: &ClientCertificateRef) -> Option<PasswordWanted
     })
 }
 
-/// How servers treat several certificates in a target like this; none where that is not known, because many kinds of
-/// servers read it.
+/// How servers treat several certificates in this target; none if many kinds of servers may read it.
 pub fn verifier_class(resource: &ClientCertificateRef) -> Option<VerifierClass> {
     let spec = &resource.spec.target;
     match (&spec.keys, spec.preset) {
@@ -132,7 +131,7 @@ fn envoy_sds(valid: &[&Block]) -> Option<String> {
     serde_json::to_string_pretty(&response).ok().map(|text| format!("{text}\n"))
 }
 
-/// What stands on a target that holds more than certificates: by which it is known again when no certificate can be read.
+/// The annotation of a target that holds more than certificates, to recognize it when no certificate can be read.
 /// `digest` is that of its data. None for others, which are known by the certificates themselves.
 pub(super) fn mark(resource: &ClientCertificateRef, digest: &[u8; 32]) -> Option<String> {
     let keys = keys(resource);
@@ -152,8 +151,8 @@ fn is_pem(content: Content) -> bool {
 }
 
 /// Whether an object holds what the resource asks for, made of certificates that are known by their fingerprints alone:
-/// every key, no other key, and in each nothing but these certificates. What certificates cannot be told from is to be as
-/// it was written.
+/// every key, no other key, and in each nothing but these certificates. A value that certificates cannot be
+/// read from must be as it was written.
 pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fingerprints: &[&str]) -> bool {
     let wanted = keys(resource);
     let password = match password_wanted(resource) {

@@ -106,7 +106,7 @@ impl TargetObject for ConfigMap {
             type_: None,
             immutable: self.immutable.unwrap_or_default(),
             keys: data().map(|(key, _)| key).chain(binary().map(|(key, _)| key)).cloned().collect(),
-            // PEM is text: in binaryData nobody finds it who looks for it in data.
+            // PEM is text: a server that reads data does not find it in binaryData.
             certificates: data()
                 .map(|(_, value)| fingerprints(value.as_bytes()))
                 .chain(binary().map(|_| Box::default()))
@@ -135,7 +135,7 @@ pub struct TargetContent {
 /// What is kept of a target that holds more than certificates. There is none of most, of which there may be very many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct More {
-    /// What our annotation says of the data.
+    /// The digest in the operator's annotation.
     mark: Option<Box<str>>,
     /// The values that may be the password of a truststore.
     passwords: Box<[(Box<str>, Password)]>,
@@ -151,7 +151,7 @@ impl More {
 }
 
 impl TargetContent {
-    /// Whether all of the data is to the letter, and in the place, that is desired.
+    /// Whether all of the data is exactly as desired.
     pub fn holds(&self, desired: &Desired) -> bool {
         self.digest == digest_of(desired.target.kind, &desired.data)
     }
@@ -162,7 +162,7 @@ impl TargetContent {
         passwords.filter(|(name, _)| **name == *key).map(|(_, password)| password).next()
     }
 
-    /// Whether the data is still what was written for this spec, as our annotation says; true where there is none to say it.
+    /// Whether the data still has the digest in the operator's annotation; true if there is no annotation.
     pub(super) fn is_as_marked(&self, resource: &ClientCertificateRef) -> bool {
         let marked = self.more.as_ref().and_then(|more| more.mark.as_deref());
         contents::mark(resource, &self.digest).is_none_or(|mark| marked == Some(&mark))

@@ -1,25 +1,25 @@
-//! Whose an object is, and whether one that is nobody's of ours may be taken over.
+//! The owner of an object, and whether the operator may adopt an object without an owner.
 
 use super::{Desired, Target, TargetMeta, is_our_kind};
 use crate::api::ClientCertificateRef;
 
-/// Whose an object is.
+/// The owner of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
     /// This resource's.
     Ours,
-    /// It was a resource's that is gone: free to take, if nothing in it can be lost.
+    /// Its resource was deleted: it can be adopted, if nothing in it can be lost.
     Free,
     /// Another resource's.
     OwnedBy(String),
-    /// Somebody else's.
+    /// Another writer's.
     Foreign,
 }
 
-/// Whose an object is. `owner_exists` says whether the resource that its annotation names exists.
+/// The owner of an object. `owner_exists`: whether the resource in its annotation exists.
 ///
-/// Label, owner annotation and object annotation together are the mark. Where one was removed by hand, the controller
-/// reference, or the status that names the object, stands in for it. A copy under another name is never ours.
+/// Label, owner annotation and object annotation together mean ownership. If one was removed, the controller reference,
+/// or the status that names the object, replaces it. A copy under another name is never ours.
 pub fn ownership(meta: &TargetMeta, resource: &ClientCertificateRef, owner_exists: bool) -> Ownership {
     if meta.is_copy() {
         return Ownership::Foreign;
@@ -45,8 +45,8 @@ pub fn ownership(meta: &TargetMeta, resource: &ClientCertificateRef, owner_exist
     }
 }
 
-/// Whether an object is another resource's by its controller reference, whatever its annotation says: somebody who
-/// edits the annotation does not give the object away.
+/// Whether an object has another resource as controller, whatever its annotation says: an edit of the annotation does
+/// not change the owner.
 pub fn is_controlled_by_another(meta: &TargetMeta, resource: &ClientCertificateRef) -> bool {
     // The same name with another uid is an earlier life of this resource.
     meta.owner_references
@@ -54,7 +54,7 @@ pub fn is_controlled_by_another(meta: &TargetMeta, resource: &ClientCertificateR
         .any(|r| r.controller == Some(true) && is_our_kind(r) && r.uid != resource.uid() && r.name != resource.name())
 }
 
-/// Marks by which tools say that an object is theirs: label or annotation key, the value where one matters, the tool.
+/// How tools mark the objects that they manage: label or annotation key, the value where one matters, the tool.
 const MANAGERS: [(&str, Option<&str>, &str); 9] = [
     ("app.kubernetes.io/managed-by", Some("Helm"), "Helm"),
     ("meta.helm.sh/release-name", None, "Helm"),
@@ -67,13 +67,13 @@ const MANAGERS: [(&str, Option<&str>, &str); 9] = [
     ("reconcile.external-secrets.io/managed", None, "External Secrets"),
 ];
 
-/// What keeps a foreign object from being taken over without losing anything, in words that name it.
+/// Why adoption of a foreign object would lose something, as part of a message.
 pub fn obstacle_to_adoption(target: &Target, desired: &Desired) -> Option<String> {
     let Target { meta, content } = target;
     let foreign_keys: Vec<&str> =
         content.keys.iter().filter(|key| !desired.data.contains_key(*key)).map(String::as_str).collect();
     if !foreign_keys.is_empty() {
-        return Some(format!("it holds keys that would be lost: {}", foreign_keys.join(", ")));
+        return Some(format!("it has other keys, which would be lost: {}", foreign_keys.join(", ")));
     }
     if let (Some(type_), Some(needed)) = (&content.type_, desired.type_)
         && type_ != needed

@@ -1,5 +1,5 @@
-//! The password of a truststore. It keeps nobody from reading certificates, which are public, but Java insists on one, and
-//! one of the user's may be used elsewhere too: it is never printed.
+//! The password of a truststore. It protects nothing secret, because certificates are public, but Java requires one,
+//! and a user's password may be used elsewhere too: it is never printed.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use super::{PasswordWanted, TargetContent, password_wanted};
 use crate::api::ClientCertificateRef;
 use crate::error::ClusterFailure;
 
-/// Longer ones are taken for something else.
+/// Longer values are not passwords.
 const MOST: usize = 128;
 
-/// A password that Java takes.
+/// A password that Java accepts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password {
     text: Box<str>,
@@ -18,7 +18,7 @@ pub struct Password {
 }
 
 impl Password {
-    /// One of the user's. None where Java would refuse it: it takes printable ASCII.
+    /// A user's password. None if Java would reject it: it accepts printable ASCII.
     pub fn given(text: &[u8]) -> Option<Self> {
         Self::of(text, false)
     }
@@ -54,9 +54,9 @@ impl fmt::Debug for Password {
 /// Why there is no password.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NoPassword {
-    /// It is not where the spec says, in a sentence that says what to do.
+    /// The password does not exist; the message says what to do.
     Absent(String),
-    /// It could not be looked for.
+    /// The password could not be read.
     Unseen(ClusterFailure),
 }
 

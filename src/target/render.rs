@@ -37,7 +37,7 @@ pub struct Desired {
     pub truststore: Option<Arc<Truststore>>,
 }
 
-/// The data may hold a password, so of its values only the size is told.
+/// The data may hold a password, so only the size of its values is printed.
 impl fmt::Debug for Desired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sizes: Vec<_> = self.data.iter().map(|(key, value)| format!("{key}: {} bytes", value.len())).collect();
@@ -128,7 +128,7 @@ fn owner_reference(resource: &ClientCertificateRef) -> OwnerReference {
         name: resource.name().to_owned(),
         uid: resource.uid().to_owned(),
         controller: Some(true),
-        // Not blocking: it would need a right on finalizers, and nobody waits for the target to go first.
+        // Not blocking: it would need a right on finalizers, and nothing waits for the deletion of the target.
         block_owner_deletion: None,
     }
 }
@@ -182,7 +182,7 @@ impl Desired {
             match &self.owner {
                 _ if !is_our_kind(reference) => owners.push(reference.clone()),
                 Some(owner) if !placed => {
-                    // Fields that somebody else may have set on our own reference, such as blockOwnerDeletion, stay.
+                    // Fields of our own reference that another writer may have set, such as blockOwnerDeletion, stay.
                     let same = reference.uid == owner.uid && reference.controller == owner.controller;
                     owners.push(if same { reference.clone() } else { owner.clone() });
                     placed = true;

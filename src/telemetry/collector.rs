@@ -1,4 +1,4 @@
-//! The way to the collector: an HTTP client of what is in the process anyway.
+//! The HTTP client for the collector, from libraries that the operator uses anyway.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::kubernetes::{LogOnce, innermost};
 /// A collector answers with a few bytes; more is of no use.
 const ANSWER_MOST: usize = 64 * 1024;
 
-/// Sends spans, and tells once when that does not work.
+/// Sends spans, and logs a failure once.
 #[derive(Debug)]
 pub(super) struct Collector {
     /// Spans are sent by a thread of the SDK's own, which has no runtime; and the operator's must not wait for it.
@@ -30,9 +30,9 @@ impl Collector {
     pub(super) fn new(timeout: Duration) -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
-        // Nobody looks after a connection between two exports, which are seconds apart.
+        // Nothing drives a connection between two exports, which are seconds apart.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Collector { runtime, client, timeout, log: LogOnce::new("traces reach the collector again") })
+        Ok(Collector { runtime, client, timeout, log: LogOnce::new("export of traces recovered") })
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -45,16 +45,16 @@ impl Collector {
         tokio::time::timeout(self.timeout, exchange).await?
     }
 
-    /// Told once, until it works again.
-    fn tell(&self, outcome: &Result<Response<Bytes>, HttpError>) {
+    /// Logs a failure once, and the recovery.
+    fn log_outcome(&self, outcome: &Result<Response<Bytes>, HttpError>) {
         let failure = match outcome {
             Ok(answer) if answer.status().is_success() => None,
-            Ok(answer) => Some(format!("it answers {}", answer.status())),
+            Ok(answer) => Some(format!("HTTP status {}", answer.status())),
             Err(error) => Some(innermost(error.as_ref())),
         };
         match failure {
             Some(failure) => self.log.warn(format!(
-                "traces do not reach the collector ({failure}): check OTEL_EXPORTER_OTLP_ENDPOINT and that it runs; what cannot be sent is dropped, nothing else depends on it"
+                "could not export traces ({failure}); check OTEL_EXPORTER_OTLP_ENDPOINT and the collector; unsent spans are dropped"
             )),
             None => self.log.recovered(),
         }
@@ -69,7 +69,7 @@ impl HttpClient for Collector {
     {
         Box::pin(async move {
             let outcome = self.runtime.block_on(self.send(request));
-            self.tell(&outcome);
+            self.log_outcome(&outcome);
             outcome
         })
     }

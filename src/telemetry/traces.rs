@@ -45,7 +45,7 @@ pub(super) fn from_environment() -> Result<Option<Traces>, String> {
         && protocol != "http/protobuf"
     {
         return Err(format!(
-            "OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and only http/protobuf is spoken: set it to that, with the collector's port for it, mostly 4318"
+            "OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, but the operator supports only http/protobuf; set http/protobuf and the collector's port for it, usually 4318"
         ));
     }
     let timeout = variable(&["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]);
@@ -61,7 +61,7 @@ pub(super) fn from_environment() -> Result<Option<Traces>, String> {
     Ok(Some(Traces { provider, endpoint: without_secrets(&endpoint) }))
 }
 
-/// Of a URL what may stand in a log.
+/// A URL without secrets, for the log.
 fn without_secrets(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -107,12 +107,12 @@ mod tests {
 
     #[test]
     fn what_the_log_tells_of_a_collector_holds_no_secret() {
-        for (url, told) in [
+        for (url, shown) in [
             ("http://collector:4318", "http://collector:4318"),
             ("https://user:password@collector.example/v1/traces?token=secret", "https://collector.example"),
             ("collector:4318", "http://collector:4318"),
         ] {
-            assert_eq!(without_secrets(url), told);
+            assert_eq!(without_secrets(url), shown);
         }
     }
 }

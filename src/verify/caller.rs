@@ -1,4 +1,4 @@
-//! One call by TLS, as a client that keeps what the server asks for and looks at nothing else of it.
+//! One call by TLS, as a client that records what the server requests and checks nothing else.
 
 use std::error::Error;
 use std::io;
@@ -25,7 +25,7 @@ use super::verdict::Reception;
 use crate::certificate;
 use crate::config::VerifyArgs;
 
-/// As much of an answer as is looked at; its status stands in the first line.
+/// The part of a response that is read; its status is in the first line.
 const HEAD: usize = 16 * 1024;
 
 /// Who calls.
@@ -33,12 +33,12 @@ const HEAD: usize = 16 * 1024;
 pub(super) struct Identity(Option<Arc<CertifiedKey>>);
 
 impl Identity {
-    /// Somebody without a certificate.
+    /// A caller without a certificate.
     pub(super) fn none() -> Self {
         Identity(None)
     }
 
-    /// Somebody with a certificate made this moment, like API Gateway's in all but its key: v3, no extensions, RSA-2048,
+    /// A caller with a new certificate that is like API Gateway's in all but its key: v3, no extensions, RSA-2048,
     /// self-signed, under the same name.
     pub(super) fn stranger() -> anyhow::Result<Self> {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
@@ -50,7 +50,7 @@ impl Identity {
         }
         let mut params = CertificateParams::default();
         params.distinguished_name = name;
-        // Whole days: a clock that is a little late must not be the reason for being refused.
+        // Whole days: a server must not reject the certificate because its clock is a little late.
         let now = Timestamp::now();
         let day = |time: Timestamp| {
             let date = time.to_zoned(TimeZone::UTC).date();
@@ -65,7 +65,7 @@ impl Identity {
     }
 }
 
-/// What came of one call.
+/// The result of one call.
 #[derive(Debug)]
 pub(super) struct Call {
     /// The version of TLS.
@@ -88,7 +88,7 @@ impl<'a> Caller<'a> {
         Caller { args, provider: Arc::new(aws_lc_rs::default_provider()) }
     }
 
-    /// Calls once. An error is: there is nothing there that speaks TLS with us.
+    /// Calls once. An error means that there is no TLS server.
     pub(super) async fn call(&self, identity: Identity) -> anyhow::Result<Call> {
         let VerifyArgs { connect, timeout, .. } = self.args;
         let witness =
@@ -108,7 +108,7 @@ impl<'a> Caller<'a> {
         let reception = match within(*timeout, connecting).await {
             Ok(stream) if !self.args.handshake_only => Some(within(*timeout, self.ask(stream)).await),
             Ok(_) => None,
-            // Under TLS 1.2 a client is turned away before its handshake ends: after it was asked.
+            // Under TLS 1.2 a server rejects a client before the handshake ends, after the request for a certificate.
             Err(error) if witness.hints.get().is_some() => Some(Err(error)),
             Err(error) => {
                 return Err(error).with_context(|| {
@@ -120,7 +120,7 @@ impl<'a> Caller<'a> {
         Ok(Call {
             version: witness.version.get().copied().unwrap_or("TLS"),
             hints: witness.hints.get().cloned(),
-            // The handshake's own end says nothing that was to be told.
+            // The end of the handshake carries no information.
             reception: reception.filter(|_| !self.args.handshake_only),
         })
     }
@@ -129,7 +129,7 @@ impl<'a> Caller<'a> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 
-    /// One GET. Under TLS 1.3 this is where a client learns that it was turned away.
+    /// One GET. Under TLS 1.3 a rejection arrives here.
     async fn ask(&self, mut stream: TlsStream<TcpStream>) -> io::Result<Reception> {
         let VerifyArgs { path, .. } = self.args;
         let name = self.args.server_name();
@@ -139,7 +139,7 @@ impl<'a> Caller<'a> {
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: client-certificate-operator-verify/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             env!("CARGO_PKG_VERSION")
         );
-        // Where the server hung up already, what it said before is still there to be read, and says more.
+        // If the server has closed the connection, its last message can still be read, and says more.
         let written = async {
             stream.write_all(request.as_bytes()).await?;
             stream.flush().await
@@ -167,16 +167,16 @@ impl<'a> Caller<'a> {
                 break;
             }
         }
-        Ok(Reception::Unknown("it answers something that is not HTTP/1.1".to_owned()))
+        Ok(Reception::Unknown("the response is not HTTP/1.1".to_owned()))
     }
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no response within {limit:?}"));
     tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
-/// What a connection that ended without an answer says.
+/// The meaning of a connection that ended without a response.
 fn refusal(error: &io::Error) -> Reception {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     if let Some(alert) = alert(error) {
@@ -190,7 +190,7 @@ fn refusal(error: &io::Error) -> Reception {
     }
 }
 
-/// The alert at the bottom of an error, in the words of the standard.
+/// The TLS alert in an error, with its name in the standard.
 fn alert(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(rustls::Error::AlertReceived(alert)) = error.downcast_ref() {
         let name = alert.as_str().map_or_else(|| format!("{alert:?}"), str::to_owned);
@@ -216,7 +216,7 @@ fn snake_case(name: &str) -> String {
     text
 }
 
-/// Stands on the client's side of a handshake and keeps what is asked.
+/// The client's side of a handshake; records what the server requests.
 #[derive(Debug)]
 struct Witness {
     identity: Identity,
@@ -237,12 +237,12 @@ impl ResolvesClientCert for Witness {
     }
 }
 
-/// A distinguished name as text, without anything that could pass for a line of its own.
+/// A distinguished name as text, on one line.
 fn readable(der: &[u8]) -> String {
     certificate::readable(der).unwrap_or_else(|| format!("{} bytes that are not a name", der.len()))
 }
 
-/// Takes any server: nothing is told to it that is not public, and whether API Gateway takes it is not asked here.
+/// Accepts any server: verify sends nothing secret, and does not check what API Gateway accepts.
 impl ServerCertVerifier for Witness {
     fn verify_server_cert(
         &self,

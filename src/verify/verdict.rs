@@ -5,7 +5,7 @@ use std::fmt;
 use crate::api::{CertificateStatus, ClientCertificateRef};
 use crate::conditions::{ConditionType, find, is_true};
 
-/// The subject of every client certificate of API Gateway, where a status tells none.
+/// The subject of every client certificate of API Gateway, for a status without one.
 const API_GATEWAY: &str = "C=US, L=Seattle, CN=ApiGateway";
 /// More authorities than this are counted, not named: a server that trusts the whole web hints all of it.
 const SHOWN: usize = 10;
@@ -15,7 +15,7 @@ const SHOWN: usize = 10;
 pub enum Reception {
     /// The handshake or the connection ended before there was an answer.
     RefusedByTls(String),
-    /// An answer that turns callers without the right certificate away.
+    /// A response that rejects callers without the right certificate.
     RefusedByHttp(u16),
     /// Any other answer.
     LetIn(u16),
@@ -24,7 +24,7 @@ pub enum Reception {
 }
 
 impl Reception {
-    /// What a status of HTTP says: 495 and 496 are nginx's own for a bad and for a missing certificate.
+    /// The meaning of an HTTP status: 495 and 496 are nginx's own for a bad and for a missing certificate.
     pub fn of_status(status: u16) -> Self {
         match status {
             400 | 401 | 403 | 495 | 496 => Reception::RefusedByHttp(status),
@@ -44,7 +44,7 @@ impl fmt::Display for Reception {
     }
 }
 
-/// What became of those who must not get in.
+/// The reception of the callers that must not get in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strangers {
     /// A caller without a certificate.
@@ -62,14 +62,14 @@ pub struct Findings {
     pub strangers: Option<Strangers>,
 }
 
-/// What it comes to, and what to do.
+/// The verdict, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Client certificates are asked for, and others are turned away.
+    /// The server requests a client certificate and rejects others.
     On(&'static str),
-    /// They are not.
+    /// It does not.
     Off(&'static str),
-    /// It could not be told.
+    /// It is not known.
     Unknown(&'static str),
 }
 
@@ -88,15 +88,15 @@ impl fmt::Display for Verdict {
 pub fn trusted(resource: &ClientCertificateRef) -> Result<&[CertificateStatus], String> {
     let place = format!("ClientCertificateRef {}/{}", resource.namespace(), resource.name());
     let Some(status) = &resource.status else {
-        return Err(format!("{place} has no status yet: is the operator running, and does it watch the namespace?"));
+        return Err(format!("{place} has no status yet; check that the operator runs and watches the namespace"));
     };
     match find(&status.conditions, ConditionType::Ready) {
         Some(_) if is_true(&status.conditions, ConditionType::Ready) => {}
         Some(ready) => return Err(format!("{place} is not Ready: {}: {}", ready.reason, ready.message)),
-        None => return Err(format!("{place} is not Ready yet: wait for the condition Ready")),
+        None => return Err(format!("{place} is not Ready yet; wait for the condition Ready")),
     }
     match status.certificates.as_slice() {
-        [] => Err(format!("{place} has no certificate in status.certificates yet: wait for the condition Ready")),
+        [] => Err(format!("{place} has no certificate in status.certificates yet; wait for the condition Ready")),
         certificates => Ok(certificates),
     }
 }
@@ -136,7 +136,7 @@ impl Findings {
                 }
                 let by_http = [Some(without), other.as_ref()].into_iter().flatten().any(is_ambiguous);
                 if by_http {
-                    lines += "note: an application that answers 400, 401 or 403 to everybody looks the same: take a --path that it answers to API Gateway\n";
+                    lines += "note: an application that returns 400, 401 or 403 to every caller looks the same; set --path to a path that the application serves to API Gateway\n";
                 }
             }
         }
@@ -144,36 +144,36 @@ impl Findings {
         lines + "the server's own certificate: not checked (API Gateway checks it)\n"
     }
 
-    /// What it comes to. What is off is off, whatever else could not be told.
+    /// The verdict. Off takes precedence over unknown.
     pub fn verdict(&self, trusted: &[CertificateStatus]) -> Verdict {
         let Some(hints) = &self.hints else {
             return Verdict::Off(
-                "the server asks for no client certificate, so calls without one get in: turn the check on there (deploy/samples shows how), and see that --server-name is the name that API Gateway calls",
+                "the server requests no client certificate, so callers without one get in; enable client certificate verification on the server (see deploy/samples), and check that --server-name is the name that API Gateway calls",
             );
         };
         if !hints.is_empty() && !hints.iter().any(|hint| is_ours(hint, trusted)) {
             return Verdict::Off(
-                "the server asks for certificates of other authorities: let it verify clients against the target of this resource, and reload it",
+                "the server requests certificates of other authorities; configure the server to verify clients against the target of this resource, and reload it",
             );
         }
         let Some(Strangers { without, other }) = &self.strangers else {
             return Verdict::On(
-                "a client certificate is asked for; whether others are turned away was not tried (--handshake-only)",
+                "the server requests a client certificate; whether it rejects others was not tried (--handshake-only)",
             );
         };
         if matches!(without, Reception::LetIn(_)) {
             return Verdict::Off(
-                "the server asks for a client certificate but lets in who has none: make it required, not optional",
+                "the server requests a client certificate but accepts callers without one; make the client certificate required, not optional",
             );
         }
         match other {
             Some(Reception::LetIn(_)) => Verdict::Off(
-                "the server lets in any certificate of that name: let it verify clients against the target of this resource, or compare the pins in it",
+                "the server accepts any certificate of the same name; configure the server to verify clients against the target of this resource, or to compare its pins",
             ),
             Some(Reception::RefusedByTls(_) | Reception::RefusedByHttp(_)) if is_refusal(without) => {
-                Verdict::On("a caller without a certificate is turned away, and so is a stranger of the same name")
+                Verdict::On("the server rejects callers without a certificate, and other certificates of the same name")
             }
-            _ => Verdict::Unknown("not every call was answered: see above, and try again"),
+            _ => Verdict::Unknown("not every call got a response; see above, and run verify again"),
         }
     }
 }
@@ -182,7 +182,7 @@ fn is_refusal(reception: &Reception) -> bool {
     matches!(reception, Reception::RefusedByTls(_) | Reception::RefusedByHttp(_))
 }
 
-/// Whether an application may have said so, which knows nothing of certificates.
+/// Whether the response may come from an application that does not check certificates.
 fn is_ambiguous(reception: &Reception) -> bool {
     matches!(reception, Reception::RefusedByHttp(400 | 401 | 403))
 }

@@ -67,7 +67,7 @@ async fn the_main_one_is_first_and_the_others_follow_in_their_order() {
     assert!(!message(&resource, OTHERS).contains("first certificate"), "a plain ca.crt is read by many");
     let nginx = json!({ "additionalClientCertificateIds": [SECOND], "target": { "preset": "NginxOrgCa" } });
     let nginx = world.create_ready("nginx", nginx).await;
-    assert!(message(&nginx, OTHERS).contains("accepts its first certificate alone"), "{:?}", conditions(&nginx));
+    assert!(message(&nginx, OTHERS).contains("accept only the first certificate"), "{:?}", conditions(&nginx));
 
     world.patch("payments", json!({ "spec": with(&[SECOND, THIRD]) })).await;
     until_bundle(&world, "payments", &format!("{main}{second}{third}")).await;
@@ -106,10 +106,10 @@ async fn one_that_cannot_be_read_takes_nothing_away() {
     world.emulator.set_faults_of("down00", [Fault::error(500, "InternalFailure", "down")]);
     for (id, reason, words) in [
         ("gone00", "NotFound", "gone00: "),
-        ("over00", "Expired", "the target goes without it"),
+        ("over00", "Expired", "the target does not hold it"),
         ("waste0", "InvalidCertificate", "the text is not PEM"),
-        ("down00", "Unavailable", "the target goes without it"),
-        ("busy00", "Throttled", "the target goes without it"),
+        ("down00", "Unavailable", "the target does not hold it"),
+        ("busy00", "Throttled", "the target does not hold it"),
     ] {
         let name = id.replace("00", "");
         world.create_ready(&name, with(&[id, THIRD])).await;

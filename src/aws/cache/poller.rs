@@ -26,19 +26,19 @@ const PAGES_MOST: usize = 100;
 /// Credentials that AWS refused are replaced by others for the next call, which is made after this time.
 const CREDENTIALS_REPLACED: Duration = Duration::from_millis(200);
 
-/// What a poller is for.
+/// The scope of a poller.
 pub(super) struct Poller<G: Gateway> {
     pub(super) shared: Arc<Shared<G>>,
     pub(super) place: Place,
     pub(super) generation: u64,
-    pub(super) bell: Arc<Notify>,
+    pub(super) notify: Arc<Notify>,
 }
 
 impl<G: Gateway> Poller<G> {
     pub(super) async fn run(self) {
         let poller = &self;
         let mut calls: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
-        // None where the scope has ended: calls that are under way are given up.
+        // None if the scope has ended: running calls are cancelled.
         while let Some(step) = poller.with_scope(|scope| scope.plan(poller.shared.clock.now())) {
             match step {
                 Step::End => return,
@@ -51,7 +51,7 @@ impl<G: Gateway> Poller<G> {
                     };
                     tokio::select! {
                         () = due => {}
-                        () = poller.bell.notified() => {}
+                        () = poller.notify.notified() => {}
                         Some(()) = calls.next(), if !calls.is_empty() => {}
                     }
                 }
@@ -61,7 +61,7 @@ impl<G: Gateway> Poller<G> {
         }
     }
 
-    /// Does something with the scope; none where it has ended.
+    /// Runs a function on the scope; none if the scope has ended.
     fn with_scope<R>(&self, what: impl FnOnce(&mut Scope) -> R) -> Option<R> {
         let mut state = self.shared.state.lock();
         let polled = state.scopes.get_mut(&self.place).filter(|polled| polled.generation == self.generation)?;
@@ -92,7 +92,7 @@ impl<G: Gateway> Poller<G> {
     }
 
     /// Makes a call once it has a token and if it is wanted still. Credentials that AWS refuses are replaced by others, so
-    /// the call is made once more then. Answers when the call started, and its outcome.
+    /// the call is made once more then. Returns when the call started, and its outcome.
     async fn call<T, F: Future<Output = Result<T, GatewayError>>>(
         &self,
         account: &Account,
@@ -124,7 +124,7 @@ impl<G: Gateway> Poller<G> {
         Checked::new(source, account, came, known.as_ref(), Timestamp::now())
     }
 
-    /// Reads the list, page by page. Nothing is noted before its last page has come.
+    /// Reads the list, page by page. Nothing is recorded before the last page.
     async fn list(&self) {
         let account = self.shared.limited_by(&self.place);
         let mut began = None;
@@ -150,7 +150,7 @@ impl<G: Gateway> Poller<G> {
             let Some(next) = page.next else {
                 return self.note(|scope, moment| scope.listed(began, pages, list, account.id.as_deref(), moment));
             };
-            // Positions that go round in a circle, or pages that show again what was shown, or nothing, lead nowhere.
+            // Positions that repeat, and pages with nothing new, would never end.
             if !positions.insert(next.clone()) || beginning.is_none_or(|id| !beginnings.insert(id)) {
                 break;
             }
@@ -178,7 +178,7 @@ impl<G: Gateway> Poller<G> {
             warn!(
                 region,
                 account = account_id,
-                "IAM does not allow apigateway:GET on the list of client certificates ({}): reading each by name for the next 10 minutes, which takes more of the account's requests",
+                "IAM does not allow apigateway:GET on the list of client certificates ({}); reading each certificate by id for the next 10 minutes, which uses more of the account's request quota",
                 self.place.list_arn()
             );
         } else {
@@ -186,7 +186,7 @@ impl<G: Gateway> Poller<G> {
             warn!(
                 region,
                 account = account_id,
-                "the list of client certificates cannot be used ({failure}): reading each by name for the next 10 minutes"
+                "the list of client certificates failed ({failure}); reading each certificate by id for the next 10 minutes"
             );
         }
         let not_before = self.shared.limiter.paused(account).map(|paused| paused.until);

@@ -13,7 +13,7 @@ use super::errors::Failure;
 use crate::aws::gateway::{ClientCertificate, Page, Source};
 
 /// An answer without a certificate is no answer: it is far likelier to come from something between the operator and
-/// API Gateway than to be one. An empty or wrong certificate passes, for those who judge certificates to refuse.
+/// API Gateway than to be one. An empty or invalid certificate passes here: [`answer`](crate::aws::answer) checks it.
 pub(super) fn of_get(source: &Source, answer: GetClientCertificateOutput) -> Result<ClientCertificate, Failure> {
     let pem = answer.pem_encoded_certificate.ok_or_else(Failure::not_understood)?;
     certificate(
@@ -26,7 +26,7 @@ pub(super) fn of_get(source: &Source, answer: GetClientCertificateOutput) -> Res
     )
 }
 
-/// What the caller wants from this answer is the description, so nothing else is insisted on.
+/// The caller needs only the description of this response, so nothing else is required.
 pub(super) fn of_update(source: &Source, answer: UpdateClientCertificateOutput) -> Result<ClientCertificate, Failure> {
     certificate(
         source,
@@ -38,8 +38,8 @@ pub(super) fn of_update(source: &Source, answer: UpdateClientCertificateOutput) 
     )
 }
 
-/// A page. An item that cannot be used is left out: whoever wants that certificate asks for it by name, and hears what is
-/// wrong with it. A page without the element `item` is not one.
+/// A page. An invalid item is left out: a resource that names the certificate reads it by id and gets the
+/// error. A page without the element `item` is not one.
 pub(super) fn of_list(answer: GetClientCertificatesOutput) -> Result<Page, Failure> {
     let items = answer.items.ok_or_else(Failure::not_understood)?;
     let usable = items.into_iter().filter_map(|item| {
@@ -62,7 +62,7 @@ fn certificate(
     pem: String,
     tags: Option<HashMap<String, String>>,
 ) -> Result<ClientCertificate, Failure> {
-    // A shared cache or a proxy gone wrong must not put one certificate in the place of another.
+    // A broken cache or proxy must not replace one certificate by another.
     let id = id.filter(|id| *id == source.id).ok_or_else(Failure::not_understood)?;
     Ok(elements(id, description, dates, pem, tags))
 }

@@ -25,7 +25,7 @@ use http_body_util::Limited;
 /// A certificate is about a kilobyte; the largest list, 500 of them, stays below this.
 const LIMIT: usize = 5 * 1024 * 1024;
 
-/// The SDK buffers whole answers. Without a bound, whoever answers decides how much memory the operator takes.
+/// The SDK buffers whole answers. Without a limit, the server decides how much memory the operator uses.
 pub(super) fn http_client(proxy: ProxyConfig) -> SharedHttpClient {
     SharedHttpClient::new(BoundedClient { proxied: unbounded(proxy), direct: unbounded(ProxyConfig::disabled()) })
 }
@@ -106,7 +106,7 @@ impl HttpConnector for BoundedConnector {
     }
 }
 
-/// What the endpoint of the container's credentials answered instead of credentials. It is an error of the connection,
+/// The response of the endpoint of the container's credentials without credentials. It is an error of the connection,
 /// because the SDK drops the body of such an answer, which has AWS's code and message.
 #[derive(Debug)]
 pub(super) struct EndpointRefusal {
@@ -154,7 +154,7 @@ impl Unreached {
 
 impl fmt::Display for Unreached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no answer from {}", self.host)
+        write!(f, "no response from {}", self.host)
     }
 }
 
@@ -175,7 +175,7 @@ fn host_of(uri: &str) -> String {
     }
 }
 
-/// Stands for a client that cannot trust anybody: the SDK would read the CA certificates once, find none, and refuse every
+/// Stands for a client without any CA certificate: the SDK would read the CA certificates once, find none, and refuse every
 /// server for as long as the process lives.
 #[derive(Debug)]
 struct Untrusting {
@@ -206,7 +206,7 @@ fn trust_store_problem(file: Option<impl AsRef<OsStr>>, directory: Option<impl A
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The machine's and the container's own endpoints speak plain HTTP on addresses that mean something on this node
-/// only. A proxy could not reach them, and must not see what they hand out.
+/// only. A proxy could not reach them, and must not see the credentials.
 fn hands_out_credentials(uri: &str) -> bool {
     let Some(rest) = uri.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?']).next().unwrap_or_default();

@@ -27,7 +27,7 @@ impl Builder {
         self
     }
 
-    /// What [`AwsGateway::default_region`] answers.
+    /// What [`AwsGateway::default_region`] returns.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
@@ -50,13 +50,13 @@ impl Builder {
         self
     }
 
-    /// How long a connection may take to be made; 3 seconds unless told.
+    /// The time limit to connect; 3 seconds by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
         self
     }
 
-    /// How long a call may take as a whole; 10 seconds unless told.
+    /// The time limit of a whole call; 10 seconds by default.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
         self
@@ -82,7 +82,7 @@ impl Builder {
     }
 }
 
-/// The provider that has nothing to give, as on a machine without any AWS configuration.
+/// A provider without credentials, as on a machine without any AWS configuration.
 mod nobody {
     use aws_credential_types::provider::error::CredentialsError;
     use aws_credential_types::provider::{self, ProvideCredentials, future};

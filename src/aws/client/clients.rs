@@ -19,9 +19,9 @@ use crate::aws::gateway::{AssumedRole, Identity, Place};
 /// Places come from resources that many people may write. Far more than one installation has, so that only nonsense is
 /// dropped.
 const MAX_CLIENTS: usize = 1024;
-/// Many calls that find no credentials at the same time look at the environment once.
+/// Many calls that find no credentials at the same time reload the environment once.
 const RELOADS_APART: Duration = Duration::from_millis(500);
-/// How long a session may take to come. The SDK would give up soon after, and not tell what it waited for.
+/// The time limit for a session. The SDK's own is a little longer, and its error does not name the cause.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest name that STS takes for a session.
 const SESSION_NAME_MOST: usize = 64;
@@ -70,7 +70,7 @@ impl Clients {
             return client.clone();
         }
         let base = self.base();
-        // The operator paces itself by `Retry-After`, which the SDK's retries do not read. These settings are for
+        // The operator waits for `Retry-After`, which the SDK's retries do not read. These settings are for
         // API Gateway alone: the calls that fetch credentials keep the SDK's own.
         let mut config = Config::from(&base)
             .to_builder()
@@ -86,7 +86,7 @@ impl Clients {
         if state.by_place.len() >= MAX_CLIENTS {
             state.by_place.clear();
         }
-        // Somebody may have been faster: one session is enough.
+        // Another call may have been faster: one session is enough.
         state.by_place.entry(place.clone()).or_insert(client).clone()
     }
 
@@ -105,8 +105,8 @@ impl Clients {
     }
 
     /// The SDK reads profiles once, and remembers that there were none: credentials that came since, or took the place of
-    /// others, are found by a new look at the environment alone. It is for the next call, which comes after a while: what
-    /// is there now has most likely just been refused.
+    /// others, are found only by reading the environment again. The next call does so, after a while: the current
+    /// credentials have most likely just been refused.
     pub(super) fn look_for_credentials_again(&self) {
         self.state.lock().is_stale = self.from_environment;
     }
@@ -144,7 +144,7 @@ async fn assume(role: &AssumedRole, region: &str, base: &SdkConfig) -> SharedCre
     SharedCredentialsProvider::new(provider.build().await)
 }
 
-/// What CloudTrail shows: who asked, as far as 64 characters tell.
+/// The name of the session in CloudTrail: the namespace, cut to 64 characters.
 fn session_name(namespace: &str) -> String {
     let name = format!("ccr-{namespace}");
     if name.len() <= SESSION_NAME_MOST { name } else { namespace.to_owned() }

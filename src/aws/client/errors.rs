@@ -1,6 +1,6 @@
 //! From the SDK's errors to [`GatewayError`]: the HTTP status decides, then the name of the error.
 //!
-//! The SDK's own reading of an error is not used. It gives up on bodies that are not JSON and on odd headers, where
+//! The SDK's own parsing of an error is not used. It gives up on bodies that are not JSON and on odd headers, where
 //! the status still says what to do.
 
 use std::borrow::Cow;
@@ -20,16 +20,16 @@ use super::bounded::{EndpointRefusal, Unreached};
 use crate::aws::gateway::{Denial, GatewayError, Outage};
 use crate::text::stable;
 
-/// What a call is counted under that could not be signed.
+/// The metric label of a call that could not be signed.
 pub(super) const NO_CREDENTIALS: &str = "credentials";
 
 /// A failed call.
 pub(super) struct Failure {
-    /// What the caller gets.
+    /// The error for the caller.
     pub(super) error: GatewayError,
-    /// What metrics count it under.
+    /// The label in metrics.
     pub(super) code: Cow<'static, str>,
-    /// More for the log, which may differ from call to call. Empty where AWS's words could repeat a session token.
+    /// Details for the log, which may differ from call to call. Empty if AWS's message could repeat a session token.
     pub(super) detail: String,
 }
 
@@ -73,7 +73,7 @@ fn unanswered<E: Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse
         SdkError::TimeoutError(_) => Failure::outage(Outage::TimedOut, "timeout"),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Failure::outage(Outage::TimedOut, "timeout"),
         SdkError::ConstructionFailure(_) => Failure {
-            error: GatewayError::BadRequest { message: "the request could not be built".into() },
+            error: GatewayError::BadRequest { message: "the request is invalid".into() },
             code: Cow::Borrowed("unsent"),
             detail: String::new(),
         },
@@ -81,7 +81,7 @@ fn unanswered<E: Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse
     }
 }
 
-/// The role could not be assumed, so the call was not made. STS answers alike whether a role does not exist, does not
+/// The role could not be assumed, so the call was not made. STS returns the same error whether a role does not exist, does not
 /// trust the operator, or asks for another external id.
 fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
     let Some(response) = refused.raw_response() else {
@@ -105,7 +105,7 @@ fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
     Failure { error, code: Cow::Borrowed(NO_CREDENTIALS), detail: String::new() }
 }
 
-/// The operator's own credentials could not be had. None were found only where no source of them is set up.
+/// The operator's own credentials could not be loaded. None were found only where no source of them is set up.
 pub(super) fn no_credentials(error: &CredentialsError) -> GatewayError {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => return unavailable(Outage::NoCredentials),
@@ -186,7 +186,7 @@ fn outage_of(unreached: &Unreached) -> Outage {
     }
     let all = chain(&unreached.error);
     let cause = if all.contains("proxy authorization required") {
-        "the proxy asks for authentication (HTTP status 407); give HTTPS_PROXY a user and a password".to_owned()
+        "the proxy requires authentication (HTTP status 407); add a user and a password to HTTPS_PROXY".to_owned()
     } else if all.contains("tunnel error: unsuccessful") {
         "the proxy refused the connection".to_owned()
     } else if all.contains("tunnel error: unexpected end of file") {
@@ -204,7 +204,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
         innermost = source;
     }
     let text = innermost.to_string();
-    // The number of the system's error says no more than its words, and the time of a look at a certificate changes.
+    // The system's error number repeats its text, and the time of a certificate's verification changes.
     let text = text.split(" (os error").next().unwrap_or_default();
     let text = text.split(": verification time").next().unwrap_or_default();
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();

@@ -3,7 +3,7 @@
 use crate::aws::gateway::{GatewayError, Place, Source};
 
 /// The region becomes part of a host name and the id part of a path. The resource's schema checks both too, but that
-/// alone must not be what keeps a signed request from going to a host of somebody's choice.
+/// alone must not be what keeps a signed request from going to a host that a user chose.
 pub(super) fn check(source: &Source) -> Result<(), GatewayError> {
     check_place(&source.place)?;
     if !is_id(&source.id) {

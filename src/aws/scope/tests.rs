@@ -250,7 +250,7 @@ fn a_certificate_that_is_missing_is_asked_for_ever_more_rarely_and_the_list_brin
     assert_eq!(waits.map_rounded(), [300, 600, 1200, 2400, 3600, 3600]);
     assert_eq!(listed(&mut scope, &["a"], now, now), names(&["r"]));
     failed(&mut scope, "a", GatewayError::NotFound, now + 1.0);
-    assert_eq!((next(&mut scope, now + 1.0) - now - 1.0).round(), 300.0, "it begins anew");
+    assert_eq!((next(&mut scope, now + 1.0) - now - 1.0).round(), 300.0, "it starts again");
 }
 
 trait Rounded {
@@ -337,7 +337,7 @@ fn a_forced_read_is_made_at_once_wakes_who_asked_and_ends_the_backoff() {
     assert_eq!(gets(plan(&mut scope, 14.0)), ["a"]);
     assert_eq!(failed(&mut scope, "a", denied(), 14.0), names(&["s"]), "even where nothing changed");
     assert!(scope.has_answered("a", &name("s")));
-    assert_eq!(next(&mut scope, 14.0), 44.0, "the backoff begins anew");
+    assert_eq!(next(&mut scope, 14.0), 44.0, "the backoff starts again");
 }
 
 #[test]

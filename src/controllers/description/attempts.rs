@@ -1,4 +1,4 @@
-//! When to send a description to API Gateway, and when to give in. Pure.
+//! When to send a description to API Gateway, and when to stop. Pure.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 use crate::settings::Tick;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// So many undone updates in an hour mean that another writer owns the description too.
+/// This many undone updates in an hour mean that another writer owns the description too.
 const UNDONE_MOST: usize = 3;
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_DENIED: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ pub struct Wish {
     pub refresh: Option<String>,
 }
 
-/// What the owner's status said of the description when this process started.
+/// The description in the owner's status when this process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// Nothing of this generation.
@@ -64,12 +64,12 @@ pub enum Verdict {
         /// Whether another writer had undone it.
         restores: bool,
     },
-    /// Nothing, and when to look again.
+    /// Nothing, and when to retry.
     Rest(State, Option<Tick>),
 }
 
 impl Attempts {
-    /// No attempt yet at this text, in the light of what the status says.
+    /// No attempt yet at this text, given the status.
     pub fn new(text: &str, source: &Source, wish: Wish, recorded: Recorded, found: &str, now: Tick) -> Self {
         let mut attempts = Attempts {
             text: text.to_owned(),
@@ -101,7 +101,7 @@ impl Attempts {
         self.text == text && self.source == *source
     }
 
-    /// What to do, where API Gateway holds `found`. Called again with the same finding it answers the same.
+    /// What to do if API Gateway holds `found`. Idempotent.
     pub fn look(&mut self, found: &str, wish: &Wish, now: Tick) -> Verdict {
         if self.wish != *wish {
             self.wish = wish.clone();
@@ -139,7 +139,7 @@ impl Attempts {
         }
     }
 
-    /// Notes what an update came to: what API Gateway answered that it holds, or how it failed.
+    /// Records the result of an update: the text that API Gateway holds, or the error.
     pub fn sent(&mut self, result: Result<&str, &GatewayError>, now: Tick, jitter: f64) {
         match result {
             Ok(holds) => {

@@ -27,13 +27,13 @@ pub struct Claim {
     pub text: String,
     /// How it reads the certificate.
     pub source: Source,
-    /// What tries again at once when it changes.
+    /// A change of this retries at once.
     pub wish: Wish,
     /// Nothing is sent for a suspended resource.
     pub is_suspended: bool,
-    /// What its status says.
+    /// The description in its status.
     pub recorded: Recorded,
-    /// Its status says that the certificate cannot be read, and waiting does not help. The status may be behind of AWS.
+    /// Its status says that the certificate cannot be read and retrying does not help. The status may be older than AWS.
     pub has_failed: bool,
 }
 
@@ -45,7 +45,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// A resource is in the store. `reads` names the certificate that it may describe, if any. Answers the other resources
+    /// A resource is in the store. `reads` names the certificate that it may describe, if any. Returns the other resources
     /// whose part in a description changes.
     pub fn apply(
         &mut self,
@@ -72,7 +72,7 @@ impl Claims {
         changed
     }
 
-    /// A resource is gone. Answers the resources whose part in a description changes.
+    /// A resource is gone. Returns the resources whose part in a description changes.
     pub fn remove(&mut self, resource: &ResourceName) -> Vec<ResourceName> {
         match self.by_resource.remove(resource) {
             Some((key, age)) => self.change(&key, |claims| drop(claims.remove(&age))),
@@ -144,7 +144,7 @@ fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
     })
 }
 
-/// Whether the status says that this certificate cannot be read, and waiting does not help. A right that was taken away
+/// Whether the status says that this certificate cannot be read, and retrying does not help. A right that was revoked
 /// loses no claim to a certificate that was read before.
 fn has_failed_for_good(resource: &ClientCertificateRef, was_read: bool) -> bool {
     let Some(status) = &resource.status else { return false };

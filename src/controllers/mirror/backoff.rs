@@ -7,15 +7,15 @@ use crate::settings::Tick;
 
 const FIRST: Duration = Duration::from_secs(1);
 const MAX: Duration = Duration::from_secs(60);
-/// So many repairs in a row happen at once.
+/// This many consecutive repairs happen without a wait.
 const REPAIRS_AT_ONCE: usize = 3;
-/// Repairs further apart than this are not in a row.
+/// Repairs further apart than this are not consecutive.
 const QUIET: Duration = Duration::from_secs(5 * 60);
 
 /// A write that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// The next try.
+    /// The next attempt.
     pub until: Tick,
     /// Whether another writer undoes every repair; else the last write failed.
     pub is_contested: bool,
@@ -31,7 +31,7 @@ pub struct WriteBackoff {
     last_repair: Tick,
 }
 
-/// What became of the writes of a reconcile.
+/// The result of the writes of a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Nothing had to be written.
@@ -46,7 +46,7 @@ pub enum Written {
 }
 
 impl WriteBackoff {
-    /// Of a generation that was not written yet.
+    /// For a generation without writes.
     pub fn new(generation: Option<i64>) -> Self {
         WriteBackoff { generation, backoff: Backoff::new(FIRST, MAX), hold: None, repairs: 0, last_repair: Tick::ZERO }
     }
@@ -56,7 +56,7 @@ impl WriteBackoff {
         self.hold.filter(|hold| self.generation == generation && now < hold.until)
     }
 
-    /// Notes what became of the writes of a reconcile.
+    /// Records the result of the writes of a reconcile.
     pub fn note(&mut self, generation: Option<i64>, written: Written, now: Tick, jitter: f64) {
         if self.generation != generation {
             *self = WriteBackoff { repairs: self.repairs, last_repair: self.last_repair, ..Self::new(generation) };
@@ -82,7 +82,7 @@ impl WriteBackoff {
         }
     }
 
-    /// Whether nothing is left to remember.
+    /// Whether this can be dropped.
     pub fn is_idle(&self, now: Tick) -> bool {
         self.hold.is_none_or(|hold| hold.until <= now) && now.saturating_sub(self.last_repair) >= QUIET
     }

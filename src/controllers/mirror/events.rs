@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::plan::{Action, Cause};
-use super::status::{Effect, failure_of_former, left_over as left_over_note};
+use super::status::{Effect, failure_of_former, kept_former_target};
 use crate::conditions::{ConditionType, Is, find, is_true};
 
 /// One event, in a shape that tests can compare.
@@ -11,15 +11,15 @@ use crate::conditions::{ConditionType, Is, find, is_true};
 pub struct Event {
     /// Warning, or Normal.
     pub is_warning: bool,
-    /// In a word.
+    /// The reason.
     pub reason: String,
     /// What the operator did.
     pub action: &'static str,
-    /// In a sentence.
+    /// The note.
     pub note: String,
 }
 
-/// The events of a pass.
+/// The events of a reconcile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Events {
     /// What was done. Recorded also if the status cannot be written.
@@ -33,14 +33,14 @@ const NOTE_LENGTH: usize = 900; // Kubernetes takes 1024 bytes
 
 pub(super) fn of(effects: &[Effect], before: &[Condition], after: &[Condition]) -> Events {
     let mut changed = changed(before, after);
-    changed.extend(left_over(effects, before));
+    changed.extend(former_target_failure(effects, before));
     Events { done: effects.iter().filter_map(done).collect(), changed }
 }
 
-/// An earlier target that cannot be removed, where the status did not say so yet.
-fn left_over(effects: &[Effect], before: &[Condition]) -> Option<Event> {
+/// A former target that cannot be removed, unless the status contains that already.
+fn former_target_failure(effects: &[Effect], before: &[Condition]) -> Option<Event> {
     let (former, failure) = failure_of_former(effects)?;
-    let note = left_over_note(former, failure);
+    let note = kept_former_target(former, failure);
     let is_known = find(before, ConditionType::TargetWritten).is_some_and(|was| was.message.contains(&note));
     let reason = failure.reason().to_string();
     (!is_known).then(|| Event { is_warning: true, reason, action: "Write", note: cut(note) })
@@ -49,7 +49,7 @@ fn left_over(effects: &[Effect], before: &[Condition]) -> Option<Event> {
 /// Two installations work on one resource.
 pub(super) fn rival(rival: &str, ours: &str) -> Event {
     let note = format!(
-        "the installation {rival} of the operator manages this resource as well as {ours}: give each installation its own namespaces to watch, or uninstall one"
+        "installations {rival} and {ours} of the operator manage this resource; set different --namespaces for each, or uninstall one"
     );
     Event { is_warning: true, reason: "AnotherInstallation".to_owned(), action: "Reconcile", note }
 }

@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use crate::settings::Tick;
 
-/// A mark that another installation took is put back no more often than this, so that both notice and neither fights.
+/// The operator restores its name in a status no more often than this, so that both installations notice and do not loop.
 const MARK_AGAIN: Duration = Duration::from_secs(10 * 60);
 
-/// Whether the status of a resource was found to be ours, which two installations can tell each other by.
+/// Whether the status of a resource named this installation, by which two installations notice each other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mark {
     was_ours: bool,
     put_back: Option<Tick>,
 }
 
-/// Whose mark to leave in a status.
+/// The installation to name in a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marked {
     /// The installation to name.
     pub name: String,
-    /// Another that works on the same resource, where it has just shown itself.
+    /// Another installation that has just written the same status.
     pub rival: Option<String>,
 }
 
 impl Mark {
-    /// Decides what to make of the mark that was found. The first time another's is that of one before us; where ours was
-    /// taken since, both are at work.
+    /// Decides by the installation in the status. At first, another name is that of a former installation; if it replaces
+    /// ours later, both are running.
     pub fn found(&mut self, mark: Option<&str>, ours: &str, now: Tick) -> Marked {
         match mark.filter(|mark| *mark != ours) {
             Some(rival) if self.was_ours => {
@@ -56,17 +56,17 @@ mod tests {
     fn two_installations_notice_each_other_and_do_not_fight() {
         let (mut first, mut second) = (Mark::default(), Mark::default());
         let mut status = None;
-        let mut told = Vec::new();
+        let mut changes = Vec::new();
         for second_of_time in 0..1300 {
             let now = seconds(second_of_time);
-            let mut turns = vec![("a/one", &mut first)];
+            let mut installations = vec![("a/one", &mut first)];
             if second_of_time > 5 {
-                turns.push(("b/two", &mut second));
+                installations.push(("b/two", &mut second));
             }
-            for (ours, mark) in turns {
+            for (ours, mark) in installations {
                 let marked = mark.found(status.as_deref(), ours, now);
                 if status.as_ref() != Some(&marked.name) {
-                    told.push((second_of_time, marked.name.clone(), marked.rival.is_some()));
+                    changes.push((second_of_time, marked.name.clone(), marked.rival.is_some()));
                     status = Some(marked.name);
                 }
             }
@@ -74,7 +74,7 @@ mod tests {
         let one = |at, notices| (at, "a/one".to_owned(), notices);
         let two = |at, notices| (at, "b/two".to_owned(), notices);
         assert_eq!(
-            told,
+            changes,
             [
                 one(0, false),
                 two(6, false),

@@ -1,4 +1,4 @@
-//! The password of a truststore: read where the spec says, or a new one offered. One request a pass, and none for a
+//! The password of a truststore: read where the spec says, or a new one offered. One request a reconcile, and none for a
 //! resource that has no truststore or keeps its password in the target.
 
 use k8s_openapi::api::core::v1::Secret;
@@ -10,7 +10,7 @@ use crate::error::ClusterFailure;
 use crate::target::{NoPassword, Password, PasswordWanted, password_wanted};
 use crate::text::hex;
 
-/// Looks for the password that a truststore of this resource is made with; none where it has no truststore.
+/// Reads the password of this resource's truststore; none if the resource has no truststore.
 pub async fn look_for_password<G>(
     resource: &ClientCertificateRef,
     context: &Context<G>,
@@ -21,13 +21,13 @@ pub async fn look_for_password<G>(
     })
 }
 
-/// Whoever knows the password could make another truststore of the same looks, so it is made of what nobody can guess.
+/// Random, because the password protects the integrity of the truststore.
 fn new_password() -> Result<Password, NoPassword> {
     let mut random = [0_u8; 16];
     let filled = getrandom::fill(&mut random).ok();
     filled
         .and_then(|()| Password::made(hex(&random).as_bytes()))
-        .ok_or_else(|| NoPassword::Absent("the operating system gives no random numbers for a password".to_owned()))
+        .ok_or_else(|| NoPassword::Absent("the operating system returned no random numbers for a password".to_owned()))
 }
 
 async fn read<G>(
@@ -40,41 +40,41 @@ async fn read<G>(
     let target = resource.target_ref();
     if target.kind == TargetKind::Secret && target.name == *name {
         return Err(absent(format!(
-            "the Secret {name} is the target itself, whose data is all the operator's: name another, or leave passwordSecretRef out for a password that is made and kept in the target"
+            "Secret {name} is the target itself; set another Secret, or remove passwordSecretRef to use a password that the operator generates in the target"
         )));
     }
     if !context.settings.target_kinds.contains(TargetKind::Secret) {
         return Err(absent(
-            "the operator is set to work without Secrets: leave passwordSecretRef out for a password that is made and kept in the target, or add Secret to the operator's --target-kinds and to its rights".to_owned(),
+            "the operator does not read Secrets; remove passwordSecretRef to use a password that the operator generates in the target, or add Secret to the operator's --target-kinds and RBAC rules".to_owned(),
         ));
     }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), resource.namespace());
     let secret = match secrets.get_opt(name).await.map_err(|error| classify(&error, "get", TargetKind::Secret)) {
         Ok(Some(secret)) => secret,
         Ok(None) => {
-            return Err(absent(format!("there is no Secret {name}: create it, with the password under the key {key}")));
+            return Err(absent(format!("Secret {name} does not exist; create it with the password in key {key}")));
         }
-        Err(failure @ ClusterFailure::Forbidden { .. }) => return Err(absent(format!("the Secret {name}: {failure}"))),
+        Err(failure @ ClusterFailure::Forbidden { .. }) => return Err(absent(format!("Secret {name}: {failure}"))),
         Err(failure) => return Err(NoPassword::Unseen(failure)),
     };
-    // Who may create a resource must not have guesses tried on whatever Secret there is: its owner agrees by the label.
+    // A user who may create a resource must not test guesses against any Secret: its owner consents by the label.
     let labels = secret.metadata.labels.as_ref();
     if labels.and_then(|labels| labels.get(PASSWORD_LABEL)).is_none_or(|value| value != "true") {
         return Err(absent(format!(
-            "the Secret {name} does not carry the label {PASSWORD_LABEL}: \"true\", by which its owner lets its values be passwords of truststores: set it there, or leave passwordSecretRef out for a password that is made and kept in the target"
+            "Secret {name} does not have the label {PASSWORD_LABEL}: \"true\", which allows its values as truststore passwords; add the label, or remove passwordSecretRef to use a password that the operator generates in the target"
         )));
     }
     match secret.data.as_ref().and_then(|data| data.get(key)) {
-        None => Err(absent(format!("the Secret {name} has no key {key}: put the password there, or name another key"))),
+        None => Err(absent(format!("Secret {name} has no key {key}; add the key, or set another key"))),
         Some(value) => Password::given(without_line_end(&value.0)).ok_or_else(|| {
             absent(format!(
-                "the key {key} of the Secret {name} holds no password that Java takes, which is 1 to 128 printable ASCII characters: put one there"
+                "key {key} of Secret {name} holds no password that Java accepts; set it to 1 to 128 printable ASCII characters"
             ))
         }),
     }
 }
 
-/// What is made of a file often ends in one that nobody means.
+/// A Secret that was created from a file often ends with a newline that is not part of the password.
 fn without_line_end(value: &[u8]) -> &[u8] {
     let value = value.strip_suffix(b"\n").unwrap_or(value);
     value.strip_suffix(b"\r").unwrap_or(value)

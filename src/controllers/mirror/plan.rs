@@ -29,11 +29,11 @@ pub enum TargetPlan {
     Kept,
     /// There is no certificate to write.
     NoCertificate,
-    /// A user has to remove what is in the way.
+    /// A user has to remove an obstacle.
     Blocked {
-        /// In a word.
+        /// The reason.
         reason: Reason,
-        /// In a sentence.
+        /// The message.
         message: String,
     },
     /// It has to be written, and the write waits.
@@ -71,7 +71,7 @@ pub enum Action {
         /// The object that was read.
         current: TargetMeta,
     },
-    /// Take the operator's label, annotations and owner reference off a former target.
+    /// Remove the operator's label, annotations and owner reference from a former target.
     Release {
         /// The object that was read.
         current: TargetMeta,
@@ -106,7 +106,7 @@ pub enum Cause {
     Changed,
     /// The certificates or the spec changed.
     Wanted,
-    /// It belonged to nothing, or to a resource that is gone.
+    /// It had no owner, or a resource that was deleted.
     Adopted,
     /// An earlier version of the operator wrote it, with fewer annotations.
     Upgraded,
@@ -154,11 +154,11 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
         return kept();
     };
     let held = trust.held(holds_active(resource), now.wall);
-    // The status has to hold what the target holds, or a restart would not know it.
+    // The status has to list what the target holds: a restart knows only the status.
     let listed = ClientCertificateRefStatus { certificates: held.clone(), ..ClientCertificateRefStatus::default() };
     if listed.is_too_large() {
         let message = format!(
-            "the certificates of {} take more than the 512 KiB that a status may hold; name fewer additional certificates",
+            "the certificates of {} exceed the limit of 512 KiB for a status; remove additional certificates",
             desired.target
         );
         return TargetPlan::Blocked { reason: Reason::TooLarge, message };
@@ -202,7 +202,7 @@ fn cause_of_absence(resource: &ClientCertificateRef) -> Cause {
     if written_before == Some(&resource.target_ref()) { Cause::Deleted } else { Cause::New }
 }
 
-/// The write that an object needs to become what is desired, none where it is, or what stands in the way.
+/// The write that makes an object as desired, none if it is, or the obstacle.
 fn replacement(
     resource: &ClientCertificateRef,
     target: &Target,
@@ -211,13 +211,13 @@ fn replacement(
     snapshot: &Snapshot,
 ) -> Result<Option<Action>, (Reason, String)> {
     let name = desired.target.to_string();
-    let rename = "give target.name another value";
+    let rename = "change spec.target.name";
     let cause = match ownership(&target.meta, resource, snapshot.owner_exists) {
         Ownership::Ours if target.meta.is_of_earlier_version() && target.content.holds(&desired) => Cause::Upgraded,
         Ownership::Ours if was_as_written(resource, &desired, trust, snapshot) => Cause::Changed,
         Ownership::Ours => Cause::Wanted,
         Ownership::OwnedBy(other) => {
-            let message = format!("{name} belongs to the ClientCertificateRef {other}; {rename}");
+            let message = format!("{name} belongs to ClientCertificateRef {other}; {rename}");
             return Err((Reason::OwnedByAnother, message));
         }
         Ownership::Free => match obstacle_to_adoption(target, &desired) {
@@ -231,13 +231,13 @@ fn replacement(
         },
         Ownership::Foreign if is_unmarked(target, resource) => {
             let message = format!(
-                "{name} has lost the operator's label and annotations, so another writer may own it; set target.adopt to true to take it back, or {rename}"
+                "{name} has lost the operator's label and annotations, so another writer may own it; set spec.target.adopt to true to adopt it, or {rename}"
             );
             return Err((Reason::TargetExists, message));
         }
         Ownership::Foreign => {
             let message = format!(
-                "{name} already exists and does not belong to this resource; {rename}, delete the object, or set target.adopt"
+                "{name} already exists and does not belong to this resource; {rename}, delete the object, or set spec.target.adopt to true"
             );
             return Err((Reason::TargetExists, message));
         }
@@ -251,20 +251,21 @@ fn replacement(
         && type_ != needed
     {
         let message = format!(
-            "{name} has type {type_}, {needed} is needed, and the type of a Secret cannot be changed: give target.name a new value"
+            "{name} has type {type_} instead of {needed}, and the type of a Secret is immutable; change spec.target.name"
         );
         return Err((Reason::TypeImmutable, message));
     }
     if target.content.immutable && !same_content {
-        let message =
-            format!("{name} is immutable and its content has to change: delete it, or give target.name a new value");
+        let message = format!(
+            "{name} is immutable and its content is out of date; delete the object, or change spec.target.name"
+        );
         return Err((Reason::NotAdoptable, message));
     }
     let immutable = target.content.immutable;
     Ok(Some(Action::Replace { current: target.meta.clone(), desired, meta, immutable, cause }))
 }
 
-/// Whether an object is the target that the status names, with its content, and all that marks it was removed.
+/// Whether an object is the target in the status, with its content, but without the operator's label and annotations.
 fn is_unmarked(target: &Target, resource: &ClientCertificateRef) -> bool {
     let status = resource.status.as_ref();
     status.and_then(|status| status.target.as_ref()) == Some(&target.meta.target)
@@ -273,7 +274,7 @@ fn is_unmarked(target: &Target, resource: &ClientCertificateRef) -> bool {
 }
 
 fn not_adoptable(name: &str, obstacle: &str) -> String {
-    format!("{name} already exists and cannot be adopted: {obstacle}; give target.name another value")
+    format!("{name} already exists and cannot be adopted: {obstacle}; change spec.target.name")
 }
 
 /// Whether the target was last written with what is desired, as the status says: a difference is another writer's then.

@@ -15,7 +15,7 @@ pub fn classify(error: &kube::Error, verb: &'static str, kind: TargetKind) -> Cl
     match status.code {
         403 if has_cause("NamespaceTerminating") => ClusterFailure::NamespaceTerminating,
         403 if message.contains("exceeded quota") => ClusterFailure::QuotaExceeded,
-        // What RBAC says; admission speaks otherwise.
+        // RBAC's wording; admission's differs.
         403 if message.contains("cannot") => ClusterFailure::Forbidden { verb, resource: kind.plural() },
         404 if message.starts_with("namespaces ") => ClusterFailure::NamespaceTerminating,
         404 | 410 => ClusterFailure::Conflict,

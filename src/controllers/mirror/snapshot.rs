@@ -1,4 +1,4 @@
-//! What a decision of the mirror is made of, beside the resource itself: plain data, gathered before anything is decided.
+//! The input of a decision, beside the resource itself: plain data, gathered before anything is decided.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::target::{NoPassword, Password, Target, TargetMeta};
 use super::backoff::Hold;
 use super::installation::Marked;
 
-/// What the stores, the caches and one or two requests say. A failure to read is data here.
+/// The content of stores and caches, and of one or two requests. A failed read is data here.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The time of this reconcile.
@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub target: Result<Option<Target>, ClusterFailure>,
     /// Whether the resource exists that the target's owner annotation names.
     pub owner_exists: bool,
-    /// Other objects that carry this resource's marks.
+    /// Other objects with this resource's label and annotations.
     pub former_targets: Vec<TargetMeta>,
     /// The password of the spec, or a new one. None without a truststore.
     pub password: Option<Result<Password, NoPassword>>,
@@ -83,7 +83,7 @@ pub enum Look<'a> {
         failure: ReadFailure,
         /// The last valid answer of this process.
         last_good: Option<&'a Arc<Answer>>,
-        /// The first failure in a row of this process.
+        /// When the current series of failures began in this process.
         since: Option<Tick>,
     },
 }
@@ -109,7 +109,7 @@ impl Named {
 }
 
 impl Look<'_> {
-    /// A failure that passes by itself and has not lasted longer than `interval`.
+    /// A transient failure that has not lasted longer than `interval`.
     pub fn is_short_failure(&self, interval: std::time::Duration, now: Now) -> bool {
         match self {
             Look::Failed { failure, since, .. } => {

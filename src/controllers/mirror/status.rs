@@ -1,4 +1,4 @@
-//! What the status says after a reconcile, and when to look again. Pure.
+//! The status after a reconcile, and when to reconcile again. Pure.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use crate::error::{ClusterFailure, ReadFailure};
 use crate::settings::{Settings, Tick};
 use crate::target::{Password, verifier_class};
 
-/// A target that something is in the way of is read again after this long, without a call to AWS.
+/// A blocked target is read again after this time, without a call to AWS.
 const BLOCKED: Duration = Duration::from_secs(60);
 
-/// An action, and whether the API server took it.
+/// An action, and whether the API server accepted it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effect {
     /// The action.
     pub action: Action,
-    /// What became of it. None where it was not tried, because the target is not right yet.
+    /// The result. None if it was not tried, because the write of the target failed.
     pub result: Option<Result<(), ClusterFailure>>,
 }
 
@@ -46,17 +46,17 @@ pub struct Outcome {
     pub status: ClientCertificateRefStatus,
     /// The events to record.
     pub events: Events,
-    /// When to look again, if nothing happens before.
+    /// When to reconcile again, if no event comes before.
     pub requeue: Option<Duration>,
 }
 
-/// What the target came to.
+/// The result for the target.
 struct TargetResult {
     finding: Finding,
     holds: bool,
 }
 
-/// Says what the reconcile came to. `hold` is what the next write waits for.
+/// The outcome of the reconcile. `hold` is what the next write waits for.
 pub fn status(
     resource: &ClientCertificateRef,
     snapshot: &Snapshot,
@@ -121,7 +121,7 @@ pub fn status(
     Outcome { status, events, requeue }
 }
 
-/// Writes which certificate the spec names, and when the one ends that the target holds as main. Answers the latter.
+/// Sets the certificate of the spec, and the expiry of the main certificate in the target. Returns the latter.
 fn name_main(status: &mut ClientCertificateRefStatus, resource: &ClientCertificateRef) -> Option<CertificateStatus> {
     let held = status.main_certificate(resource.additional_ids()).cloned();
     status.client_certificate_id = Some(resource.spec.client_certificate_id.clone());
@@ -134,13 +134,15 @@ pub fn suspended(resource: &ClientCertificateRef, now: Timestamp) -> Outcome {
     let mut status = resource.status.clone().unwrap_or_default();
     status.observed_generation = resource.generation();
     name_main(&mut status, resource);
-    let finding =
-        Finding::yes(Reason::Suspended, "spec.suspend is true: no call to API Gateway, no write of the target");
+    let finding = Finding::yes(
+        Reason::Suspended,
+        "spec.suspend is true; the operator does not call API Gateway and does not write the target",
+    );
     set(&mut status.conditions, ConditionType::Suspended, finding, resource.generation(), now);
     Outcome { status, events: Events::default(), requeue: None }
 }
 
-/// What the writes of a reconcile came to, for the backoff of the next. A target that cannot be read counts as one that
+/// The result of the writes of a reconcile, for the backoff of the next. A target that cannot be read counts as one that
 /// cannot be written.
 pub fn written(plan: &Plan, effects: &[Effect]) -> Written {
     if matches!(plan.target, TargetPlan::Unread(_)) {
@@ -173,7 +175,7 @@ fn is_unchanged(resource: &ClientCertificateRef, main: &Named, condition: &Condi
         || main.source.as_ref().is_ok_and(|source| recorded_main(resource).is_some_and(|held| is_of(held, source)))
 }
 
-/// An unchanged source keeps its condition until AWS has answered, and through a failure that passes as long as the target
+/// An unchanged source keeps its condition until AWS has answered, and through a transient failure as long as the target
 /// holds a certificate.
 fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before: &[Condition]) -> Finding {
     let look = snapshot.main.look(snapshot.now);
@@ -202,13 +204,16 @@ fn target(plan: &Plan, effects: &[Effect], name: &str, before: &[Condition]) -> 
     };
     match (&plan.target, failure_of_target(effects)) {
         (TargetPlan::Holds(held), None) => {
-            let former =
-                failure_of_former(effects).map(|(former, failure)| format!("; {}", left_over(former, failure)));
+            let former = failure_of_former(effects)
+                .map(|(former, failure)| format!("; {}", kept_former_target(former, failure)));
             yes(format!("{name} holds {}{}", number(held.len()), former.unwrap_or_default()))
         }
         (TargetPlan::Kept, _) => {
             let kept = find(before, ConditionType::TargetWritten).filter(|condition| condition.status == "True");
-            yes(kept.map_or_else(|| format!("{name} holds the certificate that was read last"), |c| c.message.clone()))
+            yes(kept.map_or_else(
+                || format!("{name} holds the last certificate read from API Gateway"),
+                |c| c.message.clone(),
+            ))
         }
         (TargetPlan::Holds(_), Some(failure)) | (TargetPlan::Unread(failure), _) => {
             no(failure.reason(), format!("{name}: {failure}"))
@@ -216,8 +221,9 @@ fn target(plan: &Plan, effects: &[Effect], name: &str, before: &[Condition]) -> 
         (TargetPlan::Blocked { reason, message }, _) => no(*reason, message.clone()),
         (TargetPlan::Waits(Hold { is_contested: false, .. }), _) => {
             let kept = find(before, ConditionType::TargetWritten).filter(|c| c.status == "False").and_then(keep);
-            let finding =
-                kept.unwrap_or_else(|| Finding::no(Reason::Conflict, format!("{name}: the write is retried")));
+            let finding = kept.unwrap_or_else(|| {
+                Finding::no(Reason::Conflict, format!("{name} could not be written; retrying with backoff"))
+            });
             TargetResult { finding, holds: false }
         }
         (TargetPlan::Waits(_), _) => no(
@@ -243,9 +249,9 @@ pub fn failure_of_former(effects: &[Effect]) -> Option<(&TargetRef, &ClusterFail
     former.filter_map(|effect| Some((effect.action.target(), effect.result.as_ref()?.as_ref().err()?))).next()
 }
 
-/// A former target that stays: the new one is there, so it stands in the way of nothing.
-pub fn left_over(former: &TargetRef, failure: &ClusterFailure) -> String {
-    format!("the former target {former} could not be removed: {failure}")
+/// The message about a former target that stays. It does not block: the new target exists.
+pub fn kept_former_target(former: &TargetRef, failure: &ClusterFailure) -> String {
+    format!("former target {former} could not be removed: {failure}")
 }
 
 /// True exactly when the target holds an unexpired certificate of the spec's id, and only a passing failure keeps it from
@@ -302,7 +308,7 @@ fn additional(
             Look::Good(_) => {}
             Look::Pending => unread.push(named.id.as_str()),
             Look::Failed { failure, .. } => {
-                let so = if held { "the target holds what was read last" } else { "the target goes without it" };
+                let so = if held { "the target holds the last version read" } else { "the target does not hold it" };
                 reason = reason.or(Some(failure.reason()));
                 failures.push(format!("{}: {}; {so}", named.id, failure.explain(named.source.as_ref().ok())));
             }
@@ -317,7 +323,7 @@ fn additional(
         None if unread.is_empty() => {
             let but = match status.verifier_class {
                 Some(VerifierClass::FirstWins) => {
-                    "; a server that reads a target like this accepts its first certificate alone, so the order has to follow the one that the stage presents"
+                    "; servers accept only the first certificate of this target; set spec.clientCertificateId to the certificate that the stage presents"
                 }
                 Some(VerifierClass::OverlapSafe) | None => "",
             };
@@ -338,7 +344,10 @@ fn stalled(findings: [&Finding; 3]) -> Option<Finding> {
 
 fn expiring(held: Option<&CertificateStatus>, look: &Look<'_>, within: Duration, now: Timestamp) -> Option<Finding> {
     if held.is_none() && matches!(look, Look::Failed { failure, .. } if failure.has_ended()) {
-        return Some(Finding::yes(Reason::EndsSoon, "the certificate has expired, and the target goes without it"));
+        return Some(Finding::yes(
+            Reason::EndsSoon,
+            "the certificate has expired and the target does not hold it; generate a new one and set spec.clientCertificateId to it",
+        ));
     }
     let end = held?.expiration_date?;
     let limit = end.checked_sub(within).ok()?;
@@ -346,7 +355,7 @@ fn expiring(held: Option<&CertificateStatus>, look: &Look<'_>, within: Duration,
         Finding::yes(
             Reason::EndsSoon,
             format!(
-                "the certificate expires at {end}: generate a new one, let the backends trust it, then select it on the stage"
+                "the certificate expires at {end}; generate a new one, add it to the backends' trust, then select it on the stage"
             ),
         )
     } else {
@@ -354,7 +363,7 @@ fn expiring(held: Option<&CertificateStatus>, look: &Look<'_>, within: Duration,
     })
 }
 
-/// What becomes of DescriptionSynced.
+/// The change of DescriptionSynced.
 enum Described {
     Keep,
     Absent,
@@ -371,7 +380,7 @@ fn description(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Describe
             if failure.is_transient() && is_current {
                 return Described::Keep;
             }
-            let message = format!("the description in API Gateway is not known: {failure}");
+            let message = format!("the description could not be read from API Gateway: {failure}");
             return Described::Set(Finding::no(failure.reason(), message));
         }
         Look::Good(answer) => answer.description == *wanted,
@@ -382,7 +391,7 @@ fn description(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Describe
         (Err(HeldBack::Refused(refusal)), _) => Described::Set(Finding::no(refusal.reason(), refusal.to_string())),
         (Err(HeldBack::AccountUnknown), _) => Described::Set(Finding::no(
             Reason::Unavailable,
-            "the operator does not know its own AWS account, so another resource may own this description through a role: let the operator reach AWS STS (sts:GetCallerIdentity)",
+            "the operator's AWS account is unknown, so another resource may own this description through a role; allow the operator to reach AWS STS (sts:GetCallerIdentity)",
         )),
         (Ok(()), None) => Described::Keep,
         (Ok(()), Some(outcome)) => {
@@ -394,13 +403,13 @@ fn description(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Describe
             Described::Set(if text == wanted {
                 Finding::yes(
                     Reason::SameAsOwner,
-                    format!("the older resource {owner_name} owns the description and asks for the same text"),
+                    format!("the older ClientCertificateRef {owner_name} owns the description and has the same text"),
                 )
             } else {
                 Finding::no(
                     Reason::OwnedByAnother,
                     format!(
-                        "the older resource {owner_name} owns the description of this certificate; remove spec.description from one of the two"
+                        "the older ClientCertificateRef {owner_name} owns the description of this certificate; remove spec.description from one of the two"
                     ),
                 )
             })
@@ -414,11 +423,11 @@ fn of_owner(state: Option<&DescriptionState>, source: &Source) -> Described {
         Some(DescriptionState::Synced) => synced(),
         Some(DescriptionState::NotManaged) => Finding::no(
             Reason::DescriptionNotAllowed,
-            "the operator runs with --manage-descriptions=false and API Gateway holds another description",
+            "API Gateway holds another description, and the operator runs with --manage-descriptions=false; change the description in API Gateway, or remove spec.description",
         ),
         Some(DescriptionState::NotApplied) => Finding::no(
             Reason::NotApplied,
-            "API Gateway accepted the update and holds another text than was sent; it is sent again when either changes",
+            "API Gateway accepted the update but stored another text; the operator will send spec.description again when one of the two changes",
         ),
         Some(DescriptionState::Contested) => Finding::no(
             Reason::Contested,
@@ -432,7 +441,7 @@ fn synced() -> Finding {
     Finding::yes(Reason::Synced, "API Gateway holds the description of the spec")
 }
 
-#[allow(clippy::too_many_arguments)] // every timer that there is
+#[allow(clippy::too_many_arguments)] // one for each timer
 fn requeue(
     snapshot: &Snapshot,
     plan: &Plan,
@@ -455,7 +464,7 @@ fn requeue(
         TargetPlan::NoCertificate | TargetPlan::Holds(_) | TargetPlan::Kept | TargetPlan::Unread(_) => None,
     };
     let retry = hold.filter(|_| !target.holds).map(|hold| hold.until.saturating_sub(now.tick));
-    // A failure that lasts longer than the interval shows then.
+    // The status shows a failure that lasts longer than the interval then.
     let named = std::iter::once(&snapshot.main).chain(&snapshot.additional);
     let lasting = named.filter_map(|named| match named.look(now) {
         Look::Failed { failure: ReadFailure::NotYetValid { from }, .. } => {

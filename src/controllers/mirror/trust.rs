@@ -8,7 +8,7 @@ use crate::aws::gateway::Source;
 use crate::certificate::Certificate;
 use crate::target::Trusted;
 
-/// A certificate for the target, and what the status says of it.
+/// A certificate for the target, and its entry in the status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// The parsed PEM.
@@ -22,7 +22,7 @@ pub struct Entry {
 pub struct Trust {
     /// The main one first, no two with one fingerprint.
     pub entries: Vec<Entry>,
-    /// Whether AWS has not answered yet for a spec that the status is behind of: the target may be ahead of the status.
+    /// Whether the spec is newer than the status and AWS has not answered yet: the target may be newer than the status.
     pub is_pending: bool,
     /// Whether the status names a certificate without its PEM, as an earlier version wrote it, and AWS does not answer.
     pub is_unknown: bool,
@@ -151,7 +151,7 @@ impl Entry {
         Entry { certificate: answer.certificate.clone(), status }
     }
 
-    /// An entry of the status, checked as if anybody might have written it: its PEM is a certificate, and the fingerprint
+    /// An entry of the status, checked, because another writer may have changed it: its PEM is a certificate, and the fingerprint
     /// is that of the PEM.
     fn from_status(recorded: &CertificateStatus, role: CertificateRole) -> Option<Self> {
         let certificate = Certificate::parse(recorded.pem.as_deref()?).ok()?;
@@ -177,7 +177,7 @@ pub fn recorded_main(resource: &ClientCertificateRef) -> Option<&CertificateStat
     resource.status.as_ref()?.main_certificate(resource.additional_ids())
 }
 
-/// Whether an entry of the status is of this certificate. An entry without a region or account says nothing of them.
+/// Whether an entry of the status is of this certificate. An entry without a region or account matches any.
 pub fn is_of(held: &CertificateStatus, source: &Source) -> bool {
     let account = source.place.account();
     held.id == source.id

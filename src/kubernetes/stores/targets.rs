@@ -1,7 +1,7 @@
 //! The targets that carry our label: their metadata from a watch, and what is known of their content.
 //!
-//! The watch brings no content. A version that we wrote, or have looked at, has known content; any other version means
-//! that somebody else wrote, and has to be looked at.
+//! The watch brings no content. The content of a version that the operator wrote or read is known; any other version was
+//! written by another writer, and has to be read.
 
 mod entry;
 
@@ -16,15 +16,15 @@ use crate::target::{Target, TargetContent, TargetMeta};
 /// What is known of one object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Known {
-    /// The watch has told of no such object.
+    /// The watch has reported no such object.
     Nothing,
-    /// It is there, but this version of it has not been looked at.
+    /// It exists, but this version was not read.
     Metadata,
     /// All of it.
     All(Box<Target>),
 }
 
-/// An object, in as little room as there is: the index holds a few of these for every resource.
+/// An object, in as little memory as possible: the index holds a few of these for every resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     namespace: Box<str>,
@@ -61,8 +61,8 @@ pub struct Targets {
     gone: Gone,
 }
 
-/// The objects that went last. The watch can tell of a deletion before the answer to an earlier request is there, and
-/// what that answer tells must not be taken for an object that is there.
+/// The objects that were deleted last. The watch can report a deletion before the response to an earlier request
+/// arrives, and that response must not bring the object back.
 #[derive(Debug, Default)]
 struct Gone {
     versions: HashMap<Key, String>,
@@ -113,7 +113,7 @@ impl Targets {
             .collect()
     }
 
-    /// The watch reports an object. Answers the resources to wake: none, where the object is known already.
+    /// The watch reports an object. Returns the resources to wake: none, where the object is known already.
     pub fn apply(&mut self, meta: TargetMeta) -> Vec<ResourceName> {
         let key = key(&meta);
         if let Some(entry) = self.entries.get(&key) {
@@ -130,7 +130,7 @@ impl Targets {
         woken
     }
 
-    /// The watch reports that an object is gone, or has lost our label, after it was in this version. Answers the resources to
+    /// The watch reports that an object is gone, or has lost our label, after it was in this version. Returns the resources to
     /// wake.
     pub fn remove(&mut self, namespace: &str, target: &TargetRef, version: &str) -> Vec<ResourceName> {
         let key = Key::new(namespace, target);
@@ -151,7 +151,7 @@ impl Targets {
         covered.map(|(key, entry)| (&*key.namespace, &*key.name, entry.version()))
     }
 
-    /// An object was written or looked at: all of it is known.
+    /// An object was written or read: all of it is known.
     pub fn learn(&mut self, target: Target) {
         let key = key(&target.meta);
         if !target.meta.is_labelled() {
@@ -188,7 +188,7 @@ impl Targets {
         self.entries.insert(key, Entry::new(meta, content));
     }
 
-    /// Forgets an object, and answers whose it was.
+    /// Forgets an object, and returns its owner.
     fn take(&mut self, key: &Key) -> Option<ResourceName> {
         let entry = self.entries.remove(key)?;
         let owner = entry.owner()?;

@@ -76,7 +76,7 @@ async fn a_region_that_throttles_is_not_noticed_in_another() {
     world.emulator.inject(Fault::throttled(Some("20")).in_region(OTHER_REGION));
     world.create("far", at("far", OTHER_REGION)).await;
     let resource = world.until("far", "CertificateRead", "False", "Throttled").await;
-    assert!(message(&resource, "CertificateRead").contains("throttles"), "{resource:?}");
+    assert!(message(&resource, "CertificateRead").contains("is throttling"), "{resource:?}");
     assert!(makes_ready(&world, "near").await <= HOW_MANY);
 }
 

@@ -20,7 +20,7 @@ async fn without_rules_no_role_is_assumed() {
     world.create("one", by(ROLE)).await;
     let resource = world.until("one", "Ready", "False", "RoleNotAllowed").await;
     let told = message(&resource, "CertificateRead");
-    for word in [world.namespace.as_str(), ROLE, "roles of a rule for this namespace", "rules file"] {
+    for word in [world.namespace.as_str(), ROLE, "roles of a rule for the namespace", "rules file"] {
         assert!(told.contains(word), "{word} is not in: {told}");
     }
     assert_eq!(message(&resource, "Stalled"), told);
@@ -175,29 +175,32 @@ async fn a_wrong_file_under_a_running_operator_changes_nothing_and_is_told() {
     ruled.generate_there(DEFAULT_REGION, "second");
     ruled.create_ready("one", by(ROLE)).await;
     let wrong = [
-        ("rules: [{namespaces: [NAMESPACE], roles: [admin]}]", "rules[0]: roles takes ARNs of roles"),
-        ("rules: [{name: nobody, roles: []}]", "nobody: it selects no namespace"),
+        ("rules: [{namespaces: [NAMESPACE], roles: [admin]}]", "rules[0]: roles must be ARNs of roles"),
+        ("rules: [{name: nobody, roles: []}]", "nobody: the rule selects no namespace"),
         ("rules: [{namespaces: [x], rolls: []}]", "does not parse"),
         ("rules: {", "does not parse"),
-        ("", "it is empty"),
-        ("rules: [{namespaceSelector: {}}]", "does not see the labels of namespaces"),
+        ("", "the file is empty"),
+        ("rules: [{namespaceSelector: {}}]", "does not watch the labels of namespaces"),
     ];
     for (index, (text, says)) in wrong.into_iter().enumerate() {
         ruled.file.replace(&text.replace("NAMESPACE", &ruled.world.namespace));
         let count = index as f64 + 1.0;
         eventually(SOON, text, async || ruled.rules_loaded("error").await == count).await;
         let line = ruled.operator.as_mut().unwrap().wait_for_log(says).await.unwrap();
-        assert!(line.contains("ERROR") && line.contains("rules.yaml") && line.contains("stay as they are"), "{line}");
+        assert!(
+            line.contains("ERROR") && line.contains("rules.yaml") && line.contains("keeping the previous rules"),
+            "{line}"
+        );
     }
     std::fs::remove_file(ruled.file.path()).unwrap();
     let line = ruled.operator.as_mut().unwrap().wait_for_log("cannot read the rules file").await.unwrap();
-    assert!(line.contains("ERROR") && line.contains("stay as they are"), "{line}");
+    assert!(line.contains("ERROR") && line.contains("keeping the previous rules"), "{line}");
     ruled.create_ready("two", by_role("second", ROLE)).await;
     assert_eq!(ruled.emulator.sessions().len(), 1, "the session lives on too");
     // Looked at every 5 s, told once.
     let told = || {
         let lines = ruled.operator.as_ref().unwrap().logs();
-        lines.into_iter().filter(|line| line.contains("stay as they are")).collect::<Vec<_>>()
+        lines.into_iter().filter(|line| line.contains("keeping the previous rules")).collect::<Vec<_>>()
     };
     never(Duration::from_secs(11), "the same told twice", async || (told().len() > 7).then(&told)).await;
     assert_eq!(told().len(), 7);
@@ -208,7 +211,7 @@ async fn where_the_default_is_deny_only_the_namespaces_that_a_rule_names_have_an
     let mut ruled = Ruled::start("deny", "default: deny").await;
     ruled.create("one", json!({})).await;
     let resource = ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
-    assert!(message(&resource, "CertificateRead").contains("no rule names the namespace"));
+    assert!(message(&resource, "CertificateRead").contains("neither a rule for namespace"));
     assert_eq!(ruled.reads(ID), 0);
     ruled.change_rules("{default: deny, rules: [{namespaces: [NAMESPACE]}]}").await;
     ruled.until_ready("one").await;

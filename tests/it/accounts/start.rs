@@ -30,18 +30,18 @@ async fn a_rules_file_that_is_wrong_ends_the_start() {
     for (text, says) in [
         ("rules: {", "does not parse"),
         ("- a list", "does not parse"),
-        ("", "it is empty: give it rules, or a default"),
-        ("# nothing yet\n", "it is empty"),
+        ("", "the file is empty; add rules or a default"),
+        ("# nothing yet\n", "the file is empty"),
         ("default: nothing", "the word deny"),
         ("rules: [{namespaces: [a], regoins: []}]", "regoins"),
-        ("rules: [{name: nobody}]", "nobody: it selects no namespace: give it namespaces, or a namespaceSelector"),
-        ("rules: [{namespaces: [a], roles: ['*']}]", "rules[0]: roles takes ARNs of roles"),
-        ("rules: [{namespaces: [a], externalId: 'a b'}]", "rules[0]: externalId takes 2 to 1224"),
-        ("default: {namespaces: [a]}", "default: it is for the namespaces that no rule names"),
+        ("rules: [{name: nobody}]", "nobody: the rule selects no namespace; set namespaces or namespaceSelector"),
+        ("rules: [{namespaces: [a], roles: ['*']}]", "rules[0]: roles must be ARNs of roles"),
+        ("rules: [{namespaces: [a], externalId: 'a b'}]", "rules[0]: externalId must have 2 to 1224"),
+        ("default: {namespaces: [a]}", "default: it applies to the namespaces without a rule"),
     ] {
         let file = RulesFile::new(text);
         let line = refused(Operator::builder(BINARY).arg("--rules-file").arg(file.path())).await;
-        assert!(line.contains(says) && line.contains("rules.yaml is wrong"), "{text}: {line}");
+        assert!(line.contains(says) && line.contains("rules.yaml is invalid"), "{text}: {line}");
     }
 }
 
@@ -50,7 +50,7 @@ async fn a_selector_needs_an_operator_that_watches_the_whole_cluster() {
     let file = RulesFile::new("rules: [{namespaceSelector: {matchLabels: {team: pay}}}]");
     let builder = Operator::builder(BINARY).arg("--rules-file").arg(file.path());
     let line = refused(builder.env("CCR_NAMESPACES", "payments")).await;
-    for word in ["namespaceSelector", "--namespaces", "name them in `namespaces`"] {
+    for word in ["namespaceSelector", "--namespaces", "list the namespaces in `namespaces`"] {
         assert!(line.contains(word), "{word} is not in: {line}");
     }
 }

@@ -50,7 +50,7 @@ async fn sts_that_is_down_at_the_first_use_is_told_and_waited_for() {
         ruled.create(name, by(&role)).await;
         let resource = ruled.until(name, "CertificateRead", "False", "Unavailable").await;
         let told = message(&resource, "CertificateRead");
-        assert!(told.contains("AWS STS gives no session of the role"), "{name}: {told}");
+        assert!(told.contains("AWS STS returned no session for the role"), "{name}: {told}");
         assert!(super::condition(&resource, "Stalled").is_none(), "{name}");
         ruled.create_ready(&format!("{name}-home"), json!({})).await;
         ruled.emulator.clear_faults();

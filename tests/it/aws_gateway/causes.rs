@@ -74,9 +74,7 @@ async fn a_closed_port() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(
         says(keys_at(format!("http://{address}"))).await,
-        format!(
-            "Unavailable no usable answer from API Gateway: the connection to {address} failed: Connection refused"
-        )
+        format!("Unavailable the call to API Gateway failed: the connection to {address} failed: Connection refused")
     );
 }
 
@@ -84,7 +82,7 @@ async fn a_closed_port() {
 async fn a_host_that_has_no_address() {
     let said = says(keys_at("https://apigateway.invalid".into())).await;
     let start =
-        "Unavailable no usable answer from API Gateway: the connection to apigateway.invalid failed: failed to lookup";
+        "Unavailable the call to API Gateway failed: the connection to apigateway.invalid failed: failed to lookup";
     assert!(said.starts_with(start), "{said}");
 }
 
@@ -132,7 +130,7 @@ async fn a_proxy_that_refuses() {
     for (answer, cause) in [
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
-            "the proxy asks for authentication (HTTP status 407); give HTTPS_PROXY a user and a password",
+            "the proxy requires authentication (HTTP status 407); add a user and a password to HTTPS_PROXY",
         ),
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "the proxy refused the connection"),
         ("", "the proxy closed the connection"),
@@ -141,7 +139,7 @@ async fn a_proxy_that_refuses() {
         environment.push(("HTTPS_PROXY", format!("http://{}", server(answer).await)));
         let said = says(environment).await;
         let host = "apigateway.us-east-1.amazonaws.com";
-        let expected = format!("no usable answer from API Gateway: the connection to {host} failed: {cause}");
+        let expected = format!("the call to API Gateway failed: the connection to {host} failed: {cause}");
         assert_eq!(said, format!("Unavailable {expected}"));
     }
 }
@@ -150,7 +148,7 @@ async fn a_proxy_that_refuses() {
 async fn a_404_of_a_proxy_is_not_a_certificate_that_is_gone() {
     let answer = "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
     let said = says(keys_at(format!("http://{}", server(answer).await))).await;
-    assert_eq!(said, "Unavailable no usable answer from API Gateway: HTTP status 404");
+    assert_eq!(said, "Unavailable the call to API Gateway failed: HTTP status 404");
 }
 
 /// A pod that is known by a token, and AWS at these addresses.
@@ -222,9 +220,9 @@ async fn a_pod_identity_that_its_endpoint_refuses() {
     let token = folder.path().join("token");
     std::fs::write(&token, "header.claims.signature").unwrap();
     let refused = |reason: &str| format!("AccessDenied AWS refused the identity of the operator's pod {reason}");
-    let out_of_order = |status: u16| {
-        let endpoint = format!("the endpoint of the pod's AWS credentials answers with HTTP status {status}");
-        format!("Unavailable no usable answer from API Gateway: {endpoint}")
+    let unavailable = |status: u16| {
+        let endpoint = format!("the endpoint of the pod's AWS credentials returned HTTP status {status}");
+        format!("Unavailable the call to API Gateway failed: {endpoint}")
     };
     let id = "[1b0c4c3e-0d6c-4b5a-9a0e-000000000001]";
     for (status, body, expected) in [
@@ -248,9 +246,9 @@ async fn a_pod_identity_that_its_endpoint_refuses() {
             "Service account token cannot be empty\n".to_owned(),
             refused("(HTTP status 400): Service account token cannot be empty"),
         ),
-        ("400 Bad Request", format!("{id}: (ThrottlingException): Rate exceeded, fault: client"), out_of_order(400)),
-        ("429 Too Many Requests", "Too Many Requests. ".to_owned(), out_of_order(429)),
-        ("500 Internal Server Error", "dial tcp: lookup".to_owned(), out_of_order(500)),
+        ("400 Bad Request", format!("{id}: (ThrottlingException): Rate exceeded, fault: client"), unavailable(400)),
+        ("429 Too Many Requests", "Too Many Requests. ".to_owned(), unavailable(429)),
+        ("500 Internal Server Error", "dial tcp: lookup".to_owned(), unavailable(500)),
     ] {
         let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close");
         let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -273,7 +271,7 @@ async fn an_sts_that_is_away_or_knows_nothing() {
     assert!(said.starts_with("Unavailable ") && said.contains("127.0.0.1:1 failed: Connection refused"), "{said}");
     let nothing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let said = says(web_identity(token.to_str().unwrap(), format!("http://{}", server(nothing).await))).await;
-    assert_eq!(said, "Unavailable no usable answer from API Gateway: HTTP status 404");
+    assert_eq!(said, "Unavailable the call to API Gateway failed: HTTP status 404");
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn the_sdk_assumes_a_role_and_sees_the_certificates_of_its_account() {
     assert!(gateway.get_client_certificate(&source("abc123")).await.is_ok());
     assert_eq!(emulator.count_in(Operation::Get, ACCOUNT, REGION), 1);
     let at_home = emulator.gateway_builder().build().get_client_certificate(&source("abc123")).await;
-    assert_eq!(at_home.unwrap_err().to_string(), "API Gateway knows no such client certificate");
+    assert_eq!(at_home.unwrap_err().to_string(), "API Gateway has no such client certificate");
 }
 
 #[tokio::test]

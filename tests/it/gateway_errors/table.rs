@@ -152,7 +152,7 @@ async fn every_error_of_an_update_is_told_leaves_the_mirror_alone_and_passes() {
         name: "conflict",
         fault: Fault::error(409, "ConflictException", "Refused by a test"),
         reason: "Conflict",
-        says: &["conflicting change"],
+        says: &["another writer changed"],
         passes: false,
         is_final: false,
     });

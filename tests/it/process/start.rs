@@ -72,7 +72,7 @@ contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
     );
     std::fs::write(&kubeconfig, text).unwrap();
     let mut operator = Operator::builder(BINARY).kubeconfig(&kubeconfig).spawn().unwrap();
-    let line = operator.wait_for_log("cannot be reached").await.unwrap();
+    let line = operator.wait_for_log("is unreachable").await.unwrap();
     assert!(line.contains("Kubernetes API server"), "{line}");
     assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
     assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
@@ -81,7 +81,7 @@ contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
     let complaints = complaints(&operator);
-    assert_eq!(complaints.iter().filter(|line| line.contains("cannot be reached")).count(), 1, "{complaints:?}");
+    assert_eq!(complaints.iter().filter(|line| line.contains("is unreachable")).count(), 1, "{complaints:?}");
 }
 
 #[tokio::test]

@@ -83,6 +83,6 @@ async fn it_ends_while_it_waits_for_the_caches() {
     let world = World::apart("stop-start").await;
     let rights = world.builder().env("CCR_NAMESPACES", "a-namespace-without-rights");
     let mut operator = rights.spawn().unwrap();
-    operator.wait_for_log("may not list and watch").await.unwrap();
+    operator.wait_for_log("not allow the operator to list and watch").await.unwrap();
     stopped(&mut operator).await;
 }

@@ -25,7 +25,7 @@ async fn one_works_and_the_other_is_ready_and_stands_by() {
     assert!(a.leads().await && !b.leads().await);
     let writes = b.writes();
     assert!(writes.is_empty(), "{writes:?}");
-    b.operator.wait_for_log("standing by: another replica leads").await.unwrap();
+    b.operator.wait_for_log("another replica leads; waiting for the Lease").await.unwrap();
     let spec = world.lease().await.unwrap().spec.unwrap();
     assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(15), Some(1)));
 }
@@ -39,7 +39,7 @@ async fn a_leader_that_stops_gives_the_lease_back_and_the_other_goes_on() {
     let mut b = world.start("b").await;
 
     assert_eq!(a.operator.terminate(SOON).await.unwrap().code, Some(0));
-    a.operator.wait_for_log("the Lease is released").await.unwrap();
+    a.operator.wait_for_log("released the Lease").await.unwrap();
     world.until_held_by("b").await;
     let spec = world.lease().await.unwrap().spec.unwrap();
     assert_eq!(spec.lease_transitions, Some(2));
@@ -81,7 +81,7 @@ async fn a_leader_that_cannot_renew_stops_writing_and_goes_on_when_it_can() {
     world.create_ready("payments", json!({})).await;
 
     a.proxy.inject(Rule::new(Fault::unavailable()).resource("leases").always());
-    a.operator.wait_for_log("not leading any more").await.unwrap();
+    a.operator.wait_for_log("lost the leadership").await.unwrap();
     assert!(!a.leads().await);
     let before = a.writes().len();
     world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_leader_whose_network_goes_silent_is_replaced_and_stands_by_when_it_is
     a.proxy.silence_connections();
     a.proxy.inject(Rule::new(Fault::Silence).always());
     eventually(REPLACED_WITHIN, "another leads", async || world.holder().await.as_deref() == Some("b")).await;
-    a.operator.wait_for_log("not leading any more").await.unwrap();
+    a.operator.wait_for_log("lost the leadership").await.unwrap();
     world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
     world.until_target(SOON, "payments", "it is back", |_| true).await;
     assert!(b.leads().await && !a.leads().await);
@@ -111,7 +111,7 @@ async fn a_leader_whose_network_goes_silent_is_replaced_and_stands_by_when_it_is
 
     let before = a.writes().len();
     a.proxy.clear();
-    a.operator.wait_for_log("standing by: another replica leads").await.unwrap();
+    a.operator.wait_for_log("another replica leads; waiting for the Lease").await.unwrap();
     never(A_WHILE, "a write of one that does not lead", async || a.writes().into_iter().nth(before)).await;
 }
 
@@ -124,7 +124,7 @@ async fn a_leader_whose_connections_go_silent_goes_on_over_new_ones() {
     // As long as another would need to take the Lease.
     tokio::time::sleep(REPLACED_WITHIN).await;
     assert!(a.leads().await);
-    assert!(!a.operator.logs().iter().any(|line| line.contains("not leading any more")));
+    assert!(!a.operator.logs().iter().any(|line| line.contains("lost the leadership")));
     world.create("payments", json!({})).await;
     world.until_target(Duration::from_secs(75), "payments", "it is there", |_| true).await;
 }
@@ -136,7 +136,7 @@ async fn a_lease_that_is_deleted_is_asked_for_and_taken_when_it_is_back() {
     world.until_held_by("a").await;
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), &world.namespace);
     leases.delete(LEASE, &DeleteParams::default()).await.unwrap();
-    let line = a.operator.wait_for_log("may not create leases").await.unwrap();
+    let line = a.operator.wait_for_log("not allow the operator to create").await.unwrap();
     assert!(line.contains("apply the chart"), "{line}");
     world.prepare().await;
     world.until_held_by("a").await;
@@ -149,8 +149,8 @@ async fn without_the_right_on_leases_nobody_leads_and_the_log_says_what_is_missi
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
     bindings.delete("leader-election", &DeleteParams::default()).await.unwrap();
     let mut a = world.start("a").await;
-    let line = a.operator.wait_for_log("may not get leases").await.unwrap();
-    assert!(line.contains(&world.namespace) && line.contains("give its ServiceAccount that right"), "{line}");
+    let line = a.operator.wait_for_log("not allow the operator to get Lease").await.unwrap();
+    assert!(line.contains(&world.namespace) && line.contains("grant it to the operator's ServiceAccount"), "{line}");
     assert!(!a.leads().await);
     world.prepare().await;
     world.create_ready("payments", json!({})).await;

@@ -96,7 +96,7 @@ async fn rights_on_secrets_that_are_taken_away_are_told_of_once_and_waited_for()
     goal.take(&world, Step::Delete).await;
     let conditions = world.wait_for("one", "TargetWritten", "False Forbidden", 1).await;
     let message = &conditions["TargetWritten"].message;
-    assert!(message.contains("secrets") && message.contains("give its ServiceAccount that right"), "{message}");
+    assert!(message.contains("secrets") && message.contains("grant it to the operator's ServiceAccount"), "{message}");
     assert_eq!(conditions["Ready"].reason, "Forbidden");
     assert!(!conditions.contains_key("Stalled"), "the right may come back: {conditions:?}");
     assert_eq!(world.wait_for_event("one", "Forbidden").await, *message);
@@ -106,7 +106,7 @@ async fn rights_on_secrets_that_are_taken_away_are_told_of_once_and_waited_for()
         requests.iter().filter(|request| request.code == 403).count()
     };
     eventually(SOON, "it tries again", async || refused() >= 3).await;
-    let lines: Vec<_> = operator.logs().into_iter().filter(|line| line.contains("may not")).collect();
+    let lines: Vec<_> = operator.logs().into_iter().filter(|line| line.contains("RBAC does not allow")).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     // Once mirrored, once described, once forbidden.
     assert_eq!(world.status_writes("one"), 3, "{:?}", world.writes());
@@ -125,14 +125,14 @@ async fn rights_on_secrets_that_are_missing_at_the_start_are_waited_for() {
     let mut goal = Goal::of("one");
     goal.take(&world, Step::Create).await;
     let mut operator = world.builder().spawn().unwrap();
-    let line = operator.wait_for_log("may not list and watch secrets").await.unwrap();
+    let line = operator.wait_for_log("not allow the operator to list and watch secrets").await.unwrap();
     assert!(line.contains(&world.namespace) && line.contains("deploy/install.yaml"), "{line}");
     assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
     world.grant().await;
     operator.wait_ready().await.unwrap();
     goal.reached(&world, "when the rights are there").await;
     for resource in ["secrets", "configmaps"] {
-        let told = |line: &String| line.contains(&format!("may not list and watch {resource} "));
+        let told = |line: &String| line.contains(&format!("not allow the operator to list and watch {resource} "));
         let lines: Vec<_> = operator.logs().into_iter().filter(told).collect();
         assert_eq!(lines.len(), 1, "{lines:?}");
     }

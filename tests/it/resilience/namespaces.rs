@@ -47,7 +47,8 @@ async fn a_missing_and_a_forbidden_namespace_hold_nobody_up_and_are_served_when_
     // Longer than several attempts.
     tokio::time::sleep(Duration::from_secs(8)).await;
     for namespace in &namespaces[1..] {
-        let told = |line: &String| line.contains("may not list and watch") && line.contains(namespace);
+        let told =
+            |line: &String| line.contains("not allow the operator to list and watch") && line.contains(namespace);
         let lines: Vec<_> = operator.logs().into_iter().filter(told).collect();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("which may not exist"), "{lines:?}");

@@ -57,8 +57,8 @@ async fn without(resource: &str, verb: &str) -> World<'static> {
 }
 
 async fn says(operator: &mut Operator, verb: &str, resource: &str) {
-    let line = operator.wait_for_log("may not").await.unwrap();
-    assert!(line.contains(verb) && line.contains(resource) && line.contains("give its ServiceAccount"), "{line}");
+    let line = operator.wait_for_log("RBAC does not allow").await.unwrap();
+    assert!(line.contains(verb) && line.contains(resource) && line.contains("grant it to"), "{line}");
 }
 
 #[tokio::test]
@@ -109,12 +109,12 @@ async fn without_a_right_on_targets_a_condition_names_it() {
             let conditions = eventually(SOON, &format!("a condition names {verb} {resource}"), async || {
                 let conditions: BTreeMap<_, _> = world.conditions("one").await;
                 let written = conditions.get("TargetWritten").cloned().ok_or("nothing is told of the target")?;
-                let names = written.message.contains(&format!("may not {verb} {resource}"));
+                let names = written.message.contains(&format!("not allow the operator to {verb} {resource}"));
                 let of_now = written.observed_generation == Some(generation);
                 if names && of_now { Ok(conditions) } else { Err(written.message) }
             })
             .await;
-            assert!(conditions["TargetWritten"].message.contains("give its ServiceAccount that right"));
+            assert!(conditions["TargetWritten"].message.contains("grant it to the operator's ServiceAccount"));
             says(&mut operator, verb, resource).await;
         }
     }
@@ -128,7 +128,7 @@ async fn without_the_right_to_get_targets_a_change_by_somebody_else_is_told_in_a
     let patch = Patch::Merge(json!({ "stringData": { "ca.crt": "edited" } }));
     world.secrets().patch("one", &PatchParams::default(), &patch).await.unwrap();
     let conditions = world.wait_for("one", "TargetWritten", "False Forbidden", 1).await;
-    assert!(conditions["TargetWritten"].message.contains("may not get secrets"), "{conditions:?}");
+    assert!(conditions["TargetWritten"].message.contains("not allow the operator to get secrets"), "{conditions:?}");
     says(&mut operator, "get", "secrets").await;
 }
 

@@ -125,8 +125,8 @@ async fn an_api_server_that_is_silent_at_the_start_is_waited_for() {
     let silent = |resource| proxy.inject(Rule::new(Fault::Silence).verb("list").resource(resource));
     let faults = [silent("clientcertificaterefs"), silent("secrets")];
     let mut operator: Operator = world.builder_through(&proxy).await.spawn().unwrap();
-    let line = operator.wait_for_log("cannot be reached").await.unwrap();
-    assert!(line.contains("no answer within 10 s") && line.contains("clientcertificaterefs"), "{line}");
+    let line = operator.wait_for_log("is unreachable").await.unwrap();
+    assert!(line.contains("no response within 10 s") && line.contains("clientcertificaterefs"), "{line}");
     assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
     assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
     until_repaired(&world, "one", DEADLINE * 2 + MARGIN).await;

@@ -215,7 +215,7 @@ async fn a_preset_of_another_type_is_refused_and_another_name_is_the_way_out() {
         world.until("payments", "TargetWritten", "False", "TypeImmutable").await;
         let refused = world.until("payments", "Stalled", "True", "TypeImmutable").await;
         let message = &condition(&refused, "TargetWritten").unwrap().message;
-        let words = ["has type Opaque, nginx.org/ca is needed", "give target.name a new value"];
+        let words = ["has type Opaque instead of nginx.org/ca", "change spec.target.name"];
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
         never(A_WHILE, "it is touched", async || Some(world.target("payments").await).filter(|it| *it != before)).await;
     }

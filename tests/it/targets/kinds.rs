@@ -129,8 +129,8 @@ async fn a_missing_right_on_config_maps_is_named_with_the_two_ways_out() {
     let world = World::without_operator("no-maps").await;
     with_rights_on(&world).await;
     let mut operator = world.builder().spawn().unwrap();
-    let line = operator.wait_for_log("may not list and watch configmaps").await.unwrap();
-    assert!(line.contains("give its ServiceAccount that right") && line.contains("--target-kinds"), "{line}");
+    let line = operator.wait_for_log("not allow the operator to list and watch configmaps").await.unwrap();
+    assert!(line.contains("grant it to the operator's ServiceAccount") && line.contains("--target-kinds"), "{line}");
     assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
 }
 

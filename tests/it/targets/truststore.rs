@@ -172,7 +172,7 @@ async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
         assert!(condition(&told, "Stalled").is_none(), "somebody may still make it");
     };
     world.create("payments", of_java(given)).await;
-    message(&["target.pkcs12.passwordSecretRef", "there is no Secret java: create it", "key password"]).await;
+    message(&["target.pkcs12.passwordSecretRef", "Secret java does not exist; create it", "key password"]).await;
     world.until("payments", "Ready", "False", "NoPassword").await;
     assert_eq!(world.target_writes(), Vec::<String>::new());
 
@@ -195,20 +195,20 @@ async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
     for (n, (value, words)) in [("", "holds no password"), ("ümlaut", "printable ASCII")].into_iter().enumerate() {
         put_password(&world, value).await;
         look_again(&world, &format!("bad{n}")).await;
-        message(&[words, "the key password of the Secret java"]).await;
+        message(&[words, "key password of Secret java"]).await;
         assert_eq!(world.target("payments").await, object);
     }
     world
         .patch("payments", json!({ "spec": { "target": { "pkcs12": { "passwordSecretRef": { "key": "other" } } } } }))
         .await;
-    message(&["the Secret java has no key other"]).await;
+    message(&["Secret java has no key other"]).await;
     world
         .patch(
             "payments",
             json!({ "spec": { "target": { "pkcs12": { "passwordSecretRef": { "name": "payments" } } } } }),
         )
         .await;
-    message(&["the Secret payments is the target itself"]).await;
+    message(&["Secret payments is the target itself"]).await;
     assert_eq!(world.target("payments").await, object);
     put_password(&world, "another").await;
     let place = json!({ "name": "java", "key": "password" });
@@ -228,7 +228,7 @@ async fn a_password_is_read_from_a_secret_whose_owner_agrees_and_from_no_other()
     let message = async |key: &str| {
         let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
         let message = condition(&told, "TargetWritten").unwrap().message.clone();
-        let label = format!(r#"the Secret java does not carry the label {PASSWORD_LABEL}: "true""#);
+        let label = format!(r#"Secret java does not have the label {PASSWORD_LABEL}: "true""#);
         assert!(message.contains(&label), "{message}");
         // It is the same whatever the Secret holds: nothing can be learned of it.
         assert!(!message.contains(key), "{message}");
@@ -279,7 +279,7 @@ async fn without_a_right_on_secrets_a_password_can_be_made_but_not_given() {
     world.create("payments", of_java(given)).await;
     let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
     let message = &condition(&told, "TargetWritten").unwrap().message;
-    assert!(message.contains("leave passwordSecretRef out") && message.contains("--target-kinds"), "{message}");
+    assert!(message.contains("remove passwordSecretRef") && message.contains("--target-kinds"), "{message}");
     let asked = world.control_plane.requests(&world.user(), None).unwrap();
     assert!(asked.iter().all(|entry| entry.resource != "secrets"), "{asked:?}");
 
@@ -308,7 +308,7 @@ async fn without_a_right_on_secrets_a_password_can_be_made_but_not_given() {
     let says = async || {
         look_again(&world, &fastrand::u32(..).to_string()).await;
         let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
-        condition(&told, "TargetWritten").unwrap().message.contains("the operator may not get secrets")
+        condition(&told, "TargetWritten").unwrap().message.contains("not allow the operator to get secrets")
     };
     operator_testing::wait::eventually(SOON, "the missing right is named", says).await;
 }

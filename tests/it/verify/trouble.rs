@@ -56,7 +56,7 @@ async fn a_backend_that_hangs_is_waited_for_no_longer_than_asked() {
     let connect = silent.local_addr().unwrap().to_string();
     let start = Instant::now();
     let args = ["--connect", &connect, "--ref", &reference, "--timeout", "1s"];
-    fails(world.kubeconfig(), &args, &["does not complete a TLS handshake", "no answer within 1s"]).await;
+    fails(world.kubeconfig(), &args, &["does not complete a TLS handshake", "no response within 1s"]).await;
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 
     // It asks, and lets the handshake pass, but then says nothing to anybody.
@@ -65,7 +65,7 @@ async fn a_backend_that_hangs_is_waited_for_no_longer_than_asked() {
     let connect = running.address.to_string();
     let report = verify(world.kubeconfig(), &["--connect", &connect, "--ref", &reference, "--timeout", "1s"]).await;
     assert_eq!(report.code, 1, "{}{}", report.stdout, report.stderr);
-    assert_eq!(report.fact("a caller without a certificate"), "unknown (no answer within 1s)");
+    assert_eq!(report.fact("a caller without a certificate"), "unknown (no response within 1s)");
     assert!(report.fact("verdict").starts_with("unknown: "));
 }
 
@@ -75,7 +75,7 @@ async fn a_resource_that_says_nothing_yet_is_no_verdict() {
     let connect = ["--connect", "127.0.0.1:1"];
     let missing = format!("{}/elsewhere", world.namespace);
     let args = [&connect[..], &["--ref", &missing]].concat();
-    fails(world.kubeconfig(), &args, &["there is no ClientCertificateRef", &missing, "kubectl get"]).await;
+    fails(world.kubeconfig(), &args, &["does not exist", &missing, "kubectl get"]).await;
 
     world.create_resource("unread", serde_json::json!({ "clientCertificateId": "nowhere" })).await;
     world.until("unread", "Ready", "False", "NotFound").await;
@@ -87,7 +87,12 @@ async fn a_resource_that_says_nothing_yet_is_no_verdict() {
     let nobody = world.control_plane.service_account_kubeconfig(&world.namespace, "nobody").await.unwrap();
     let reference = world.reference();
     let args = [&connect[..], &["--ref", &reference]].concat();
-    let words = ["no right to read", "`get` on clientcertificaterefs", &world.namespace, "deploy/samples/verify-job"];
+    let words = [
+        "RBAC does not allow reading",
+        "`get` on clientcertificaterefs",
+        &world.namespace,
+        "deploy/samples/verify-job",
+    ];
     fails(&nobody, &args, &words).await;
 
     fails(Path::new("/nowhere"), &args, &["no Kubernetes cluster is configured", "KUBECONFIG"]).await;
@@ -96,7 +101,7 @@ async fn a_resource_that_says_nothing_yet_is_no_verdict() {
     let text =
         std::fs::read_to_string(world.kubeconfig()).unwrap().replace(&world.control_plane.url(), "https://127.0.0.1:1");
     std::fs::write(&unreachable, text).unwrap();
-    fails(&unreachable, &args, &["the Kubernetes API server cannot be reached"]).await;
+    fails(&unreachable, &args, &["the Kubernetes API server is unreachable"]).await;
 }
 
 #[tokio::test]
@@ -106,7 +111,7 @@ async fn wrong_usage_ends_with_2_and_the_help_says_what_the_codes_mean() {
     assert!(report.stderr.contains("--ref <NAMESPACE/NAME>"), "{}", report.stderr);
     let help = verify(Path::new("/nowhere"), &["--help"]).await;
     assert_eq!(help.code, 0);
-    for words in ["Exit codes: 0 it is on", "3 it is off", "AWS keeps its private key", "deploy/samples/verify-job"] {
+    for words in ["Exit codes: 0 on", "3 off", "AWS keeps its private key", "deploy/samples/verify-job"] {
         assert!(help.stdout.contains(words), "{words:?} is missing in {}", help.stdout);
     }
 }

@@ -1,4 +1,4 @@
-//! A target as the index keeps it: small, because there is one for every resource, and unfolded once a pass.
+//! A target as the index keeps it: small, because there is one for every resource, and parsed once a reconcile.
 
 use crate::target::{Target, TargetContent, TargetMeta};
 
@@ -13,10 +13,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Folds up what is known of an object.
+    /// Serializes what is known of an object.
     pub(super) fn new(meta: &TargetMeta, content: Option<TargetContent>) -> Self {
         Entry {
-            // Maps of text cannot fail to be written; should they, the object counts as one that is to be looked at.
+            // Maps of text cannot fail to be written; should they, the object counts as not read.
             meta: serde_json::to_string(meta).unwrap_or_default().into(),
             version: meta.resource_version.as_str().into(),
             owner: meta.owner_name().map(Into::into),
@@ -29,7 +29,7 @@ impl Entry {
         Some(Target { content: TargetContent::clone(self.content.as_ref()?), meta: self.meta()? })
     }
 
-    /// Forgets the content, so that the next look is at the API server.
+    /// Forgets the content, so that the next read goes to the API server.
     pub(super) fn forget_content(&mut self) {
         self.content = None;
     }
