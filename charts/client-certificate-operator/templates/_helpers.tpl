@@ -75,12 +75,12 @@ them, though the operator only watches those that carry its own label, and never
 {{- /* Values that are each right and do not go together. */}}
 {{- define "ccr.check" -}}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
-{{- fail (printf "replicas is %d and leaderElection.enabled is false: each replica would do the same work and take the others' writes for somebody's meddling; set leaderElection.enabled=true or replicas=1" (int .Values.replicas)) }}
+{{- fail (printf "replicas is %d and leaderElection.enabled is false: the replicas would undo each other's writes; set leaderElection.enabled=true or replicas=1" (int .Values.replicas)) }}
 {{- end }}
 {{- if and .Values.watch.namespaces (include "ccr.selectingRule" .) }}
-{{- fail (printf "rule %s has a namespaceSelector and watch.namespaces is set: such an installation has no right to see the labels of namespaces; name them in the rule's namespaces, or leave watch.namespaces empty" (include "ccr.selectingRule" .)) }}
+{{- fail (printf "rule %s has a namespaceSelector and watch.namespaces is set: such an installation may not watch the labels of namespaces; list the namespaces in the rule, or leave watch.namespaces empty" (include "ccr.selectingRule" .)) }}
 {{- end }}
 {{- if and .Values.caBundle.configMap .Values.caBundle.secret }}
-{{- fail "caBundle takes configMap or secret, not both" }}
+{{- fail "caBundle must not have both configMap and secret" }}
 {{- end }}
 {{- end }}

@@ -81,7 +81,7 @@ fn values_that_do_not_go_together_are_refused_with_a_way_out() {
             "watch.namespaces={a},rules.rules[0].namespaceSelector.matchLabels.a=b",
             ["rule rules[0] has a namespaceSelector", "leave watch.namespaces empty"],
         ),
-        ("caBundle.configMap=a,caBundle.secret=b", ["caBundle takes configMap or secret", "not both"]),
+        ("caBundle.configMap=a,caBundle.secret=b", ["caBundle must not have both", "configMap and secret"]),
     ] {
         let message = refusal(&["--set", values]);
         assert!(fragments.iter().all(|fragment| message.contains(fragment)), "{values} is told as: {message}");
@@ -151,7 +151,7 @@ fn the_notes_say_the_next_command() {
     );
     assert!(plain.contains("No region is set") && !plain.contains("watches"), "{plain}");
     let narrow = notes(&["--set", "watch.namespaces={a,b},targets.kinds={ConfigMap},region=eu-central-1"]);
-    assert!(narrow.contains("watches a, b alone") && narrow.contains("seen only"), "{narrow}");
+    assert!(narrow.contains("watches a, b only") && narrow.contains("sees claims"), "{narrow}");
     assert!(narrow.contains("namespace: a") && narrow.contains("kind: ConfigMap"), "{narrow}");
     assert!(!narrow.contains("No region is set"), "{narrow}");
 }
