@@ -1,4 +1,4 @@
-// A service that lets API Gateway in and nobody else.
+// A service that accepts only API Gateway.
 package main
 
 import (
@@ -25,7 +25,7 @@ func main() {
 		SessionTicketsDisabled: true,
 	}
 	config := base.Clone()
-	// The file changes while the service runs. An error here ends the handshake: nobody gets in on a file that cannot be read.
+	// The file changes while the service runs. An error here ends the handshake: no caller gets in if the file cannot be read.
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		pool, err := clientCAs(os.Getenv("CLIENT_CA"))
 		if err != nil {

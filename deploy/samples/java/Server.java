@@ -20,7 +20,7 @@ import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;
 import javax.net.ssl.X509ExtendedTrustManager;
 
-/** A service that lets API Gateway in and nobody else. */
+/** A service that accepts only API Gateway. */
 public final class Server {
     public static void main(String[] args) throws Exception {
         char[] password = password("KEYSTORE_PASSWORD_FILE");
@@ -64,7 +64,7 @@ public final class Server {
         return store;
     }
 
-    /** Reads the truststore anew for every handshake: it changes while the service runs. */
+    /** Reads the truststore again for every handshake: it changes while the service runs. */
     private static final class Truststore extends X509ExtendedTrustManager {
         private static X509ExtendedTrustManager fresh() throws CertificateException {
             try {
@@ -72,7 +72,7 @@ public final class Server {
                 factory.init(store("TRUSTSTORE", password("TRUSTSTORE_PASSWORD_FILE")));
                 return (X509ExtendedTrustManager) factory.getTrustManagers()[0];
             } catch (IOException | GeneralSecurityException e) {
-                // Nobody gets in on a truststore that cannot be read.
+                // No caller gets in if the truststore cannot be read.
                 throw new CertificateException("the truststore cannot be read", e);
             }
         }
