@@ -14,7 +14,7 @@ help: ## List the targets
 	@echo
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
-build: ## Build the operator, optimised, into target/release
+build: ## Build the optimised operator into target/release
 	@tests/prerequisites rust
 	$(call say,"building the operator with optimisation: about 4 minutes on 2 cores the first time")
 	cargo build --locked --release
@@ -25,18 +25,18 @@ image: ## Build the image as an archive, target/image/client-certificate-operato
 
 image-test: image ## Start the operator from the image's files alone: names, certificate authorities
 	@tests/prerequisites rust go
-	$(call say,"trying the image: some seconds once everything is built")
+	$(call say,"testing the image: some seconds once everything is built")
 	@tests/image/run
 
-release-dry-run: ## Make what a release holds, in target/release-<version>/, and publish nothing; TAG=v<version> insists
+release-dry-run: ## Make the files of a release in target/release-<version>/ without publishing them; TAG=v<version> fails unless it can be released
 	@tests/prerequisites rust helm
 	@deploy/release $(if $(TAG),--tag $(TAG))
 
-demo: ## See it work on a real control plane, step by step; KEEP=1 leaves everything running to play with
+demo: ## Run the demo on a real control plane, step by step; KEEP=1 leaves everything running
 	@tests/prerequisites rust go openssl curl nginx
 	$(call say,"building the operator and the demo: a few minutes the first time")
 	cargo build --locked --workspace --bin client-certificate-operator --bin demo
-	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs, if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	@env -u KEEP cargo run --quiet --locked --package operator-testing --bin demo -- $(if $(KEEP),--keep)
 
@@ -48,21 +48,21 @@ unit: ## Check the format and run the tests beside the pure files: the inner loo
 it: ## Run the integration tests whose names contain TEST, for example `make it TEST=targets::kept`
 	@tests/prerequisites rust go openssl
 	@[ -n "$(TEST)" ] || { echo 'name tests: make it TEST=targets::kept' >&2; exit 2; }
-	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs, if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	cargo test --locked --test it -- $(TEST)
 
 test: ## Run every test, on a real control plane
 	@tests/prerequisites rust go helm openssl nginx haproxy java pip
-	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs, if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
-	$(call say,"making sure that Helm and promtool and smaller tools are there: about 12 minutes on 2 cores the first time")
+	$(call say,"building Helm and promtool and smaller tools, if missing: about 12 minutes on 2 cores the first time")
 	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
-	$(call say,"making sure that Envoy and our small servers in Go and Java are there: half a minute the first time")
+	$(call say,"building Envoy and the test servers in Go and Java, if missing: half a minute the first time")
 	tests/servers/build envoy go java >/dev/null
-	$(call say,"making sure that the definitions of other servers are there: 50 MB and a minute the first time")
+	$(call say,"fetching the definitions of other servers, if missing: 50 MB and a minute the first time")
 	tests/crds/build >/dev/null
-	$(call say,"testing: a few minutes of building the first time and then about as many of running")
+	$(call say,"running the tests: a few minutes to build the first time, and about as long to run")
 	# Most tests wait, for the clock or for others: more at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace
 
@@ -77,26 +77,26 @@ check: ## Check format, lints, generated files, and the licences, sources and ad
 	$(call say,"generated files and licences of dependencies")
 	cargo test --locked --test it -- generated:: licences::
 
-e2e: ## Act the README on the cluster of KUBECONFIG, with real pods; what else it takes is told in tests/e2e/run
+e2e: ## Run the commands of the README on the cluster of KUBECONFIG, with real pods; see tests/e2e/run
 	@tests/prerequisites rust go helm openssl curl nginx
 	@CLUSTER="$(CLUSTER)" tests/e2e/run
 
 soak: ## Kill and replace replicas at random for five minutes, under load
 	@tests/prerequisites rust go openssl
 	tests/kubernetes/build >/dev/null
-	$(call say,"killing replicas and replacing others for five minutes")
+	$(call say,"killing and replacing replicas for five minutes")
 	CCR_SOAK_SECONDS=$${CCR_SOAK_SECONDS:-300} cargo test --locked --test it -- --nocapture replicas::load
 
-bench: ## Measure speed and size against the machine's own floor
+bench: ## Measure speed and size against a bare client on the same machine
 	@tests/prerequisites rust go
-	$(call say,"making sure that the Kubernetes programs are there: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs, if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
-	$(call say,"building with optimisation: some 6 minutes on 2 cores the first time")
+	$(call say,"building with optimisation: about 6 minutes on 2 cores the first time")
 	cargo build --locked --release --workspace --bin client-certificate-operator --bin bench
 	@cargo run --quiet --locked --release --package operator-testing --bin bench -- --chart target/bench.svg
 	@echo 'drawn: target/bench.svg'
 
-generate: ## Write the CRD, the chart's README, versions, and deploy/install.yaml anew
+generate: ## Regenerate the CRD, the chart's README, versions, and deploy/install.yaml
 	@tests/prerequisites rust helm
 	$(call say,"the CRD: what the operator prints")
 	cargo run --quiet --locked -- crd >deploy/crd.yaml.new

@@ -99,7 +99,7 @@ fn a_version_that_differs_somewhere_is_found() {
         let folder = repository(&changelog(""));
         let file = folder.path().join(name);
         fs::write(&file, fs::read_to_string(&file).unwrap().replace(VERSION, "99.0.0")).unwrap();
-        assert!(obstacles(&folder, &[]).contains(&format!("{name} has not the line")));
+        assert!(obstacles(&folder, &[]).contains(&format!("{name} does not contain the line")));
     }
 }
 
@@ -227,6 +227,6 @@ fn architectures_that_disagree_and_files_that_were_changed_are_not_published() {
     assert!(refusal("differing").contains("the architectures differ in install.yaml"));
     fs::write(arm64.join("install.yaml"), "the same everywhere").unwrap();
     assert!(refusal("changed").contains("is not what deploy/release made"));
-    assert!(refusal("changed").contains("is there already"));
+    assert!(refusal("changed").contains("already exists"));
     assert_eq!(registry.crane(&["catalog", &registry.address]).trim(), "");
 }
