@@ -7,9 +7,8 @@ use client_certificate_operator::api::{ClientCertificateRef, ClientCertificateRe
 use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use kube::{Client, Resource};
-use serde_json::json;
 
 use crate::watching::Watching;
 use crate::world::World;
@@ -84,16 +83,13 @@ impl Writes {
     }
 
     /// All that the operator writes for a resource, in line.
-    async fn write(&self, client: &Client, resource: &ClientCertificateRef) -> Result<()> {
+    pub async fn write(&self, client: &Client, resource: &ClientCertificateRef) -> Result<()> {
         let (namespace, name) = (resource.namespace(), resource.name());
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         secrets.create(&PostParams::default(), &self.secret(resource)).await?;
-        let patch = json!({
-            "metadata": { "uid": resource.uid() },
-            "status": &self.status,
-        });
         let resources: Api<ClientCertificateRef> = Api::namespaced(client.clone(), namespace);
-        resources.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        let with_status = ClientCertificateRef { status: Some(self.status.clone()), ..resource.clone() };
+        resources.replace_status(name, &PostParams::default(), &with_status).await?;
         let events: Api<Event> = Api::namespaced(client.clone(), namespace);
         events.create(&PostParams::default(), &self.event(resource)).await?;
         Ok(())

@@ -17,7 +17,7 @@ use crate::report::{Report, mebibytes};
 use crate::steady;
 use crate::world::World;
 
-const MEMORY_ALLOWED: u64 = 80 << 20;
+const MEMORY_ALLOWED: u64 = 160 << 20;
 /// A page of `GetClientCertificates` holds this many at most.
 const PAGE: usize = 500;
 /// Beside the pages: what comes while the certificates are read for the first time.
@@ -94,7 +94,7 @@ impl Fleet<'_> {
     /// A new process finds everything as it should be.
     async fn restarted(&self, report: &mut Report) -> Result<Operator> {
         let title = &self.title;
-        eprintln!("fleet: starting the operator anew");
+        eprintln!("fleet: starting the operator again");
         self.world.emulator.clear_calls();
         let (start, since) = (Instant::now(), Timestamp::now());
         let mut operator = self.world.operator(Some(&self.namespace), self.options.concurrency).await?;

@@ -29,12 +29,12 @@ use crate::world::World;
 #[derive(Parser)]
 #[command(after_help = "\
 Parts:
-  latency     from the answer to the create of one resource, until its Secret is there
+  latency     from the answer to the create of one resource, until its Secret is there and it is Ready
   throughput  many resources at once, until all are mirrored and Ready, against a bare client's time for the same writes
   neighbours  an account that is throttled to zero, and what another account's resources notice of it
   memory      resident memory with many resources, and what many large unrelated Secrets add to it
   handover    from the end of a leader until another leads, and from a start until the first target is there
-  resync      processor time and writes of refreshes that find nothing changed
+  resync      processor time and requests of refreshes that find nothing changed, of 100 to very many resources
   render      processor time of making the data of a target of 60 certificates
   fleet       very many resources over as many certificates: memory, calls and writes, also of a restarted operator
 
@@ -83,7 +83,7 @@ pub struct Options {
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     fleet_interval: u64,
     /// How often floor and operator take turns
-    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pairs: usize,
     /// Resources that are reconciled, or written by the bare client, at the same time
     #[arg(long, default_value_t = 32, value_name = "COUNT")]

@@ -44,7 +44,8 @@ pub struct World {
     pub author: Client,
     /// The operator's own rights, for a bare client in its place.
     pub account: Client,
-    certificates: Vec<String>,
+    /// Those of the default region.
+    pub certificates: Vec<String>,
     operator: PathBuf,
     environment: Vec<(String, String)>,
     kubeconfig: PathBuf,
