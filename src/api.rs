@@ -10,9 +10,11 @@ mod target;
 
 pub use kind::TargetKind;
 pub use schema::crd;
+pub(crate) use status::MAX_CERTIFICATES;
 pub use status::{CertificateRole, CertificateStatus, ClientCertificateRefStatus, TargetRef, VerifierClass};
 pub use target::{Content, DeletionPolicy, Pkcs12, Preset, SecretKeyRef, SecretType, Target};
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -41,6 +43,12 @@ pub const REFRESH_ANNOTATION: &str = "apigateway.clientcert.dev/refresh";
 pub const DEFAULT_REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(30);
 const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// `spec.soak` where a resource has none.
+pub const DEFAULT_SOAK: Duration = Duration::from_secs(15 * 60);
+const SOAK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// `spec.overlap` where a resource has none.
+pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(60 * 60);
+const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
 
 /// What a user asks for: one client certificate of API Gateway, mirrored into one object of the cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
@@ -101,6 +109,13 @@ const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
         json_path = ".status.certificates[0].sha256Fingerprint",
         priority = 1,
         description = "SHA-256 of the certificate's DER"
+    ),
+    printcolumn(
+        name = "Switch",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"SafeToSwitch\")].reason",
+        priority = 1,
+        description = "Whether a stage may be switched to the certificates beside the main one: Soaked, or why not"
     )
 )]
 #[x_kube(
@@ -117,6 +132,23 @@ pub struct ClientCertificateRefSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::additional_ids")]
     pub additional_client_certificate_ids: Vec<String>,
+
+    /// Tags, 1 to 10: every certificate of the region and account that has all of them is in the target too, newest first, after additionalClientCertificateIds. So whoever may create or tag a client certificate there decides what is trusted. A certificate that loses a tag stays for `overlap`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::additional_tags")]
+    pub additional_client_certificate_tags: BTreeMap<String, String>,
+
+    /// How long the target has to have held a certificate before a stage may be switched to it, from 0s to 24h, for example 90s, 15m or 1h30m: what the servers take to read the target. Default: 15m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 24))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('24h')").message("soak takes a duration from 0s to 24h in s, m and h, for example 90s, 15m or 1h30m"))]
+    pub soak: Option<String>,
+
+    /// How long the target goes on holding a certificate that has lost its tags, from 0s to 168h, for example 90s, 15m or 72h. Default: 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 24))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('168h')").message("overlap takes a duration from 0s to 168h in s, m and h, for example 90s, 15m or 72h"))]
+    pub overlap: Option<String>,
 
     /// AWS region of the certificate, for example us-east-1. Default: the operator's own region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -260,6 +292,22 @@ impl ClientCertificateRef {
             .unwrap_or(DEFAULT_REFRESH_INTERVAL)
             .clamp(REFRESH_INTERVAL_MIN, REFRESH_INTERVAL_MAX)
     }
+
+    /// `spec.soak`.
+    pub fn soak(&self) -> Duration {
+        self.spec.soak.as_deref().and_then(parse_duration).map_or(DEFAULT_SOAK, |soak| soak.min(SOAK_MAX))
+    }
+
+    /// `spec.overlap`.
+    pub fn overlap(&self) -> Duration {
+        let overlap = self.spec.overlap.as_deref().and_then(parse_duration);
+        overlap.map_or(DEFAULT_OVERLAP, |overlap| overlap.min(OVERLAP_MAX))
+    }
+
+    /// Whether the spec names this certificate, as the main one or an additional one.
+    pub fn names(&self, id: &str) -> bool {
+        self.spec.client_certificate_id == id || self.additional_ids().any(|named| named == id)
+    }
 }
 
 /// Reads a duration of the form `1h30m`, `90s` or `1.5m`, the grammar of `spec.refreshInterval`. kube's own type panics on
@@ -301,6 +349,20 @@ mod tests {
         for too_long in [format!("{}h", "9".repeat(30)), format!("{}h", "9".repeat(400))] {
             assert_eq!(parse_duration(&too_long), None, "{too_long}");
         }
+    }
+
+    #[test]
+    fn soak_and_overlap_have_defaults_and_bounds() {
+        let with = |text: Option<&str>| {
+            let mut resource = ClientCertificateRef::default();
+            resource.spec.soak = text.map(str::to_owned);
+            resource.spec.overlap = text.map(str::to_owned);
+            (resource.soak().as_secs(), resource.overlap().as_secs())
+        };
+        assert_eq!(with(None), (900, 3600));
+        assert_eq!(with(Some("0s")), (0, 0));
+        assert_eq!(with(Some("soon")), (900, 3600));
+        assert_eq!(with(Some("1000h")), (86_400, 604_800));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum ConditionType {
     AdditionalCertificatesRead,
     /// The target is as it should be.
     TargetWritten,
+    /// A stage may be switched to any certificate beside the main one. Absent without any in the target.
+    SafeToSwitch,
     /// API Gateway holds the description of the spec. Absent without `spec.description`.
     DescriptionSynced,
     /// The certificate ends soon.
@@ -70,6 +72,9 @@ pub enum Reason {
     InvalidSpec,
     Mutated,
     NotYetValid,
+    Soaked,
+    Soaking,
+    FirstWins,
 }
 
 impl fmt::Display for ConditionType {
@@ -86,7 +91,7 @@ impl fmt::Display for Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 38] = [
+    pub const ALL: [Reason; 41] = [
         Reason::Mirrored,
         Reason::Read,
         Reason::NotRead,
@@ -125,6 +130,9 @@ impl Reason {
         Reason::InvalidSpec,
         Reason::Mutated,
         Reason::NotYetValid,
+        Reason::Soaked,
+        Reason::Soaking,
+        Reason::FirstWins,
     ];
 
     /// The reason of this name.

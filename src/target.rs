@@ -8,7 +8,7 @@ mod password;
 mod render;
 mod truststore;
 
-pub use contents::{PasswordWanted, holds_active, is_made_of, password_wanted, verifier_class};
+pub use contents::{PasswordWanted, holds_active, holds_certificate, is_made_of, password_wanted, verifier_class};
 pub use object::{TargetContent, TargetObject};
 pub use ownership::{Ownership, is_controlled_by_another, obstacle_to_adoption, ownership};
 pub use password::{NoPassword, Password, settle as settle_password};

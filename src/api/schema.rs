@@ -74,6 +74,26 @@ pub(super) fn additional_ids(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The characters of a tag's key or value, as AWS documents them.
+const TAG_CHARACTERS: &str = r"[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*";
+
+pub(super) fn additional_tags(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 10,
+        "additionalProperties": { "type": "string", "maxLength": 256 },
+        "x-kubernetes-validations": [{
+            "rule": format!("self.all(key, key.size() >= 1 && key.size() <= 128 && key.matches('^{TAG_CHARACTERS}$') && self[key].matches('^{TAG_CHARACTERS}$'))"),
+            "message": "additionalClientCertificateTags takes tags as AWS does: a key of 1 to 128 and a value of at most 256 letters, digits, spaces and any of _.:/=+@-"
+        }]
+    })
+}
+
+pub(super) fn verifier_class(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["OverlapSafe", "FirstWins"] })
+}
+
 pub(super) fn keys(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

@@ -17,7 +17,7 @@ use super::schema;
 /// A status that takes more than this as JSON is not written.
 const MAX_STATUS_BYTES: usize = 512 * 1024;
 /// What the schema takes of certificates.
-const MAX_CERTIFICATES: usize = 64;
+pub(crate) const MAX_CERTIFICATES: usize = 64;
 
 /// What the operator found and did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
@@ -47,7 +47,7 @@ pub struct ClientCertificateRefStatus {
     #[schemars(schema_with = "schema::timestamp")]
     pub expiration_date: Option<Timestamp>,
 
-    /// Ready, CertificateRead, TargetWritten, Expiring; AdditionalCertificatesRead where the spec has additional certificates; DescriptionSynced where it has a description; Stalled and Suspended while they are true.
+    /// Ready, CertificateRead, TargetWritten, Expiring; AdditionalCertificatesRead where the spec has additional certificates; SafeToSwitch where the target holds one; DescriptionSynced where it has a description; Stalled and Suspended while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -116,7 +116,7 @@ pub enum VerifierClass {
     FirstWins,
 }
 
-/// Why the target holds a certificate. Main: the spec names it as clientCertificateId, or did until its successor was read. Additional: it is one of additionalClientCertificateIds. Tagged: it has the tags that the spec asks for. Former: a certificate that was replaced as the main one a while ago.
+/// Why the target holds a certificate. Main: the spec names it as clientCertificateId, or did until its successor was read. Additional: it is one of additionalClientCertificateIds. Tagged: it has the tags that the spec asks for. Former: one that lost its tags, and leaves when `overlap` has passed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CertificateRole {
     /// The main certificate.
@@ -125,7 +125,7 @@ pub enum CertificateRole {
     Additional,
     /// It has the tags that the spec asks for.
     Tagged,
-    /// It was the main one.
+    /// It had the tags.
     Former,
 }
 
@@ -145,6 +145,20 @@ pub struct CertificateStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub pem: Option<String>,
+
+    /// Since when the target holds it, UTC. Another writer who takes it out of the target makes this begin again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::timestamp")]
+    pub trusted_since: Option<Timestamp>,
+
+    /// Whether a stage may be switched to it: the target has held it for `soak`, it does not leave soon, and the servers that read the target accept every certificate in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_to_switch: Option<bool>,
+
+    /// Since when it is Former, UTC. It leaves the target when `overlap` has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::timestamp")]
+    pub former_since: Option<Timestamp>,
 
     /// AWS region that the certificate was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{TargetKind, schema};
+use super::{TargetKind, VerifierClass, schema};
 
 /// The object that the operator writes the certificates into.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
@@ -42,6 +42,11 @@ pub struct Target {
     /// Settings of the PKCS#12 truststore; for preset Pkcs12, or a key of that content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pkcs12: Option<Pkcs12>,
+
+    /// What the servers that read the target are known to do with several certificates of one name: OverlapSafe where they accept every one, as Go, Java and OpenSSL with X509_V_FLAG_PARTIAL_CHAIN do. Default: what the preset or the keys tell, and FirstWins for SafeToSwitch where they tell nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::verifier_class")]
+    pub verifier_class: Option<VerifierClass>,
 
     /// Type of the Secret, with kind Secret only.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]

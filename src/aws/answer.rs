@@ -83,13 +83,16 @@ impl Answer {
         CertificateStatus {
             id: self.source.id.clone(),
             role: Some(role),
+            trusted_since: None,
+            safe_to_switch: None,
+            former_since: None,
             pem: self.certificate.single_pem().filter(|pem| pem.len() <= 8192).map(str::to_owned),
             region: Some(self.source.place.region.clone()),
             account_id: self.account.clone(),
             description: Some(cut(&self.description, 1024)).filter(|text| !text.is_empty()),
             created_date: self.created.map(whole_seconds),
             expiration_date: Some(whole_seconds(self.end())),
-            // No spec selects by tags yet.
+            // The list says which tags it has.
             tags: BTreeMap::new(),
             serial_number: Some(cut(&main.serial_number, 64)),
             sha256_fingerprint: Some(self.fingerprint()),

@@ -67,6 +67,9 @@ pub fn password_wanted(resource: &ClientCertificateRef) -> Option<PasswordWanted
 /// How servers treat several certificates in this target; none if many kinds of servers may read it.
 pub fn verifier_class(resource: &ClientCertificateRef) -> Option<VerifierClass> {
     let spec = &resource.spec.target;
+    if spec.verifier_class.is_some() {
+        return spec.verifier_class;
+    }
     match (&spec.keys, spec.preset) {
         (Some(_), _) => {
             keys(resource).iter().all(|(_, content)| is_overlap_safe(*content)).then_some(VerifierClass::OverlapSafe)
@@ -179,6 +182,20 @@ pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fing
     wanted.len() + usize::from(password.is_some()) == content.keys.len()
         && content.keys.iter().zip(&content.certificates).all(|(key, found)| holds(key, found))
         && content.is_as_marked(resource)
+}
+
+/// Whether every key that is to hold it holds the certificate of this fingerprint. What certificates cannot be told from is
+/// to be as it was written.
+pub fn holds_certificate(content: &TargetContent, resource: &ClientCertificateRef, fingerprint: &str) -> bool {
+    let found = |key: &str| content.keys.iter().position(|name| name == key).map(|at| &content.certificates[at]);
+    keys(resource).iter().all(|(key, what)| match what {
+        Content::Bundle => {
+            found(key).is_some_and(|found| found.iter().any(|certificate| certificate.to_string() == fingerprint))
+        }
+        // It holds the main one, whichever that is.
+        Content::Active => true,
+        _ => content.is_as_marked(resource),
+    })
 }
 
 #[cfg(test)]

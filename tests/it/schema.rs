@@ -104,6 +104,48 @@ async fn an_id_is_letters_and_digits() {
 }
 
 #[tokio::test]
+async fn tags_are_what_aws_takes_as_tags() {
+    let door = Door::open().await;
+    let tags = |tags: Value| json!({ "additionalClientCertificateTags": tags });
+    let field = "spec.additionalClientCertificateTags";
+    door.refuses(&[field, "at least 1"], [tags(json!({}))]).await;
+    door.refuses(&[field, "10"], [tags(many(11))]).await;
+    let (long_key, long) = ("k".repeat(129), "v".repeat(257));
+    let bad = [json!({ "": "a" }), json!({ long_key: "a" }), json!({ "a$": "b" }), json!({ "a": "b;c" })];
+    door.refuses(&[field, "takes tags as AWS does: a key of 1 to 128"], bad.map(tags)).await;
+    door.refuses(&[field, "256"], [tags(json!({ "a": long }))]).await;
+    let (key, value, letters) = ("k".repeat(128), "v".repeat(256), "ü".repeat(256));
+    door.takes(
+        [
+            json!({ "app": "payments" }),
+            json!({ "Größe des Dienstes": "zwei Wörter" }),
+            json!({ "team": "支付" }),
+            json!({ key: value }),
+            json!({ "a": letters, "aws:cloudformation:stack-name": "b", "mail": "a+b@example.com/x=y_z-1" }),
+            json!({ "empty": "" }),
+            many(10),
+        ]
+        .map(tags),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn soak_and_overlap_are_durations_within_their_bounds() {
+    let door = Door::open().await;
+    let bad = ["", "0", "-1m", "1d", "15 minutes", "+1m", "24h1s", "1441m"];
+    door.refuses(&["spec.soak", "takes a duration from 0s to 24h"], field("soak", bad)).await;
+    door.takes(field("soak", ["0s", "24h", "15m", "1h30m", "0.5s", "1440m"])).await;
+    let bad = ["", "0", "-1m", "7d", "168h1s", "200h"];
+    door.refuses(&["spec.overlap", "takes a duration from 0s to 168h"], field("overlap", bad)).await;
+    door.takes(field("overlap", ["0s", "168h", "1h", "72h30m"])).await;
+    let long = "1h".repeat(13);
+    door.refuses(&["spec.overlap", "24"], field("overlap", [&long])).await;
+    door.refuses(&["spec.target.verifierClass", "OverlapSafe"], target("verifierClass", [json!("Lax")])).await;
+    door.takes(target("verifierClass", [json!("OverlapSafe"), json!("FirstWins")])).await;
+}
+
+#[tokio::test]
 async fn a_role_is_the_arn_of_a_role_and_no_way_to_anything_else() {
     let door = Door::open().await;
     let role = |arn: &str| json!({ "assumeRole": { "roleArn": arn } });

@@ -98,6 +98,7 @@ async fn kubectl_explains_every_field() {
         "pkcs12",
         "preset",
         "type",
+        "verifierClass",
     ];
     for field in fields {
         let listed = text.lines().any(|line| line.split_whitespace().next() == Some(field));
@@ -126,6 +127,9 @@ async fn kubectl_get_shows_the_state_in_columns() {
     assert_eq!(lines[0], ["NAME", "ID", "READY", "EXPIRES", "TARGET", "AGE"]);
     assert_eq!(lines[1][..5], ["payments", ID, "True", &expires, "payments-ca"]);
     let lines = get(&["--output=wide"]).await;
-    assert_eq!(lines[0], ["NAME", "ID", "READY", "EXPIRES", "TARGET", "AGE", "REASON", "KIND", "FINGERPRINT"]);
+    assert_eq!(
+        lines[0],
+        ["NAME", "ID", "READY", "EXPIRES", "TARGET", "AGE", "REASON", "KIND", "FINGERPRINT", "SWITCH"]
+    );
     assert_eq!(lines[1][6..], ["Mirrored", "Secret", held.sha256_fingerprint.as_ref().unwrap()]);
 }
