@@ -6,7 +6,7 @@ pub use control::AccessControl;
 
 use std::collections::BTreeMap;
 
-use crate::api::ClientCertificateRef;
+use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
 use crate::aws::gateway::{Place, Source};
 use crate::error::ReadFailure;
 use crate::rules::{Refusal, Rules, Wanted};
@@ -19,14 +19,20 @@ pub struct Access {
     pub source: Result<Source, ReadFailure>,
     /// The additional ones.
     pub additional: Vec<Additional>,
+    /// Those that the spec does not name: they have its tags, or had them when the status was written.
+    pub unnamed: Vec<Additional>,
+    /// Where to look for certificates with the tags of the spec: where the main one is.
+    pub tags: Option<Place>,
     /// Whether it may own the description.
     pub description: Result<(), Refusal>,
 }
 
 impl Access {
-    /// The access of a resource, given the rules and the labels of its namespace.
+    /// The access of a resource, given the rules and the labels of its namespace; `tagged` are the certificates that were
+    /// found by tags.
     pub fn of(
         resource: &ClientCertificateRef,
+        tagged: &[String],
         settings: &Settings,
         rules: &Rules,
         labels: &BTreeMap<String, String>,
@@ -47,11 +53,19 @@ impl Access {
             Ok((Source { place, id: id.to_owned() }, permit.description))
         };
         let main = access(&resource.spec.client_certificate_id);
-        let additional = resource.additional_ids();
+        let additional = |id: &str| Additional { id: id.to_owned(), source: access(id).map(|(source, _)| source) };
+        let mut unnamed: Vec<&str> = Vec::new();
+        let recorded = resource.status.iter().flat_map(|status| &status.certificates).filter(|held| is_unnamed(held));
+        for id in tagged.iter().chain(recorded.map(|held| &held.id)) {
+            if !unnamed.contains(&id.as_str()) && !resource.names(id) {
+                unnamed.push(id);
+            }
+        }
+        let tags = main.as_ref().ok().map(|(source, _)| &source.place);
         Access {
-            additional: additional
-                .map(|id| Additional { id: id.to_owned(), source: access(id).map(|(source, _)| source) })
-                .collect(),
+            additional: resource.additional_ids().map(additional).collect(),
+            unnamed: unnamed.into_iter().map(additional).collect(),
+            tags: tags.filter(|_| !resource.spec.additional_client_certificate_tags.is_empty()).cloned(),
             description: main.as_ref().map_or(Ok(()), |(_, description)| description.clone()),
             source: main.map(|(source, _)| source),
         }
@@ -59,9 +73,13 @@ impl Access {
 
     /// The certificates that it may read.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
-        let additional = self.additional.iter().map(|named| &named.source);
+        let additional = self.additional.iter().chain(&self.unnamed).map(|named| &named.source);
         std::iter::once(&self.source).chain(additional).filter_map(|source| source.as_ref().ok())
     }
+}
+
+fn is_unnamed(held: &CertificateStatus) -> bool {
+    matches!(held.role, Some(CertificateRole::Tagged | CertificateRole::Former))
 }
 
 /// An additional certificate, as the resource names it and as the rules allow it.
@@ -95,13 +113,19 @@ mod tests {
         };
         let mut resource = resource("payments");
         let access = |resource: &ClientCertificateRef, rules: &str| {
-            Access::of(resource, &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
+            Access::of(resource, &[], &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
         };
         assert_eq!(access(&resource, "{}").source, Err(ReadFailure::NoRegion));
         resource.spec.region = Some("us-east-1".into());
         assert_eq!(
             access(&resource, "{}"),
-            Access { source: Ok(source("9ao60f")), additional: vec![], description: Ok(()) }
+            Access {
+                source: Ok(source("9ao60f")),
+                additional: vec![],
+                unnamed: vec![],
+                tags: None,
+                description: Ok(())
+            }
         );
         let refused = access(&resource, "default: {regions: [eu-west-1]}");
         assert!(matches!(refused.source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::api::TargetKind;
-use crate::aws::gateway::{Denial, GatewayError, Identity, Outage, Source};
+use crate::aws::gateway::{Denial, GatewayError, Identity, Outage, Place, Source};
 use crate::certificate::CertificateError;
 use crate::conditions::Reason;
 use crate::rules::Refusal;
@@ -113,16 +113,21 @@ impl GatewayError {
         }
     }
 
+    /// The message of a list that fails: the failure, and what to do.
+    pub fn explain_list(&self, place: &Place) -> String {
+        match self {
+            GatewayError::AccessDenied(Denial::NotAuthorized) => {
+                not_authorized("apigateway:GET", &place.list_arn(), place)
+            }
+            GatewayError::NotFound => self.to_string(),
+            _ => self.explain("apigateway:GET", &Source { place: place.clone(), id: String::new() }),
+        }
+    }
+
     /// The message: the failure, and what to do. `action` is the IAM action of the call.
     pub fn explain(&self, action: &str, source: &Source) -> String {
         match self {
-            GatewayError::AccessDenied(Denial::NotAuthorized) => {
-                let whose = match &source.place.identity {
-                    Identity::Role(role) => &role.arn,
-                    Identity::Operator => "the operator's role",
-                };
-                format!("IAM does not allow {action} on {}; add it to the policy of {whose}", source.arn())
-            }
+            GatewayError::AccessDenied(Denial::NotAuthorized) => not_authorized(action, &source.arn(), &source.place),
             GatewayError::AccessDenied(Denial::RoleRefused) => match &source.place.identity {
                 Identity::Role(role) => format!(
                     "AWS does not allow the operator to assume {}; check roleArn and externalId, allow {} on the role in the policy of the operator's role, and allow the operator's role in the trust policy of the role",
@@ -150,6 +155,14 @@ impl GatewayError {
             | GatewayError::Unavailable { .. } => self.to_string(),
         }
     }
+}
+
+fn not_authorized(action: &str, arn: &str, place: &Place) -> String {
+    let whose = match &place.identity {
+        Identity::Role(role) => &role.arn,
+        Identity::Operator => "the operator's role",
+    };
+    format!("IAM does not allow {action} on {arn}; add it to the policy of {whose}")
 }
 
 /// Why the certificate that a resource names could not be read.
@@ -220,6 +233,14 @@ impl ReadFailure {
     /// Whether the certificate is past its end.
     pub fn has_ended(&self) -> bool {
         *self == ReadFailure::Expired
+    }
+
+    /// The message of a list that fails: the failure, and what to do.
+    pub fn explain_list(&self, place: &Place) -> String {
+        match self {
+            ReadFailure::Gateway(error) => error.explain_list(place),
+            _ => self.to_string(),
+        }
     }
 
     /// The message: the failure, and what to do.

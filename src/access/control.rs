@@ -57,6 +57,11 @@ impl AccessControl {
     /// What a resource has access to. None where that is not decided yet: the rules select by labels, and those of its
     /// namespace are not known.
     pub fn of(&self, resource: &ClientCertificateRef) -> Option<Access> {
+        self.with_tagged(resource, &[])
+    }
+
+    /// The same, with certificates that were found by tags.
+    pub fn with_tagged(&self, resource: &ClientCertificateRef, tagged: &[String]) -> Option<Access> {
         let rules = self.rules();
         let none = BTreeMap::new();
         let known = self.labels.read();
@@ -64,7 +69,7 @@ impl AccessControl {
             None if rules.use_labels() => return None,
             labels => labels.unwrap_or(&none),
         };
-        Some(Access::of(resource, &self.settings, &rules, labels))
+        Some(Access::of(resource, tagged, &self.settings, &rules, labels))
     }
 }
 

@@ -19,6 +19,7 @@ use self::poller::Poller;
 use super::rate_limit::{Account, Limits, Paused, Priority, RateLimiter};
 pub use super::scope::Snapshot;
 use super::scope::{Interest, Moment, Scope, Subscribed};
+pub use super::scope::{Listing, TagSnapshot, Tags};
 use crate::api::ResourceName;
 use crate::aws::gateway::{CertificateKey, Gateway, GatewayError, Identity, Outage, Place, Source};
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub type Wake = Box<dyn Fn(Vec<ResourceName>) + Send + Sync>;
 pub struct Subscription {
     /// The certificates.
     pub sources: Vec<Source>,
+    /// Where to look for certificates with which tags.
+    pub tags: Option<(Place, Tags)>,
     /// How old an answer may be.
     pub interval: Duration,
     /// A new value asks for a read that starts from now on: for a refresh annotation, an end of suspension, or a spec that
@@ -47,7 +50,9 @@ pub struct Subscription {
 pub struct View {
     /// In the order of the subscription's sources.
     pub reads: Vec<Option<Snapshot>>,
-    /// Whether every source has an answer as new as the subscription asks for.
+    /// What the list says of tags, where the subscription asks for some.
+    pub tags: Option<TagSnapshot>,
+    /// Whether every source has an answer, and the tags, as new as the subscription asks for.
     pub answered: bool,
     /// Since when the subscriber has been waiting for that: the time of its first subscription, of a new source, or of the
     /// last new force. Meaningful while not `answered`.
@@ -86,6 +91,7 @@ struct State {
 
 struct Subscriber {
     sources: Vec<Source>,
+    tags: Option<Place>,
     force: Option<String>,
     asked: Tick,
 }
@@ -149,20 +155,38 @@ impl<G: Gateway> Cache<G> {
                 polled.notify.notify_one();
             }
         }
+        if let Some((place, tags)) = &subscription.tags {
+            let polled = shared.polled(&mut state, place);
+            let subscribed = polled.scope.subscribe_tags(resource, tags, interest, moment.now);
+            if subscribed == Subscribed::New {
+                asked = moment.now;
+            }
+            if subscribed != Subscribed::Unchanged {
+                polled.notify.notify_one();
+            }
+        }
         // Only now, so that a scope that is left and entered keeps its session and its poller.
         for source in before.iter().flat_map(|before| &before.sources) {
             if !subscription.sources.contains(source) {
-                shared.leave(&mut state, source, resource);
+                shared.leave(&mut state, &source.place, |scope| scope.unsubscribe(&source.id, resource));
             }
         }
-        let scope = |source: &Source| state.scopes.get(&source.place).map(|polled| &polled.scope);
+        let tags_at = subscription.tags.map(|(place, _)| place);
+        if let Some(left) = before.and_then(|before| before.tags).filter(|left| Some(left) != tags_at.as_ref()) {
+            shared.leave(&mut state, &left, |scope| scope.unsubscribe_tags(resource));
+        }
+        let scope_of = |place: &Place| state.scopes.get(place).map(|polled| &polled.scope);
+        let tags = tags_at.as_ref().and_then(scope_of).and_then(Scope::tag_snapshot).cloned();
+        let scope = |source: &Source| scope_of(&source.place);
         let reads = subscription.sources.iter().map(|source| scope(source)?.snapshot(&source.id).cloned()).collect();
         let has_answered =
             |source: &Source| scope(source).is_some_and(|scope| scope.has_answered(&source.id, resource));
-        let answered = subscription.sources.iter().all(has_answered);
+        let has_answered_tags = |place: &Place| scope_of(place).is_some_and(|scope| scope.has_answered_tags(resource));
+        let answered = subscription.sources.iter().all(has_answered) && tags_at.iter().all(has_answered_tags);
         let force = subscription.force.or(last_force);
-        state.subscribers.insert(resource.clone(), Subscriber { sources: subscription.sources, force, asked });
-        View { reads, answered, asked }
+        let subscriber = Subscriber { sources: subscription.sources, tags: tags_at, force, asked };
+        state.subscribers.insert(resource.clone(), subscriber);
+        View { reads, tags, answered, asked }
     }
 
     /// Ends a resource's subscription.
@@ -170,7 +194,10 @@ impl<G: Gateway> Cache<G> {
         let mut state = self.shared.state.lock();
         if let Some(gone) = state.subscribers.remove(resource) {
             for source in &gone.sources {
-                self.shared.leave(&mut state, source, resource);
+                self.shared.leave(&mut state, &source.place, |scope| scope.unsubscribe(&source.id, resource));
+            }
+            if let Some(place) = &gone.tags {
+                self.shared.leave(&mut state, place, |scope| scope.unsubscribe_tags(resource));
             }
         }
     }
@@ -282,14 +309,14 @@ impl<G: Gateway> Shared<G> {
         })
     }
 
-    fn leave(&self, state: &mut State, source: &Source, resource: &ResourceName) {
-        let Some(polled) = state.scopes.get_mut(&source.place) else { return };
-        polled.scope.unsubscribe(&source.id, resource);
+    fn leave(&self, state: &mut State, place: &Place, unsubscribe: impl FnOnce(&mut Scope)) {
+        let Some(polled) = state.scopes.get_mut(place) else { return };
+        unsubscribe(&mut polled.scope);
         polled.notify.notify_one();
         if polled.scope.is_empty()
-            && let Some(polled) = state.scopes.remove(&source.place)
+            && let Some(polled) = state.scopes.remove(place)
         {
-            self.end(&source.place, &polled);
+            self.end(place, &polled);
         }
     }
 

@@ -6,12 +6,17 @@
 //! after a backoff after a failure. What is due within a few milliseconds is asked for together: by the list, or by name
 //! where that takes no more calls, and where the list is refused.
 
+mod tags;
+
+pub use tags::{Listing, TagSnapshot, Tags};
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tags::TagList;
 
 use crate::api::ResourceName;
 use crate::aws::answer::{Answer, FORCED_READS_APART};
@@ -110,6 +115,8 @@ pub enum Listed {
 pub struct Scope {
     place: Place,
     entries: HashMap<String, Entry>,
+    /// Who asks for tags, which the list tells of all certificates.
+    tags: TagList,
     /// What the last list brought beside the entries.
     unclaimed: HashMap<String, ClientCertificate>,
     unclaimed_started: Tick,
@@ -233,6 +240,7 @@ impl Scope {
         Scope {
             place,
             entries: HashMap::new(),
+            tags: TagList::default(),
             unclaimed: HashMap::new(),
             unclaimed_started: Tick::ZERO,
             pages: 1,
@@ -245,7 +253,7 @@ impl Scope {
 
     /// Whether there is no subscriber.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.tags.is_empty()
     }
 
     /// Whether this certificate has a subscriber.
@@ -263,6 +271,32 @@ impl Scope {
         let Some(entry) = self.entries.get(id) else { return false };
         let Some(subscriber) = entry.subscribers.get(resource) else { return false };
         entry.snapshot.as_ref().is_some_and(|snapshot| snapshot.started >= subscriber.wants_from)
+    }
+
+    /// What is known of tags, where any resource asks for some.
+    pub fn tag_snapshot(&self) -> Option<&TagSnapshot> {
+        self.tags.snapshot()
+    }
+
+    /// Whether what is known of tags is as new as this subscriber wants it.
+    pub fn has_answered_tags(&self, resource: &ResourceName) -> bool {
+        self.tags.has_answered(resource)
+    }
+
+    /// Subscribes a resource to the certificates that have these tags, or changes what it wants.
+    pub fn subscribe_tags(
+        &mut self,
+        resource: &ResourceName,
+        tags: &Tags,
+        interest: Interest,
+        now: Tick,
+    ) -> Subscribed {
+        self.tags.subscribe(resource, tags, interest, now)
+    }
+
+    /// Ends a subscription to tags.
+    pub fn unsubscribe_tags(&mut self, resource: &ResourceName) {
+        self.tags.unsubscribe(resource);
     }
 
     /// Subscribes a resource to a certificate, or changes what it wants.
@@ -348,7 +382,7 @@ impl Scope {
     /// What to do next. Where calls may not start before `paused_until`, what is due is answered by
     /// [`paused`](Self::paused) in place of a call.
     pub fn plan(&mut self, now: Tick) -> Step {
-        if self.entries.is_empty() {
+        if self.is_empty() {
             return Step::End;
         }
         if self.is_listing {
@@ -363,7 +397,15 @@ impl Scope {
                 None => {}
             }
         }
-        if due.is_empty() {
+        let is_list_due = match self.tags.due_at() {
+            Some(at) if at <= now => true,
+            Some(at) => {
+                next = Some(next.map_or(at, |next| next.min(at)));
+                false
+            }
+            None => false,
+        };
+        if due.is_empty() && !is_list_due {
             self.gather_until = None;
             return Step::Wait(next);
         }
@@ -376,7 +418,7 @@ impl Scope {
             return Step::Wait(Some(until));
         }
         let calls: Vec<_> = due.iter().map(call_of).collect();
-        if now < self.list_off_until || self.calls_by_name(&due) <= self.pages {
+        if !is_list_due && (now < self.list_off_until || self.calls_by_name(&due) <= self.pages) {
             return self.get(calls);
         }
         self.gather_until = None;
@@ -453,24 +495,29 @@ impl Scope {
     pub fn list_paused(&mut self, until: Tick, moment: Moment) -> Vec<ResourceName> {
         self.is_listing = false;
         let due: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.is_due(moment.now)).map(call_of_id).collect();
-        due.iter().flat_map(|id| self.paused(id, until, moment)).collect()
+        let mut woken: Vec<_> = due.iter().flat_map(|id| self.paused(id, until, moment)).collect();
+        let failure = GatewayError::Throttled { retry_after: Some(until.saturating_sub(moment.now)) };
+        woken.extend(self.tags.fail(moment.now, failure.into(), Some(until), None, moment));
+        woken
     }
 
-    /// Records a whole list, after so many pages. Returns the resources to wake.
+    /// Records a whole list, after so many pages; `listing` is what it says of tags. Returns the resources to wake.
     pub fn listed(
         &mut self,
         started: Tick,
         pages: usize,
         list: Vec<Listed>,
+        listing: Listing,
         account: Option<&str>,
         moment: Moment,
     ) -> Vec<ResourceName> {
         self.is_listing = false;
         self.pages = pages.max(1);
+        self.list_off_until = Tick::ZERO;
         self.backoff.reset();
         self.unclaimed.clear();
         self.unclaimed_started = started;
-        let mut woken = Vec::new();
+        let mut woken = self.tags.listed(started, listing, moment.jitter);
         for entry in self.entries.values_mut() {
             entry.is_omitted = true;
         }
@@ -518,14 +565,14 @@ impl Scope {
         self.is_listing = false;
         if refuses_the_list(failure) {
             self.list_off_until = moment.now + LIST_OFF;
-            return Vec::new();
+            return self.tags.fail(started, failure.clone().into(), None, None, moment);
         }
         let failure = ReadFailure::from(failure.clone());
         let kind = Kind::of(&failure);
         let together = (kind == Kind::Transient).then(|| self.backoff.fail(moment.jitter));
         let concerned =
             self.entries.values_mut().filter(|entry| entry.is_due(moment.now) || entry.is_failing_like(kind));
-        let mut woken = Vec::new();
+        let mut woken = self.tags.fail(started, failure.clone(), not_before, together, moment);
         for entry in concerned {
             entry.note_forced(started);
             woken.extend(entry.fail(started, failure.clone(), not_before, together, moment));

@@ -16,7 +16,7 @@ use super::{Shared, timed_out};
 use crate::api::ResourceName;
 use crate::aws::gateway::{ClientCertificate, Denial, Gateway, GatewayError, Outage, PAGE_SIZE, Place, Source};
 use crate::aws::rate_limit::{Account, Paused, Priority};
-use crate::aws::scope::{Checked, Listed, Moment, Scope, Step, refuses_the_list};
+use crate::aws::scope::{Checked, Listed, Listing, Moment, Scope, Step, refuses_the_list};
 use crate::settings::Tick;
 
 /// Longer than the gateway's own time-outs take: no read keeps a poller for ever.
@@ -130,7 +130,7 @@ impl<G: Gateway> Poller<G> {
         let mut began = None;
         let (mut positions, mut beginnings) = (HashSet::new(), HashSet::new());
         let mut position: Option<String> = None;
-        let mut list = Vec::new();
+        let (mut list, mut listing) = (Vec::new(), Listing::default());
         for pages in 1..=PAGES_MOST {
             let call = || self.shared.gateway.list_client_certificates(&self.place, position.as_deref());
             let (started, outcome) = match self.call(&account, Priority::List, |scope| !scope.is_empty(), call).await {
@@ -146,9 +146,11 @@ impl<G: Gateway> Poller<G> {
             let mut certificates = page.certificates;
             certificates.truncate(PAGE_SIZE);
             let beginning = certificates.first().map(|certificate| certificate.id.clone());
+            certificates.iter().for_each(|certificate| listing.add(certificate));
             list.extend(certificates.into_iter().map(|came| self.listed(&account, came)));
             let Some(next) = page.next else {
-                return self.note(|scope, moment| scope.listed(began, pages, list, account.id.as_deref(), moment));
+                return self
+                    .note(|scope, moment| scope.listed(began, pages, list, listing, account.id.as_deref(), moment));
             };
             // Positions that repeat, and pages with nothing new, would never end.
             if !positions.insert(next.clone()) || beginning.is_none_or(|id| !beginnings.insert(id)) {

@@ -57,7 +57,7 @@ fn listed(scope: &mut Scope, ids: &[&str], started: f64, ended: f64) -> Vec<Reso
         false => Listed::Unclaimed(certificate(id, PEM)),
     };
     let list = ids.iter().map(of).collect();
-    sorted(scope.listed(seconds(started), 1, list, None, at(ended)))
+    sorted(scope.listed(seconds(started), 1, list, Listing::default(), None, at(ended)))
 }
 
 fn sorted(mut names: Vec<ResourceName>) -> Vec<ResourceName> {
@@ -148,7 +148,7 @@ fn a_list_of_many_pages_is_not_read_for_a_few_certificates() {
     ["a", "b", "c"].iter().for_each(|id| _ = subscribe(&mut scope, id, "r", 0.0));
     assert_eq!(plan(&mut scope, 0.0), Step::List);
     let list = ["a", "b", "c"].map(|id| Listed::Checked(id.into(), good(&scope, id, PEM))).to_vec();
-    scope.listed(seconds(0.0), 10, list, None, at(0.1));
+    scope.listed(seconds(0.0), 10, list, Listing::default(), None, at(0.1));
     assert_eq!(gets(plan(&mut scope, 290.0)), ["a", "b", "c"]);
 }
 
@@ -479,7 +479,7 @@ fn one_that_subscribes_while_the_list_is_read_is_answered_by_it() {
     assert_eq!(plan(&mut scope, 0.0), Step::List);
     let list = ["a", "b", "c"].map(|id| Listed::Unclaimed(certificate(id, PEM))).to_vec();
     subscribe(&mut scope, "c", "c", 3.0);
-    assert_eq!(sorted(scope.listed(seconds(0.0), 1, list, None, at(5.0))), names(&["a", "b", "c"]));
+    assert_eq!(sorted(scope.listed(seconds(0.0), 1, list, Listing::default(), None, at(5.0))), names(&["a", "b", "c"]));
     assert!(scope.has_answered("c", &name("c")));
 }
 
@@ -531,4 +531,147 @@ fn refreshes_that_are_due_at_different_times_come_into_step() {
     let often = Interest { interval: Duration::from_secs(30), force: false };
     scope.subscribe("a", &name("a"), often, None, at(285.0));
     assert_eq!(gets(plan(&mut scope, 313.5)), ["a"]);
+}
+
+fn tags(tags: &[(&str, &str)]) -> Tags {
+    tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn ask(scope: &mut Scope, resource: &str, wanted: &[(&str, &str)], force: bool, time: f64) -> Subscribed {
+    scope.subscribe_tags(&name(resource), &tags(wanted), Interest { interval: INTERVAL, force }, seconds(time))
+}
+
+/// A whole list of certificates with these tags.
+fn listing(certificates: &[(&str, &[(&str, &str)])]) -> Listing {
+    let mut listing = Listing::default();
+    for (id, of_it) in certificates {
+        listing.add(&ClientCertificate { tags: tags(of_it), ..certificate(id, PEM) });
+    }
+    listing
+}
+
+fn tagged(scope: &mut Scope, certificates: &[(&str, &[(&str, &str)])], time: f64) -> Vec<ResourceName> {
+    let list = certificates.iter().map(|(id, _)| Listed::Unclaimed(certificate(id, PEM))).collect();
+    sorted(scope.listed(seconds(time), 1, list, listing(certificates), None, at(time)))
+}
+
+#[test]
+fn the_newest_certificates_that_have_all_of_the_tags_come_first() {
+    let mut listing = Listing::default();
+    for (id, created, expires, of_it) in [
+        ("old", "2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z", &[("app", "a"), ("env", "prod")][..]),
+        ("new", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", &[("app", "a"), ("env", "prod"), ("x", "y")]),
+        ("new2", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", &[("app", "a"), ("env", "prod")]),
+        ("over", "2026-01-01T00:00:00Z", "2026-11-24T00:00:00Z", &[("app", "a"), ("env", "prod")]),
+        ("half", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", &[("app", "a")]),
+        ("case", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", &[("app", "A"), ("env", "prod")]),
+        ("none", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", &[]),
+    ] {
+        let (created, expires) = (Some(created.parse().unwrap()), Some(expires.parse().unwrap()));
+        listing.add(&ClientCertificate { tags: tags(of_it), created, expires, ..certificate(id, PEM) });
+    }
+    let wanted = tags(&[("app", "a"), ("env", "prod")]);
+    assert_eq!(listing.having(&wanted, at(0.0).wall), ["new", "new2", "old"]);
+    assert!(listing.carries_tags() && listing.has_tags("over", &wanted) && !listing.has_tags("half", &wanted));
+    assert_eq!(listing.tags_of("none").map(Tags::len), Some(0));
+    assert_eq!(listing.tags_of("gone"), None);
+}
+
+#[test]
+fn tags_are_answered_by_the_list_that_refreshes_all() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    assert_eq!(ask(&mut scope, "r", &[("app", "x")], false, 0.0), Subscribed::New);
+    assert_eq!(ask(&mut scope, "r", &[("app", "x")], false, 0.0), Subscribed::Unchanged);
+    assert!(!scope.has_answered_tags(&name("r")));
+    assert_eq!(plan(&mut scope, 0.0), Step::List, "and no read by name");
+    let list = vec![Listed::Checked("a".into(), good(&scope, "a", PEM))];
+    let woken = scope.listed(seconds(0.0), 1, list, listing(&[("a", &[])]), None, at(0.1));
+    assert_eq!(sorted(woken), names(&["r", "r"]));
+    assert!(scope.has_answered_tags(&name("r")));
+    assert_eq!(next(&mut scope, 0.1), 285.0, "in step");
+    assert_eq!(plan(&mut scope, 285.0), Step::List);
+    // Without a resource that asks for tags, one certificate is read by name.
+    listed(&mut scope, &["a"], 285.0, 285.0);
+    scope.unsubscribe_tags(&name("r"));
+    assert!(scope.tag_snapshot().is_none());
+    assert_eq!(gets(plan(&mut scope, 600.0)), ["a"]);
+    scope.unsubscribe("a", &name("r"));
+    assert_eq!(scope.plan(seconds(700.0)), Step::End);
+}
+
+#[test]
+fn only_those_wake_that_see_another_list() {
+    let mut scope = scope();
+    ask(&mut scope, "r", &[("app", "x")], false, 0.0);
+    ask(&mut scope, "s", &[("app", "y")], false, 0.0);
+    assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")])], 0.0), names(&["r", "s"]), "the first answer");
+    assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")])], 10.0), []);
+    assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")]), ("b", &[("app", "z")])], 20.0), [], "nobody's");
+    assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")]), ("b", &[("app", "y")])], 30.0), names(&["s"]));
+    assert_eq!(tagged(&mut scope, &[("b", &[("app", "y")])], 40.0), names(&["r"]));
+    assert_eq!(tagged(&mut scope, &[("b", &[])], 50.0), names(&["r", "s"]), "no tags at all");
+    let fail = |scope: &mut Scope, failure: GatewayError, time: f64| {
+        sorted(scope.list_failed(seconds(time), &failure, None, at(time)))
+    };
+    assert_eq!(fail(&mut scope, denied(), 60.0), names(&["r", "s"]));
+    assert_eq!(fail(&mut scope, denied(), 70.0), []);
+    assert_eq!(fail(&mut scope, down(), 80.0), names(&["r", "s"]));
+    assert_eq!(scope.tag_snapshot().unwrap().failing_since, Some(seconds(60.0)), "the first in a row");
+}
+
+#[test]
+fn a_list_that_fails_is_asked_for_again_ever_later_and_no_later_than_the_interval() {
+    let odd = GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None };
+    let cases: [(GatewayError, &[u64]); 5] = [
+        (down(), &[1, 2, 4, 8, 16, 32, 60, 60]),
+        (denied(), &[30, 60, 120, 240, 300, 300]),
+        (GatewayError::NotFound, &[285, 285]),
+        (odd, &[1, 2, 4]),
+        (throttled(20), &[21, 21, 21]),
+    ];
+    for (failure, expected) in cases {
+        let mut scope = scope();
+        ask(&mut scope, "r", &[("app", "x")], false, 0.0);
+        let (mut now, mut waits) = (0.0, Vec::new());
+        for _ in expected {
+            assert_eq!(plan(&mut scope, now), Step::List, "also while a list is not worth the call otherwise");
+            scope.list_failed(seconds(now), &failure, None, at(now));
+            let due = next(&mut scope, now);
+            waits.push(due - now);
+            now = due;
+        }
+        assert_eq!(waits.map_rounded(), expected, "{failure:?}");
+        assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")])], now), names(&["r"]), "it ends with an answer");
+    }
+}
+
+#[test]
+fn a_denied_list_keeps_no_certificate_from_being_read_by_name() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    ask(&mut scope, "r", &[("app", "x")], false, 0.0);
+    assert_eq!(plan(&mut scope, 0.0), Step::List);
+    scope.list_failed(seconds(0.0), &denied(), None, at(0.1));
+    assert_eq!(gets(plan(&mut scope, 0.1)), ["a"]);
+    got(&mut scope, "a", PEM, 0.1, 0.2);
+    assert_eq!(plan(&mut scope, 31.0), Step::List, "the right may have been given");
+    listed(&mut scope, &["a"], 31.0, 31.0);
+    ["b", "c"].iter().for_each(|id| _ = subscribe(&mut scope, id, "s", 32.0));
+    assert_eq!(plan(&mut scope, 32.0), Step::List, "it counts again for others too");
+}
+
+#[test]
+fn a_forced_list_wakes_who_asked() {
+    let mut scope = scope();
+    for resource in ["r", "s"] {
+        ask(&mut scope, resource, &[("app", "x")], false, 0.0);
+    }
+    tagged(&mut scope, &[("a", &[("app", "x")])], 0.0);
+    assert_eq!(ask(&mut scope, "s", &[("app", "x")], true, 1.0), Subscribed::Changed);
+    assert!(!scope.has_answered_tags(&name("s")) && scope.has_answered_tags(&name("r")));
+    assert_eq!(next(&mut scope, 1.0), 10.0);
+    assert_eq!(plan(&mut scope, 10.0), Step::List);
+    assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")])], 10.0), names(&["s"]));
+    assert_eq!(next(&mut scope, 10.0), 295.0);
 }

@@ -181,6 +181,12 @@ impl Emulator {
         self.state.change(&home(source), |issued| issued.certificate.pem = pem.to_owned())
     }
 
+    /// Gives a certificate other tags; answers whether it is there.
+    pub fn set_tags(&self, source: &Source, tags: &[(&str, &str)]) -> bool {
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.state.change(&home(source), |issued| issued.certificate.tags = tags)
+    }
+
     /// Makes every answer so late.
     pub fn set_latency(&self, latency: Duration) {
         self.state.lock().latency = latency;

@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/_emulator/certificates/{id}/restore", post(restore))
         .route("/_emulator/certificates/{id}/description", put(set_description))
         .route("/_emulator/certificates/{id}/pem", put(set_pem))
+        .route("/_emulator/certificates/{id}/tags", put(set_tags))
         .route("/_emulator/latency", put(set_latency))
         .route("/_emulator/faults", get(faults).post(inject).delete(clear_faults))
         .route("/_emulator/calls", get(calls).delete(clear_calls))
@@ -110,6 +111,14 @@ async fn set_description(
 
 async fn set_pem(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>, text: String) -> Response {
     done(state.change(&place.of(id), |issued| issued.certificate.pem = text))
+}
+
+/// Takes a map of tags, in the place of those that are there.
+async fn set_tags(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>, body: String) -> Response {
+    match serde_json::from_str(&body) {
+        Ok(tags) => done(state.change(&place.of(id), |issued| issued.certificate.tags = tags)),
+        Err(error) => unreadable(&error),
+    }
 }
 
 #[derive(Deserialize)]

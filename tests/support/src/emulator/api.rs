@@ -80,8 +80,10 @@ pub(super) fn perform(
         Operation::Delete => return Err(not_found()),
         Operation::AssumeRole | Operation::GetCallerIdentity => return Err(not_found()),
     };
-    if let Some(FaultKind::WithoutPem { certificate }) = fault {
-        take_pem(&mut answer.1, certificate);
+    match fault {
+        Some(FaultKind::WithoutPem { certificate }) => take_pem(&mut answer.1, certificate),
+        Some(FaultKind::WithoutTags) => take_tags(&mut answer.1),
+        _ => {}
     }
     Ok(answer)
 }
@@ -92,6 +94,15 @@ fn take_pem(answer: &mut Value, id: &str) {
         items.iter_mut().for_each(|item| take_pem(item, id));
     } else if answer["clientCertificateId"] == id {
         answer.as_object_mut().unwrap().remove("pemEncodedCertificate");
+    }
+}
+
+/// Takes the tags out of an answer, or out of all that it lists.
+fn take_tags(answer: &mut Value) {
+    if let Some(items) = answer["item"].as_array_mut() {
+        items.iter_mut().for_each(take_tags);
+    } else if let Some(answer) = answer.as_object_mut() {
+        answer.remove("tags");
     }
 }
 

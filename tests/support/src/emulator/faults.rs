@@ -59,6 +59,8 @@ pub enum FaultKind {
         /// Its id.
         certificate: String,
     },
+    /// The usual answer, but no certificate in it carries any tag.
+    WithoutTags,
     /// A page of a list tells as the next position the one that it was asked for.
     RepeatPosition,
     /// Every page of a list tells another next position, and after the last the first certificates come again.
@@ -134,6 +136,11 @@ impl Fault {
         Self::new(FaultKind::WithoutPem { certificate: id.into() })
     }
 
+    /// The usual answer without any tags.
+    pub fn without_tags() -> Self {
+        Self::new(FaultKind::WithoutTags)
+    }
+
     /// A page of a list tells as the next position the one that it was asked for.
     pub fn repeated_position() -> Self {
         Self::new(FaultKind::RepeatPosition)
@@ -169,6 +176,7 @@ pub(super) async fn answer(service: Service, fault: Option<&FaultKind>) -> Optio
     match fault? {
         FaultKind::Shorten
         | FaultKind::WithoutPem { .. }
+        | FaultKind::WithoutTags
         | FaultKind::RepeatPosition
         | FaultKind::EndlessPages
         | FaultKind::WithoutItems
