@@ -34,11 +34,10 @@ pub use self::events::{Event, Events};
 pub use self::installation::{Mark, Marked};
 pub use self::plan::{Action, Cause, Plan, TargetPlan, plan};
 pub use self::refusal::classify;
-pub use self::snapshot::{HeldBack, Look, Named, Snapshot};
+pub use self::snapshot::{HeldBack, Look, Named, Snapshot, TagRead};
 pub use self::status::{Effect, Outcome, status, suspended, written};
 pub use self::trust::{Entry, Trust};
-use crate::access::Access;
-use crate::access::AccessControl;
+use crate::access::{Access, AccessControl, Additional};
 use crate::api::{Cached, ClientCertificateRef, ResourceName};
 use crate::aws::cache::{Cache, Subscription, View};
 use crate::aws::gateway::{CertificateKey, Gateway, Source};
@@ -105,6 +104,8 @@ struct Counter {
     was_put_off: bool,
     /// The password of a truststore that was made and written last.
     password: Option<Password>,
+    /// When the target was last repaired, until the status says since when it holds what was put back.
+    repaired: Option<Timestamp>,
 }
 
 impl Counters {
@@ -235,8 +236,15 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         context.aws.unsubscribe(&name);
         return Done::waits(None);
     };
-    let view = context.aws.subscribe(&name, subscription(resource, &access));
+    let mut access = access;
+    let mut view = context.aws.subscribe(&name, subscription(resource, &access));
     let now = context.now();
+    let tagged = tagged(resource, &view, now);
+    if !tagged.is_empty() {
+        let Some(with_tagged) = context.access.with_tagged(resource, &tagged) else { return Done::waits(None) };
+        access = with_tagged;
+        view = context.aws.subscribe(&name, subscription(resource, &access));
+    }
     // A status of an earlier version has to be written anyhow: once, with the answer.
     let is_current = resource.status.as_ref().is_some_and(|status| {
         status.observed_generation == resource.generation() && status.client_certificate_id.is_some()
@@ -261,6 +269,9 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         let writes = counter.writes.get_or_insert_with(|| WriteBackoff::new(generation));
         writes.note(generation, written(&plan, &effects), tick, snapshot.jitter);
         let hold = writes.hold(generation, tick);
+        if effects.iter().any(Effect::is_repair) {
+            counter.repaired = Some(snapshot.now.wall);
+        }
         if let Some(password) = effects.iter().find_map(Effect::written_password) {
             counter.password = Some(password.clone());
         }
@@ -299,8 +310,11 @@ async fn publish<G: Gateway>(
     let (published, ()) =
         tokio::join!(context.publisher.status(resource, status), context.publisher.record(&events.done, &reference));
     match published {
-        Ok(Published::Unchanged | Published::Gone) => {}
-        Ok(Published::Written(version)) => context.counters.of(name, |counter| counter.written = Some(version)),
+        Ok(Published::Unchanged | Published::Gone) => context.counters.of(name, |counter| counter.repaired = None),
+        Ok(Published::Written(version)) => context.counters.of(name, |counter| {
+            counter.written = Some(version);
+            counter.repaired = None;
+        }),
         // The watch brings what changed, and with it the next reconcile; the timer is for a watch that is down.
         Ok(Published::Conflict) => return Done::success(Some(STATUS_RETRY)),
         Err(error) => {
@@ -326,7 +340,15 @@ pub fn subscription(resource: &ClientCertificateRef, access: &Access) -> Subscri
         || is_false(conditions, ConditionType::AdditionalCertificatesRead);
     let force = (refresh.is_some() || is_resumed || (is_new && has_failed))
         .then(|| format!("{} {}", resource.generation().unwrap_or_default(), refresh.unwrap_or_default()));
-    Subscription { sources: access.sources().cloned().collect(), interval: resource.refresh_interval(), force }
+    let tags = access.tags.clone().map(|place| (place, resource.spec.additional_client_certificate_tags.clone()));
+    Subscription { sources: access.sources().cloned().collect(), tags, interval: resource.refresh_interval(), force }
+}
+
+/// The certificates that have the tags of the spec, newest first, as far as a whole list says.
+pub fn tagged(resource: &ClientCertificateRef, view: &View, now: Now) -> Vec<String> {
+    let listing = view.tags.as_ref().and_then(|tags| tags.outcome.as_ref().ok());
+    let having = listing.map(|list| list.having(&resource.spec.additional_client_certificate_tags, now.wall));
+    having.unwrap_or_default().into_iter().map(str::to_owned).collect()
 }
 
 /// Gathers what a decision needs. None where the resource is being deleted, and the store has not seen that yet.
@@ -349,7 +371,7 @@ async fn gather<G: Gateway>(
         is_ours && !is_controlled_by_another(former, resource)
     });
     let password = password::look_for_password(resource, context).await;
-    let Access { source, additional, description } = access;
+    let Access { source, additional, unnamed, tags, description } = access;
     let key = source.as_ref().ok().map(|source| context.aws.key_of(source));
     let is_account_unknown =
         key.as_ref().is_some_and(|key| key.account.is_none()) && context.access.rules().allow_roles();
@@ -362,24 +384,29 @@ async fn gather<G: Gateway>(
         .filter(|_| resource.spec.description.is_some() && may_describe.is_ok())
         .and_then(|key| context.descriptions.reconcile(&key, true));
     let mut reads = view.reads.into_iter();
-    let mut named = |id: String, source: Result<Source, _>| {
+    let mut named = |Additional { id, source }| {
         let read = if source.is_ok() { reads.next().flatten() } else { None };
         Named { id, source, read }
     };
-    let main = named(resource.spec.client_certificate_id.clone(), source);
-    let additional = additional.into_iter().map(|additional| named(additional.id, additional.source)).collect();
+    let main = named(Additional { id: resource.spec.client_certificate_id.clone(), source });
+    let additional = additional.into_iter().map(&mut named).collect();
+    let unnamed = unnamed.into_iter().map(&mut named).collect();
+    let tags = tags.map(|place| TagRead { place, read: view.tags });
     let now = context.now();
     let installation = resource.status.as_ref().and_then(|status| status.installation.as_deref());
-    let (hold, installation, written_password) = context.counters.of(name, |counter| {
+    let (hold, installation, written_password, repaired) = context.counters.of(name, |counter| {
         let hold = counter.writes.as_ref().and_then(|writes| writes.hold(resource.generation(), now.tick));
         let installation = counter.mark.found(installation, &context.settings.installation, now.tick);
-        (hold, installation, counter.password.clone())
+        (hold, installation, counter.password.clone(), counter.repaired)
     });
     Some(Snapshot {
         now,
         jitter: fastrand::f64(),
         main,
         additional,
+        unnamed,
+        tags,
+        repaired,
         answered: view.answered,
         asked: view.asked,
         may_describe,

@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::{Leader, Resources};
-use crate::api::{Cached, ClientCertificateRefStatus};
+use crate::api::{Cached, CertificateRole, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, is_true};
 
 /// The conditions that have a series. One that has no status yet is 0: a resource that was never Ready must be as visible
@@ -50,6 +50,21 @@ impl Collector for ResourceCollector {
                 if let Some(end) = certificate.expiration_date {
                     let labels = labels(meta, "certificate_id", &certificate.id);
                     ends.encode_family(&labels)?.encode_gauge(&end.as_second())?;
+                }
+            }
+        }
+        let mut safe = encoder.encode_descriptor(
+            "certificate_safe_to_switch",
+            "Whether a stage may be switched to a certificate that stands beside the main one: 1, or 0 where it may not yet.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (meta, status) in &resources {
+            let held = status.iter().flat_map(|status| &status.certificates);
+            for held in held.filter(|held| held.role != Some(CertificateRole::Main)) {
+                if let Some(is_safe) = held.safe_to_switch {
+                    let labels = labels(meta, "certificate_id", &held.id);
+                    safe.encode_family(&labels)?.encode_gauge(&i64::from(is_safe))?;
                 }
             }
         }
@@ -118,7 +133,11 @@ mod tests {
     }
 
     fn of_resources(text: &str) -> Vec<&str> {
-        let own = ["ccr_certificate_not_after_timestamp_seconds{", "ccr_resource_condition{"];
+        let own = [
+            "ccr_certificate_not_after_timestamp_seconds{",
+            "ccr_certificate_safe_to_switch{",
+            "ccr_resource_condition{",
+        ];
         text.lines().filter(|line| own.iter().any(|name| line.starts_with(name))).collect()
     }
 
@@ -143,6 +162,32 @@ mod tests {
         let older = whole(&metrics, Format::Prometheus);
         assert_eq!(of_resources(&older), of_resources(&text));
         assert!(!older.contains("# EOF") && !older.contains("# UNIT"), "{older}");
+    }
+
+    #[test]
+    fn those_beside_the_main_one_say_whether_a_stage_may_be_switched() {
+        let mut whole = ready("payments", 7).as_ref().0.as_ref().unwrap().clone();
+        let status = whole.status.as_mut().unwrap();
+        let held = |id: &str, role, safe| CertificateStatus {
+            id: id.into(),
+            role: Some(role),
+            safe_to_switch: safe,
+            ..CertificateStatus::default()
+        };
+        status.certificates = vec![
+            held("main00", CertificateRole::Main, Some(true)),
+            held("former", CertificateRole::Former, Some(false)),
+            held("tagged", CertificateRole::Tagged, Some(true)),
+            held("byid00", CertificateRole::Additional, None),
+        ];
+        let text = whole_text(whole);
+        let safe: Vec<_> =
+            of_resources(&text).into_iter().filter_map(|line| line.split_once("certificate_id=")).collect();
+        assert_eq!(safe.iter().map(|(_, rest)| *rest).collect::<Vec<_>>(), ["\"former\"} 0", "\"tagged\"} 1"]);
+    }
+
+    fn whole_text(resource: crate::api::ClientCertificateRef) -> String {
+        whole(&leader(vec![Arc::new(DeserializeGuard(Ok(resource)))]), Format::Prometheus)
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod schema;
 mod servers;
 mod small_world;
 mod status;
+mod tags;
 mod targets;
 mod upgrade;
 mod verify;

@@ -312,7 +312,7 @@ impl World {
 
     /// The watch brings the resource, and the claims follow. Wakes the resource where they say so.
     fn watch(&self) {
-        let access = Access::of(&self.resource, &settings(), &Rules::default(), &Default::default());
+        let access = Access::of(&self.resource, &[], &settings(), &Rules::default(), &Default::default());
         let main = access.source.unwrap();
         let key = self.process.cache.key_of(&main);
         if !self.process.descriptions.apply(&self.resource, Some((&key, &main))).is_empty() {
@@ -327,7 +327,7 @@ impl World {
             let outcome = suspended(&self.resource, self.now().wall);
             return self.publish(outcome, vec![]);
         }
-        let access = Access::of(&self.resource, &settings(), &Rules::default(), &Default::default());
+        let access = Access::of(&self.resource, &[], &settings(), &Rules::default(), &Default::default());
         let wanted = subscription(&self.resource, &access);
         let view = self.process.runtime.block_on(async { self.process.cache.subscribe(&name, wanted) });
         let is_current =
@@ -353,6 +353,9 @@ impl World {
             jitter: 0.5,
             main: named.remove(0),
             additional: named,
+            unnamed: Vec::new(),
+            tags: None,
+            repaired: None,
             answered: view.answered,
             asked: view.asked,
             may_describe: Ok(()),

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::plan::{Action, Cause};
 use super::status::{Effect, failure_of_former, kept_former_target};
+use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
 use crate::conditions::{ConditionType, Is, find, is_true};
 
 /// One event, in a shape that tests can compare.
@@ -44,6 +45,30 @@ fn former_target_failure(effects: &[Effect], before: &[Condition]) -> Option<Eve
     let is_known = find(before, ConditionType::TargetWritten).is_some_and(|was| was.message.contains(&note));
     let reason = failure.reason().to_string();
     (!is_known).then(|| Event { is_warning: true, reason, action: "Write", note: cut(note) })
+}
+
+/// What happened to certificates beside the main one: a stage may be switched to it now, or it has lost its tags.
+pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[CertificateStatus]) -> Vec<Event> {
+    let before = resource.status.as_ref().map(|status| status.certificates.as_slice()).unwrap_or_default();
+    let target = resource.target_ref();
+    let event = |held: &CertificateStatus| {
+        let was = before.iter().find(|was| was.sha256_fingerprint == held.sha256_fingerprint);
+        let (id, is_safe) = (&held.id, |held: &CertificateStatus| held.safe_to_switch == Some(true));
+        match held.role? {
+            CertificateRole::Additional | CertificateRole::Tagged if is_safe(held) && !was.is_some_and(is_safe) => {
+                let soak = resource.spec.soak.as_deref().unwrap_or("15m");
+                let note = format!("{target} has held {id} for {soak}: a stage may be switched to it");
+                Some(normal("SafeToSwitch", "Read", note))
+            }
+            CertificateRole::Former if was?.role == Some(CertificateRole::Tagged) => {
+                let end = held.former_since?.checked_add(resource.overlap()).ok()?;
+                let note = format!("{id} has lost its tags: it leaves {target} at {end}");
+                Some(normal("TagsLost", "Read", note))
+            }
+            _ => None,
+        }
+    };
+    after.iter().filter_map(event).collect()
 }
 
 /// Two installations work on one resource.

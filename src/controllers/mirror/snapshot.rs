@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::aws::answer::Answer;
-use crate::aws::cache::Snapshot as Read;
-use crate::aws::gateway::Source;
+use crate::aws::cache::{Listing, Snapshot as Read, TagSnapshot};
+use crate::aws::gateway::{Place, Source};
 use crate::controllers::description::Outcome as DescriptionOutcome;
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::rules::Refusal;
@@ -25,6 +27,12 @@ pub struct Snapshot {
     pub main: Named,
     /// The additional ones, in the order of the spec.
     pub additional: Vec<Named>,
+    /// Those that the spec does not name: first the ones with its tags, newest first, then what the status has of such.
+    pub unnamed: Vec<Named>,
+    /// What the list says of tags, where the spec has some.
+    pub tags: Option<TagRead>,
+    /// When this process last repaired the target without writing it into the status since.
+    pub repaired: Option<Timestamp>,
     /// Whether AWS has answered all that the resource asks for, a forced read included.
     pub answered: bool,
     /// Since when the resource waits for that.
@@ -59,6 +67,24 @@ pub struct Named {
     pub source: Result<Source, ReadFailure>,
     /// What the cache holds.
     pub read: Option<Read>,
+}
+
+/// What the list of client certificates says of their tags.
+#[derive(Clone, Debug)]
+pub struct TagRead {
+    /// Where the list is read.
+    pub place: Place,
+    /// What the cache holds.
+    pub read: Option<TagSnapshot>,
+}
+
+impl Snapshot {
+    /// The list that says which certificates have which tags. None where there is no whole list, or where it carries no tags
+    /// at all.
+    pub fn listing(&self) -> Option<&Listing> {
+        let read = self.tags.as_ref()?.read.as_ref()?;
+        read.outcome.as_ref().ok().filter(|listing| listing.carries_tags()).map(Arc::as_ref)
+    }
 }
 
 /// Why a resource may not own the description of its certificate.

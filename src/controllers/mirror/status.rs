@@ -9,14 +9,18 @@ use super::backoff::{Hold, Written};
 use super::events::{self, Events};
 use super::plan::{Action, Plan, TargetPlan};
 use super::snapshot::{HeldBack, Look, Named, Snapshot};
-use super::trust::{is_of, recorded_main};
-use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, TargetRef, VerifierClass};
+use super::trust::{Standing, is_of, recorded_main, standing};
+use crate::api::{
+    CertificateRole, CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MAX_CERTIFICATES, TargetRef,
+    VerifierClass,
+};
 use crate::aws::gateway::Source;
-use crate::conditions::{ConditionType, Finding, Is, Reason, clear, find, set};
+use crate::aws::scope::Tags;
+use crate::conditions::{ConditionType, Finding, Is, Reason, clear, find, set, whole_seconds};
 use crate::controllers::description::{Outcome as DescriptionOutcome, State as DescriptionState};
 use crate::error::{ClusterFailure, ReadFailure};
 use crate::settings::{Settings, Tick};
-use crate::target::{Password, verifier_class};
+use crate::target::{Password, holds_certificate, verifier_class};
 
 /// A blocked target is read again after this time, without a call to AWS.
 const BLOCKED: Duration = Duration::from_secs(60);
@@ -31,6 +35,12 @@ pub struct Effect {
 }
 
 impl Effect {
+    /// Whether it undid what another writer did to the target.
+    pub fn is_repair(&self) -> bool {
+        let (Action::Create { cause, .. } | Action::Replace { cause, .. }) = &self.action else { return false };
+        cause.is_repair() && self.result == Some(Ok(()))
+    }
+
     /// The password that was made for a truststore and written into the target.
     pub fn written_password(&self) -> Option<&Password> {
         let (Action::Create { desired, .. } | Action::Replace { desired, .. }) = &self.action else { return None };
@@ -79,6 +89,7 @@ pub fn status(
         _ => {}
     }
     status.verifier_class = verifier_class(resource);
+    note_trust(&mut status, resource, snapshot, &target);
     status.observed_generation = resource.generation();
     let held = name_main(&mut status, resource);
     status.installation = Some(snapshot.installation.name.clone());
@@ -92,10 +103,11 @@ pub fn status(
     let read = certificate_read(resource, snapshot, before);
     let ready = ready(snapshot, &read, &target, held.as_ref());
     let additional = additional(resource, snapshot, &status, before);
+    let safe_to_switch = safe_to_switch(resource, &status, &target, now.wall);
     let stalled = stalled([&read, &target.finding, &ready]);
     let expiring = expiring(held.as_ref(), &snapshot.main.look(now), settings.expiring_within, now.wall);
     let description = description(resource, snapshot);
-    let requeue = requeue(snapshot, plan, &target, &status, hold, interval, settings);
+    let requeue = requeue(resource, snapshot, plan, &target, &status, hold, interval, settings);
 
     let generation = resource.generation();
     let mut apply = |type_, finding: Option<Finding>| match finding {
@@ -106,6 +118,7 @@ pub fn status(
     apply(ConditionType::CertificateRead, Some(read));
     apply(ConditionType::AdditionalCertificatesRead, additional);
     apply(ConditionType::TargetWritten, Some(target.finding));
+    apply(ConditionType::SafeToSwitch, safe_to_switch);
     match description {
         Described::Keep => {}
         Described::Absent => apply(ConditionType::DescriptionSynced, None),
@@ -116,9 +129,101 @@ pub fn status(
     apply(ConditionType::Suspended, None);
 
     let mut events = events::of(effects, before, &status.conditions);
+    events.changed.extend(events::of_certificates(resource, &status.certificates));
     let rival = snapshot.installation.rival.as_deref();
     events.done.extend(rival.map(|rival| events::rival(rival, &settings.installation)));
     Outcome { status, events, requeue }
+}
+
+/// Notes since when the target holds each certificate, and whether a stage may be switched to it.
+fn note_trust(
+    status: &mut ClientCertificateRefStatus,
+    resource: &ClientCertificateRef,
+    snapshot: &Snapshot,
+    target: &TargetResult,
+) {
+    let (now, class) = (snapshot.now.wall, status.verifier_class);
+    let before = resource.status.as_ref();
+    let is_same_target = before.and_then(|before| before.target.as_ref()) == Some(&resource.target_ref());
+    for held in &mut status.certificates {
+        let is_it = |recorded: &&CertificateStatus| recorded.sha256_fingerprint == held.sha256_fingerprint;
+        let recorded = before.and_then(|before| before.certificates.iter().find(is_it)).and_then(|it| it.trusted_since);
+        let is_over = held.expiration_date.is_some_and(|end| end <= now);
+        let fingerprint = held.sha256_fingerprint.as_deref().unwrap_or_default();
+        let was_there = match &snapshot.target {
+            Ok(Some(found)) => is_same_target && holds_certificate(&found.content, resource, fingerprint),
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        held.trusted_since = match recorded {
+            _ if is_over => recorded,
+            _ if !target.holds => recorded.filter(|_| was_there),
+            recorded => {
+                let is_unbroken = |since: &Timestamp| {
+                    was_there && snapshot.repaired.is_none_or(|repaired| *since >= whole_seconds(repaired))
+                };
+                // A clock that was ahead does not make the soak longer.
+                Some(recorded.filter(is_unbroken).unwrap_or(now).min(now)).map(whole_seconds)
+            }
+        };
+        // The readers accept the main one whichever class they are of, and a former one leaves soon.
+        let is_accepted = match held.role {
+            Some(CertificateRole::Main) => true,
+            Some(CertificateRole::Former) => false,
+            Some(CertificateRole::Additional | CertificateRole::Tagged) | None => {
+                class == Some(VerifierClass::OverlapSafe)
+            }
+        };
+        held.safe_to_switch = Some(target.holds && is_accepted && !is_over && is_soaked(held, resource, now));
+    }
+}
+
+fn soak_end(held: &CertificateStatus, resource: &ClientCertificateRef) -> Option<Timestamp> {
+    held.trusted_since?.checked_add(resource.soak()).ok()
+}
+
+fn is_soaked(held: &CertificateStatus, resource: &ClientCertificateRef, now: Timestamp) -> bool {
+    soak_end(held, resource).is_some_and(|end| end <= now)
+}
+
+/// Whether a stage may be switched to every certificate beside the main one; absent without any. Never changes Ready.
+fn safe_to_switch(
+    resource: &ClientCertificateRef,
+    status: &ClientCertificateRefStatus,
+    target: &TargetResult,
+    now: Timestamp,
+) -> Option<Finding> {
+    let is_beside =
+        |held: &&CertificateStatus| matches!(held.role, Some(CertificateRole::Additional | CertificateRole::Tagged));
+    let beside: Vec<_> = status.certificates.iter().filter(is_beside).collect();
+    if beside.is_empty() {
+        return None;
+    }
+    if !target.holds {
+        return Some(Finding { is: Is::False, ..target.finding.clone() });
+    }
+    let ids = |of: &[&CertificateStatus]| of.iter().map(|held| held.id.as_str()).collect::<Vec<_>>().join(", ");
+    let name = resource.target_ref();
+    let soak = resource.spec.soak.as_deref().unwrap_or("15m");
+    let soaking: Vec<_> = beside.iter().copied().filter(|held| !is_soaked(held, resource, now)).collect();
+    if let Some(end) = soaking.iter().filter_map(|held| soak_end(held, resource)).max() {
+        let message = format!(
+            "switch no stage before {end}: {name} has to hold a certificate for {soak} (spec.soak); waiting for {}",
+            ids(&soaking)
+        );
+        return Some(Finding::no(Reason::Soaking, message));
+    }
+    if status.verifier_class != Some(VerifierClass::OverlapSafe) {
+        let message = format!(
+            "a server that reads {name} may accept its first certificate alone, and refuse {}: let it compare pins, or set target.verifierClass to OverlapSafe where it is known to accept every one",
+            ids(&beside)
+        );
+        return Some(Finding::no(Reason::FirstWins, message));
+    }
+    Some(Finding::yes(
+        Reason::Soaked,
+        format!("{name} has held each for {soak}: a stage may be switched to {}", ids(&beside)),
+    ))
 }
 
 /// Sets the certificate of the spec, and the expiry of the main certificate in the target. Returns the latter.
@@ -293,14 +398,32 @@ fn additional(
     status: &ClientCertificateRefStatus,
     before: &[Condition],
 ) -> Option<Finding> {
-    if snapshot.additional.is_empty() {
+    if snapshot.additional.is_empty() && snapshot.tags.is_none() {
         return None;
     }
     let interval = resource.refresh_interval();
     let condition = find(before, ConditionType::AdditionalCertificatesRead)
         .filter(|condition| condition.observed_generation == resource.generation());
     let (mut reason, mut failures, mut unread, mut keeps) = (None, Vec::new(), Vec::new(), false);
-    for named in &snapshot.additional {
+    let tagged = tagged(resource, snapshot, status);
+    match &tagged {
+        None | Some(Tagged::Unsaid(_) | Tagged::Read(_)) => {}
+        Some(Tagged::Pending(tags)) => {
+            keeps = true;
+            unread.push(tags.as_str());
+        }
+        Some(Tagged::Failed { failure, message, is_short }) => {
+            keeps = *is_short;
+            reason = Some(failure.reason());
+            failures.push(message.clone());
+        }
+    }
+    let has_tags = |named: &&Named| standing(resource, snapshot, named) == Some(Standing::Tagged);
+    // One that has ended, or is gone, is left out without a word.
+    let is_missed =
+        |named: &&Named| !matches!(named.look(snapshot.now), Look::Failed { failure, .. } if failure.ends_trust());
+    let unnamed = snapshot.unnamed.iter().filter(has_tags).filter(is_missed);
+    for named in snapshot.additional.iter().chain(unnamed) {
         let held = status.certificates.iter().any(|held| held.id == named.id);
         let look = named.look(snapshot.now);
         keeps |= matches!(look, Look::Pending) || look.is_short_failure(interval, snapshot.now);
@@ -320,6 +443,11 @@ fn additional(
     let ids = || snapshot.additional.iter().map(|named| named.id.as_str()).collect::<Vec<_>>().join(", ");
     Some(match reason {
         Some(reason) => Finding::no(reason, failures.join(". ")),
+        None if unread.is_empty() && snapshot.additional.is_empty() => match tagged? {
+            Tagged::Unsaid(message) => Finding::unknown(Reason::NotRead, message),
+            Tagged::Read(message) => Finding::yes(Reason::Read, message),
+            Tagged::Pending(_) | Tagged::Failed { .. } => return None,
+        },
         None if unread.is_empty() => {
             let but = match status.verifier_class {
                 Some(VerifierClass::FirstWins) => {
@@ -328,13 +456,91 @@ fn additional(
                 Some(VerifierClass::OverlapSafe) | None => "",
             };
             let plural = if snapshot.additional.len() == 1 { " was" } else { "s were" };
-            Finding::yes(Reason::Read, format!("additional certificate{plural} read: {}{but}", ids()))
+            let read = format!("additional certificate{plural} read: {}{but}", ids());
+            match tagged {
+                Some(Tagged::Unsaid(message)) => Finding::unknown(Reason::NotRead, message),
+                Some(Tagged::Read(message)) => Finding::yes(Reason::Read, format!("{message}. {read}")),
+                _ => Finding::yes(Reason::Read, read),
+            }
         }
         None => Finding::unknown(
             Reason::NotRead,
             format!("waiting for the first response from API Gateway for {}", unread.join(", ")),
         ),
     })
+}
+
+/// What is known of the certificates with the tags of the spec.
+enum Tagged {
+    /// This process has no list yet; with the tags, in words.
+    Pending(String),
+    Failed {
+        failure: ReadFailure,
+        message: String,
+        is_short: bool,
+    },
+    /// The list carries no tags at all.
+    Unsaid(String),
+    Read(String),
+}
+
+fn tagged(resource: &ClientCertificateRef, snapshot: &Snapshot, status: &ClientCertificateRefStatus) -> Option<Tagged> {
+    let read = snapshot.tags.as_ref()?;
+    let (wanted, now) = (&resource.spec.additional_client_certificate_tags, snapshot.now);
+    let (tags, region) = (in_words(wanted), &read.place.region);
+    let kept = "the target holds those that were read last";
+    let outcome = match &read.read {
+        None => return Some(Tagged::Pending(tags)),
+        Some(read) => read,
+    };
+    if let Err(failure) = &outcome.outcome {
+        let lasts = |since| now.tick.saturating_sub(since) >= resource.refresh_interval();
+        let is_short = failure.is_transient() && !outcome.failing_since.is_some_and(lasts);
+        let message =
+            format!("the certificates with {tags} are not known: {}; {kept}", failure.explain_list(&read.place));
+        return Some(Tagged::Failed { failure: failure.clone(), message, is_short });
+    }
+    let Some(listing) = snapshot.listing() else {
+        let message = format!(
+            "no certificate in API Gateway's list of {region} carries any tag, so those with {tags} are not known; {kept}"
+        );
+        return Some(Tagged::Unsaid(message));
+    };
+    let having = listing.having(wanted, now.wall);
+    let is_held = |id: &&&str| status.certificates.iter().any(|held| held.id == **id);
+    let held: Vec<_> = having.iter().filter(is_held).copied().collect();
+    let unnamed = |is: &dyn Fn(&Named) -> bool| snapshot.unnamed.iter().filter(|named| is(named)).count();
+    let refused = unnamed(&|named| having.contains(&named.id.as_str()) && named.source.is_err());
+    let is_left_out = |named: &Named| {
+        having.contains(&named.id.as_str())
+            && matches!(named.look(now), Look::Good(answer) if status.certificates.iter().all(|held| held.sha256_fingerprint.as_deref() != Some(answer.fingerprint().as_str())))
+    };
+    let left_out = if status.certificates.len() < MAX_CERTIFICATES { 0 } else { unnamed(&is_left_out) };
+    let mut message = match (held.len(), refused + left_out) {
+        (0, 0) => format!("no certificate in {region} has {tags}"),
+        (1, _) => format!("1 certificate with {tags} is in the target"),
+        (number, _) => format!("{number} certificates with {tags} are in the target"),
+    };
+    if left_out > 0 {
+        message += &format!("; {left_out} more do not fit, because a target holds at most {MAX_CERTIFICATES}");
+    }
+    if refused > 0 {
+        message += &format!("; {refused} more are not allowed by the certificateIds of the operator's rules");
+    }
+    if !held.is_empty() {
+        message += &format!(": {}", held.join(", "));
+    }
+    Some(Tagged::Read(message))
+}
+
+/// Tags as a message names them, cut to what leaves room for the rest.
+fn in_words(tags: &Tags) -> String {
+    let all = tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
+    let word = if tags.len() == 1 { "the tag" } else { "the tags" };
+    match all.char_indices().nth(300) {
+        Some((end, _)) => format!("{word} {}…", &all[..end]),
+        None => format!("{word} {all}"),
+    }
 }
 
 fn stalled(findings: [&Finding; 3]) -> Option<Finding> {
@@ -443,6 +649,7 @@ fn synced() -> Finding {
 
 #[allow(clippy::too_many_arguments)] // one for each timer
 fn requeue(
+    resource: &ClientCertificateRef,
     snapshot: &Snapshot,
     plan: &Plan,
     target: &TargetResult,
@@ -465,7 +672,7 @@ fn requeue(
     };
     let retry = hold.filter(|_| !target.holds).map(|hold| hold.until.saturating_sub(now.tick));
     // The status shows a failure that lasts longer than the interval then.
-    let named = std::iter::once(&snapshot.main).chain(&snapshot.additional);
+    let named = std::iter::once(&snapshot.main).chain(&snapshot.additional).chain(&snapshot.unnamed);
     let lasting = named.filter_map(|named| match named.look(now) {
         Look::Failed { failure: ReadFailure::NotYetValid { from }, .. } => {
             until(from).map(|wait| wait + Duration::from_secs(1))
@@ -475,8 +682,20 @@ fn requeue(
         }
         _ => None,
     });
+    let list = snapshot.tags.as_ref().and_then(|tags| tags.read.as_ref());
+    let list = list.filter(|list| list.outcome.as_ref().is_err_and(ReadFailure::is_transient));
+    let list =
+        list.and_then(|list| (list.failing_since? + interval).checked_sub(now.tick)).filter(|wait| !wait.is_zero());
     let description = snapshot.description.as_ref().and_then(|outcome| outcome.retry_at);
     let description = description.map(|at: Tick| at.saturating_sub(now.tick));
-    let waits = [next_end, expiring, blocked, retry, lasting.min(), description];
+    let is_ahead = |wait: &Duration| !wait.is_zero();
+    let soaked =
+        status.certificates.iter().filter_map(|held| soak_end(held, resource)).filter_map(until).filter(is_ahead);
+    let former = status.certificates.iter().filter_map(|held| held.former_since?.checked_add(resource.overlap()).ok());
+    let leaves = former.filter_map(until).filter(is_ahead);
+    let waits = [next_end, expiring, blocked, retry, lasting.min(), description, soaked.min(), leaves.min(), list];
     waits.into_iter().flatten().min()
 }
+
+#[cfg(test)]
+mod tests;

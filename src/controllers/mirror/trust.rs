@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 
 use super::snapshot::{Look, Named, Snapshot};
-use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
+use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, MAX_CERTIFICATES};
 use crate::aws::gateway::Source;
+use crate::aws::scope::Tags;
 use crate::certificate::Certificate;
+use crate::conditions::whole_seconds;
 use crate::target::Trusted;
 
 /// A certificate for the target, and its entry in the status.
@@ -51,18 +53,25 @@ impl Trust {
         if trust.entries.is_empty() && !trust.is_unknown && !snapshot.main_has_ended() {
             return trust;
         }
-        for named in &snapshot.additional {
-            match named.look(now) {
-                Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Additional)),
-                Look::Failed { failure, .. } if failure.ends_trust() => {}
-                Look::Failed { last_good: Some(answer), .. } => {
-                    trust.push(Entry::from_answer(answer, resource, CertificateRole::Additional));
-                }
-                look @ (Look::Failed { last_good: None, .. } | Look::Pending) => {
-                    trust.is_pending |= matches!(look, Look::Pending) && !is_current;
-                    trust.keep(resource, named, CertificateRole::Additional, now.wall);
-                }
+        let unnamed: Vec<_> =
+            snapshot.unnamed.iter().filter_map(|named| Some((named, standing(resource, snapshot, named)?))).collect();
+        for (named, standing) in &unnamed {
+            if let Standing::Former { since } = standing {
+                trust.add(resource, snapshot, named, CertificateRole::Former, Some(*since));
             }
+        }
+        for named in &snapshot.additional {
+            trust.add(resource, snapshot, named, CertificateRole::Additional, None);
+        }
+        for (named, standing) in &unnamed {
+            if *standing == Standing::Tagged {
+                trust.add(resource, snapshot, named, CertificateRole::Tagged, None);
+            }
+        }
+        let is_list_awaited = snapshot.tags.as_ref().is_some_and(|tags| tags.read.is_none());
+        trust.is_pending |= is_list_awaited && !is_current;
+        for entry in &mut trust.entries {
+            entry.status.tags = tags_of(resource, snapshot, &entry.status.id);
         }
         // A main certificate that the target does not hold yet waits for no other.
         trust.is_unknown &= trust.entries.first().is_none_or(|first| is_held(resource, first));
@@ -87,9 +96,41 @@ impl Trust {
         self.entries.iter().filter(is_held).map(|entry| entry.status.clone()).collect()
     }
 
+    /// Adds a certificate beside the main one, as far as it is known.
+    fn add(
+        &mut self,
+        resource: &ClientCertificateRef,
+        snapshot: &Snapshot,
+        named: &Named,
+        role: CertificateRole,
+        former_since: Option<Timestamp>,
+    ) {
+        let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
+        let before = self.entries.len();
+        match named.look(snapshot.now) {
+            Look::Good(answer) => self.push(Entry::from_answer(answer, resource, role)),
+            Look::Failed { failure, .. } if failure.ends_trust() => {}
+            Look::Failed { last_good: Some(answer), .. } => self.push(Entry::from_answer(answer, resource, role)),
+            look @ (Look::Failed { last_good: None, .. } | Look::Pending) => {
+                self.is_pending |= matches!(look, Look::Pending) && !is_current;
+                self.keep(resource, named, role, snapshot.now.wall);
+            }
+        }
+        for entry in &mut self.entries[before..] {
+            entry.status.former_since = former_since;
+        }
+    }
+
+    /// A certificate that is there already keeps its place, and has the first of its roles. What does not fit is left out.
     fn push(&mut self, entry: Entry) {
         let fingerprint = entry.certificate.main().fingerprint;
-        if self.entries.iter().all(|other| other.certificate.main().fingerprint != fingerprint) {
+        let is_it = |other: &&mut Entry| other.certificate.main().fingerprint == fingerprint;
+        if let Some(other) = self.entries.iter_mut().find(is_it) {
+            if entry.status.role < other.status.role {
+                *other = entry;
+                other.status.former_since = None;
+            }
+        } else if self.entries.len() < MAX_CERTIFICATES {
             self.entries.push(entry);
         }
     }
@@ -123,6 +164,66 @@ impl Trust {
             Some(_) => {}
             None => self.is_unknown = true,
         }
+    }
+}
+
+/// Why a certificate that the spec does not name belongs into the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has the tags of the spec, or had them when they could last be read.
+    Tagged,
+    /// It has lost its tags, and stays for a while.
+    Former {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// Why a certificate that the spec does not name belongs into the target, if it does.
+///
+/// One that the list lacks has lost nothing: the read by its id finds out what became of it.
+pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named) -> Option<Standing> {
+    let source = named.source.as_ref().ok()?;
+    let now = snapshot.now.wall;
+    let wanted = &resource.spec.additional_client_certificate_tags;
+    let recorded = |role| recorded(resource).find(move |held| held.role == Some(role) && is_of(held, source));
+    let former = |since: Timestamp| {
+        // A clock that was ahead, or a status that was edited, makes none stay for ever.
+        let since = since.min(whole_seconds(now));
+        let end = since.checked_add(resource.overlap()).ok()?;
+        (end > now).then_some(Standing::Former { since })
+    };
+    let was_former = || former(recorded(CertificateRole::Former)?.former_since?);
+    if wanted.is_empty() {
+        return was_former();
+    }
+    let was_tagged = recorded(CertificateRole::Tagged);
+    let Some(listing) = snapshot.listing() else {
+        return was_tagged.map(|_| Standing::Tagged).or_else(was_former);
+    };
+    match was_tagged {
+        _ if listing.has_tags(&named.id, wanted) => Some(Standing::Tagged),
+        // Other tags of the spec are no loss of the certificate's.
+        Some(held) if held.tags != *wanted => None,
+        Some(_) if listing.tags_of(&named.id).is_none() => Some(Standing::Tagged),
+        Some(_) => former(now),
+        None => was_former(),
+    }
+}
+
+/// Of the tags of a certificate those that the spec selects by, as the list says or as the status did.
+fn tags_of(resource: &ClientCertificateRef, snapshot: &Snapshot, id: &str) -> Tags {
+    let wanted = &resource.spec.additional_client_certificate_tags;
+    if wanted.is_empty() {
+        return Tags::new();
+    }
+    match snapshot.listing().and_then(|listing| listing.tags_of(id)) {
+        Some(tags) => wanted
+            .iter()
+            .filter(|(key, value)| tags.get(*key) == Some(*value))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+        None => recorded(resource).find(|held| held.id == id).map(|held| held.tags.clone()).unwrap_or_default(),
     }
 }
 

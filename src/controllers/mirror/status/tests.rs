@@ -1,0 +1,319 @@
+//! Trust by tag over time: `plan` and `status` pass after pass, with a target that holds what was written.
+
+use std::sync::Arc;
+
+use super::super::installation::Marked;
+use super::super::plan::plan;
+use super::super::snapshot::TagRead;
+use super::*;
+use crate::aws::answer::Answer;
+use crate::aws::gateway::{ClientCertificate, Denial, GatewayError, Place};
+use crate::aws::scope::{Listing, Snapshot as Read, TagSnapshot};
+use crate::fixtures::{OTHER_FINGERPRINT, OTHER_PEM, PEM, certificate, resource, secret_of};
+use crate::settings::Now;
+use crate::target::{Target, TargetObject};
+
+const MAIN: &str = "9ao60f";
+const NEW: &str = "k2c0qe";
+
+fn tags(tags: &[(&str, &str)]) -> Tags {
+    tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+struct Story {
+    resource: ClientCertificateRef,
+    start: Timestamp,
+    target: Option<Target>,
+    /// What the list says of the new certificate's tags; none where the list fails.
+    listed: Option<Tags>,
+    /// What the read by its id brings.
+    read: Option<Result<(), ReadFailure>>,
+    source: Result<(), ReadFailure>,
+    repaired: Option<Timestamp>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let mut resource = resource("payments");
+        resource.spec.additional_client_certificate_tags = tags(&[("app", "a")]);
+        resource.spec.target.keys = Some([("pins".to_owned(), crate::api::Content::Sha256Pins)].into());
+        Story {
+            resource,
+            start: "2026-11-24T00:00:00Z".parse().unwrap(),
+            target: None,
+            listed: Some(tags(&[("app", "a")])),
+            read: Some(Ok(())),
+            source: Ok(()),
+            repaired: None,
+        }
+    }
+
+    fn at(&self, seconds: i64) -> Timestamp {
+        self.start + jiff::SignedDuration::from_secs(seconds)
+    }
+
+    fn snapshot(&self, seconds: i64) -> Snapshot {
+        let wall = self.at(seconds);
+        let now = Now { wall, tick: Tick::from_secs(1_000_000) };
+        let source = |id: &str| Source::own("us-east-1", id);
+        let read = |id: &str, pem: &str, result: Result<(), ReadFailure>| {
+            let answer = || Arc::new(Answer::check(&source(id), None, certificate(id, pem), self.start).unwrap());
+            let outcome = result.map(|()| answer());
+            Read { started: now.tick, last_good: outcome.clone().ok(), failing_since: None, outcome }
+        };
+        let outcome = match &self.listed {
+            Some(of_new) => {
+                let mut listing = Listing::default();
+                listing.add(&ClientCertificate { tags: tags(&[("other", "x")]), ..certificate(MAIN, PEM) });
+                listing.add(&ClientCertificate { tags: of_new.clone(), ..certificate(NEW, OTHER_PEM) });
+                Ok(Arc::new(listing))
+            }
+            None => Err(GatewayError::AccessDenied(Denial::NotAuthorized).into()),
+        };
+        let tag_read = TagSnapshot { started: now.tick, outcome, failing_since: None };
+        Snapshot {
+            now,
+            jitter: 0.5,
+            main: Named { id: MAIN.into(), source: Ok(source(MAIN)), read: Some(read(MAIN, PEM, Ok(()))) },
+            additional: vec![],
+            unnamed: vec![Named {
+                id: NEW.into(),
+                source: self.source.clone().map(|()| source(NEW)),
+                read: self.read.clone().map(|result| read(NEW, OTHER_PEM, result)),
+            }],
+            tags: Some(TagRead { place: Place::own("us-east-1"), read: Some(tag_read) }),
+            repaired: self.repaired,
+            answered: true,
+            asked: Tick::ZERO,
+            may_describe: Ok(()),
+            description: None,
+            target: Ok(self.target.clone()),
+            owner_exists: true,
+            former_targets: vec![],
+            password: None,
+            written_password: None,
+            hold: None,
+            installation: Marked { name: "operators/ours".into(), rival: None },
+        }
+    }
+
+    /// A reconcile. Its status is not written yet.
+    fn decide(&mut self, seconds: i64) -> Outcome {
+        let snapshot = self.snapshot(seconds);
+        let plan = plan(&self.resource, &snapshot);
+        let effects: Vec<_> =
+            plan.actions.iter().map(|action| Effect { action: action.clone(), result: Some(Ok(())) }).collect();
+        for effect in &effects {
+            if let Action::Create { desired, .. } | Action::Replace { desired, .. } = &effect.action {
+                self.target = Some(secret_of(desired).into_target());
+            }
+        }
+        let settings = Settings {
+            default_region: None,
+            expiring_within: Duration::from_secs(3600),
+            installation: "operators/ours".into(),
+            manage_descriptions: true,
+            target_kinds: Default::default(),
+        };
+        status(&self.resource, &snapshot, &plan, &effects, None, &settings)
+    }
+
+    fn pass(&mut self, seconds: i64) -> Outcome {
+        let outcome = self.decide(seconds);
+        self.resource.status = Some(outcome.status.clone());
+        outcome
+    }
+
+    fn new_one(&self) -> Option<&CertificateStatus> {
+        let held = &self.resource.status.as_ref()?.certificates;
+        held.iter().find(|held| held.id == NEW)
+    }
+
+    /// Since when it is trusted, in seconds, and whether it is safe.
+    fn trust(&self) -> (i64, bool) {
+        let held = self.new_one().unwrap();
+        let since = held.trusted_since.unwrap().duration_since(self.start).as_secs();
+        (since, held.safe_to_switch.unwrap())
+    }
+
+    fn switch(&self) -> (String, String) {
+        let conditions = &self.resource.status.as_ref().unwrap().conditions;
+        let condition = find(conditions, ConditionType::SafeToSwitch).unwrap();
+        (condition.reason.clone(), condition.message.clone())
+    }
+}
+
+#[test]
+fn a_certificate_is_safe_when_it_has_soaked_and_not_a_second_before() {
+    let mut story = Story::new();
+    let outcome = story.pass(0);
+    assert_eq!(story.trust(), (0, false));
+    assert_eq!(story.switch().0, "Soaking");
+    assert!(story.switch().1.contains("2026-11-24T00:15:00Z"), "{}", story.switch().1);
+    assert_eq!(outcome.requeue, Some(Duration::from_secs(900)));
+    assert_eq!(story.pass(899).requeue, Some(Duration::from_secs(1)));
+    assert_eq!(story.trust(), (0, false));
+    let outcome = story.pass(900);
+    assert_eq!((story.trust(), story.switch().0.as_str()), ((0, true), "Soaked"));
+    let reasons: Vec<_> = outcome.events.changed.iter().map(|event| event.reason.as_str()).collect();
+    assert_eq!(reasons, ["SafeToSwitch"]);
+    let again = story.pass(1000);
+    assert_eq!((again.events.changed.len(), again.status), (0, outcome.status));
+    for (soak, safe) in [("0s", true), ("24h", false), ("1000s", true)] {
+        story.resource.spec.soak = Some(soak.into());
+        story.pass(1000);
+        assert_eq!(story.trust(), (0, safe), "{soak}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_an_hour_ahead_costs_no_hour() {
+    let mut story = Story::new();
+    story.pass(3600);
+    assert_eq!(story.trust(), (3600, false));
+    story.pass(10);
+    assert_eq!(story.trust(), (10, false));
+    story.pass(910);
+    assert_eq!(story.trust(), (10, true));
+    // Of the overlap it is the same.
+    story.listed = Some(tags(&[("app", "b")]));
+    story.pass(4600);
+    let former =
+        |story: &Story| story.new_one().unwrap().former_since.map(|at| at.duration_since(story.start).as_secs());
+    assert_eq!(former(&story), Some(4600));
+    story.pass(1000);
+    assert_eq!(former(&story), Some(1000));
+}
+
+#[test]
+fn whoever_takes_it_out_makes_the_soak_begin_again() {
+    let mut story = Story::new();
+    story.pass(0);
+    story.target = None;
+    story.pass(100);
+    assert_eq!(story.trust(), (100, false));
+    // The status of that reconcile is lost, and the target is right again when the next one looks.
+    story.target = None;
+    story.decide(200);
+    story.repaired = Some(story.at(200));
+    story.pass(201);
+    assert_eq!(story.trust(), (201, false));
+    story.pass(202);
+    assert_eq!(story.trust(), (201, false));
+    story.repaired = None;
+    // Another name is another object.
+    story.resource.spec.target.name = Some("other".into());
+    story.target = None;
+    story.pass(300);
+    assert_eq!(story.trust(), (300, false));
+    // So is another key, for those who read it.
+    story.resource.spec.target.keys = Some([("more".to_owned(), crate::api::Content::Sha256Pins)].into());
+    story.pass(400);
+    assert_eq!(story.trust(), (400, false));
+    story.resource.spec.target.labels = tags(&[("team", "a")]);
+    story.pass(500);
+    assert_eq!(story.trust(), (400, false));
+}
+
+#[test]
+fn what_lost_its_tags_is_former_for_the_overlap() {
+    let mut story = Story::new();
+    story.pass(0);
+    story.listed = Some(tags(&[("other", "a")]));
+    let outcome = story.pass(1000);
+    let new = story.new_one().unwrap();
+    assert_eq!((new.role, new.safe_to_switch), (Some(CertificateRole::Former), Some(false)));
+    assert_eq!(new.former_since, Some(story.at(1000)));
+    assert_eq!(outcome.events.changed.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["TagsLost"]);
+    assert_eq!(outcome.requeue, Some(Duration::from_secs(3600)));
+    assert!(find(&outcome.status.conditions, ConditionType::SafeToSwitch).is_none());
+    story.pass(4599);
+    assert!(story.new_one().is_some());
+    story.pass(4600);
+    assert!(story.new_one().is_none());
+    story.listed = Some(tags(&[("app", "a")]));
+    story.pass(5000);
+    assert_eq!(story.trust(), (5000, false));
+}
+
+#[test]
+fn who_stays_and_who_leaves() {
+    use CertificateRole::{Former, Tagged};
+    let denied = || Some(Err(ReadFailure::Gateway(GatewayError::AccessDenied(Denial::NotAuthorized))));
+    let gone = || Some(Err(ReadFailure::Gateway(GatewayError::NotFound)));
+    let untagged = || Some(tags(&[]));
+    type Change = fn(&mut Story);
+    let cases: [(&str, Change, Option<CertificateRole>); 13] = [
+        ("nothing happens", |_| {}, Some(Tagged)),
+        ("the list is denied", |story| story.listed = None, Some(Tagged)),
+        ("nothing is read yet", |story| (story.listed, story.read) = (None, None), Some(Tagged)),
+        ("the tag is lost", |_| {}, Some(Former)),
+        ("it is gone", |_| {}, None),
+        ("it is gone, and the list denied", |story| story.listed = None, None),
+        ("it cannot be read", |_| {}, Some(Tagged)),
+        (
+            "the spec has other tags",
+            |story| story.resource.spec.additional_client_certificate_tags = tags(&[("app", "b")]),
+            None,
+        ),
+        (
+            "the spec has other tags, and the list is denied",
+            |story| {
+                story.resource.spec.additional_client_certificate_tags = tags(&[("app", "b")]);
+                story.listed = None;
+            },
+            Some(Tagged),
+        ),
+        ("the spec has no tags", |story| story.resource.spec.additional_client_certificate_tags.clear(), None),
+        ("the rules refuse it", |story| story.source = Err(ReadFailure::NoRegion), None),
+        ("the status is forged", |_| {}, None),
+        ("there is no overlap", |story| story.resource.spec.overlap = Some("0s".into()), None),
+    ];
+    for (case, change, role) in cases {
+        let mut story = Story::new();
+        story.pass(0);
+        change(&mut story);
+        match case {
+            "the tag is lost" | "there is no overlap" => story.listed = untagged(),
+            "it is gone" | "it is gone, and the list denied" => story.read = gone(),
+            "it cannot be read" => story.read = denied(),
+            "the status is forged" => {
+                (story.listed, story.read) = (None, None);
+                let held = story.resource.status.as_mut().unwrap().certificates.iter_mut().find(|held| held.id == NEW);
+                held.unwrap().sha256_fingerprint = Some(OTHER_FINGERPRINT.replace('f', "0"));
+            }
+            _ => {}
+        }
+        story.pass(10);
+        assert_eq!(story.new_one().and_then(|held| held.role), role, "{case}");
+    }
+}
+
+#[test]
+fn a_list_without_tags_or_without_the_right_says_so() {
+    let mut story = Story::new();
+    story.pass(0);
+    let others = |story: &Story| {
+        let conditions = &story.resource.status.as_ref().unwrap().conditions;
+        let condition = find(conditions, ConditionType::AdditionalCertificatesRead).unwrap();
+        (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+    };
+    assert_eq!(
+        others(&story),
+        ("True".into(), "Read".into(), "1 certificate with the tag app=a is in the target: k2c0qe".into())
+    );
+    story.listed = None;
+    story.pass(10);
+    let (status, reason, message) = others(&story);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "AccessDenied"));
+    assert!(message.contains("apigateway:GET on arn:aws:apigateway:us-east-1::/clientcertificates; "), "{message}");
+    story.resource.spec.additional_client_certificate_tags = tags(&[("app", "none")]);
+    story.listed = Some(tags(&[]));
+    story.pass(20);
+    assert_eq!(others(&story).2, "no certificate in us-east-1 has the tag app=none");
+    let long: Tags = (0..10).map(|n| (format!("{n}").repeat(128), "ü".repeat(256))).collect();
+    story.resource.spec.additional_client_certificate_tags = long;
+    story.listed = None;
+    story.pass(30);
+    assert!(others(&story).2.chars().count() <= 1024);
+}

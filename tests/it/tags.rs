@@ -1,0 +1,88 @@
+//! Certificates that are trusted because they have the tags of the spec, and the moment at which a stage may be switched.
+
+mod bounds;
+mod lists;
+mod lost;
+mod soak;
+
+use client_certificate_operator::api::{CertificateRole, CertificateStatus, ClientCertificateRef, REFRESH_ANNOTATION};
+use operator_testing::certificates::NewCertificate;
+use operator_testing::wait::eventually;
+use serde_json::{Value, json};
+
+use crate::fixture::{ID, SOON, TestedKind, World, WorldOf, condition, conditions, data};
+
+const OTHERS: &str = "AdditionalCertificatesRead";
+const SWITCH: &str = "SafeToSwitch";
+const NEW: &str = "k2c0qe";
+const NEWER: &str = "q4w8zt";
+/// The tag of these tests.
+const TAG: (&str, &str) = ("app", "payments");
+
+fn tagged(id: &str) -> NewCertificate {
+    NewCertificate::new().id(id).tag(TAG.0, TAG.1)
+}
+
+/// A spec of pins, which every reader takes, with the tag and more fields.
+fn pins(more: Value) -> Value {
+    let mut spec = json!({
+        "additionalClientCertificateTags": { "app": "payments" },
+        "refreshInterval": "30s",
+        "target": { "keys": { "pins": "Sha256Pins" } },
+    });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+/// A world whose main certificate has the tag.
+async fn world(prefix: &str) -> World<'static> {
+    let world = World::start(prefix).await;
+    world.emulator.set_tags(&crate::ground::source(ID), &[TAG]);
+    world
+}
+
+fn held(resource: &ClientCertificateRef) -> Vec<(&str, CertificateRole)> {
+    certificates(resource).iter().map(|held| (held.id.as_str(), held.role.unwrap())).collect()
+}
+
+fn certificates(resource: &ClientCertificateRef) -> &[CertificateStatus] {
+    resource.status.as_ref().map(|status| status.certificates.as_slice()).unwrap_or_default()
+}
+
+fn entry<'r>(resource: &'r ClientCertificateRef, id: &str) -> Option<&'r CertificateStatus> {
+    certificates(resource).iter().find(|held| held.id == id)
+}
+
+fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
+    &condition(resource, type_).unwrap().message
+}
+
+/// Asks for a read now, and waits until it was acted on.
+async fn refresh<K: TestedKind>(world: &WorldOf<'_, K>, name: &str) -> ClientCertificateRef {
+    let value = format!("{:016x}", fastrand::u64(..));
+    world.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+    eventually(SOON, "the refresh is acted on", async || {
+        let resource = world.resource(name).await;
+        let handled = resource.status.as_ref().and_then(|status| status.last_handled_refresh.clone());
+        if handled.as_ref() == Some(&value) { Ok(resource) } else { Err(format!("{:?}", conditions(&resource))) }
+    })
+    .await
+}
+
+/// Waits until a resource looks like this.
+async fn until<K: TestedKind>(
+    world: &WorldOf<'_, K>,
+    name: &str,
+    what: &str,
+    is: impl Fn(&ClientCertificateRef) -> bool,
+) -> ClientCertificateRef {
+    eventually(SOON, what, async || {
+        let resource = world.resource(name).await;
+        if is(&resource) { Ok(resource) } else { Err(format!("{:?} {:?}", held(&resource), conditions(&resource))) }
+    })
+    .await
+}
+
+async fn pin_lines(world: &World<'_>, name: &str) -> usize {
+    data(&world.target(name).await, "pins").unwrap().lines().count()
+}
