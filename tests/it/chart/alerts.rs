@@ -12,7 +12,12 @@ use serde_json::Value;
 use super::{at, file, folder, of_kind, rendered_case, text, the};
 
 /// Metrics that the operator tells beside those of [`Metrics`].
-const OTHERS: [&str; 3] = ["ccr_leader", "ccr_certificate_not_after_timestamp_seconds", "ccr_resource_condition"];
+const OTHERS: [&str; 4] = [
+    "ccr_leader",
+    "ccr_certificate_not_after_timestamp_seconds",
+    "ccr_certificate_safe_to_switch",
+    "ccr_resource_condition",
+];
 
 fn unit_tests() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/chart/alerts.yaml")).unwrap()
