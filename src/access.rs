@@ -55,7 +55,8 @@ impl Access {
         let main = access(&resource.spec.client_certificate_id);
         let additional = |id: &str| Additional { id: id.to_owned(), source: access(id).map(|(source, _)| source) };
         let mut unnamed: Vec<&str> = Vec::new();
-        let recorded = resource.status.iter().flat_map(|status| &status.certificates).filter(|held| is_unnamed(held));
+        let recorded =
+            resource.status.iter().flat_map(|status| &status.certificates).filter(|held| may_be_unnamed(held));
         for id in tagged.iter().chain(recorded.map(|held| &held.id)) {
             if !unnamed.contains(&id.as_str()) && !resource.names(id) {
                 unnamed.push(id);
@@ -78,8 +79,9 @@ impl Access {
     }
 }
 
-fn is_unnamed(held: &CertificateStatus) -> bool {
-    matches!(held.role, Some(CertificateRole::Tagged | CertificateRole::Former))
+/// Whether an entry of the status may belong into the target though the spec does not name it.
+fn may_be_unnamed(held: &CertificateStatus) -> bool {
+    matches!(held.role, Some(CertificateRole::Tagged | CertificateRole::Former)) || !held.tags.is_empty()
 }
 
 /// An additional certificate, as the resource names it and as the rules allow it.

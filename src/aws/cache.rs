@@ -216,6 +216,11 @@ impl<G: Gateway> Cache<G> {
         self.shared.state.lock().scopes.get(&source.place)?.scope.snapshot(&source.id).cloned()
     }
 
+    /// What is known of the tags of a place, where any resource asks for some.
+    pub fn tags(&self, place: &Place) -> Option<TagSnapshot> {
+        self.shared.state.lock().scopes.get(place)?.scope.tag_snapshot().cloned()
+    }
+
     /// Asks for a read of a certificate that starts from now on. Its subscribers are woken when the read ends, even where
     /// nothing has changed. At most one forced read of a certificate starts within 10 s.
     pub fn refresh(&self, source: &Source) {

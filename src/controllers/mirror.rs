@@ -39,7 +39,7 @@ pub use self::status::{Effect, Outcome, status, suspended, written};
 pub use self::trust::{Entry, Trust};
 use crate::access::{Access, AccessControl, Additional};
 use crate::api::{Cached, ClientCertificateRef, ResourceName};
-use crate::aws::cache::{Cache, Subscription, View};
+use crate::aws::cache::{Cache, Subscription, TagSnapshot, View};
 use crate::aws::gateway::{CertificateKey, Gateway, Source};
 use crate::clock::Clock;
 use crate::conditions::{ConditionType, is_false, is_true};
@@ -236,15 +236,8 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         context.aws.unsubscribe(&name);
         return Done::waits(None);
     };
-    let mut access = access;
-    let mut view = context.aws.subscribe(&name, subscription(resource, &access));
     let now = context.now();
-    let tagged = tagged(resource, &view, now);
-    if !tagged.is_empty() {
-        let Some(with_tagged) = context.access.with_tagged(resource, &tagged) else { return Done::waits(None) };
-        access = with_tagged;
-        view = context.aws.subscribe(&name, subscription(resource, &access));
-    }
+    let Some((access, view)) = subscribe(resource, &name, access, now, context) else { return Done::waits(None) };
     // A status of an earlier version has to be written anyhow: once, with the answer.
     let is_current = resource.status.as_ref().is_some_and(|status| {
         status.observed_generation == resource.generation() && status.client_certificate_id.is_some()
@@ -344,9 +337,32 @@ pub fn subscription(resource: &ClientCertificateRef, access: &Access) -> Subscri
     Subscription { sources: access.sources().cloned().collect(), tags, interval: resource.refresh_interval(), force }
 }
 
+/// Subscribes to all that the resource wants, the certificates with its tags among them. A certificate whose role changes
+/// stays subscribed to all the while. None where access is not decided any more.
+fn subscribe<G: Gateway>(
+    resource: &ClientCertificateRef,
+    name: &ResourceName,
+    access: Access,
+    now: Now,
+    context: &Context<G>,
+) -> Option<(Access, View)> {
+    let known = access.tags.as_ref().and_then(|place| context.aws.tags(place));
+    let found = tagged(resource, known.as_ref(), now);
+    let access = if found.is_empty() { access } else { context.access.with_tagged(resource, &found)? };
+    let view = context.aws.subscribe(name, subscription(resource, &access));
+    // The list may have come in between, and woke the resource only if it had subscribed before.
+    let found_since = tagged(resource, view.tags.as_ref(), now);
+    if found_since == found {
+        return Some((access, view));
+    }
+    let access = context.access.with_tagged(resource, &found_since)?;
+    let view = context.aws.subscribe(name, subscription(resource, &access));
+    Some((access, view))
+}
+
 /// The certificates that have the tags of the spec, newest first, as far as a whole list says.
-pub fn tagged(resource: &ClientCertificateRef, view: &View, now: Now) -> Vec<String> {
-    let listing = view.tags.as_ref().and_then(|tags| tags.outcome.as_ref().ok());
+pub fn tagged(resource: &ClientCertificateRef, read: Option<&TagSnapshot>, now: Now) -> Vec<String> {
+    let listing = read.and_then(|read| read.outcome.as_ref().ok());
     let having = listing.map(|list| list.having(&resource.spec.additional_client_certificate_tags, now.wall));
     having.unwrap_or_default().into_iter().map(str::to_owned).collect()
 }

@@ -19,6 +19,11 @@ macro_rules! proves {
         async fn a_renewal_under_load() {
             crate::servers::renewal::under_load(operator_testing::servers::Setup::$setup).await;
         }
+
+        #[tokio::test]
+        async fn a_renewal_by_tag_under_load() {
+            crate::servers::tagged::under_load(operator_testing::servers::Setup::$setup).await;
+        }
     };
 }
 
@@ -31,4 +36,5 @@ mod load;
 mod nginx;
 mod renewal;
 mod stories;
+mod tagged;
 pub mod world;

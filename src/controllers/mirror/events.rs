@@ -60,7 +60,7 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
                 let note = format!("{target} has held {id} for {soak}: a stage may be switched to it");
                 Some(normal("SafeToSwitch", "Read", note))
             }
-            CertificateRole::Former if was?.role == Some(CertificateRole::Tagged) => {
+            CertificateRole::Former if was?.role != Some(CertificateRole::Former) => {
                 let end = held.former_since?.checked_add(resource.overlap()).ok()?;
                 let note = format!("{id} has lost its tags: it leaves {target} at {end}");
                 Some(normal("TagsLost", "Read", note))

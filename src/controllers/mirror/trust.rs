@@ -186,18 +186,26 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
     let source = named.source.as_ref().ok()?;
     let now = snapshot.now.wall;
     let wanted = &resource.spec.additional_client_certificate_tags;
-    let recorded = |role| recorded(resource).find(move |held| held.role == Some(role) && is_of(held, source));
+    let recorded = || recorded(resource).filter(|held| is_of(held, source));
     let former = |since: Timestamp| {
         // A clock that was ahead, or a status that was edited, makes none stay for ever.
         let since = since.min(whole_seconds(now));
         let end = since.checked_add(resource.overlap()).ok()?;
         (end > now).then_some(Standing::Former { since })
     };
-    let was_former = || former(recorded(CertificateRole::Former)?.former_since?);
+    let was_former = || {
+        let held = recorded().find(|held| held.role == Some(CertificateRole::Former))?;
+        former(held.former_since?)
+    };
     if wanted.is_empty() {
         return was_former();
     }
-    let was_tagged = recorded(CertificateRole::Tagged);
+    // One that the spec named until now may have had the tags as well.
+    let was_tagged = recorded().find(|held| match held.role {
+        Some(CertificateRole::Tagged) => true,
+        Some(CertificateRole::Former) => false,
+        Some(CertificateRole::Main | CertificateRole::Additional) | None => held.tags == *wanted,
+    });
     let Some(listing) = snapshot.listing() else {
         return was_tagged.map(|_| Standing::Tagged).or_else(was_former);
     };

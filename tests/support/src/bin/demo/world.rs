@@ -117,7 +117,7 @@ impl World {
         let body = if body.is_empty() { String::new() } else { format!(" {body}") };
         let title = format!("{method} {path}{body} → {}", answer.status);
         stage.exchange(&title, &serde_json::to_string_pretty(&shown)?);
-        ensure!(answer.status == 200, "API Gateway refused the request");
+        ensure!((200..300).contains(&answer.status), "API Gateway refused the request");
         Ok(answer.json())
     }
 

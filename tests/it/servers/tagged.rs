@@ -1,0 +1,98 @@
+//! The renewal by tag, as its guide has it: nobody edits a resource before the switch, and the switch waits for `safeToSwitch`.
+
+use std::io::Write;
+
+use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION, VerifierClass};
+use operator_testing::servers::{Server, Setup};
+use operator_testing::wait::eventually;
+use serde_json::json;
+
+use super::load::Load;
+use super::world::{Mirrored, NAME, NEW, OLD, turn, until_refused};
+use crate::fixture::{SOON, conditions};
+use crate::ground::source;
+
+const REQUESTS: usize = 2_000;
+const STEPS: usize = 4;
+const TAG: (&str, &str) = ("app", "payments");
+
+pub async fn under_load(setup: Setup) {
+    let _turn = turn().await;
+    let mut world = Mirrored::start("servers-tagged", &[setup]).await;
+    let mut server = Server::start(setup, &world.mount).await.unwrap();
+    let (old, new) = (world.client(&server, OLD), world.client(&server, NEW));
+    // What is known of the readers is said where the keys do not tell it: some read PEM and accept every certificate.
+    let class = Some(setup.class()).filter(|class| *class == VerifierClass::OverlapSafe);
+    let tags = json!({ "app": "payments" });
+    let spec = json!({ "additionalClientCertificateTags": tags, "soak": "5s", "target": { "verifierClass": class } });
+    world.emulator.set_tags(&source(OLD), &[TAG]);
+    world.patch(NAME, json!({ "spec": spec })).await;
+    world.until(NAME, "AdditionalCertificatesRead", "True", "Read").await;
+    let load = Load::start(old.clone());
+    load.more(REQUESTS / STEPS).await;
+
+    // The new one is made, and the server follows within the soak.
+    world.emulator.set_tags(&source(NEW), &[TAG]);
+    refresh(&world, "made").await;
+    world.until_held(&[OLD, NEW]).await;
+    world.swap().await;
+    server.reload().await.unwrap();
+    assert_eq!(is_safe(&world.resource(NAME).await), Some(false), "the server has followed before that");
+    load.more(REQUESTS / STEPS).await;
+    if setup.class() == VerifierClass::FirstWins {
+        let resource = world.until(NAME, "SafeToSwitch", "False", "FirstWins").await;
+        assert_eq!(is_safe(&resource), Some(false));
+        assert_eq!(load.stop().await.lost, Vec::<String>::new(), "nobody has switched");
+        return;
+    }
+
+    // The client changes over when the status says so, and at no other sign.
+    until(&world, "a stage may be switched", |resource| is_safe(resource) == Some(true)).await;
+    load.change_over(new);
+    load.more(REQUESTS / STEPS).await;
+    world.patch(NAME, json!({ "spec": { "clientCertificateId": NEW } })).await;
+    world.until_held(&[NEW, OLD]).await;
+    world.swap().await;
+    server.reload().await.unwrap();
+
+    // The former one goes.
+    world.emulator.delete(&source(OLD));
+    refresh(&world, "deleted").await;
+    world.until_held(&[NEW]).await;
+    world.swap().await;
+    server.reload().await.unwrap();
+    until_refused(&old, OLD).await;
+    load.more(REQUESTS / STEPS).await;
+    let figures = load.stop().await;
+    let line = format!(
+        "servers: renewal by tag under load: {}: {} requests, each over a new connection, {} lost, in {:.1} s",
+        setup.name(),
+        figures.sent,
+        figures.lost.len(),
+        figures.took.as_secs_f64()
+    );
+    writeln!(std::io::stderr(), "{line}").unwrap();
+    assert!(figures.sent >= REQUESTS, "{line}");
+    assert_eq!(figures.lost, Vec::<String>::new(), "{line}");
+}
+
+fn is_safe(resource: &ClientCertificateRef) -> Option<bool> {
+    let held = resource.status.iter().flat_map(|status| &status.certificates).find(|held| held.id == NEW);
+    held.and_then(|held| held.safe_to_switch)
+}
+
+async fn refresh(world: &Mirrored, value: &str) {
+    world.patch(NAME, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+    until(world, "the refresh is acted on", |resource| {
+        resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref()) == Some(value)
+    })
+    .await;
+}
+
+async fn until(world: &Mirrored, what: &str, is: impl Fn(&ClientCertificateRef) -> bool) {
+    eventually(SOON, what, async || {
+        let resource = world.resource(NAME).await;
+        if is(&resource) { Ok(()) } else { Err(conditions(&resource).join("; ")) }
+    })
+    .await;
+}

@@ -1,0 +1,174 @@
+//! The guide `docs/renewal.md`, acted by its own commands. What `kubectl` does is done by kubectl; what `aws` and `terraform` do is done to
+//! the emulator by the same requests. The soak alone is shorter.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use operator_testing::emulator::DEFAULT_REGION;
+use serde_json::json;
+
+use super::*;
+use crate::chart::with_input;
+
+const GUIDE: &str = include_str!("../../../docs/renewal.md");
+
+/// The text of a section.
+fn section(title: &str) -> &'static str {
+    let (_, rest) = GUIDE.split_once(&format!("\n## {title}\n")).unwrap_or_else(|| panic!("no section {title:?}"));
+    rest.split("\n## ").next().unwrap()
+}
+
+/// The blocks of a language in a text.
+fn blocks(text: &'static str, language: &str) -> Vec<&'static str> {
+    text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+}
+
+/// The commands of a section, each on one line.
+fn commands(title: &str) -> Vec<String> {
+    let text = blocks(section(title), "sh").concat().replace("\\\n", " ");
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// What stands in quotes, or up to a space, after a word.
+fn argument<'c>(command: &'c str, word: &str) -> &'c str {
+    let (_, rest) = command.split_once(word).unwrap_or_else(|| panic!("{command:?} has no {word:?}"));
+    rest.split([' ', '\'', ')']).next().unwrap()
+}
+
+struct Acted {
+    world: WorldOf<'static, ConfigMap>,
+    /// `$NEW` of the commands.
+    new: String,
+}
+
+impl Acted {
+    /// The resource of the guide, with a soak that a test can wait for.
+    async fn start(prefix: &str) -> Self {
+        let world: WorldOf<'static, ConfigMap> = WorldOf::start(prefix).await;
+        world.emulator.set_tags(&crate::ground::source(ID), &[TAG]);
+        let yaml = blocks(GUIDE, "yaml")[0].replace("soak: 15m", "soak: 5s");
+        let yaml = yaml.replace("namespace: backends", &format!("namespace: {}", world.namespace));
+        let mut apply = world.control_plane.kubectl();
+        apply.args(["apply", "--filename=-"]);
+        let output = with_input(apply, &yaml);
+        assert!(output.status.success(), "{output:?}");
+        world.until_ready("payments").await;
+        Acted { world, new: String::new() }
+    }
+
+    async fn aws(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let answer = self.world.emulator.signed(DEFAULT_REGION, method, path, body).await.unwrap();
+        assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.status);
+        answer.json()
+    }
+
+    async fn generate(&self, tag: (&str, &str)) -> String {
+        let body = json!({ "tags": { tag.0: tag.1 } }).to_string();
+        let made = self.aws("POST", "/clientcertificates", &body).await;
+        made["clientCertificateId"].as_str().unwrap().to_owned()
+    }
+
+    async fn delete(&self, id: &str) {
+        self.aws("DELETE", &format!("/clientcertificates/{id}"), "").await;
+    }
+
+    async fn kubectl(&self, command: &str) {
+        assert!(command.starts_with("kubectl -n backends "), "{command}");
+        let command = command.replace("-n backends", &format!("-n {}", self.world.namespace));
+        let path = self.world.control_plane.kubectl_path();
+        let path = format!("{}:{}", path.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let mut shell = tokio::process::Command::new("/bin/sh");
+        shell.args(["-c", &command]).env("NEW", &self.new).env("PATH", path).stdin(Stdio::null());
+        let output = shell.env("KUBECONFIG", self.world.control_plane.kubeconfig()).output().await.unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+
+    async fn until_held(&self, ids: &[&str]) {
+        until(&self.world, "payments", &format!("the target holds {ids:?}"), |resource| {
+            held(resource).iter().map(|(id, _)| *id).eq(ids.iter().copied())
+        })
+        .await;
+    }
+
+    async fn safe(&self) -> Option<bool> {
+        entry(&self.world.resource("payments").await, &self.new).and_then(|held| held.safe_to_switch)
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_with_the_aws_cli() {
+    let mut acted = Acted::start("guide-aws").await;
+    let commands = commands("With the aws CLI");
+    assert_eq!(commands.len(), 7, "{commands:#?}");
+    let (mut switched, mut dropped) = (false, false);
+    for command in &commands {
+        if command.starts_with("NEW=$(aws apigateway generate-client-certificate") {
+            let tag = argument(command, "--tags ").split_once('=').unwrap();
+            acted.new = acted.generate(tag).await;
+        } else if command.starts_with("aws apigateway update-stage") {
+            assert!(command.contains(r#"op=replace,path=/clientCertificateId,value="$NEW""#), "{command}");
+            assert_eq!(acted.safe().await, Some(true), "the commands before waited for it");
+            switched = true;
+        } else if command.starts_with("aws apigateway delete-client-certificate") {
+            assert!(switched);
+            let new = acted.new.clone();
+            acted.until_held(&[&new, ID]).await;
+            acted.delete(argument(command, "--client-certificate-id ")).await;
+            refresh(&acted.world, "payments").await;
+            acted.until_held(&[&new]).await;
+            dropped = true;
+        } else {
+            acted.kubectl(command).await;
+        }
+    }
+    assert!(dropped);
+}
+
+#[tokio::test]
+async fn a_renewal_with_terraform_in_two_applies() {
+    let mut acted = Acted::start("guide-terraform").await;
+    let hcl = blocks(section("With Terraform, in two applies"), "hcl")[0];
+    let tag = ("app", "payments");
+    for words in ["tags        = { app = \"payments\" }", "create_before_destroy = true", ".payments[var.presented].id"]
+    {
+        assert!(hcl.contains(words), "{words:?} is not in {hcl}");
+    }
+    let wait: Vec<String> = commands("With the aws CLI").drain(1..4).collect();
+    let mut made = BTreeMap::from([("2026".to_owned(), ID.to_owned())]);
+    let mut presented = "2026".to_owned();
+    for command in commands("With Terraform, in two applies") {
+        if command.starts_with("terraform apply") {
+            let generations: Vec<String> = serde_json::from_str(argument(&command, "generations=")).unwrap();
+            for generation in &generations {
+                if !made.contains_key(generation) {
+                    made.insert(generation.clone(), acted.generate(tag).await);
+                }
+            }
+            let wanted = argument(&command, "-var presented=").to_owned();
+            if wanted != presented {
+                assert_eq!(acted.safe().await, Some(true), "the wait stands before the switch");
+                presented = wanted;
+            }
+        } else {
+            assert!(command.starts_with("NEW=$(terraform output -json client_certificate_ids"), "{command}");
+            acted.new = made["2027"].clone();
+            for command in &wait {
+                acted.kubectl(command).await;
+            }
+        }
+    }
+    assert_eq!(presented, "2027");
+    let new = acted.new.clone();
+    acted.world.patch("payments", json!({ "spec": { "clientCertificateId": new } })).await;
+    acted.delete(ID).await;
+    refresh(&acted.world, "payments").await;
+    acted.until_held(&[&new]).await;
+}
+
+#[test]
+fn the_readme_leads_to_the_guide_and_its_links_lead_somewhere() {
+    let readme = include_str!("../../../README.md");
+    assert!(readme.contains("(docs/renewal.md)"));
+    assert!(GUIDE.contains("\n## When a stage may be switched\n") && GUIDE.contains("\n## Whom trust by tag trusts\n"));
+}
