@@ -19,15 +19,15 @@ use client_certificate_operator::access::Access;
 use client_certificate_operator::api::{
     ClientCertificateRef, ClientCertificateRefStatus, DeletionPolicy, ResourceName, TargetKind, TargetRef,
 };
-use client_certificate_operator::aws::cache::Cache;
+use client_certificate_operator::aws::cache::{Cache, Tags, View};
 use client_certificate_operator::aws::gateway::{ClientCertificate, GatewayError, Outage, Source};
 use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::clock::Clock;
 use client_certificate_operator::conditions::{ConditionType, is_true};
 use client_certificate_operator::controllers::description::Descriptions;
 use client_certificate_operator::controllers::mirror::{
-    Action, Effect, FIRST_ANSWER, Mark, Named, Outcome, Snapshot, WriteBackoff, plan, status, subscription, suspended,
-    written,
+    Action, Effect, FIRST_ANSWER, Mark, Named, Outcome, Snapshot, TagRead, WriteBackoff, plan, status, subscription,
+    suspended, tagged, written,
 };
 use client_certificate_operator::controllers::publish::Publisher;
 use client_certificate_operator::error::ClusterFailure;
@@ -49,6 +49,11 @@ use tokio::time::timeout;
 
 const REGION: &str = "us-east-1";
 const IDS: [&str; 3] = ["9ao60f", "k2c0qe", "q4w8zt"];
+const TAG: (&str, &str) = ("app", "payments");
+
+fn tag() -> Tags {
+    [(TAG.0.to_owned(), TAG.1.to_owned())].into()
+}
 
 /// What can happen to a write to the cluster, or to the publishing of a status.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +82,10 @@ enum Step {
     Id(usize),
     /// So many certificates, beginning with this one, are the additional ones, but for the main one.
     Additional(usize, usize),
+    /// Whether the spec asks for the tag.
+    AskForTag(bool),
+    /// Whether a certificate has it.
+    Tag(usize, bool),
     Describe(Option<usize>),
     Policy(DeletionPolicy),
     Suspend(bool),
@@ -108,6 +117,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(TargetKind::Secret), Just(TargetKind::ConfigMap)].prop_map(Step::Kind),
         1 => (0_usize..3).prop_map(Step::Id),
         2 => (0_usize..3, 0_usize..4).prop_map(|(first, count)| Step::Additional(first, count)),
+        1 => any::<bool>().prop_map(Step::AskForTag),
+        2 => (0_usize..3, any::<bool>()).prop_map(|(id, has_tag)| Step::Tag(id, has_tag)),
         1 => proptest::option::of(0_usize..3).prop_map(Step::Describe),
         1 => prop_oneof![Just(DeletionPolicy::Delete), Just(DeletionPolicy::Retain)].prop_map(Step::Policy),
         1 => any::<bool>().prop_map(Step::Suspend),
@@ -154,7 +165,9 @@ struct World {
 
 fn certificates() -> &'static [ClientCertificate; 3] {
     static MADE: OnceLock<[ClientCertificate; 3]> = OnceLock::new();
-    MADE.get_or_init(|| IDS.map(|id| issue(NewCertificate::new().id(id).shared_key()).certificate))
+    // A list in which none has any tag would say nothing of tags.
+    let made = |id: &&str| issue(NewCertificate::new().id(*id).tag("kind", "client").shared_key()).certificate;
+    MADE.get_or_init(|| IDS.each_ref().map(made))
 }
 
 /// The certificate as it stands in a target.
@@ -290,6 +303,15 @@ impl World {
                 let ids = (first..first + count).map(|at| IDS[at % IDS.len()].to_owned());
                 self.change_spec(|r| r.spec.additional_client_certificate_ids = ids.collect());
             }
+            Step::AskForTag(asks) => self.change_spec(|r| {
+                r.spec.additional_client_certificate_tags = if asks { tag() } else { Default::default() };
+            }),
+            Step::Tag(id, has_tag) => {
+                self.gateway.change(&source(IDS[id]), |certificate| match has_tag {
+                    true => certificate.tags.extend(tag()),
+                    false => drop(certificate.tags.remove(TAG.0)),
+                });
+            }
             Step::Describe(text) => self.change_spec(|r| r.spec.description = text.map(|text| format!("text {text}"))),
             Step::Policy(policy) => self.change_spec(|r| r.spec.target.deletion_policy = policy),
             Step::Suspend(suspend) => self.change_spec(|r| r.spec.suspend = suspend),
@@ -327,9 +349,14 @@ impl World {
             let outcome = suspended(&self.resource, self.now().wall);
             return self.publish(outcome, vec![]);
         }
-        let access = Access::of(&self.resource, &[], &settings(), &Rules::default(), &Default::default());
-        let wanted = subscription(&self.resource, &access);
-        let view = self.process.runtime.block_on(async { self.process.cache.subscribe(&name, wanted) });
+        let now = self.now();
+        let known = self.process.cache.tags(&source(IDS[0]).place);
+        let found = tagged(&self.resource, known.as_ref(), now);
+        let (mut access, mut view) = self.subscribe(&name, &found);
+        let found_since = tagged(&self.resource, view.tags.as_ref(), now);
+        if found_since != found {
+            (access, view) = self.subscribe(&name, &found_since);
+        }
         let is_current =
             self.resource.status.as_ref().is_some_and(|s| s.observed_generation == self.resource.generation());
         let patience = (view.asked + FIRST_ANSWER).saturating_sub(self.now().tick);
@@ -341,9 +368,11 @@ impl World {
         let (descriptions, is_described) = (&self.process.descriptions, self.resource.spec.description.is_some());
         let description =
             self.process.runtime.block_on(async { descriptions.reconcile(&key, true).filter(|_| is_described) });
-        let ids = std::iter::once(main.id.as_str()).chain(self.resource.additional_ids());
-        let mut named: Vec<_> =
-            ids.zip(view.reads).map(|(id, read)| Named { id: id.to_owned(), source: Ok(source(id)), read }).collect();
+        let mut reads = view.reads.into_iter();
+        let mut named = |id: &str| Named { id: id.to_owned(), source: Ok(source(id)), read: reads.next().flatten() };
+        let first = named(&main.id);
+        let additional = access.additional.iter().map(|additional| named(&additional.id)).collect();
+        let unnamed = access.unnamed.iter().map(|unnamed| named(&unnamed.id)).collect();
         let (target, now) = (self.resource.target_ref(), self.now());
         let installation = self.resource.status.as_ref().and_then(|status| status.installation.as_deref());
         let installation = self.process.mark.found(installation, &settings().installation, now.tick);
@@ -351,10 +380,10 @@ impl World {
         let mut snapshot = Snapshot {
             now,
             jitter: 0.5,
-            main: named.remove(0),
-            additional: named,
-            unnamed: Vec::new(),
-            tags: None,
+            main: first,
+            additional,
+            unnamed,
+            tags: access.tags.map(|place| TagRead { place, read: view.tags }),
             repaired: None,
             answered: view.answered,
             asked: view.asked,
@@ -391,6 +420,28 @@ impl World {
         let hold = backoff.hold(generation, tick);
         let outcome = status(&self.resource, &snapshot, &plan, &effects, hold, &settings());
         self.publish(outcome, plan.actions)
+    }
+
+    fn subscribe(&self, name: &ResourceName, found: &[String]) -> (Access, View) {
+        let access = Access::of(&self.resource, found, &settings(), &Rules::default(), &Default::default());
+        let wanted = subscription(&self.resource, &access);
+        let view = self.process.runtime.block_on(async { self.process.cache.subscribe(name, wanted) });
+        (access, view)
+    }
+
+    /// The certificates that the target holds in the end: those that are named, and those that have the tag.
+    fn goal(&self) -> Vec<String> {
+        let resource = &self.resource;
+        let named = std::iter::once(resource.spec.client_certificate_id.as_str()).chain(resource.additional_ids());
+        let mut goal: Vec<_> = named.map(str::to_owned).collect();
+        let wanted = &resource.spec.additional_client_certificate_tags;
+        let has_tag = |certificate: &ClientCertificate| certificate.tags.contains_key(TAG.0) && !wanted.is_empty();
+        let mut tagged: Vec<_> =
+            IDS.iter().filter_map(|id| self.gateway.certificate(&source(id))).filter(has_tag).collect();
+        tagged.sort_by_key(|certificate| (std::cmp::Reverse(certificate.created), certificate.id.clone()));
+        let more: Vec<_> = tagged.into_iter().map(|it| it.id).filter(|id| !goal.contains(id)).collect();
+        goal.extend(more);
+        goal
     }
 
     /// A certificate that the spec names, and that the target holds as the status says, stays in it whatever cannot be read,
@@ -523,9 +574,13 @@ fn reaches_the_goal(world: &mut World) -> Result<(), TestCaseError> {
     let status = resource.status.as_ref().unwrap();
     prop_assert!(is_true(&status.conditions, ConditionType::Ready), "{status:#?}");
     let id = resource.spec.client_certificate_id.as_str();
-    let pem: String = std::iter::once(id).chain(resource.additional_ids()).map(pem).collect();
-    let held: Vec<_> = status.certificates.iter().map(|held| held.id.as_str()).collect();
-    prop_assert_eq!(held, std::iter::once(id).chain(resource.additional_ids()).collect::<Vec<_>>());
+    let goal = world.goal();
+    let pem: String = goal.iter().map(|id| pem(id)).collect();
+    let held: Vec<_> = status.certificates.iter().map(|held| held.id.clone()).collect();
+    prop_assert_eq!(held, goal);
+    for held in &status.certificates {
+        prop_assert!(held.trusted_since.is_some_and(|since| since <= world.now().wall), "{:#?}", held);
+    }
     let target = world.cluster.get(&resource.target_ref()).unwrap();
     prop_assert_eq!(target.value("ca.crt"), Some(pem.as_bytes()));
     let owners = target.meta().owner_references.clone().unwrap_or_default();

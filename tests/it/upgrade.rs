@@ -190,10 +190,11 @@ fn but_for_the_marks(target: &Value) -> Value {
     target
 }
 
-/// Every condition without its message: `Type=Status Reason since time`.
+/// Every condition that the earlier version had too, without its message: `Type=Status Reason since time`.
 fn states(resource: &ClientCertificateRef) -> Vec<String> {
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
     let mut states: Vec<_> = conditions
+        .filter(|it| it.type_ != "SafeToSwitch")
         .map(|it| format!("{}={} {} since {}", it.type_, it.status, it.reason, it.last_transition_time.0))
         .collect();
     states.sort();

@@ -163,7 +163,7 @@ fn note_trust(
                     was_there && snapshot.repaired.is_none_or(|repaired| *since >= whole_seconds(repaired))
                 };
                 // A clock that was ahead does not make the soak longer.
-                Some(recorded.filter(is_unbroken).unwrap_or(now).min(now)).map(whole_seconds)
+                Some(whole_seconds(recorded.filter(is_unbroken).unwrap_or(now).min(now)))
             }
         };
         // The readers accept the main one whichever class they are of, and a former one leaves soon.

@@ -71,7 +71,8 @@ pub async fn under_load(setup: Setup) {
         figures.lost.len(),
         figures.took.as_secs_f64()
     );
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let mut shown = std::io::stderr();
+    writeln!(shown, "{line}").unwrap();
     assert!(figures.sent >= REQUESTS, "{line}");
     assert_eq!(figures.lost, Vec::<String>::new(), "{line}");
 }
