@@ -115,7 +115,7 @@ const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"SafeToSwitch\")].reason",
         priority = 1,
-        description = "Whether a stage may be switched to the certificates beside the main one: Soaked, or why not"
+        description = "Reason of SafeToSwitch: Soaked if a stage may be switched to each certificate beside the main one"
     )
 )]
 #[x_kube(
@@ -133,18 +133,18 @@ pub struct ClientCertificateRefSpec {
     #[schemars(schema_with = "schema::additional_ids")]
     pub additional_client_certificate_ids: Vec<String>,
 
-    /// Tags, 1 to 10: every certificate of the region and account that has all of them is in the target too, newest first, after additionalClientCertificateIds. So whoever may create or tag a client certificate there decides what is trusted. A certificate that loses a tag stays for `overlap`.
+    /// Tags, 1 to 10. The target also holds every certificate of the account and region that has all of these tags, newest first, after additionalClientCertificateIds. Whoever may create or tag client certificates there decides which certificates the backend trusts. A certificate that loses one of the tags stays in the target for `overlap`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::additional_tags")]
     pub additional_client_certificate_tags: BTreeMap<String, String>,
 
-    /// How long the target has to have held a certificate before a stage may be switched to it, from 0s to 24h, for example 90s, 15m or 1h30m: what the servers take to read the target. Default: 15m.
+    /// How long the target must have held a certificate before a stage may be switched to it, from 0s to 24h, for example 90s, 15m or 1h30m: at least the time that servers need to load the target. Default: 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('24h')").message("soak takes a duration from 0s to 24h in s, m and h, for example 90s, 15m or 1h30m"))]
     pub soak: Option<String>,
 
-    /// How long the target goes on holding a certificate that has lost its tags, from 0s to 168h, for example 90s, 15m or 72h. Default: 1h.
+    /// How long the target holds a certificate that lost its tags, from 0s to 168h, for example 90s, 15m or 72h. Default: 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('168h')").message("overlap takes a duration from 0s to 168h in s, m and h, for example 90s, 15m or 72h"))]

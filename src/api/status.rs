@@ -146,16 +146,16 @@ pub struct CertificateStatus {
     #[schemars(length(max = 8192))]
     pub pem: Option<String>,
 
-    /// Since when the target holds it, UTC. Another writer who takes it out of the target makes this begin again.
+    /// Since when the target holds the certificate, UTC. It starts again if another writer removes the certificate from the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub trusted_since: Option<Timestamp>,
 
-    /// Whether a stage may be switched to it: the target has held it for `soak`, it does not leave soon, and the servers that read the target accept every certificate in it.
+    /// Whether a stage may be switched to the certificate: the target has held it for `soak`, it is not Former, and the servers that read the target accept every certificate in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe_to_switch: Option<bool>,
 
-    /// Since when it is Former, UTC. It leaves the target when `overlap` has passed.
+    /// Since when the certificate is Former, UTC. It leaves the target after `overlap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub former_since: Option<Timestamp>,

@@ -43,7 +43,7 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pkcs12: Option<Pkcs12>,
 
-    /// What the servers that read the target are known to do with several certificates of one name: OverlapSafe where they accept every one, as Go, Java and OpenSSL with X509_V_FLAG_PARTIAL_CHAIN do. Default: what the preset or the keys tell, and FirstWins for SafeToSwitch where they tell nothing.
+    /// How the servers that read the target treat several certificates of one name: OverlapSafe if they accept every one, as Go, Java and OpenSSL with X509_V_FLAG_PARTIAL_CHAIN do. Default: what the preset or the keys determine; if they determine nothing, SafeToSwitch assumes FirstWins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::verifier_class")]
     pub verifier_class: Option<VerifierClass>,

@@ -55,7 +55,7 @@ impl Collector for ResourceCollector {
         }
         let mut safe = encoder.encode_descriptor(
             "certificate_safe_to_switch",
-            "Whether a stage may be switched to a certificate that stands beside the main one: 1, or 0 where it may not yet.",
+            "Whether a stage may be switched to a certificate beside the main one: 1, or 0 if not.",
             None,
             MetricType::Gauge,
         )?;

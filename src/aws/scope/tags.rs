@@ -179,7 +179,7 @@ impl TagList {
         })
     }
 
-    /// Records a whole list. Answers the resources to wake: those that see another list than before, or waited for it.
+    /// Records a whole list. Returns the resources to wake: those that see another list than before, or waited for it.
     pub(super) fn listed(&mut self, started: Tick, listing: Listing, jitter: f64) -> Vec<ResourceName> {
         if self.is_empty() {
             return Vec::new();

@@ -57,12 +57,14 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
         match held.role? {
             CertificateRole::Additional | CertificateRole::Tagged if is_safe(held) && !was.is_some_and(is_safe) => {
                 let soak = resource.spec.soak.as_deref().unwrap_or("15m");
-                let note = format!("{target} has held {id} for {soak}: a stage may be switched to it");
+                let note = format!("{target} has held {id} for {soak}; a stage may be switched to it");
                 Some(normal("SafeToSwitch", "Read", note))
             }
             CertificateRole::Former if was?.role != Some(CertificateRole::Former) => {
                 let end = held.former_since?.checked_add(resource.overlap()).ok()?;
-                let note = format!("{id} has lost its tags: it leaves {target} at {end}");
+                let note = format!(
+                    "client certificate {id} no longer has the tags of the spec; {target} holds it until {end}"
+                );
                 Some(normal("TagsLost", "Read", note))
             }
             _ => None,

@@ -135,7 +135,7 @@ pub fn status(
     Outcome { status, events, requeue }
 }
 
-/// Notes since when the target holds each certificate, and whether a stage may be switched to it.
+/// Sets since when the target holds each certificate, and whether a stage may be switched to it.
 fn note_trust(
     status: &mut ClientCertificateRefStatus,
     resource: &ClientCertificateRef,
@@ -208,21 +208,21 @@ fn safe_to_switch(
     let soaking: Vec<_> = beside.iter().copied().filter(|held| !is_soaked(held, resource, now)).collect();
     if let Some(end) = soaking.iter().filter_map(|held| soak_end(held, resource)).max() {
         let message = format!(
-            "switch no stage before {end}: {name} has to hold a certificate for {soak} (spec.soak); waiting for {}",
+            "{name} has not held {} for {soak} (spec.soak) yet; do not switch a stage before {end}",
             ids(&soaking)
         );
         return Some(Finding::no(Reason::Soaking, message));
     }
     if status.verifier_class != Some(VerifierClass::OverlapSafe) {
         let message = format!(
-            "a server that reads {name} may accept its first certificate alone, and refuse {}: let it compare pins, or set target.verifierClass to OverlapSafe where it is known to accept every one",
+            "a server that reads {name} may accept only the first certificate in it and refuse {}; compare pins in the server, or set spec.target.verifierClass to OverlapSafe if the server accepts every certificate",
             ids(&beside)
         );
         return Some(Finding::no(Reason::FirstWins, message));
     }
     Some(Finding::yes(
         Reason::Soaked,
-        format!("{name} has held each for {soak}: a stage may be switched to {}", ids(&beside)),
+        format!("{name} has held {} for {soak} (spec.soak); a stage may be switched to each of them", ids(&beside)),
     ))
 }
 
@@ -488,7 +488,7 @@ fn tagged(resource: &ClientCertificateRef, snapshot: &Snapshot, status: &ClientC
     let read = snapshot.tags.as_ref()?;
     let (wanted, now) = (&resource.spec.additional_client_certificate_tags, snapshot.now);
     let (tags, region) = (in_words(wanted), &read.place.region);
-    let kept = "the target holds those that were read last";
+    let kept = "the target keeps the certificates that were read last";
     let outcome = match &read.read {
         None => return Some(Tagged::Pending(tags)),
         Some(read) => read,
@@ -497,12 +497,12 @@ fn tagged(resource: &ClientCertificateRef, snapshot: &Snapshot, status: &ClientC
         let lasts = |since| now.tick.saturating_sub(since) >= resource.refresh_interval();
         let is_short = failure.is_transient() && !outcome.failing_since.is_some_and(lasts);
         let message =
-            format!("the certificates with {tags} are not known: {}; {kept}", failure.explain_list(&read.place));
+            format!("the certificates with {tags} are unknown: {}; {kept}", failure.explain_list(&read.place));
         return Some(Tagged::Failed { failure: failure.clone(), message, is_short });
     }
     let Some(listing) = snapshot.listing() else {
         let message = format!(
-            "no certificate in API Gateway's list of {region} carries any tag, so those with {tags} are not known; {kept}"
+            "API Gateway's list of client certificates in {region} contains no tags, so the certificates with {tags} are unknown; {kept}"
         );
         return Some(Tagged::Unsaid(message));
     };
@@ -522,10 +522,10 @@ fn tagged(resource: &ClientCertificateRef, snapshot: &Snapshot, status: &ClientC
         (number, _) => format!("{number} certificates with {tags} are in the target"),
     };
     if left_out > 0 {
-        message += &format!("; {left_out} more do not fit, because a target holds at most {MAX_CERTIFICATES}");
+        message += &format!("; {left_out} more exceed the limit of {MAX_CERTIFICATES} certificates in a target");
     }
     if refused > 0 {
-        message += &format!("; {refused} more are not allowed by the certificateIds of the operator's rules");
+        message += &format!("; the operator's rules (certificateIds) do not allow {refused} more");
     }
     if !held.is_empty() {
         message += &format!(": {}", held.join(", "));

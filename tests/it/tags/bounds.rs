@@ -19,7 +19,7 @@ async fn of_seventy_the_newest_sixty_four_fit() {
     let ids: Vec<_> = held(&resource).into_iter().map(|(id, _)| id.to_owned()).collect();
     let expected: Vec<_> = std::iter::once(ID.to_owned()).chain((0..63).map(|n| format!("t{n:02}"))).collect();
     assert_eq!(ids, expected);
-    let words = "63 certificates with the tag app=payments are in the target; 7 more do not fit, because a target holds at most 64";
+    let words = "63 certificates with the tag app=payments are in the target; 7 more exceed the limit of 64 certificates in a target";
     assert!(message(&resource, OTHERS).starts_with(words), "{}", message(&resource, OTHERS));
     assert_eq!(condition(&resource, OTHERS).unwrap().reason, "Read");
     assert_eq!(pin_lines(&world, "payments").await, 64);

@@ -74,7 +74,7 @@ async fn a_list_without_any_tags_says_nothing_of_tags() {
     world.emulator.inject(Fault::without_tags().on(Operation::List));
     refresh(&world, "payments").await;
     let resource = world.until("payments", OTHERS, "Unknown", "NotRead").await;
-    assert!(message(&resource, OTHERS).contains("carries any tag"), "{:?}", conditions(&resource));
+    assert!(message(&resource, OTHERS).contains("contains no tags"), "{:?}", conditions(&resource));
     assert_eq!(held(&resource), BOTH);
     world.emulator.clear_faults();
     refresh(&world, "payments").await;
@@ -120,5 +120,5 @@ async fn the_ids_of_the_rules_hold() {
     world.start_operator_with(&["--rules-file", path.to_str().unwrap()]).await;
     let resource = world.create_ready("payments", pins(json!({}))).await;
     assert_eq!(held(&resource), BOTH);
-    assert!(message(&resource, OTHERS).contains("1 more are not allowed by the certificateIds"));
+    assert!(message(&resource, OTHERS).contains("the operator's rules (certificateIds) do not allow 1 more"));
 }
