@@ -20,6 +20,8 @@ async fn until_status(world: &World<'_>, name: &str, expected: &ClientCertificat
         let but_for_times = |status: &ClientCertificateRefStatus| {
             let mut status = status.clone();
             status.conditions.iter_mut().for_each(|c| c.last_transition_time.0 = jiff::Timestamp::UNIX_EPOCH);
+            // Nothing else remembers it, so a soak begins again.
+            status.certificates.iter_mut().for_each(|held| held.trusted_since = None);
             status
         };
         let found = status.as_ref().map(but_for_times);

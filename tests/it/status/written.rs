@@ -2,6 +2,7 @@
 
 use client_certificate_operator::api::{CertificateRole, ClientCertificateRef, VerifierClass};
 use client_certificate_operator::conditions::whole_seconds;
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::Fault;
@@ -60,9 +61,10 @@ async fn a_preset_whose_readers_are_not_known_takes_the_class_of_the_last_one_aw
     .await;
     let writes = status_writes(&world).len();
     // Any pass more has nothing to write.
-    world.patch_target("payments", json!({ "text": { "ca.crt": "edited" } })).await;
-    let pem = world.pem(ID);
-    world.until_target(SOON, "payments", "put back", |target| data(target, "ca.crt") == Some(pem.as_str())).await;
+    let label = "apigateway.clientcert.dev/managed";
+    world.patch_target("payments", json!({ "metadata": { "labels": { label: null } } })).await;
+    let has_label = |target: &Secret| target.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label));
+    world.until_target(SOON, "payments", "put back", has_label).await;
     never(A_WHILE, "a status is written", async || Some(status_writes(&world).len()).filter(|now| *now != writes))
         .await;
     assert_eq!(world.resource("payments").await.status, resource.status);
