@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build image image-test demo unit it test check e2e soak bench generate release-dry-run
+.PHONY: help build image image-test demo unit it test check gateways e2e soak bench generate release-dry-run
 SHELL := /bin/bash
 CHART := charts/client-certificate-operator
 .SHELLFLAGS := -euo pipefail -c
@@ -60,6 +60,8 @@ test: ## Run every test, on a real control plane
 	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
 	$(call say,"building Envoy and the test servers in Go and Java, if missing: half a minute the first time")
 	tests/servers/build envoy go java >/dev/null
+	$(call say,"building the gateways, if missing: about 2 minutes on 2 cores the first time")
+	tests/gateways/build contour >/dev/null
 	$(call say,"fetching the definitions of other servers, if missing: 50 MB and a minute the first time")
 	tests/crds/build >/dev/null
 	$(call say,"running the tests: a few minutes to build the first time, and about as long to run")
@@ -76,6 +78,15 @@ check: ## Check format, lints, generated files, and the licences, sources and ad
 	tests/dependencies
 	$(call say,"generated files and licences of dependencies")
 	cargo test --locked --test it -- generated:: licences::
+
+gateways: ## Run the gateways of the README's table and print what each renewal loses
+	@tests/prerequisites rust go openssl pip
+	$(call say,"building Kubernetes and Envoy and the gateways, if missing: about 10 minutes on 2 cores the first time")
+	tests/kubernetes/build >/dev/null
+	tests/servers/build envoy >/dev/null
+	tests/gateways/build contour >/dev/null
+	tests/crds/build >/dev/null
+	cargo test --locked --test it -- gateways::
 
 e2e: ## Run the commands of the README on the cluster of KUBECONFIG, with real pods; see tests/e2e/run
 	@tests/prerequisites rust go helm openssl curl nginx

@@ -13,6 +13,7 @@ mod emulator;
 mod faults;
 mod fixture;
 mod gateway_errors;
+mod gateways;
 mod generated;
 mod ground;
 mod harness;

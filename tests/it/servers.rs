@@ -32,7 +32,7 @@ mod expired;
 mod go;
 mod haproxy;
 mod java;
-mod load;
+pub mod load;
 mod nginx;
 mod renewal;
 mod stories;

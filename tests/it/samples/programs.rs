@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use client_certificate_operator::api::VerifierClass;
-use operator_testing::servers::{Client, Identity, Mount, Sample, Server, Setup};
+use operator_testing::servers::{Client, Identity, Mount, Peer, Sample, Server, Setup};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

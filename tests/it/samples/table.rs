@@ -33,7 +33,7 @@ fn resource(folder: &str) -> ClientCertificateRef {
 fn every_sample_of_a_backend_has_a_row_with_the_target_that_it_has() {
     let mut found = Vec::new();
     for row in rows() {
-        let [_, sample, target, class, _] = row.as_slice() else { panic!("{row:?}") };
+        let [_, sample, target, class, _, _] = row.as_slice() else { panic!("{row:?}") };
         let folder = sample.split(['[', ']']).nth(1).unwrap();
         assert_eq!(*sample, format!("[{folder}](deploy/samples/{folder})"));
         let resource = resource(folder);
@@ -72,15 +72,33 @@ fn every_sample_of_a_backend_has_a_row_with_the_target_that_it_has() {
 fn no_row_names_a_test_that_is_none_or_claims_a_run_that_was_none() {
     let tests = tests();
     for row in rows() {
-        let [backend, _, _, class, proof] = row.as_slice() else { panic!("{row:?}") };
+        let [backend, _, _, class, without, proof] = row.as_slice() else { panic!("{row:?}") };
         let named = code(proof);
         assert!(!named.is_empty(), "{backend}");
         for name in &named {
             let is_there = tests.iter().any(|test| test == name || test.starts_with(&format!("{name}::")));
             assert!(is_there, "{backend}: there is no test {name}");
         }
-        let was_run = named.iter().any(|name| name.starts_with("servers::"));
+        let gateway = named.iter().find_map(|name| name.strip_prefix("gateways::"));
+        let was_run = gateway.is_some() || named.iter().any(|name| name.starts_with("servers::"));
         assert_eq!(was_run, !proof.contains("only: "), "{backend}");
         assert_eq!(was_run, !(class.contains('†') || class.contains("implementation")), "{backend}: {class}");
+        assert_eq!(was_run, *without != "not tried", "{backend}: {without}");
+        // What Kubernetes itself does is no test of ours.
+        assert_eq!(gateway.is_some(), was_run && !without.contains('‡'), "{backend}: {without}");
+        if let Some(gateway) = gateway {
+            let version = version(gateway.split("::").next().unwrap());
+            assert!(backend.contains(&format!(" {version},")), "{backend}: it was {version} that ran");
+        }
     }
+}
+
+/// The version of a gateway that its module pins.
+fn version(gateway: &str) -> String {
+    let module = format!("{}/tests/gateways/{}/go.mod", env!("CARGO_MANIFEST_DIR"), gateway.replace('_', "-"));
+    let text = std::fs::read_to_string(&module).unwrap_or_else(|error| panic!("{module}: {error}"));
+    let tool = text.lines().find_map(|line| line.strip_prefix("tool ")).unwrap();
+    let module = tool.split("/cmd/").next().unwrap();
+    let pinned = text.lines().find_map(|line| line.trim().strip_prefix(module)?.trim().strip_prefix('v')).unwrap();
+    pinned.split(' ').next().unwrap().to_owned()
 }

@@ -6,6 +6,7 @@ pub mod chart_readme;
 pub mod contract;
 pub mod control_plane;
 pub mod emulator;
+pub mod gateways;
 pub mod go_programs;
 pub mod http;
 pub mod memory_gateway;

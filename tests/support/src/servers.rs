@@ -10,10 +10,10 @@ mod envoy;
 mod go;
 mod haproxy;
 mod java;
-mod mount;
+pub(crate) mod mount;
 mod nginx;
 mod sample;
-mod site;
+pub(crate) mod site;
 mod workers;
 
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use anyhow::{Context, Result, bail};
 use client_certificate_operator::api::{Content, VerifierClass};
 use rustix::process::Signal;
 
-pub use self::client::{Answer, Client, Identity};
+pub use self::client::{Answer, Client, Identity, Peer};
 pub use self::mount::Mount;
 pub use self::sample::Sample;
 use self::site::Site;
@@ -177,16 +177,6 @@ impl Server {
         self.setup
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.site.address()
-    }
-
-    /// The authority that vouches for the server, PEM.
-    pub fn authority_pem(&self) -> &str {
-        self.site.authority_pem()
-    }
-
     /// Has the server read what is mounted anew, and waits until it serves by it, where a reload is what that takes: nginx and
     /// HAProxy start new workers on the sockets that they have. The Go and the Java server look at the file at every handshake.
     /// Envoy is told by the kernel and follows in its own time, so what has to be seen of it has to be waited for.
@@ -227,6 +217,20 @@ impl Server {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+impl Peer for Server {
+    fn address(&self) -> SocketAddr {
+        self.site.address()
+    }
+
+    fn host(&self) -> &str {
+        self.site.host()
+    }
+
+    fn authority_pem(&self) -> &str {
+        self.site.authority_pem()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The server's own certificate: ECDSA P-256, for 127.0.0.1 and localhost, and an authority for each server.
+//! The server's own certificate: ECDSA P-256, for 127.0.0.1 and a host, and an authority for each server.
 
 use anyhow::Result;
 use rcgen::{
@@ -13,7 +13,7 @@ pub(super) struct Issued {
     pub(super) key: String,
 }
 
-pub(super) fn issue() -> Result<Issued> {
+pub(super) fn issue(host: &str) -> Result<Issued> {
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::default();
     authority.distinguished_name.push(DnType::CommonName, "authority-of-a-test");
@@ -23,8 +23,8 @@ pub(super) fn issue() -> Result<Issued> {
     let issuer = Issuer::new(authority, authority_key);
 
     let key = KeyPair::generate()?;
-    let mut server = CertificateParams::new(["127.0.0.1", "localhost"].map(String::from))?;
-    server.distinguished_name.push(DnType::CommonName, "localhost");
+    let mut server = CertificateParams::new(["127.0.0.1", host].map(String::from))?;
+    server.distinguished_name.push(DnType::CommonName, host);
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let certificate = server.signed_by(&key, &issuer)?.pem();
     Ok(Issued { authority: authority_pem, certificate, key: key.serialize_pem() })

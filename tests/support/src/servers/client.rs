@@ -20,8 +20,6 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use super::Server;
-
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A certificate and its key.
@@ -74,27 +72,40 @@ impl fmt::Display for Answer {
     }
 }
 
+/// What clients connect to: where it listens, the name that they ask for, and who vouches for it.
+pub trait Peer {
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+
+    /// The host that clients name, in the handshake and in requests.
+    fn host(&self) -> &str;
+
+    /// The authority that vouches for it, PEM.
+    fn authority_pem(&self) -> &str;
+}
+
 /// A client of one server.
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
+    host: String,
     connector: TlsConnector,
 }
 
 impl Client {
     /// With this certificate, or with none.
-    pub fn new(server: &Server, identity: Option<&Identity>) -> Result<Self> {
+    pub fn new(server: &impl Peer, identity: Option<&Identity>) -> Result<Self> {
         Self::speaking(&[&TLS12, &TLS13], server, identity)
     }
 
     /// One that knows no TLS newer than 1.2.
-    pub fn of_tls12(server: &Server, identity: Option<&Identity>) -> Result<Self> {
+    pub fn of_tls12(server: &impl Peer, identity: Option<&Identity>) -> Result<Self> {
         Self::speaking(&[&TLS12], server, identity)
     }
 
     fn speaking(
         versions: &[&'static SupportedProtocolVersion],
-        server: &Server,
+        server: &impl Peer,
         identity: Option<&Identity>,
     ) -> Result<Self> {
         let mut roots = RootCertStore::empty();
@@ -110,7 +121,8 @@ impl Client {
         };
         // Or the server would take the certificate of an earlier connection for good.
         config.resumption = Resumption::disabled();
-        Ok(Self { address: server.address(), connector: TlsConnector::from(Arc::new(config)) })
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(Self { address: server.address(), host: server.host().to_owned(), connector })
     }
 
     /// One request over a connection of its own.
@@ -134,7 +146,7 @@ impl Client {
 
     async fn request_over(&self, connection: TcpStream) -> Result<u16> {
         let connection = self.secure(connection).await?;
-        let request = Request::get("/").header(HOST, "localhost").header(CONNECTION, "close");
+        let request = Request::get("/").header(HOST, &self.host).header(CONNECTION, "close");
         let request = request.body(Empty::<Bytes>::new())?;
         let response = crate::one_request::send(connection, request).await?;
         let status = response.status().as_u16();
@@ -143,7 +155,7 @@ impl Client {
     }
 
     /// The handshake, as far as the client sees it.
-    pub(super) async fn shake_hands(&self) -> Result<()> {
+    pub(crate) async fn shake_hands(&self) -> Result<()> {
         let handshake = async { self.secure(TcpStream::connect(self.address).await?).await };
         tokio::time::timeout(LIMIT, handshake).await??;
         Ok(())
@@ -151,7 +163,7 @@ impl Client {
 
     async fn secure(&self, connection: TcpStream) -> Result<TlsStream<TcpStream>> {
         connection.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost")?;
+        let name = ServerName::try_from(self.host.clone())?;
         Ok(self.connector.connect(name, connection).await?)
     }
 }

@@ -82,7 +82,7 @@ impl Mount {
 }
 
 /// A server may run as somebody else, and the umask may be narrow.
-pub(super) fn open_to_all(path: &Path, mode: u32) -> Result<()> {
+pub(crate) fn open_to_all(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .with_context(|| format!("cannot open {}", path.display()))
 }

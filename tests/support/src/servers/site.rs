@@ -16,24 +16,33 @@ use crate::program::{Program, Scratch};
 
 /// The kernel takes ports of outgoing connections from above these.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// The host that is asked for where nothing else is said.
+const HOST: &str = "localhost";
 /// `nobody` and its group, where tests run as root.
 const NOBODY: u32 = 65_534;
 
 #[derive(Debug)]
-pub(super) struct Site {
+pub(crate) struct Site {
     scratch: Scratch,
     address: SocketAddr,
     mount: PathBuf,
+    host: String,
     authority_pem: String,
 }
 
 impl Site {
-    pub(super) fn new(mount: &Path) -> Result<Self> {
+    pub(crate) fn new(mount: &Path) -> Result<Self> {
+        Self::of(HOST, mount)
+    }
+
+    /// One whose certificate is for this host.
+    pub(crate) fn of(host: &str, mount: &Path) -> Result<Self> {
         let scratch = Scratch::new("server-")?;
         open_to_all(scratch.path(), 0o755)?;
-        let issued = authority::issue()?;
+        let issued = authority::issue(host)?;
         let address = free_address()?;
-        let site = Self { scratch, address, mount: mount.to_owned(), authority_pem: issued.authority };
+        let (host, mount) = (host.to_owned(), mount.to_owned());
+        let site = Self { scratch, address, mount, host, authority_pem: issued.authority };
         site.write("server.crt", &issued.certificate)?;
         site.write("server.key", &issued.key)?;
         site.write("server.pem", &format!("{}{}", issued.certificate, issued.key))?;
@@ -43,26 +52,30 @@ impl Site {
         Ok(site)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn authority_pem(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn authority_pem(&self) -> &str {
         &self.authority_pem
     }
 
     /// A file of its own folder.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
     /// A file of the volume, for configurations: temporary folders have names that are text.
-    pub(super) fn mounted(&self, key: &str) -> PathBuf {
+    pub(crate) fn mounted(&self, key: &str) -> PathBuf {
         self.mount.join(key)
     }
 
     /// Writes a file of its own folder in one step.
-    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
         fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
         open_to_all(&new, 0o644)?;
@@ -71,7 +84,7 @@ impl Site {
     }
 
     /// A command that runs the program without privileges, in its folder, with its outputs in its log.
-    pub(super) fn command(&self, program: &Path) -> Result<Command> {
+    pub(crate) fn command(&self, program: &Path) -> Result<Command> {
         let mut command = if is_root() {
             let mut command = Program::command(reachable(program)?);
             command.uid(NOBODY).gid(NOBODY);
@@ -85,8 +98,15 @@ impl Site {
         Ok(command)
     }
 
+    /// A command with its outputs in a log of this name.
+    pub(crate) fn logged(&self, mut command: Command, name: &str) -> Result<Command> {
+        let log = File::create(self.path(&format!("{name}.log")))?;
+        command.stderr(log.try_clone()?).stdout(log);
+        Ok(command)
+    }
+
     /// The end of what the server said.
-    pub(super) fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let text = fs::read(self.log()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         format!("the last lines of its log:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
@@ -102,7 +122,7 @@ fn is_root() -> bool {
 }
 
 /// A port that nobody listens at, and that no outgoing connection takes meanwhile.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     for _ in 0..100 {
         let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(PORTS)));
         if TcpListener::bind(address).is_ok() {
@@ -113,7 +133,7 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 /// A program of Debian's, by name: these are where the PATH of others than root does not lead.
-pub(super) fn installed(name: &str) -> Result<PathBuf> {
+pub(crate) fn installed(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());

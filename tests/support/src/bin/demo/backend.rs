@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::emulator::DEFAULT_REGION;
-use operator_testing::servers::{Client, Identity, Mount, Server, Setup};
+use operator_testing::servers::{Client, Identity, Mount, Peer as _, Server, Setup};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

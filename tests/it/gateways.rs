@@ -1,0 +1,31 @@
+//! What gateways do with a target: the real controller watches the control plane, with the objects of `deploy/samples` as they
+//! stand beside a target that the operator keeps, and its own data plane answers the handshakes.
+
+/// The tests that every gateway has to pass, each under its own name.
+macro_rules! proves {
+    ($form:ident) => {
+        #[tokio::test]
+        async fn the_right_certificate_alone_is_let_in() {
+            crate::gateways::stories::one_certificate(crate::gateways::world::Form::$form).await;
+        }
+
+        #[tokio::test]
+        async fn of_two_certificates_those_are_let_in_that_the_guide_says() {
+            crate::gateways::stories::two_certificates(crate::gateways::world::Form::$form).await;
+        }
+
+        #[tokio::test]
+        async fn an_expired_certificate_is_refused() {
+            crate::gateways::stories::expired(crate::gateways::world::Form::$form).await;
+        }
+
+        #[tokio::test]
+        async fn a_renewal_under_load() {
+            crate::gateways::stories::renewal(crate::gateways::world::Form::$form).await;
+        }
+    };
+}
+
+mod contour;
+mod stories;
+mod world;

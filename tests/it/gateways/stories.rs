@@ -1,0 +1,128 @@
+//! What every gateway has to do, as the guide says of it.
+
+use std::io::Write;
+use std::time::Duration;
+
+use client_certificate_operator::api::VerifierClass;
+use jiff::Timestamp;
+use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::DEFAULT_REGION;
+use operator_testing::gateways::HOST;
+
+use super::world::{Form, Guarded, NAME, NEW};
+use crate::fixture::ID;
+use crate::servers::load::Load;
+use crate::servers::world::{stranger, until_let_in, until_refused};
+use crate::verify::verify;
+
+/// Requests before, between and after the steps of a renewal.
+const REQUESTS: usize = 1_000;
+const STEPS: usize = 4;
+/// How long a certificate is good that is to expire.
+const LIFE: i64 = 15;
+
+/// The right certificate is let in; none, a stranger's and another one of ours are refused; `verify` agrees; and a change of the
+/// target gets to the data plane.
+pub async fn one_certificate(form: Form) {
+    let world = Guarded::start(form, "gateway-one").await;
+    let (old, new, stranger) = (world.identity(ID), world.identity(NEW), stranger());
+    until_let_in(&world.client(ID), ID).await;
+    let said = world.answers(&[Some(&old), None, Some(&stranger), Some(&new)]).await;
+    assert!(said[0].is_let_in(), "the right certificate: {}", said[0]);
+    assert!(said[1].is_refused(), "no certificate: {}", said[1]);
+    assert!(said[2].is_refused(), "a stranger's certificate of the same name: {}", said[2]);
+    assert!(said[3].is_refused(), "another one of ours, which is not in the target: {}", said[3]);
+    let (connect, reference) = (world.connect(), format!("{}/{NAME}", world.namespace));
+    let report = verify(world.kubeconfig(), &["--connect", &connect, "--server-name", HOST, "--ref", &reference]).await;
+    assert_eq!(report.code, 0, "{}{}", report.stdout, report.stderr);
+
+    world.ask_for(&[NEW]).await;
+    until_let_in(&world.client(NEW), NEW).await;
+    until_refused(&world.client(ID), ID).await;
+}
+
+/// Of two certificates in the target, in either order, those are let in that the class of the verifier says.
+pub async fn two_certificates(form: Form) {
+    let world = Guarded::start(form, "gateway-two").await;
+    let stranger = stranger();
+    for (first, second) in [(NEW, ID), (ID, NEW)] {
+        world.ask_for(&[first, second]).await;
+        until_let_in(&world.client(first), first).await;
+        match form.class() {
+            VerifierClass::OverlapSafe => until_let_in(&world.client(second), second).await,
+            VerifierClass::FirstWins => until_refused(&world.client(second), second).await,
+        }
+        let (one, two) = (world.identity(first), world.identity(second));
+        let said = world.answers(&[Some(&one), Some(&two), Some(&stranger), None]).await;
+        assert!(said[0].is_let_in(), "{first}, then {second}: the first: {}", said[0]);
+        match form.class() {
+            VerifierClass::OverlapSafe => assert!(said[1].is_let_in(), "{first}, then {second}: {}", said[1]),
+            VerifierClass::FirstWins => assert!(said[1].is_refused(), "{first}, then {second}: {}", said[1]),
+        }
+        assert!(said[2].is_refused() && said[3].is_refused(), "a stranger: {}; none: {}", said[2], said[3]);
+    }
+}
+
+/// A certificate that expires while the target holds it alone.
+pub async fn expired(form: Form) {
+    let world = Guarded::start(form, "gateway-expired").await;
+    let short = "short1";
+    let made = world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(short).expires_in_seconds(LIFE));
+    world.ask_for(&[short]).await;
+    until_let_in(&world.client(short), short).await;
+    let left = Timestamp::now().duration_until(made.expires.unwrap()).as_secs_f64() + 1.5;
+    assert!(left > 0.0, "the gateway took longer to follow than the certificate lives");
+    tokio::time::sleep(Duration::from_secs_f64(left)).await;
+    until_refused(&world.client(short), short).await;
+    let said = world.answers(&[Some(&stranger()), None]).await;
+    assert!(said[0].is_refused() && said[1].is_refused(), "a stranger: {}; none: {}", said[0], said[1]);
+
+    // And it does not stand in the way of the next one.
+    world.ask_for(&[NEW]).await;
+    until_let_in(&world.client(NEW), NEW).await;
+}
+
+/// The renewal, step by step as the guide has it, while a client sends requests without pause.
+pub async fn renewal(form: Form) {
+    let world = Guarded::start(form, "gateway-renewal").await;
+    let new = world.client(NEW);
+    until_let_in(&world.client(ID), ID).await;
+    let load = Load::start(world.client(ID));
+    load.more(REQUESTS / STEPS).await;
+
+    world.ask_for(&[ID, NEW]).await;
+    if form.class() == VerifierClass::OverlapSafe {
+        until_let_in(&new, NEW).await;
+    }
+    load.more(REQUESTS / STEPS).await;
+    assert_eq!(load.lost(), 0, "nothing has changed for the old one yet");
+
+    if form.class() == VerifierClass::FirstWins {
+        world.ask_for(&[NEW, ID]).await;
+        until_let_in(&new, NEW).await;
+    }
+    load.change_over(new);
+    // What was under way with the old one is answered.
+    load.more(REQUESTS / STEPS).await;
+    let lost = load.lost();
+
+    world.ask_for(&[NEW]).await;
+    until_refused(&world.client(ID), ID).await;
+    load.more(REQUESTS / STEPS).await;
+    let figures = load.stop().await;
+    // Not by a macro that prints, of which nothing is seen where a test passes.
+    let line = format!(
+        "gateways: renewal under load: {}: {} requests, each over a new connection, {} lost, in {:.1} s",
+        form.name(),
+        figures.sent,
+        figures.lost.len(),
+        figures.took.as_secs_f64()
+    );
+    let mut shown = std::io::stderr();
+    writeln!(shown, "{line}").unwrap();
+    assert!(figures.sent >= REQUESTS, "{line}");
+    assert_eq!(figures.lost.len(), lost, "the new one alone is presented, and let in: {:?}", figures.lost);
+    if form.class() == VerifierClass::OverlapSafe {
+        assert_eq!(figures.lost, Vec::<String>::new(), "{line}");
+    }
+}

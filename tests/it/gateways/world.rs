@@ -1,0 +1,332 @@
+//! One gateway behind one target, with an operator that keeps it.
+
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+
+use client_certificate_operator::api::VerifierClass;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::DeleteParams;
+use operator_testing::certificates::NewCertificate;
+use operator_testing::control_plane::ControlPlane;
+use operator_testing::emulator::DEFAULT_REGION;
+use operator_testing::gateways::{Gateway, own_address};
+use operator_testing::go_programs::definitions;
+use operator_testing::servers::{Answer, Client, Identity, Peer};
+use operator_testing::wait::{eventually, never};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use crate::fixture::{A_WHILE, ID, SOON, World};
+use crate::ground::{install, source};
+use crate::servers::world::stranger;
+
+/// The resource of the samples, and its target.
+pub const NAME: &str = "payments";
+const TARGET: &str = "payments-client-ca";
+/// The certificate that the stage is to present; what it presents now is [`ID`].
+pub const NEW: &str = "new001";
+/// What a sample has for the case that the route is in another namespace than the target.
+const ACROSS: [&str; 2] = ["tlscertificatedelegation.yaml", "referencegrant.yaml"];
+
+/// A gateway, and the form in which it is told whom to let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Contour: an HTTPProxy with `clientValidation`.
+    Contour,
+}
+
+impl Form {
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Contour => "Contour",
+        }
+    }
+
+    /// The folder of its sample.
+    pub fn sample(self) -> PathBuf {
+        let folder = match self {
+            Form::Contour => "contour",
+        };
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples").join(folder)
+    }
+
+    /// What becomes of the second certificate of a target.
+    pub fn class(self) -> VerifierClass {
+        match self {
+            Form::Contour => VerifierClass::FirstWins,
+        }
+    }
+
+    async fn start(self, control_plane: &ControlPlane, namespaces: &[&str]) -> Gateway {
+        match self {
+            Form::Contour => Gateway::contour(control_plane, namespaces).await.unwrap(),
+        }
+    }
+
+    /// How the sample names the target, and how it names one of another namespace.
+    fn reference(self, namespace: &str) -> (String, String) {
+        match self {
+            Form::Contour => (format!("caSecret: {TARGET}"), format!("caSecret: {namespace}/{TARGET}")),
+        }
+    }
+}
+
+/// Whom a gateway lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The right certificate alone.
+    Checks,
+    /// Nobody.
+    RefusesAll,
+}
+
+/// Controllers and clients take processors from all other tests: no more of these at once.
+async fn turn() -> SemaphorePermit<'static> {
+    static TURNS: Semaphore = Semaphore::const_new(2);
+    TURNS.acquire().await.unwrap()
+}
+
+/// A control plane with the definitions of the gateways, which are no other test's business.
+async fn control_plane() -> &'static ControlPlane {
+    static CONTROL_PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
+    let start = async || {
+        let control_plane = ControlPlane::start().await.unwrap();
+        install(&control_plane).await;
+        let folder = tokio::task::spawn_blocking(definitions).await.unwrap().unwrap();
+        let contour = std::fs::read_to_string(folder.join("github.com-projectcontour-contour-01-crds.yaml")).unwrap();
+        control_plane.apply_yaml(&contour).await.unwrap();
+        control_plane
+    };
+    CONTROL_PLANE.get_or_init(start).await
+}
+
+/// A gateway with the objects of its sample, before an application that says hello.
+pub struct Guarded {
+    // Ends before the world does.
+    pub gateway: Gateway,
+    pub form: Form,
+    world: World<'static>,
+    elsewhere: String,
+    _turn: SemaphorePermit<'static>,
+}
+
+impl Deref for Guarded {
+    type Target = World<'static>;
+
+    fn deref(&self) -> &World<'static> {
+        &self.world
+    }
+}
+
+impl DerefMut for Guarded {
+    fn deref_mut(&mut self) -> &mut World<'static> {
+        &mut self.world
+    }
+}
+
+impl Guarded {
+    /// Mirrors [`ID`] as the sample says, and waits until the gateway answers; [`NEW`] waits in API Gateway.
+    pub async fn start(form: Form, prefix: &str) -> Self {
+        let mut guarded = Self::without_target(form, prefix).await;
+        guarded.apply_resource().await;
+        guarded.gateway.until_it_answers().await.unwrap();
+        guarded
+    }
+
+    /// The same, before the sample's resource is there.
+    pub async fn without_target(form: Form, prefix: &str) -> Self {
+        let turn = turn().await;
+        let control_plane = control_plane().await;
+        let mut world = World::on(control_plane, prefix).await;
+        world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(NEW));
+        world.start_operator().await;
+        let elsewhere = control_plane.namespace(prefix).await.unwrap();
+        let gateway = form.start(control_plane, &[&world.namespace, &elsewhere]).await;
+        let guarded = Guarded { gateway, form, world, elsewhere, _turn: turn };
+        guarded.serve(&guarded.namespace).await;
+        guarded.apply_sample(&guarded.namespace, |text| text).await;
+        guarded
+    }
+
+    /// What the sample takes for granted: the server's own certificate, and an application behind a Service.
+    async fn serve(&self, namespace: &str) {
+        let (certificate, key) = self.gateway.server_certificate().unwrap();
+        let address = application().await;
+        let objects = [
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "payments-tls" }, "type": "kubernetes.io/tls",
+                "stringData": { "tls.crt": certificate, "tls.key": key },
+            }),
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": { "name": "payments" },
+                "spec": { "ports": [{ "name": "http", "port": 8080 }] },
+            }),
+            json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": { "name": "payments", "labels": { "kubernetes.io/service-name": "payments" } },
+                "addressType": "IPv4", "ports": [{ "name": "http", "port": address.port() }],
+                "endpoints": [{ "addresses": [address.ip()], "conditions": { "ready": true } }],
+            }),
+        ];
+        for mut object in objects {
+            object["metadata"]["namespace"] = namespace.into();
+            self.control_plane.apply_yaml(&object.to_string()).await.unwrap();
+        }
+    }
+
+    /// Applies the sample's own objects, but for what it has for another namespace.
+    async fn apply_sample(&self, namespace: &str, change: impl Fn(String) -> String) {
+        for entry in std::fs::read_dir(self.form.sample()).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name != "clientcertificateref.yaml" && !ACROSS.contains(&name) {
+                self.apply(namespace, &change(std::fs::read_to_string(&path).unwrap())).await;
+            }
+        }
+    }
+
+    async fn apply(&self, namespace: &str, yaml: &str) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), yaml).unwrap();
+        let mut command = self.control_plane.kubectl();
+        command.args(["apply", "--validate=strict", "--warnings-as-errors", "--namespace", namespace, "--filename"]);
+        command.arg(file.path());
+        let output = tokio::process::Command::from(command).output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Applies the sample's resource, and waits until it is ready.
+    pub async fn apply_resource(&self) {
+        let text = std::fs::read_to_string(self.form.sample().join("clientcertificateref.yaml")).unwrap();
+        self.apply(&self.namespace, &text).await;
+        self.until_ready(NAME).await;
+    }
+
+    /// Has the sample's objects, of which these kinds are, in another namespace than the target.
+    pub async fn move_elsewhere(&self, kinds: &[&str]) {
+        let deleted = self.kubectl(&["delete", "--all", &kinds.join(",")]).await;
+        assert!(deleted.status.success(), "{deleted:?}");
+        self.serve(&self.elsewhere).await;
+        let (here, there) = self.form.reference(&self.namespace);
+        let change = |text: String| {
+            assert_eq!(text.matches(&here).count(), 1, "{text}");
+            text.replace(&here, &there)
+        };
+        self.apply_sample(&self.elsewhere, change).await;
+    }
+
+    /// Applies what the sample has for that case.
+    pub async fn delegate(&self) {
+        let mut applied = 0;
+        for name in ACROSS {
+            if let Ok(text) = std::fs::read_to_string(self.form.sample().join(name)) {
+                let renamed = text.replace("[gateways]", &format!("[{}]", self.elsewhere));
+                let renamed = renamed.replace("namespace: gateways", &format!("namespace: {}", self.elsewhere));
+                assert_ne!(renamed, text, "{name} names the other namespace");
+                self.apply(&self.namespace, &renamed).await;
+                applied += 1;
+            }
+        }
+        assert_eq!(applied, 1, "the sample says how");
+    }
+
+    pub async fn delete_target(&self) {
+        let (secrets, maps) = (self.secrets(), self.maps());
+        if secrets.get_opt(TARGET).await.unwrap().is_some() {
+            secrets.delete(TARGET, &DeleteParams::default()).await.unwrap();
+        }
+        if maps.get_opt(TARGET).await.unwrap().is_some() {
+            maps.delete(TARGET, &DeleteParams::default()).await.unwrap();
+        }
+    }
+
+    fn maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// An object in the target's place that is not the operator's.
+    pub async fn create_target(&self, kind: &str, data: Value) {
+        let field = if kind == "Secret" { "stringData" } else { "data" };
+        let metadata = json!({ "name": TARGET, "namespace": self.namespace });
+        let object = json!({ "apiVersion": "v1", "kind": kind, "metadata": metadata, field: data });
+        self.control_plane.apply_yaml(&object.to_string()).await.unwrap();
+    }
+
+    /// Asks for these certificates, main first, and waits until the target holds them.
+    pub async fn ask_for(&self, ids: &[&str]) {
+        let spec = json!({ "clientCertificateId": ids[0], "additionalClientCertificateIds": ids[1..] });
+        self.patch(NAME, json!({ "spec": spec })).await;
+        self.world.until(NAME, "TargetWritten", "True", "Written").await;
+        eventually(SOON, &format!("the target holds {ids:?}"), async || {
+            let status = self.resource(NAME).await.status.unwrap();
+            let held: Vec<String> = status.certificates.into_iter().map(|held| held.id).collect();
+            if held == ids { Ok(()) } else { Err(format!("{held:?}")) }
+        })
+        .await;
+    }
+
+    /// A certificate of API Gateway with its key.
+    pub fn identity(&self, id: &str) -> Identity {
+        let certificate = self.emulator.certificate(&source(id)).unwrap();
+        Identity::new(&certificate.pem, &self.emulator.private_key(&source(id)).unwrap()).unwrap()
+    }
+
+    /// A client that presents a certificate of API Gateway.
+    pub fn client(&self, id: &str) -> Client {
+        Client::new(&self.gateway, Some(&self.identity(id))).unwrap()
+    }
+
+    /// What the gateway says to each, which has to be the same under TLS 1.2 and TLS 1.3.
+    pub async fn answers(&self, identities: &[Option<&Identity>]) -> Vec<Answer> {
+        let mut all = Vec::new();
+        for identity in identities {
+            let answer = Client::new(&self.gateway, *identity).unwrap().get().await;
+            let before = Client::of_tls12(&self.gateway, *identity).unwrap().get().await;
+            assert_eq!(answer.is_let_in(), before.is_let_in(), "TLS 1.3: {answer}; TLS 1.2: {before}");
+            all.push(answer);
+        }
+        all
+    }
+
+    /// Waits until this is what the gateway does, and looks on for a while. Neither a stranger nor who has no certificate is let
+    /// in at any time, whatever changes meanwhile.
+    pub async fn until(&self, verdict: Verdict) {
+        let (right, stranger) = (self.identity(ID), stranger());
+        let clients = [Some(&right), Some(&stranger), None].map(|who| Client::new(&self.gateway, who).unwrap());
+        let seen = async || {
+            let [right, stranger, none] = &clients;
+            let answers = [right.get().await, stranger.get().await, none.get().await];
+            assert!(!answers[1].is_let_in() && !answers[2].is_let_in(), "the check is dropped: {answers:?}");
+            let is = if answers[0].is_let_in() { Verdict::Checks } else { Verdict::RefusesAll };
+            if is == verdict { Ok(()) } else { Err(format!("{answers:?}")) }
+        };
+        let what = format!("{}: {verdict:?}", self.form.name());
+        eventually(SOON, &what, &seen).await;
+        never(A_WHILE, &format!("no longer {what}"), async || seen().await.err()).await;
+    }
+
+    /// Where it listens, as `verify` takes it.
+    pub fn connect(&self) -> String {
+        self.gateway.address().to_string()
+    }
+}
+
+/// An application that says hello to everybody who reaches it.
+async fn application() -> SocketAddr {
+    let listener = TcpListener::bind((own_address().unwrap(), 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = connection.read(&mut [0; 4096]).await;
+                let hello = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
+                connection.write_all(hello).await
+            });
+        }
+    });
+    address
+}
