@@ -28,6 +28,7 @@ mod kept;
 mod kinds;
 mod moved;
 mod mutated;
+mod neighbours;
 mod renamed;
 mod suspended;
 mod truststore;

@@ -1,0 +1,93 @@
+//! Programs that live on Secrets and ConfigMaps of others: what they need on a target stays there, and what they write is no
+//! business of the operator's. Reflector is a .NET program that no registry of these tests has, and Reloader writes to workloads
+//! alone: what is tried here is the objects, with the writes that Reflector makes.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use operator_testing::wait::never;
+use serde_json::json;
+
+use crate::fixture::{A_WHILE, SOON, TestedKind, WorldOf};
+
+for_both_kinds! {
+    annotations_for_reloader_and_reflector_survive_a_repair,
+    what_reflector_writes_elsewhere_causes_no_write_of_ours,
+}
+
+/// As their guides tell users to annotate what is to be followed and reflected.
+const ASKED: [(&str, &str); 4] = [
+    ("reloader.stakater.com/match", "true"),
+    ("reflector.v1.k8s.emberstack.com/reflection-allowed", "true"),
+    ("reflector.v1.k8s.emberstack.com/reflection-auto-enabled", "true"),
+    ("reflector.v1.k8s.emberstack.com/reflection-auto-namespaces", "gateways"),
+];
+
+fn has_them(object: &impl TestedKind) -> bool {
+    ASKED.iter().all(|(key, value)| object.annotations().get(*key).map(String::as_str) == Some(*value))
+}
+
+async fn annotations_for_reloader_and_reflector_survive_a_repair<K: TestedKind>() {
+    let world = WorldOf::<K>::start("neighbours").await;
+    world.create_ready("payments", json!({ "target": { "annotations": BTreeMap::from(ASKED) } })).await;
+    let before = world.target("payments").await;
+    assert!(has_them(&before), "{:?}", before.annotations());
+
+    world.patch_target("payments", json!({ "text": { "ca.crt": "x" } })).await;
+    let repaired = |object: &K| object.text("ca.crt") == before.text("ca.crt") && has_them(object);
+    world.until_target(SOON, "payments", "has its certificate and the annotations", repaired).await;
+    world.targets().delete("payments", &DeleteParams::default()).await.unwrap();
+    let anew = |object: &K| object.uid() != before.uid() && has_them(object);
+    world.until_target(SOON, "payments", "is made anew with the annotations", anew).await;
+
+    // What the two remember on the object themselves stays, and makes us write nothing.
+    let remembered = json!({ "metadata": { "annotations": { "reloader.stakater.com/last-reloaded-from": "{}" } } });
+    let writes = world.target_writes().len();
+    world.patch_target("payments", remembered).await;
+    never(A_WHILE, "the operator writes", async || {
+        let now = world.target_writes();
+        (now.len() > writes).then_some(now)
+    })
+    .await;
+    let after = world.target("payments").await;
+    assert!(after.annotations().contains_key("reloader.stakater.com/last-reloaded-from") && has_them(&after));
+}
+
+async fn what_reflector_writes_elsewhere_causes_no_write_of_ours<K: TestedKind>() {
+    let from = WorldOf::<K>::start("reflected-from").await;
+    from.create_ready("payments", json!({ "target": { "annotations": BTreeMap::from(ASKED) } })).await;
+    // An operator looks on there, too.
+    let world = WorldOf::<K>::start("reflected-to").await;
+    let source = from.target("payments").await;
+    let mut reflection = source.clone();
+    let version = source.resource_version().unwrap();
+    let marks = [
+        ("reflects", format!("{}/payments", from.namespace)),
+        ("auto-reflects", "True".to_owned()),
+        ("reflected-version", version),
+        ("reflected-at", "2026-11-27T02:00:00.0000000+00:00".to_owned()),
+    ];
+    let marks = marks.map(|(key, value)| (format!("reflector.v1.k8s.emberstack.com/{key}"), value));
+    *reflection.metadata_mut() = ObjectMeta {
+        name: Some("payments".to_owned()),
+        annotations: Some(marks.into()),
+        ..ObjectMeta::default()
+    };
+    let reflection = world.targets().create(&PostParams::default(), &reflection).await.unwrap();
+    let again = json!({ "metadata": { "annotations": { "reflector.v1.k8s.emberstack.com/reflected-version": "2" } } });
+    let writes = from.target_writes();
+    let reflection_now = world.patch_target("payments", again).await;
+    never(A_WHILE, "somebody writes", async || {
+        let wrote = from.target_writes() != writes || !world.target_writes().is_empty();
+        let changed = world.target("payments").await != reflection_now || from.target("payments").await != source;
+        (wrote || changed).then_some((from.target_writes(), world.target_writes()))
+    })
+    .await;
+    assert_eq!(reflection.text("ca.crt"), source.text("ca.crt"));
+
+    // A resource there does not take it over, and says why.
+    world.create("payments", json!({})).await;
+    world.until("payments", "TargetWritten", "False", "TargetExists").await;
+    assert_eq!(world.target("payments").await, reflection_now);
+}
