@@ -60,8 +60,8 @@ test: ## Run every test, on a real control plane
 	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
 	$(call say,"building Envoy and the test servers in Go and Java, if missing: half a minute the first time")
 	tests/servers/build envoy go java >/dev/null
-	$(call say,"building the gateways, if missing: about 2 minutes on 2 cores the first time")
-	tests/gateways/build contour >/dev/null
+	$(call say,"building the gateways, if missing: about 6 minutes on 2 cores the first time")
+	tests/gateways/build contour envoy-gateway >/dev/null
 	$(call say,"fetching the definitions of other servers, if missing: 50 MB and a minute the first time")
 	tests/crds/build >/dev/null
 	$(call say,"running the tests: a few minutes to build the first time, and about as long to run")
@@ -81,10 +81,10 @@ check: ## Check format, lints, generated files, and the licences, sources and ad
 
 gateways: ## Run the gateways of the README's table and print what each renewal loses
 	@tests/prerequisites rust go openssl pip
-	$(call say,"building Kubernetes and Envoy and the gateways, if missing: about 10 minutes on 2 cores the first time")
+	$(call say,"building Kubernetes and Envoy and the gateways, if missing: about 12 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	tests/servers/build envoy >/dev/null
-	tests/gateways/build contour >/dev/null
+	tests/gateways/build contour envoy-gateway >/dev/null
 	tests/crds/build >/dev/null
 	cargo test --locked --test it -- gateways::
 

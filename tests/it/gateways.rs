@@ -27,5 +27,6 @@ macro_rules! proves {
 }
 
 mod contour;
+mod envoy_gateway;
 mod stories;
 mod world;

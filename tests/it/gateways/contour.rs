@@ -43,10 +43,8 @@ async fn before_there_is_a_target_everybody_is_refused() {
 
 #[tokio::test]
 async fn a_secret_of_another_namespace_takes_a_delegation() {
-    let world = Guarded::without_target(Form::Contour, "contour-elsewhere").await;
+    let world = Guarded::from_elsewhere(Form::Contour, "contour-elsewhere").await;
     world.apply_resource().await;
-    world.until(Verdict::Checks).await;
-    world.move_elsewhere(&["httpproxies"]).await;
     world.until(Verdict::RefusesAll).await;
     world.delegate().await;
     world.until(Verdict::Checks).await;

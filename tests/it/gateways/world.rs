@@ -32,17 +32,24 @@ pub const NEW: &str = "new001";
 /// What a sample has for the case that the route is in another namespace than the target.
 const ACROSS: [&str; 2] = ["tlscertificatedelegation.yaml", "referencegrant.yaml"];
 
+/// The files of definitions that the gateways need.
+const DEFINITIONS: [&str; 3] =
+    ["github.com-projectcontour-", "github.com-envoyproxy-gateway-", "sigs.k8s.io-gateway-api-"];
+
 /// A gateway, and the form in which it is told whom to let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Contour: an HTTPProxy with `clientValidation`.
     Contour,
+    /// Envoy Gateway: a ClientTrafficPolicy with `caCertificateRefs`.
+    EnvoyGateway,
 }
 
 impl Form {
     pub fn name(self) -> &'static str {
         match self {
             Form::Contour => "Contour",
+            Form::EnvoyGateway => "Envoy Gateway",
         }
     }
 
@@ -50,6 +57,7 @@ impl Form {
     pub fn sample(self) -> PathBuf {
         let folder = match self {
             Form::Contour => "contour",
+            Form::EnvoyGateway => "envoy-gateway",
         };
         Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples").join(folder)
     }
@@ -57,13 +65,22 @@ impl Form {
     /// What becomes of the second certificate of a target.
     pub fn class(self) -> VerifierClass {
         match self {
-            Form::Contour => VerifierClass::FirstWins,
+            Form::Contour | Form::EnvoyGateway => VerifierClass::FirstWins,
         }
     }
 
     async fn start(self, control_plane: &ControlPlane, namespaces: &[&str]) -> Gateway {
         match self {
             Form::Contour => Gateway::contour(control_plane, namespaces).await.unwrap(),
+            Form::EnvoyGateway => Gateway::envoy_gateway(control_plane, namespaces).await.unwrap(),
+        }
+    }
+
+    /// The sample's objects with what has to be other than it is there: a port that is free on this machine.
+    fn here(self, text: &str, address: SocketAddr) -> String {
+        match self {
+            Form::Contour => text.to_owned(),
+            Form::EnvoyGateway => text.replace("port: 443", &format!("port: {}", address.port())),
         }
     }
 
@@ -71,6 +88,9 @@ impl Form {
     fn reference(self, namespace: &str) -> (String, String) {
         match self {
             Form::Contour => (format!("caSecret: {TARGET}"), format!("caSecret: {namespace}/{TARGET}")),
+            Form::EnvoyGateway => {
+                (format!("name: {TARGET}"), format!("name: {TARGET}\n        namespace: {namespace}"))
+            }
         }
     }
 }
@@ -97,8 +117,19 @@ async fn control_plane() -> &'static ControlPlane {
         let control_plane = ControlPlane::start().await.unwrap();
         install(&control_plane).await;
         let folder = tokio::task::spawn_blocking(definitions).await.unwrap().unwrap();
-        let contour = std::fs::read_to_string(folder.join("github.com-projectcontour-contour-01-crds.yaml")).unwrap();
-        control_plane.apply_yaml(&contour).await.unwrap();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if DEFINITIONS.iter().any(|prefix| name.starts_with(prefix)) {
+                control_plane.apply_yaml(&std::fs::read_to_string(&path).unwrap()).await.unwrap();
+            }
+        }
+        // What installs Envoy Gateway names a class, which the sample names.
+        let class = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": { "name": "envoy-gateway" },
+            "spec": { "controllerName": "gateway.envoyproxy.io/gatewayclass-controller" },
+        });
+        control_plane.apply_yaml(&class.to_string()).await.unwrap();
         control_plane
     };
     CONTROL_PLANE.get_or_init(start).await
@@ -139,6 +170,29 @@ impl Guarded {
 
     /// The same, before the sample's resource is there.
     pub async fn without_target(form: Form, prefix: &str) -> Self {
+        let mut guarded = Self::without_route(form, prefix).await;
+        let namespace = guarded.namespace.clone();
+        guarded.serve(&namespace, |text| text).await;
+        guarded
+    }
+
+    /// The same with the sample's own objects in another namespace than the target's.
+    pub async fn from_elsewhere(form: Form, prefix: &str) -> Self {
+        let mut guarded = Self::without_route(form, prefix).await;
+        let (elsewhere, (here, there)) = (guarded.elsewhere.clone(), form.reference(&guarded.namespace));
+        let change = |text: String| {
+            let lines = text
+                .lines()
+                .map(|line| if line.trim() == here { line.replace(&here, &there) } else { line.to_owned() });
+            let changed = lines.collect::<Vec<_>>().join("\n");
+            assert_ne!(changed, text.trim_end(), "it names the target");
+            changed
+        };
+        guarded.serve(&elsewhere, change).await;
+        guarded
+    }
+
+    async fn without_route(form: Form, prefix: &str) -> Self {
         let turn = turn().await;
         let control_plane = control_plane().await;
         let mut world = World::on(control_plane, prefix).await;
@@ -146,14 +200,12 @@ impl Guarded {
         world.start_operator().await;
         let elsewhere = control_plane.namespace(prefix).await.unwrap();
         let gateway = form.start(control_plane, &[&world.namespace, &elsewhere]).await;
-        let guarded = Guarded { gateway, form, world, elsewhere, _turn: turn };
-        guarded.serve(&guarded.namespace).await;
-        guarded.apply_sample(&guarded.namespace, |text| text).await;
-        guarded
+        Guarded { gateway, form, world, elsewhere, _turn: turn }
     }
 
-    /// What the sample takes for granted: the server's own certificate, and an application behind a Service.
-    async fn serve(&self, namespace: &str) {
+    /// Applies the sample's own objects, but for what it has for another namespace, and what it takes for granted: the server's own
+    /// certificate, and an application behind a Service.
+    async fn serve(&mut self, namespace: &str, change: impl Fn(String) -> String) {
         let (certificate, key) = self.gateway.server_certificate().unwrap();
         let address = application().await;
         let objects = [
@@ -176,20 +228,30 @@ impl Guarded {
             object["metadata"]["namespace"] = namespace.into();
             self.control_plane.apply_yaml(&object.to_string()).await.unwrap();
         }
-    }
-
-    /// Applies the sample's own objects, but for what it has for another namespace.
-    async fn apply_sample(&self, namespace: &str, change: impl Fn(String) -> String) {
+        if self.form == Form::EnvoyGateway {
+            let route = json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+                "metadata": { "name": "payments", "namespace": namespace },
+                "spec": {
+                    "parentRefs": [{ "name": "payments" }],
+                    "rules": [{ "backendRefs": [{ "name": "payments", "port": 8080 }] }],
+                },
+            });
+            self.control_plane.apply_yaml(&route.to_string()).await.unwrap();
+        }
         for entry in std::fs::read_dir(self.form.sample()).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
             if name != "clientcertificateref.yaml" && !ACROSS.contains(&name) {
-                self.apply(namespace, &change(std::fs::read_to_string(&path).unwrap())).await;
+                let text = self.form.here(&std::fs::read_to_string(&path).unwrap(), self.gateway.address());
+                self.apply(namespace, &change(text)).await;
             }
         }
+        let control_plane = self.control_plane;
+        self.gateway.follow(control_plane).await.unwrap();
     }
 
-    async fn apply(&self, namespace: &str, yaml: &str) {
+    pub async fn apply(&self, namespace: &str, yaml: &str) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), yaml).unwrap();
         let mut command = self.control_plane.kubectl();
@@ -206,20 +268,7 @@ impl Guarded {
         self.until_ready(NAME).await;
     }
 
-    /// Has the sample's objects, of which these kinds are, in another namespace than the target.
-    pub async fn move_elsewhere(&self, kinds: &[&str]) {
-        let deleted = self.kubectl(&["delete", "--all", &kinds.join(",")]).await;
-        assert!(deleted.status.success(), "{deleted:?}");
-        self.serve(&self.elsewhere).await;
-        let (here, there) = self.form.reference(&self.namespace);
-        let change = |text: String| {
-            assert_eq!(text.matches(&here).count(), 1, "{text}");
-            text.replace(&here, &there)
-        };
-        self.apply_sample(&self.elsewhere, change).await;
-    }
-
-    /// Applies what the sample has for that case.
+    /// Applies what the sample has for the case that its objects are elsewhere.
     pub async fn delegate(&self) {
         let mut applied = 0;
         for name in ACROSS {

@@ -2,6 +2,7 @@
 //! the controller sends.
 
 mod contour;
+mod envoy_gateway;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -30,12 +31,24 @@ pub struct Gateway {
     programs: Vec<(&'static str, Program)>,
     site: Site,
     address: SocketAddr,
+    /// What the data plane is started with, where the objects have to be there first.
+    follows: Option<envoy_gateway::Follows>,
 }
 
 impl Gateway {
     /// Contour, for these namespaces.
     pub async fn contour(control_plane: &ControlPlane, namespaces: &[&str]) -> Result<Self> {
         contour::start(control_plane, namespaces).await
+    }
+
+    /// Envoy Gateway, for these namespaces, the first of which is its own; its Envoy is started by [`Self::follow`].
+    pub async fn envoy_gateway(control_plane: &ControlPlane, namespaces: &[&str]) -> Result<Self> {
+        envoy_gateway::start(control_plane, namespaces).await
+    }
+
+    /// Starts the data plane, where that takes the gateway's own objects.
+    pub async fn follow(&mut self, control_plane: &ControlPlane) -> Result<()> {
+        envoy_gateway::follow(self, control_plane).await
     }
 
     /// The certificate and the key for [`HOST`], that its TLS Secret is to hold.

@@ -4,7 +4,7 @@
 //! A server runs without privileges (as `nobody`, where the tests run as root), on a free port of 127.0.0.1, and reads the files
 //! of a [`Mount`] where they are.
 
-mod authority;
+pub(crate) mod authority;
 mod client;
 mod envoy;
 mod go;

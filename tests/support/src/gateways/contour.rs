@@ -46,5 +46,6 @@ pub(super) async fn start(control_plane: &ControlPlane, namespaces: &[&str]) -> 
     command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]);
     command.args(["--service-cluster", "projectcontour", "--service-node", "envoy", "--config-path"]).arg(&bootstrap);
     let data_plane = Program::spawn(site.logged(command, "envoy")?)?;
-    Ok(Gateway { name: "Contour", programs: vec![("envoy", data_plane), ("contour", controller)], site, address })
+    let programs = vec![("envoy", data_plane), ("contour", controller)];
+    Ok(Gateway { name: "Contour", programs, site, address, follows: None })
 }

@@ -1,4 +1,5 @@
-//! The server's own certificate: ECDSA P-256, for 127.0.0.1 and a host, and an authority for each server.
+//! The server's own certificate: ECDSA P-256, for 127.0.0.1 and a host, and an authority for each server. A gateway and its
+//! data plane have one each way.
 
 use anyhow::Result;
 use rcgen::{
@@ -7,13 +8,13 @@ use rcgen::{
 
 /// What a server is told, and what its clients trust.
 #[derive(Debug)]
-pub(super) struct Issued {
-    pub(super) authority: String,
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Issued {
+    pub(crate) authority: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
-pub(super) fn issue(host: &str) -> Result<Issued> {
+pub(crate) fn issue(host: &str) -> Result<Issued> {
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::default();
     authority.distinguished_name.push(DnType::CommonName, "authority-of-a-test");
@@ -25,7 +26,7 @@ pub(super) fn issue(host: &str) -> Result<Issued> {
     let key = KeyPair::generate()?;
     let mut server = CertificateParams::new(["127.0.0.1", host].map(String::from))?;
     server.distinguished_name.push(DnType::CommonName, host);
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = server.signed_by(&key, &issuer)?.pem();
     Ok(Issued { authority: authority_pem, certificate, key: key.serialize_pem() })
 }

@@ -100,7 +100,12 @@ impl Site {
 
     /// A command with its outputs in a log of this name.
     pub(crate) fn logged(&self, mut command: Command, name: &str) -> Result<Command> {
-        let log = File::create(self.path(&format!("{name}.log")))?;
+        let path = self.path(&format!("{name}.log"));
+        let log = File::create(&path)?;
+        if is_root() {
+            // Or a program without privileges could not open /dev/stdout, as an Envoy does for its access log.
+            chown(&path, Some(NOBODY), Some(NOBODY))?;
+        }
         command.stderr(log.try_clone()?).stdout(log);
         Ok(command)
     }

@@ -1,0 +1,90 @@
+//! Envoy Gateway: BoringSSL's verdict. Where the policy cannot be had as it is written, every route answers 500.
+
+use operator_testing::servers::Client;
+use serde_json::{Value, json};
+
+use super::world::{Form, Guarded, NAME, NEW, Verdict};
+use crate::fixture::ID;
+use crate::servers::world::{stranger, until_let_in, until_refused};
+
+proves!(EnvoyGateway);
+
+/// Whatever is no ConfigMap with a certificate, Envoy Gateway lets nobody through, and never anybody unasked.
+#[tokio::test]
+async fn without_a_target_nobody_gets_through() {
+    let mut world = Guarded::start(Form::EnvoyGateway, "envoy-gateway-without").await;
+    world.until(Verdict::Checks).await;
+
+    // Nobody puts back what is taken away.
+    world.stop_operator().await;
+    world.delete_target().await;
+    world.until(Verdict::RefusesAll).await;
+    world.create_target("ConfigMap", json!({ "ca.crt": "" })).await;
+    world.until(Verdict::RefusesAll).await;
+    world.delete_target().await;
+    world.create_target("Secret", json!({ "ca.crt": world.pem(ID) })).await;
+    world.until(Verdict::RefusesAll).await;
+
+    // The operator's own again.
+    world.delete_target().await;
+    world.start_operator().await;
+    world.until(Verdict::Checks).await;
+}
+
+#[tokio::test]
+async fn before_there_is_a_target_nobody_gets_through() {
+    let world = Guarded::without_target(Form::EnvoyGateway, "envoy-gateway-before").await;
+    world.until(Verdict::RefusesAll).await;
+    world.apply_resource().await;
+    world.until(Verdict::Checks).await;
+}
+
+#[tokio::test]
+async fn a_config_map_of_another_namespace_takes_a_grant() {
+    let world = Guarded::from_elsewhere(Form::EnvoyGateway, "envoy-gateway-elsewhere").await;
+    world.apply_resource().await;
+    world.until(Verdict::RefusesAll).await;
+    world.delegate().await;
+    world.until(Verdict::Checks).await;
+}
+
+/// Pins beside an authority narrow what the authority lets in, and let in nobody whom it does not.
+#[tokio::test]
+async fn its_own_pins_do_not_make_two_certificates_work() {
+    let world = Guarded::start(Form::EnvoyGateway, "envoy-gateway-pins").await;
+    world.ask_for(&[ID, NEW]).await;
+    validate(&world, json!({ "certificateHashes": [pin(&world, ID).await, pin(&world, NEW).await] })).await;
+    until_let_in(&world.client(ID), ID).await;
+    until_refused(&world.client(NEW), NEW).await;
+
+    // They are in force: without the pin of the first, nobody is left.
+    validate(&world, json!({ "certificateHashes": [pin(&world, NEW).await] })).await;
+    until_refused(&world.client(ID), ID).await;
+    world.until(Verdict::RefusesAll).await;
+}
+
+/// The one mode that takes pins without an authority takes everybody.
+#[tokio::test]
+async fn pins_with_require_any_let_strangers_in() {
+    let world = Guarded::start(Form::EnvoyGateway, "envoy-gateway-open").await;
+    let pins = json!([pin(&world, ID).await]);
+    let open = json!({ "mode": "RequireAny", "optional": null, "caCertificateRefs": null, "certificateHashes": pins });
+    validate(&world, open).await;
+    let client = Client::new(&world.gateway, Some(&stranger())).unwrap();
+    until_let_in(&client, "a stranger").await;
+}
+
+/// Changes the policy's `clientValidation`.
+async fn validate(world: &Guarded, fields: Value) {
+    let patch = json!({ "spec": { "tls": { "clientValidation": fields } } });
+    let patched =
+        world.kubectl(&["patch", "clienttrafficpolicy", NAME, "--type=merge", "--patch", &patch.to_string()]).await;
+    assert!(patched.status.success(), "{patched:?}");
+}
+
+/// The pin of a certificate, as Envoy takes it.
+async fn pin(world: &Guarded, id: &str) -> String {
+    let certificates = world.resource(NAME).await.status.unwrap().certificates;
+    let found = certificates.into_iter().find(|held| held.id == id);
+    found.and_then(|held| held.sha256_fingerprint).unwrap_or_else(|| panic!("{id} is not in the target"))
+}
