@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build image image-test demo unit it test check gateways e2e soak bench generate release-dry-run
+.PHONY: help build image image-test demo unit it test check gateways kubernetes e2e soak bench generate release-dry-run
 SHELL := /bin/bash
 CHART := charts/client-certificate-operator
 .SHELLFLAGS := -euo pipefail -c
@@ -87,6 +87,19 @@ gateways: ## Run the gateways of the README's table and print what each renewal 
 	tests/gateways/build contour envoy-gateway >/dev/null
 	tests/crds/build >/dev/null
 	cargo test --locked --test it -- gateways::
+
+# The suites whose outcome a Kubernetes version decides: admission and CEL rules, watches, ownership, patches of statuses, Leases.
+OLDEST_KUBERNETES := 1.29
+KUBERNETES_SUITES := harness:: schema:: targets:: status:: restart:: replicas::election::
+# kubectl 1.29 does not print the values of an enum.
+KUBERNETES_SKIPPED := --skip schema::document::kubectl_explains_every_field
+
+kubernetes: ## Run the suites that depend on the Kubernetes version on the oldest one, or on VERSION
+	@tests/prerequisites rust go openssl
+	$(call say,"building Kubernetes $(or $(VERSION),$(OLDEST_KUBERNETES)), if missing: about 6 minutes on 2 cores the first time")
+	KUBERNETES=$(or $(VERSION),$(OLDEST_KUBERNETES)) tests/kubernetes/build >/dev/null
+	KUBERNETES=$(or $(VERSION),$(OLDEST_KUBERNETES)) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
+	  cargo test --locked --test it -- $(KUBERNETES_SUITES) $(KUBERNETES_SKIPPED)
 
 e2e: ## Run the commands of the README on the cluster of KUBECONFIG, with real pods; see tests/e2e/run
 	@tests/prerequisites rust go helm openssl curl nginx

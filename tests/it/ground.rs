@@ -40,7 +40,9 @@ pub fn role() -> &'static str {
 /// Applies the CRD, and the ClusterRole, which tests bind in their own namespaces.
 pub async fn install(control_plane: &ControlPlane) {
     let crd = serde_json::to_string(&crd()).unwrap();
-    control_plane.apply_yaml(&format!("{crd}\n---\n{}", role())).await.unwrap();
+    // One by one: kubectl 1.29 takes what begins as JSON for JSON to its end.
+    control_plane.apply_yaml(&crd).await.unwrap();
+    control_plane.apply_yaml(role()).await.unwrap();
 }
 
 /// The source of a certificate of the default region.

@@ -69,11 +69,8 @@ async fn what_reflector_writes_elsewhere_causes_no_write_of_ours<K: TestedKind>(
         ("reflected-at", "2026-11-27T02:00:00.0000000+00:00".to_owned()),
     ];
     let marks = marks.map(|(key, value)| (format!("reflector.v1.k8s.emberstack.com/{key}"), value));
-    *reflection.metadata_mut() = ObjectMeta {
-        name: Some("payments".to_owned()),
-        annotations: Some(marks.into()),
-        ..ObjectMeta::default()
-    };
+    *reflection.metadata_mut() =
+        ObjectMeta { name: Some("payments".to_owned()), annotations: Some(marks.into()), ..ObjectMeta::default() };
     let reflection = world.targets().create(&PostParams::default(), &reflection).await.unwrap();
     let again = json!({ "metadata": { "annotations": { "reflector.v1.k8s.emberstack.com/reflected-version": "2" } } });
     let writes = from.target_writes();

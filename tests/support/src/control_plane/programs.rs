@@ -15,8 +15,8 @@ pub(super) fn folder() -> Result<PathBuf> {
 }
 
 pub(super) fn etcd(files: &Files, quota: Option<u64>) -> Result<Program> {
-    // Sockets in the folder need no ports. They are named relative to it because a socket's path is limited to about 100 bytes.
-    let (clients, peers) = ("unix://etcd.sock", "unix://etcd-peers.sock");
+    // Sockets in the folder need no ports, but etcd 3.5 requires one in the name. They are named relative to it because a socket's path is limited to about 100 bytes.
+    let (clients, peers) = ("unix://etcd.sock:0", "unix://etcd-peers.sock:0");
     let mut command = command(files, "etcd")?;
     command.args(["--name=test", "--data-dir=etcd", "--unsafe-no-fsync", "--log-level=warn"]);
     command.arg(format!("--listen-client-urls={clients}")).arg(format!("--advertise-client-urls={clients}"));
@@ -28,7 +28,7 @@ pub(super) fn etcd(files: &Files, quota: Option<u64>) -> Result<Program> {
 
 pub(super) fn apiserver(files: &Files, port: u16) -> Result<Program> {
     let mut command = command(files, "kube-apiserver")?;
-    command.args(["--etcd-servers=unix://etcd.sock", "--authorization-mode=RBAC", "--profiling=false"]);
+    command.args(["--etcd-servers=unix://etcd.sock:0", "--authorization-mode=RBAC", "--profiling=false"]);
     command.args(["--bind-address=127.0.0.1", "--permit-port-sharing", &format!("--secure-port={port}")]);
     command.args(["--client-ca-file=ca.crt", "--tls-cert-file=server.crt", "--tls-private-key-file=server.key"]);
     command.args(["--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=tokens.pub"]);
