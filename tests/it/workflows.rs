@@ -132,5 +132,5 @@ fn they_run_make_targets_and_scripts_that_are_there() {
         }
     }
     ran.sort_unstable();
-    assert_eq!(ran, [".ci/run", "deploy/publish", "image-test", "release-dry-run"]);
+    assert_eq!(ran, [".ci/run", "deploy/publish", "image-test", "kubernetes", "release-dry-run"]);
 }
