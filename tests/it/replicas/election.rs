@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use client_certificate_operator::api::ClientCertificateRef;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams};
+use operator_testing::certificates::NewCertificate;
 use operator_testing::proxy::{Fault, Rule};
 use operator_testing::wait::{eventually, never};
 use serde_json::json;
@@ -70,6 +72,33 @@ async fn a_leader_that_is_killed_is_replaced_and_what_was_changed_meanwhile_is_p
             secret.data.as_ref().is_some_and(|data| data["ca.crt"].0 == expected)
         })
         .await;
+    assert!(b.leads().await);
+}
+
+#[tokio::test]
+async fn a_soak_goes_on_under_the_next_leader() {
+    let world = Replicas::new("soak").await;
+    world.generate(NewCertificate::new().id("k2c0qe").tag("app", "payments"));
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    let mut b = world.start("b").await;
+    let spec = json!({
+        "additionalClientCertificateTags": { "app": "payments" },
+        "soak": "25s",
+        "target": { "keys": { "pins": "Sha256Pins" } },
+    });
+    let resource = world.create_ready("payments", spec).await;
+    let new = |resource: &ClientCertificateRef| {
+        let held = resource.status.iter().flat_map(|status| &status.certificates);
+        held.clone().find(|held| held.id == "k2c0qe").map(|held| (held.trusted_since, held.safe_to_switch))
+    };
+    let (since, is_safe) = new(&resource).unwrap();
+    assert!(since.is_some() && is_safe == Some(false));
+
+    a.operator.kill().unwrap();
+    eventually(REPLACED_WITHIN, "another leads", async || world.holder().await.as_deref() == Some("b")).await;
+    let resource = world.until("payments", "SafeToSwitch", "True", "Soaked").await;
+    assert_eq!(new(&resource), Some((since, Some(true))), "the soak did not begin again");
     assert!(b.leads().await);
 }
 

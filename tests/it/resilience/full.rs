@@ -21,7 +21,7 @@ const QUOTA: u64 = 24 * 1024 * 1024;
 
 /// One call of etcd's own API, as etcdctl makes it.
 async fn etcd(control_plane: &ControlPlane, path: &str, body: Value) -> Result<Value> {
-    let socket: PathBuf = control_plane.folder().join("etcd.sock");
+    let socket: PathBuf = control_plane.folder().join("etcd.sock:0");
     let stream = UnixStream::connect(&socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);

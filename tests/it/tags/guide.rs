@@ -1,9 +1,10 @@
-//! The guide `docs/renewal.md`, acted by its own commands. What `kubectl` does is done by kubectl; what `aws` and `terraform` do is done to
-//! the emulator by the same requests. The soak alone is shorter.
+//! The guide `docs/renewal.md`, acted by its own commands. kubectl runs as it stands in the guide; what `aws` and `terraform` do is
+//! done through the AWS SDK. Only the soak is shorter.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
+use aws_sdk_apigateway::config::Credentials;
 use k8s_openapi::api::core::v1::ConfigMap;
 use operator_testing::emulator::DEFAULT_REGION;
 use serde_json::json;
@@ -57,20 +58,24 @@ impl Acted {
         Acted { world, new: String::new() }
     }
 
-    async fn aws(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
-        let answer = self.world.emulator.signed(DEFAULT_REGION, method, path, body).await.unwrap();
-        assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.status);
-        answer.json()
+    fn aws(&self) -> aws_sdk_apigateway::Client {
+        let key = self.world.emulator.access_key();
+        let config = aws_sdk_apigateway::Config::builder()
+            .behavior_version(aws_sdk_apigateway::config::BehaviorVersion::latest())
+            .region(aws_sdk_apigateway::config::Region::new(DEFAULT_REGION))
+            .credentials_provider(Credentials::new(&key.id, &key.secret, None, None, "test"))
+            .endpoint_url(self.world.emulator.url())
+            .http_client(aws_smithy_http_client::Builder::new().build_http());
+        aws_sdk_apigateway::Client::from_conf(config.build())
     }
 
     async fn generate(&self, tag: (&str, &str)) -> String {
-        let body = json!({ "tags": { tag.0: tag.1 } }).to_string();
-        let made = self.aws("POST", "/clientcertificates", &body).await;
-        made["clientCertificateId"].as_str().unwrap().to_owned()
+        let made = self.aws().generate_client_certificate().tags(tag.0, tag.1).send().await.unwrap();
+        made.client_certificate_id.unwrap()
     }
 
     async fn delete(&self, id: &str) {
-        self.aws("DELETE", &format!("/clientcertificates/{id}"), "").await;
+        self.aws().delete_client_certificate().client_certificate_id(id).send().await.unwrap();
     }
 
     async fn kubectl(&self, command: &str) {
