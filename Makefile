@@ -36,7 +36,7 @@ demo: ## Run the demo on a real control plane, step by step; KEEP=1 leaves every
 	@tests/prerequisites rust go openssl curl nginx
 	$(call say,"building the operator and the demo: a few minutes the first time")
 	cargo build --locked --workspace --bin client-certificate-operator --bin demo
-	$(call say,"building the Kubernetes programs, if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	@env -u KEEP cargo run --quiet --locked --package operator-testing --bin demo -- $(if $(KEEP),--keep)
 
@@ -48,23 +48,23 @@ unit: ## Check the format and run the tests beside the pure files: the inner loo
 it: ## Run the integration tests whose names contain TEST, for example `make it TEST=targets::kept`
 	@tests/prerequisites rust go openssl
 	@[ -n "$(TEST)" ] || { echo 'name tests: make it TEST=targets::kept' >&2; exit 2; }
-	$(call say,"building the Kubernetes programs, if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	cargo test --locked --test it -- $(TEST)
 
 test: ## Run every test, on a real control plane
 	@tests/prerequisites rust go helm openssl nginx haproxy java pip
-	$(call say,"building the Kubernetes programs, if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
-	$(call say,"building Helm and promtool and smaller tools, if missing: about 12 minutes on 2 cores the first time")
+	$(call say,"building Helm and promtool and smaller tools if missing: about 12 minutes on 2 cores the first time")
 	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
-	$(call say,"building Envoy and the test servers in Go and Java, if missing: half a minute the first time")
+	$(call say,"building Envoy and the test servers in Go and Java if missing: half a minute the first time")
 	tests/servers/build envoy go java >/dev/null
-	$(call say,"building the gateways, if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the gateways if missing: about 6 minutes on 2 cores the first time")
 	tests/gateways/build contour envoy-gateway >/dev/null
-	$(call say,"fetching the definitions of other servers, if missing: 50 MB and a minute the first time")
+	$(call say,"fetching the definitions of other servers if missing: 50 MB and a minute the first time")
 	tests/crds/build >/dev/null
-	$(call say,"running the tests: a few minutes to build the first time, and about as long to run")
+	$(call say,"running the tests: a few minutes to build the first time and about as long to run")
 	# Most tests wait, for the clock or for others: more at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace
 
@@ -81,7 +81,7 @@ check: ## Check format, lints, generated files, and the licences, sources and ad
 
 gateways: ## Run the gateways of the README's table and print what each renewal loses
 	@tests/prerequisites rust go openssl pip
-	$(call say,"building Kubernetes and Envoy and the gateways, if missing: about 12 minutes on 2 cores the first time")
+	$(call say,"building Kubernetes and Envoy and the gateways if missing: about 12 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	tests/servers/build envoy >/dev/null
 	tests/gateways/build contour envoy-gateway >/dev/null
@@ -90,15 +90,16 @@ gateways: ## Run the gateways of the README's table and print what each renewal 
 
 # The suites whose outcome a Kubernetes version decides: admission and CEL rules, watches, ownership, patches of statuses, Leases.
 OLDEST_KUBERNETES := 1.29
+KUBERNETES_VERSION := $(or $(VERSION),$(OLDEST_KUBERNETES))
 KUBERNETES_SUITES := harness:: schema:: targets:: status:: restart:: replicas::election::
 # kubectl 1.29 does not print the values of an enum, and its API server has no MutatingAdmissionPolicy.
 KUBERNETES_SKIPPED := --skip schema::document::kubectl_explains_every_field --skip targets::mutated
 
 kubernetes: ## Run the suites that depend on the Kubernetes version on the oldest one, or on VERSION
 	@tests/prerequisites rust go openssl
-	$(call say,"building Kubernetes $(or $(VERSION),$(OLDEST_KUBERNETES)), if missing: about 6 minutes on 2 cores the first time")
-	KUBERNETES=$(or $(VERSION),$(OLDEST_KUBERNETES)) tests/kubernetes/build >/dev/null
-	KUBERNETES=$(or $(VERSION),$(OLDEST_KUBERNETES)) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
+	$(call say,"building Kubernetes $(KUBERNETES_VERSION) if missing: about 6 minutes on 2 cores the first time")
+	KUBERNETES=$(KUBERNETES_VERSION) tests/kubernetes/build >/dev/null
+	KUBERNETES=$(KUBERNETES_VERSION) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
 	  cargo test --locked --test it -- $(KUBERNETES_SUITES) $(KUBERNETES_SKIPPED)
 
 e2e: ## Run the commands of the README on the cluster of KUBECONFIG, with real pods; see tests/e2e/run
@@ -113,7 +114,7 @@ soak: ## Kill and replace replicas at random for five minutes, under load
 
 bench: ## Measure speed and size against a bare client on the same machine
 	@tests/prerequisites rust go
-	$(call say,"building the Kubernetes programs, if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	$(call say,"building with optimisation: about 6 minutes on 2 cores the first time")
 	cargo build --locked --release --workspace --bin client-certificate-operator --bin bench

@@ -62,3 +62,12 @@ fn the_readme_names_every_reason() {
     let missing: Vec<_> = Reason::ALL.into_iter().filter(|reason| !readme.contains(&format!("`{reason}`"))).collect();
     assert!(missing.is_empty(), "no cause and remedy in README.md: {missing:?}");
 }
+
+#[test]
+fn what_make_says_holds_no_comma_which_would_end_it() {
+    let makefile = file("Makefile");
+    let said: Vec<_> = makefile.lines().filter_map(|line| line.split_once("$(call say,")).collect();
+    assert!(said.len() > 10);
+    let cut: Vec<_> = said.iter().filter(|(_, text)| text.contains(',')).collect();
+    assert!(cut.is_empty(), "{cut:?}");
+}
