@@ -44,7 +44,7 @@ pub const DEFAULT_REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(30);
 const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// `spec.soak` where a resource has none.
-pub const DEFAULT_SOAK: Duration = Duration::from_secs(15 * 60);
+const DEFAULT_SOAK: &str = "15m";
 const SOAK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// `spec.overlap` where a resource has none.
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(60 * 60);
@@ -293,9 +293,15 @@ impl ClientCertificateRef {
             .clamp(REFRESH_INTERVAL_MIN, REFRESH_INTERVAL_MAX)
     }
 
+    /// `spec.soak` as messages show it.
+    pub fn soak_text(&self) -> &str {
+        self.spec.soak.as_deref().unwrap_or(DEFAULT_SOAK)
+    }
+
     /// `spec.soak`.
     pub fn soak(&self) -> Duration {
-        self.spec.soak.as_deref().and_then(parse_duration).map_or(DEFAULT_SOAK, |soak| soak.min(SOAK_MAX))
+        let soak = parse_duration(self.soak_text()).or_else(|| parse_duration(DEFAULT_SOAK));
+        soak.unwrap_or_default().min(SOAK_MAX)
     }
 
     /// `spec.overlap`.

@@ -194,6 +194,28 @@ impl Kind {
     }
 }
 
+/// Counts one more failure of a kind and returns how long to wait. Another kind begins with a backoff of its own.
+fn wait_after(backoff: &mut Option<(Kind, Backoff)>, kind: Kind, interval: Duration, jitter: f64) -> Duration {
+    let (_, backoff) = match backoff {
+        Some(current) if current.0 == kind => current,
+        other => other.insert((kind, kind.backoff(interval))),
+    };
+    let wait = backoff.fail(jitter);
+    match kind {
+        Kind::NotFound => wait,
+        Kind::Settled => refresh_delay(interval, jitter),
+        Kind::Transient | Kind::Denied => wait.min(interval),
+    }
+}
+
+/// When to call again: after this wait, and neither before the time that the failure names nor before `not_before`, the end
+/// of a pause, which has its jitter already.
+fn retry_at(failure: &ReadFailure, wait: Duration, not_before: Option<Tick>, moment: Moment) -> Tick {
+    let jitter = if not_before.is_some() { 0.0 } else { moment.jitter };
+    let asked = failure.class().retry_after().map_or(Duration::ZERO, |asked| retry_after_asked(asked, jitter));
+    (moment.now + wait.max(asked)).max(not_before.unwrap_or_default())
+}
+
 fn transient_backoff() -> Backoff {
     Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
 }
@@ -728,31 +750,13 @@ impl Entry {
         if !self.may_replace(started) {
             return Vec::new();
         }
-        let own = self.wait_after(&failure, moment.jitter);
+        let own = wait_after(&mut self.backoff, Kind::of(&failure), self.interval, moment.jitter);
         let wait = together.map_or(own, |wait| wait.min(self.interval));
-        let asked = failure.class().retry_after();
-        // The end of a pause has its jitter already.
-        let jitter = if not_before.is_some() { 0.0 } else { moment.jitter };
-        let asked = asked.map_or(Duration::ZERO, |asked| retry_after_asked(asked, jitter));
-        self.retry_at = (moment.now + wait.max(asked)).max(not_before.unwrap_or_default());
+        self.retry_at = retry_at(&failure, wait, not_before, moment);
         let before = self.snapshot.as_ref();
         let failing_since = before.and_then(|before| before.failing_since).or(Some(moment.now));
         let last_good = before.and_then(|before| before.last_good.clone());
         self.replace(Snapshot { started, outcome: Err(failure), last_good, failing_since })
-    }
-
-    fn wait_after(&mut self, failure: &ReadFailure, jitter: f64) -> Duration {
-        let kind = Kind::of(failure);
-        let (_, backoff) = match &mut self.backoff {
-            Some(current) if current.0 == kind => current,
-            other => other.insert((kind, kind.backoff(self.interval))),
-        };
-        let wait = backoff.fail(jitter);
-        match kind {
-            Kind::NotFound => wait,
-            Kind::Settled => refresh_delay(self.interval, jitter),
-            Kind::Transient | Kind::Denied => wait.min(self.interval),
-        }
     }
 
     /// A snapshot is never replaced by what an earlier call brought.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{FORCED_READS_APART, Interest, Kind, Moment, Subscribed};
+use super::{FORCED_READS_APART, Interest, Kind, Moment, Subscribed, retry_at, wait_after};
 use crate::api::ResourceName;
 use crate::aws::gateway::ClientCertificate;
 use crate::backoff::Backoff;
-use crate::error::{ReadFailure, refresh_delay, retry_after_asked};
+use crate::error::{ReadFailure, refresh_delay};
 use crate::settings::Tick;
 
 /// Tags, by key.
@@ -201,28 +201,16 @@ impl TagList {
         if self.is_empty() {
             return Vec::new();
         }
-        let own = self.wait_after(&failure, moment.jitter);
-        let wait = together.unwrap_or(own).min(self.interval);
-        let asked = failure.class().retry_after();
-        let jitter = if not_before.is_some() { 0.0 } else { moment.jitter };
-        let asked = asked.map_or(Duration::ZERO, |asked| retry_after_asked(asked, jitter));
-        self.retry_at = (moment.now + wait.max(asked)).max(not_before.unwrap_or_default());
-        let failing_since = self.snapshot.as_ref().and_then(|before| before.failing_since).or(Some(moment.now));
-        self.replace(TagSnapshot { started, outcome: Err(failure), failing_since })
-    }
-
-    fn wait_after(&mut self, failure: &ReadFailure, jitter: f64) -> Duration {
-        let kind = match Kind::of(failure) {
-            // Of the list it is an answer like any other that makes no sense.
+        let kind = match Kind::of(&failure) {
+            // A list that is not found is an answer like any other that makes no sense.
             Kind::NotFound => Kind::Settled,
             kind => kind,
         };
-        let (_, backoff) = match &mut self.backoff {
-            Some(current) if current.0 == kind => current,
-            other => other.insert((kind, kind.backoff(self.interval))),
-        };
-        let wait = backoff.fail(jitter);
-        if kind == Kind::Settled { refresh_delay(self.interval, jitter) } else { wait }
+        let own = wait_after(&mut self.backoff, kind, self.interval, moment.jitter);
+        let wait = together.unwrap_or(own).min(self.interval);
+        self.retry_at = retry_at(&failure, wait, not_before, moment);
+        let failing_since = self.snapshot.as_ref().and_then(|before| before.failing_since).or(Some(moment.now));
+        self.replace(TagSnapshot { started, outcome: Err(failure), failing_since })
     }
 
     fn replace(&mut self, snapshot: TagSnapshot) -> Vec<ResourceName> {

@@ -56,7 +56,7 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
         let (id, is_safe) = (&held.id, |held: &CertificateStatus| held.safe_to_switch == Some(true));
         match held.role? {
             CertificateRole::Additional | CertificateRole::Tagged if is_safe(held) && !was.is_some_and(is_safe) => {
-                let soak = resource.spec.soak.as_deref().unwrap_or("15m");
+                let soak = resource.soak_text();
                 let note = format!("{target} has held {id} for {soak}; a stage may be switched to it");
                 Some(normal("SafeToSwitch", "Read", note))
             }

@@ -204,7 +204,7 @@ fn safe_to_switch(
     }
     let ids = |of: &[&CertificateStatus]| of.iter().map(|held| held.id.as_str()).collect::<Vec<_>>().join(", ");
     let name = resource.target_ref();
-    let soak = resource.spec.soak.as_deref().unwrap_or("15m");
+    let soak = resource.soak_text();
     let soaking: Vec<_> = beside.iter().copied().filter(|held| !is_soaked(held, resource, now)).collect();
     if let Some(end) = soaking.iter().filter_map(|held| soak_end(held, resource)).max() {
         let message = format!(

@@ -1,6 +1,5 @@
 //! What every gateway has to do, as the guide says of it.
 
-use std::io::Write;
 use std::time::Duration;
 
 use client_certificate_operator::api::VerifierClass;
@@ -110,16 +109,7 @@ pub async fn renewal(form: Form) {
     until_refused(&world.client(ID), ID).await;
     load.more(REQUESTS / STEPS).await;
     let figures = load.stop().await;
-    // Not by a macro that prints, of which nothing is seen where a test passes.
-    let line = format!(
-        "gateways: renewal under load: {}: {} requests, each over a new connection, {} lost, in {:.1} s",
-        form.name(),
-        figures.sent,
-        figures.lost.len(),
-        figures.took.as_secs_f64()
-    );
-    let mut shown = std::io::stderr();
-    writeln!(shown, "{line}").unwrap();
+    let line = figures.print(&format!("gateways: renewal under load: {}", form.name()));
     assert!(figures.sent >= REQUESTS, "{line}");
     assert_eq!(figures.lost.len(), lost, "the new one alone is presented, and let in: {:?}", figures.lost);
     if form.class() == VerifierClass::OverlapSafe {

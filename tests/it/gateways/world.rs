@@ -16,13 +16,11 @@ use operator_testing::go_programs::definitions;
 use operator_testing::servers::{Answer, Client, Identity, Peer};
 use operator_testing::wait::{eventually, never};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::fixture::{A_WHILE, ID, SOON, World};
 use crate::ground::{install, source};
-use crate::servers::world::stranger;
+use crate::servers::world::{application, stranger};
 
 /// The resource of the samples, and its target.
 pub const NAME: &str = "payments";
@@ -207,7 +205,7 @@ impl Guarded {
     /// certificate, and an application behind a Service.
     async fn serve(&mut self, namespace: &str, change: impl Fn(String) -> String) {
         let (certificate, key) = self.gateway.server_certificate().unwrap();
-        let address = application().await;
+        let address = application(own_address().unwrap()).await;
         let objects = [
             json!({
                 "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "payments-tls" }, "type": "kubernetes.io/tls",
@@ -362,20 +360,4 @@ impl Guarded {
     pub fn connect(&self) -> String {
         self.gateway.address().to_string()
     }
-}
-
-/// An application that says hello to everybody who reaches it.
-async fn application() -> SocketAddr {
-    let listener = TcpListener::bind((own_address().unwrap(), 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut connection, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let _ = connection.read(&mut [0; 4096]).await;
-                let hello = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
-                connection.write_all(hello).await
-            });
-        }
-    });
-    address
 }

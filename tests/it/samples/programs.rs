@@ -1,18 +1,16 @@
 //! The samples of the plain servers, run: the real program, on the very configuration or source of the sample and in its own loop,
 //! behind the target that the sample's resource makes.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use client_certificate_operator::api::VerifierClass;
 use operator_testing::servers::{Client, Identity, Mount, Peer, Sample, Server, Setup};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use super::*;
 use crate::fixture::{ID, SOON, World};
 use crate::ground::source;
-use crate::servers::world::{stranger, turn, until_let_in, until_refused};
+use crate::servers::world::{application, stranger, turn, until_let_in, until_refused};
 use crate::verify::verify;
 use operator_testing::wait::eventually;
 
@@ -43,22 +41,6 @@ fn sample(name: &str, application: SocketAddr) -> Sample {
     read
 }
 
-/// An application that says hello to everybody who reaches it.
-async fn application() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut connection, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let _ = connection.read(&mut [0; 4096]).await;
-                let hello = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
-                connection.write_all(hello).await
-            });
-        }
-    });
-    address
-}
-
 /// What the sample's target holds.
 async fn target(world: &World<'_>) -> BTreeMap<String, Vec<u8>> {
     let target = world.resource("payments").await.status.unwrap().target.unwrap();
@@ -86,7 +68,9 @@ async fn runs(name: &str, setup: Setup) {
     kubectl(world.control_plane, &world.namespace, &["apply", "--filename", file.to_str().unwrap()]).await;
     world.until_ready("payments").await;
     let mut mount = Mount::new(&target(&world).await).unwrap();
-    let server = Server::start_sample(setup, &mount, &sample(name, application().await)).await.unwrap();
+    let server = Server::start_sample(setup, &mount, &sample(name, application(Ipv4Addr::LOCALHOST.into()).await))
+        .await
+        .unwrap();
 
     let client = |identity: Option<&Identity>| Client::new(&server, identity).unwrap();
     let (old, new, other) = (identity(&world, ID), identity(&world, NEW), stranger());
@@ -138,7 +122,7 @@ async fn without_the_line_that_compares_pins_strangers_get_in_and_verify_says_so
         kubectl(world.control_plane, &world.namespace, &["apply", "--filename", resource.to_str().unwrap()]).await;
         world.until_ready("payments").await;
         let mount = Mount::new(&target(&world).await).unwrap();
-        let mut open = sample(name, application().await);
+        let mut open = sample(name, application(Ipv4Addr::LOCALHOST.into()).await);
         let text = open.files.get_mut(file).unwrap();
         assert_eq!(text.matches(line).count(), 1, "{name}");
         *text = text.replace(line, "");

@@ -1,5 +1,6 @@
 //! Requests without pause.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +32,21 @@ pub struct Figures {
     pub sent: usize,
     pub lost: Vec<String>,
     pub took: Duration,
+}
+
+impl Figures {
+    /// Prints them, also where the test passes, and returns the line: a macro that prints shows nothing then.
+    pub fn print(&self, what: &str) -> String {
+        let line = format!(
+            "{what}: {} requests, each over a new connection, {} lost, in {:.1} s",
+            self.sent,
+            self.lost.len(),
+            self.took.as_secs_f64()
+        );
+        let mut shown = std::io::stderr();
+        writeln!(shown, "{line}").unwrap();
+        line
+    }
 }
 
 impl Load {

@@ -1,7 +1,5 @@
 //! The renewal, step by step as the guide has it, while a client sends requests without pause.
 
-use std::io::Write;
-
 use client_certificate_operator::api::VerifierClass;
 use operator_testing::servers::{Server, Setup};
 
@@ -50,16 +48,7 @@ pub async fn under_load(setup: Setup) {
     load.more(REQUESTS / STEPS).await;
     let figures = load.stop().await;
 
-    // Not by a macro that prints, of which nothing is seen where a test passes.
-    let line = format!(
-        "servers: renewal under load: {}: {} requests, each over a new connection, {} lost, in {:.1} s",
-        setup.name(),
-        figures.sent,
-        figures.lost.len(),
-        figures.took.as_secs_f64()
-    );
-    let mut shown = std::io::stderr();
-    writeln!(shown, "{line}").unwrap();
+    let line = figures.print(&format!("servers: renewal under load: {}", setup.name()));
     assert!(figures.sent >= REQUESTS, "{line}");
     assert_eq!(figures.lost.len(), lost, "the new one alone is presented, and let in: {:?}", figures.lost);
     if setup.class() == VerifierClass::OverlapSafe {

@@ -1,7 +1,5 @@
 //! The renewal by tag, as its guide has it: nobody edits a resource before the switch, and the switch waits for `safeToSwitch`.
 
-use std::io::Write;
-
 use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION, VerifierClass};
 use operator_testing::servers::{Server, Setup};
 use operator_testing::wait::eventually;
@@ -64,15 +62,7 @@ pub async fn under_load(setup: Setup) {
     until_refused(&old, OLD).await;
     load.more(REQUESTS / STEPS).await;
     let figures = load.stop().await;
-    let line = format!(
-        "servers: renewal by tag under load: {}: {} requests, each over a new connection, {} lost, in {:.1} s",
-        setup.name(),
-        figures.sent,
-        figures.lost.len(),
-        figures.took.as_secs_f64()
-    );
-    let mut shown = std::io::stderr();
-    writeln!(shown, "{line}").unwrap();
+    let line = figures.print(&format!("servers: renewal by tag under load: {}", setup.name()));
     assert!(figures.sent >= REQUESTS, "{line}");
     assert_eq!(figures.lost, Vec::<String>::new(), "{line}");
 }

@@ -1,6 +1,7 @@
 //! One server behind one target, with an operator that keeps it.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 
 use client_certificate_operator::api::Content;
@@ -10,6 +11,8 @@ use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::servers::{Answer, Client, Identity, Mount, Server, Setup};
 use operator_testing::wait::eventually;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::fixture::{SOON, World};
@@ -123,4 +126,20 @@ async fn until_held(world: &World<'_>, ids: &[&str]) {
 
 fn data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
     secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+}
+
+/// An application that responds to every request, behind a server or gateway that checks certificates.
+pub async fn application(ip: IpAddr) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = connection.read(&mut [0; 4096]).await;
+                let hello = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
+                connection.write_all(hello).await
+            });
+        }
+    });
+    address
 }
