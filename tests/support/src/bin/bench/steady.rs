@@ -148,12 +148,14 @@ async fn resync(world: &World, options: &Options, count: usize, report: &mut Rep
     let requests = world.control_plane.requests(&World::operator_user(), Some(&namespace))?;
     // A watch that ends is opened again whatever is refreshed.
     let requests = requests.iter().filter(|entry| entry.time >= since && entry.verb != "watch").count();
+    let resident = operator.resident_memory()?;
     operator.terminate(Duration::from_secs(20)).await?;
 
     let own = busy.saturating_sub(idle.mul_f64(options.window as f64));
     let each = own.div_f64((refreshes as f64).max(1.0));
     let title = format!("resync, {count} resources");
     report.figure(&format!("{title}: idle, processor time a second"), milliseconds(idle));
+    report.figure(&format!("{title}: memory"), mebibytes(resident as f64));
     report.limited(&format!("{title}: refreshes in the window, at least"), refreshes, 1, refreshes > 0);
     report.figure(&format!("{title}: processor time of a refresh"), format!("{:.2} ms", each.as_secs_f64() * 1e3));
     report.limited(&format!("{title}: Kubernetes requests"), requests, 0, requests == 0);
