@@ -24,7 +24,7 @@ pub use self::builder::Builder;
 use self::clients::Clients;
 use self::errors::Failure;
 use super::gateway::{
-    ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Page, Place, Source,
+    ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Page, Place, Source, Stage,
 };
 
 /// Observes each call: the API's name of the operation, how it ended (an HTTP status such as
@@ -224,6 +224,14 @@ impl Gateway for AwsGateway {
             client.get_client_certificates().limit(PAGE_SIZE as i32).set_position(position.map(str::to_owned));
         let call = async { answers::of_list(request.send().await.map_err(errors::classify)?) };
         self.observed("GetClientCertificates", place, "", call).await
+    }
+
+    async fn get_stages(&self, place: &Place, rest_api_id: &str) -> Result<Vec<Stage>, GatewayError> {
+        request::check_api(place, rest_api_id)?;
+        let client = self.clients.of(place).await;
+        let request = client.get_stages().rest_api_id(rest_api_id);
+        let call = async { answers::of_stages(request.send().await.map_err(errors::classify)?) };
+        self.observed("GetStages", place, rest_api_id, call).await
     }
 
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {

@@ -55,6 +55,11 @@ impl Place {
         format!("arn:{}:apigateway:{}::/clientcertificates", partition(&self.region), self.region)
     }
 
+    /// The ARN of the stages of an API, which IAM policies name; the account field is empty.
+    pub fn stages_arn(&self, rest_api_id: &str) -> String {
+        format!("arn:{}:apigateway:{}::/restapis/{rest_api_id}/stages", partition(&self.region), self.region)
+    }
+
     /// The account, if the place has a role: the ARN contains it.
     pub fn account(&self) -> Option<&str> {
         match &self.identity {
@@ -154,6 +159,16 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// A stage of a REST API, as far as the certificate goes that it presents to backends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Stage {
+    /// `stageName`
+    pub name: String,
+    /// `clientCertificateId`, exactly as it came: the id of a client certificate, or the ARN of an ACM certificate.
+    /// None, where the stage presents no certificate.
+    pub certificate: Option<String>,
+}
+
 /// The most certificates that a page holds, and what is asked for: a page costs one call however many there are.
 pub const PAGE_SIZE: usize = 500;
 
@@ -171,6 +186,14 @@ pub trait Gateway: Send + Sync + 'static {
         place: &Place,
         position: Option<&str>,
     ) -> impl Future<Output = Result<Page, GatewayError>> + Send;
+
+    /// GetStages: all stages of a REST API at once. [`GatewayError::NotFound`] means that there is no such API in this
+    /// account and region.
+    fn get_stages(
+        &self,
+        place: &Place,
+        rest_api_id: &str,
+    ) -> impl Future<Output = Result<Vec<Stage>, GatewayError>> + Send;
 
     /// UpdateClientCertificate with the one operation `replace /description`. Returns what API Gateway then holds,
     /// which the caller compares with what it sent.
@@ -194,6 +217,10 @@ impl<G: Gateway> Gateway for Arc<G> {
 
     async fn list_client_certificates(&self, place: &Place, position: Option<&str>) -> Result<Page, GatewayError> {
         G::list_client_certificates(self, place, position).await
+    }
+
+    async fn get_stages(&self, place: &Place, rest_api_id: &str) -> Result<Vec<Stage>, GatewayError> {
+        G::get_stages(self, place, rest_api_id).await
     }
 
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {

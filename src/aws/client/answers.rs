@@ -1,16 +1,17 @@
-//! From the SDK's answers to [`ClientCertificate`].
+//! From the SDK's answers to [`ClientCertificate`] and [`Stage`].
 
 use std::collections::HashMap;
 
 use aws_sdk_apigateway::operation::get_client_certificate::GetClientCertificateOutput;
 use aws_sdk_apigateway::operation::get_client_certificates::GetClientCertificatesOutput;
+use aws_sdk_apigateway::operation::get_stages::GetStagesOutput;
 use aws_sdk_apigateway::operation::update_client_certificate::UpdateClientCertificateOutput;
 use aws_sdk_apigateway::primitives::DateTime;
 use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use jiff::Timestamp;
 
 use super::errors::Failure;
-use crate::aws::gateway::{ClientCertificate, Page, Source};
+use crate::aws::gateway::{ClientCertificate, Page, Source, Stage};
 
 /// An answer without a certificate is no answer: it is far likelier to come from something between the operator and
 /// API Gateway than to be one. An empty or invalid certificate passes here: [`answer`](crate::aws::answer) checks it.
@@ -47,6 +48,16 @@ pub(super) fn of_list(answer: GetClientCertificatesOutput) -> Result<Page, Failu
         Some(elements(item.client_certificate_id?, item.description, dates, item.pem_encoded_certificate?, item.tags))
     });
     Ok(Page { certificates: usable.collect(), next: answer.position.filter(|position| !position.is_empty()) })
+}
+
+/// The stages of an API. One without a name can be nobody's. An answer without the element `item` is not one.
+pub(super) fn of_stages(answer: GetStagesOutput) -> Result<Vec<Stage>, Failure> {
+    let items = answer.item.ok_or_else(Failure::not_understood)?;
+    let named = items.into_iter().filter_map(|item| {
+        let name = item.stage_name.filter(|name| !name.is_empty())?;
+        Some(Stage { name, certificate: item.client_certificate_id.filter(|id| !id.is_empty()) })
+    });
+    Ok(named.collect())
 }
 
 /// The account of the caller.

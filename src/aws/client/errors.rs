@@ -281,6 +281,8 @@ fn from_status(status: u16, name: &str, message: &str, retry_after: Option<Durat
             GatewayError::AccessDenied(Denial::BadCredentials { code: name.to_owned() })
         }
         401 | 403 => GatewayError::AccessDenied(Denial::NotAuthorized),
+        // What is a 409 today used to be a 400 with the same words.
+        400 if message.contains("concurrent modification") => GatewayError::Conflict,
         400 => GatewayError::BadRequest { message: stable(message) },
         // Any other 404 is of a proxy or of another service, and says nothing of a certificate.
         404 if name == "NotFoundException" => GatewayError::NotFound,
@@ -333,6 +335,13 @@ mod tests {
         for name in ["ThrottlingException", "Throttling", "TooManyRequestsException"] {
             assert_eq!(from_status(400, name, "", None), GatewayError::Throttled { retry_after: None }, "{name}");
         }
+    }
+
+    #[test]
+    fn a_400_that_means_a_conflict_is_a_conflict() {
+        let message = "Unable to complete operation due to concurrent modification. Please try again later.";
+        assert_eq!(from_status(400, "BadRequestException", message, None), GatewayError::Conflict);
+        assert!(matches!(from_status(400, "BadRequestException", "", None), GatewayError::BadRequest { .. }));
     }
 
     #[test]

@@ -20,6 +20,15 @@ pub(super) fn check_place(place: &Place) -> Result<(), GatewayError> {
     Ok(())
 }
 
+/// The same for the id of a REST API, which becomes part of a path too.
+pub(super) fn check_api(place: &Place, rest_api_id: &str) -> Result<(), GatewayError> {
+    check_place(place)?;
+    if !is_api(rest_api_id) {
+        return Err(refused("the id is not the identifier of a REST API"));
+    }
+    Ok(())
+}
+
 fn refused(message: &str) -> GatewayError {
     GatewayError::BadRequest { message: message.into() }
 }
@@ -41,6 +50,11 @@ fn is_region(region: &str) -> bool {
 /// `^[A-Za-z0-9_-]{1,64}$`
 fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// `^[A-Za-z0-9]{1,64}$`
+fn is_api(id: &str) -> bool {
+    is_id(id) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
@@ -90,6 +104,16 @@ mod tests {
             ["", "a/b", "..", "a?b", "a%2fb", "a b", "é", "arn:aws:acm:us-east-1:1:certificate/x", &"a".repeat(65)]
         {
             assert!(!is_id(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_an_api_holds_letters_and_digits_alone() {
+        for id in ["a1b2c3d4e5", "A", &"a".repeat(64)] {
+            assert!(is_api(id), "{id}");
+        }
+        for id in ["", "a_b", "a-b", "a/stages", "..", "a%2fb", "é", &"a".repeat(65)] {
+            assert!(!is_api(id), "{id}");
         }
     }
 }
