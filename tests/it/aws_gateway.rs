@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use client_certificate_operator::aws::client::AwsGateway;
-use client_certificate_operator::aws::gateway::{Gateway, GatewayError, Outage, Source};
+use client_certificate_operator::aws::gateway::{Gateway, GatewayError, Outage, Place, Source, Stage};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::{DEFAULT_REGION as REGION, Emulator, Fault};
 use operator_testing::script::Operation;
@@ -70,6 +70,12 @@ async fn a_region_or_an_id_that_cannot_be_is_refused_before_anything_is_sent() {
         assert!(matches!(error, GatewayError::BadRequest { .. }), "{source:?}: {error}");
         assert_eq!(gateway.set_description(&source, "x").await, Err(error));
     }
+    for (region, id) in
+        [("evil.example/us-east-1", "a1b2c3d4e5"), (REGION, "a1b2/stages"), (REGION, "a-b"), (REGION, "")]
+    {
+        let error = gateway.get_stages(&Place::own(region), id).await.unwrap_err();
+        assert!(matches!(error, GatewayError::BadRequest { .. }), "{region}, {id}: {error}");
+    }
     assert!(emulator.calls().is_empty());
 }
 
@@ -89,6 +95,27 @@ async fn a_wrong_certificate_passes_to_those_who_judge_certificates() {
     for pem in ["", "garbage", "-----BEGIN PRIVATE KEY-----\r\n"] {
         emulator.set_pem(&source("abc123"), pem);
         assert_eq!(gateway.get_client_certificate(&source("abc123")).await.unwrap().pem, pem);
+    }
+}
+
+#[tokio::test]
+async fn stages_without_a_name_are_left_out_and_an_answer_without_stages_is_none() {
+    let emulator = with_one_certificate().await;
+    let gateway = emulator.gateway_builder().build();
+    let stages = async |body: &str| {
+        emulator.inject(Fault::page(200, "application/json", body).once());
+        gateway.get_stages(&Place::own(REGION), "a1b2c3d4e5").await
+    };
+    let named = r#"{"item":[{"deploymentId":"d"},{"stageName":""},{"stageName":"prod","clientCertificateId":""}]}"#;
+    assert_eq!(stages(named).await, Ok(vec![Stage { name: "prod".into(), certificate: None }]));
+    for body in ["{}", r#"{"item":null}"#, r#"{"item":[{"stageName":"#, r#"{"item":[{"stageName":7}]}"#] {
+        assert_eq!(stages(body).await, Err(outage(Outage::NotUnderstood)), "{body}");
+    }
+    emulator.present(REGION, "a1b2c3d4e5", "prod", Some("abc123"));
+    emulator.inject_all([Fault::cut().once(), Fault::without_items().once()]);
+    for _ in 0..2 {
+        let stages = gateway.get_stages(&Place::own(REGION), "a1b2c3d4e5").await;
+        assert_eq!(stages, Err(outage(Outage::NotUnderstood)));
     }
 }
 
@@ -114,13 +141,14 @@ async fn every_call_is_reported_once() {
         let _ = gateway.get_client_certificate(&source("abc123")).await;
     }
     let _ = gateway.set_description(&source("nosuch"), "x").await;
+    let _ = gateway.get_stages(&Place::own(REGION), "nosuch").await;
     let _ = gateway.get_client_certificate(&source("not/an/id")).await;
     emulator.suspend().await;
     let _ = gateway.get_client_certificate(&source("abc123")).await;
     let seen = seen.lock().unwrap();
     let codes: Vec<_> = seen.iter().map(|(_, code)| code.as_str()).collect();
-    assert_eq!(codes, ["200", "403", "not-understood", "too-large", "timeout", "404", "connection"]);
-    assert_eq!((seen[0].0, seen[5].0), ("GetClientCertificate", "UpdateClientCertificate"));
+    assert_eq!(codes, ["200", "403", "not-understood", "too-large", "timeout", "404", "404", "connection"]);
+    assert_eq!((seen[0].0, seen[5].0, seen[6].0), ("GetClientCertificate", "UpdateClientCertificate", "GetStages"));
 }
 
 /// Environment variables belong to a whole process, so each of these environments gets a process of its own.

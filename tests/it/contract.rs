@@ -32,6 +32,9 @@ contract! {
     the_list_shows_what_a_read_shows
     a_long_list_comes_in_full_pages
     a_list_survives_changes_between_its_pages
+    the_stages_of_an_api_show_what_they_present
+    stages_change_between_reads
+    an_api_without_stages_is_not_a_missing_one
     every_trouble_has_its_error
     the_same_trouble_reads_the_same_every_time
     trouble_of_one_kind_does_not_colour_the_next

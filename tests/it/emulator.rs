@@ -4,6 +4,7 @@ mod accounts;
 mod limit;
 mod pages;
 mod sessions;
+mod stages;
 mod sts;
 
 use std::time::Duration;
@@ -247,6 +248,10 @@ async fn a_shell_can_do_what_tests_can() {
         ("PUT", "/certificates/abc123/pem", "garbage"),
         ("DELETE", "/certificates/abc123", ""),
         ("POST", "/certificates/abc123/restore", ""),
+        ("PUT", "/restapis/a1b2c3d4e5", ""),
+        ("PUT", "/restapis/a1b2c3d4e5/stages/prod", r#"{"clientCertificateId":"abc123"}"#),
+        ("PUT", "/restapis/a1b2c3d4e5/stages/test", ""),
+        ("DELETE", "/restapis/a1b2c3d4e5/stages/test", ""),
         ("PUT", "/latency", r#"{"milliseconds":1}"#),
         ("POST", "/faults", r#"{"operation":"Get","kind":"error","status":429,"retryAfter":"2","times":3}"#),
         ("POST", "/faults", r#"[{"kind":"drop","times":1},{"kind":"stall","milliseconds":5},{"kind":"pass"}]"#),
@@ -260,6 +265,11 @@ async fn a_shell_can_do_what_tests_can() {
         (&certificate["description"], &certificate["pemEncodedCertificate"]),
         (&json!("by hand"), &json!("garbage"))
     );
+    let apis = send("GET", "/restapis", "").await.json();
+    assert_eq!(apis[0]["stages"].as_array().unwrap().len(), 1);
+    assert_eq!(apis[0]["stages"][0]["clientCertificateId"], json!("abc123"));
+    assert_eq!(send("GET", "/restapis?account=444455556666", "").await.json(), json!([]));
+    assert_eq!(send("DELETE", "/restapis/a1b2c3d4e5", "").await.status, 204);
     assert_eq!(send("GET", "/faults", "").await.json().as_array().unwrap().len(), 5);
     assert_eq!(emulator.signed(REGION, "GET", "/clientcertificates/abc123", "").await.unwrap().status, 429);
     assert_eq!(send("GET", "/calls", "").await.json()["counts"], json!({ "GetClientCertificate": 1 }));
@@ -271,6 +281,9 @@ async fn a_shell_can_do_what_tests_can() {
         ("POST", "/certificates", r#"{"idd":"x"}"#, 400),
         ("POST", "/faults", r#"{"kind":"unheard-of"}"#, 400),
         ("DELETE", "/certificates/nosuch", "", 404),
+        ("PUT", "/restapis/a1b2c3d4e5/stages/prod", r#"{"certificate":"x"}"#, 400),
+        ("DELETE", "/restapis/a1b2c3d4e5", "", 404),
+        ("DELETE", "/restapis/a1b2c3d4e5/stages/prod", "", 404),
     ] {
         assert_eq!(send(method, path, body).await.status, status, "{method} {path}");
     }

@@ -4,7 +4,7 @@ mod trouble;
 mod worlds;
 
 use client_certificate_operator::aws::gateway::{
-    ClientCertificate, Gateway, GatewayError, Outage, PAGE_SIZE, Page, Place, Source,
+    ClientCertificate, Gateway, GatewayError, Outage, PAGE_SIZE, Page, Place, Source, Stage,
 };
 
 pub use self::trouble::Trouble;
@@ -25,6 +25,18 @@ pub trait World {
 
     /// Deletes one.
     fn delete(&self, source: &Source);
+
+    /// Makes a REST API without stages.
+    fn create_api(&self, region: &str, rest_api_id: &str);
+
+    /// Has a stage present this certificate, or none. Makes the API and the stage where they are missing.
+    fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>);
+
+    /// Deletes a stage.
+    fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str);
+
+    /// Deletes a REST API with its stages.
+    fn delete_api(&self, region: &str, rest_api_id: &str);
 
     /// Has the next calls of an operation meet this trouble.
     fn trouble(&self, operation: Operation, trouble: Trouble, times: u32);
@@ -190,19 +202,73 @@ pub async fn a_list_survives_changes_between_its_pages(world: &impl World) {
     assert_eq!(ids(&[second]), expected);
 }
 
-/// One error class for each way to fail, on reads, lists and updates.
+const API: &str = "a1b2c3d4e5";
+
+/// What the stages of the API present, by name.
+async fn stages(world: &impl World, region: &str) -> Result<Vec<(String, Option<String>)>, GatewayError> {
+    let stages = world.gateway().get_stages(&Place::own(region), API).await?;
+    let mut stages: Vec<_> = stages.into_iter().map(|Stage { name, certificate }| (name, certificate)).collect();
+    stages.sort();
+    Ok(stages)
+}
+
+fn stage(name: &str, certificate: Option<&str>) -> (String, Option<String>) {
+    (name.to_owned(), certificate.map(str::to_owned))
+}
+
+/// An id, an ARN, or nothing. An empty id is nothing too.
+pub async fn the_stages_of_an_api_show_what_they_present(world: &impl World) {
+    const ARN: &str = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012";
+    let (source, _) = generate(world, NewCertificate::new());
+    world.present(REGION, API, "prod", Some(&source.id));
+    world.present(REGION, API, "mine", Some(ARN));
+    world.present(REGION, API, "bare", None);
+    world.present(REGION, API, "empty", Some(""));
+    world.present(REGION, "f6g7h8i9j0", "other", Some(&source.id));
+    let expected =
+        [stage("bare", None), stage("empty", None), stage("mine", Some(ARN)), stage("prod", Some(&source.id))];
+    assert_eq!(stages(world, REGION).await.unwrap(), expected);
+}
+
+/// The next read shows a switch, a stage that lost its certificate, and one that is gone.
+pub async fn stages_change_between_reads(world: &impl World) {
+    world.present(REGION, API, "prod", Some("9ao60f"));
+    world.present(REGION, API, "test", Some("9ao60f"));
+    assert_eq!(stages(world, REGION).await.unwrap().len(), 2);
+    world.present(REGION, API, "prod", Some("k2c0qe"));
+    world.present(REGION, API, "test", None);
+    assert_eq!(stages(world, REGION).await.unwrap(), [stage("prod", Some("k2c0qe")), stage("test", None)]);
+    world.delete_stage(REGION, API, "prod");
+    assert_eq!(stages(world, REGION).await.unwrap(), [stage("test", None)]);
+}
+
+/// No stages are no error; no API is one, in every region but its own.
+pub async fn an_api_without_stages_is_not_a_missing_one(world: &impl World) {
+    assert_eq!(of_kind(stages(world, REGION).await), Err(GatewayError::NotFound));
+    world.create_api(REGION, API);
+    assert_eq!(stages(world, REGION).await, Ok(Vec::new()));
+    assert_eq!(of_kind(stages(world, "eu-central-1").await), Err(GatewayError::NotFound));
+    world.delete_api(REGION, API);
+    assert_eq!(of_kind(stages(world, REGION).await), Err(GatewayError::NotFound));
+}
+
+/// One error class for each way to fail, on reads, lists, stages and updates.
 pub async fn every_trouble_has_its_error(world: &impl World) {
     let (source, _) = generate(world, NewCertificate::new().description("kept"));
+    world.present(REGION, API, "prod", Some(&source.id));
     for trouble in Trouble::ALL {
         world.trouble(Operation::Get, trouble, 1);
         assert_eq!(of_kind(get(world, &source).await), Err(trouble.error()), "get, {trouble:?}");
         world.trouble(Operation::List, trouble, 1);
         let listed = world.gateway().list_client_certificates(&source.place, None).await;
         assert_eq!(of_kind(listed), Err(trouble.error()), "list, {trouble:?}");
+        world.trouble(Operation::GetStages, trouble, 1);
+        assert_eq!(of_kind(stages(world, REGION).await), Err(trouble.error()), "stages, {trouble:?}");
         world.trouble(Operation::Update, trouble, 1);
         assert_eq!(of_kind(set(world, &source, "new").await), Err(trouble.error()), "set, {trouble:?}");
     }
     assert_eq!(get(world, &source).await.unwrap().description, "kept");
+    assert_eq!(stages(world, REGION).await.unwrap(), [stage("prod", Some(&source.id))]);
 }
 
 /// Equal errors are what keeps an unchanged status from being written again.

@@ -1,4 +1,4 @@
-//! An emulator of API Gateway's client certificate operations, and of STS on the way to other accounts: a real HTTP
+//! An emulator of API Gateway's operations on client certificates and on the stages that present them, and of STS on the way to other accounts: a real HTTP
 //! server, real signatures, real certificates.
 
 mod access;
@@ -15,6 +15,7 @@ mod pages;
 mod roles;
 mod server;
 mod sigv4;
+mod stages;
 mod state;
 mod sts;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use client_certificate_operator::aws::gateway::{
-    ClientCertificate, Gateway, GatewayError, PAGE_SIZE, Page, Place, Source,
+    ClientCertificate, Gateway, GatewayError, PAGE_SIZE, Page, Place, Source, Stage,
 };
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ pub struct Call {
     pub at: Instant,
     /// The operation.
     pub operation: Operation,
-    /// The certificate.
+    /// The certificate; of GetStages, the REST API.
     pub source: Source,
     /// The description to set, of updates.
     pub description: Option<String>,
@@ -48,6 +48,8 @@ pub struct MemoryGateway {
 #[derive(Default)]
 struct Inner {
     certificates: BTreeMap<Source, ClientCertificate>,
+    /// What the stages of an API present, by its place and id.
+    apis: BTreeMap<Source, BTreeMap<String, Option<String>>>,
     script: Script<Failure>,
     latency: Duration,
     calls: Vec<Call>,
@@ -90,6 +92,28 @@ impl MemoryGateway {
     /// Deletes a certificate, which [`put`](Self::put) brings back.
     pub fn delete(&self, source: &Source) -> Option<ClientCertificate> {
         self.lock().certificates.remove(source)
+    }
+
+    /// Makes a REST API without stages.
+    pub fn create_api(&self, place: &Place, rest_api_id: &str) {
+        self.lock().apis.insert(api(place, rest_api_id), BTreeMap::new());
+    }
+
+    /// Has a stage present this certificate, an id or an ARN, or none. Makes the API and the stage where they are missing.
+    pub fn present(&self, place: &Place, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
+        let certificate = certificate.filter(|certificate| !certificate.is_empty()).map(str::to_owned);
+        self.lock().apis.entry(api(place, rest_api_id)).or_default().insert(stage.to_owned(), certificate);
+    }
+
+    /// Deletes a stage; answers whether it was there.
+    pub fn delete_stage(&self, place: &Place, rest_api_id: &str, stage: &str) -> bool {
+        let mut inner = self.lock();
+        inner.apis.get_mut(&api(place, rest_api_id)).is_some_and(|stages| stages.remove(stage).is_some())
+    }
+
+    /// Deletes an API with its stages; answers whether it was there.
+    pub fn delete_api(&self, place: &Place, rest_api_id: &str) -> bool {
+        self.lock().apis.remove(&api(place, rest_api_id)).is_some()
     }
 
     /// Makes every answer so late.
@@ -186,6 +210,10 @@ impl MemoryGateway {
     }
 }
 
+fn api(place: &Place, rest_api_id: &str) -> Source {
+    Source { place: place.clone(), id: rest_api_id.to_owned() }
+}
+
 /// A call that is under way.
 struct Begun {
     /// What the caller gets in the place of the answer.
@@ -221,6 +249,15 @@ impl Gateway for MemoryGateway {
         let certificates: Vec<_> = rest.by_ref().take(PAGE_SIZE).map(|(_, certificate)| certificate.clone()).collect();
         let next = rest.next().and(certificates.last()).map(|last| last.id.clone());
         begun.lost.map_or(Ok(Page { certificates, next }), Err)
+    }
+
+    async fn get_stages(&self, place: &Place, rest_api_id: &str) -> Result<Vec<Stage>, GatewayError> {
+        let api = api(place, rest_api_id);
+        let begun = self.begin(Operation::GetStages, &api, None).await?;
+        let inner = self.lock();
+        let stages = inner.apis.get(&api).ok_or(GatewayError::NotFound)?.iter();
+        let stages = stages.map(|(name, certificate)| Stage { name: name.clone(), certificate: certificate.clone() });
+        begun.lost.map_or_else(|| Ok(stages.collect()), Err)
     }
 
     async fn own_account(&self) -> Result<String, GatewayError> {

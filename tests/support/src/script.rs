@@ -11,7 +11,7 @@ pub enum Service {
     Sts,
 }
 
-/// The client certificate operations of API Gateway, and those of STS on the way to another account.
+/// The operations of API Gateway on client certificates and stages, and those of STS on the way to another account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {
     /// GetClientCertificate
@@ -29,6 +29,14 @@ pub enum Operation {
     /// DeleteClientCertificate
     #[serde(rename = "DeleteClientCertificate", alias = "Delete")]
     Delete,
+    /// GetRestApis
+    GetRestApis,
+    /// GetStages
+    GetStages,
+    /// GetStage
+    GetStage,
+    /// UpdateStage
+    UpdateStage,
     /// AssumeRole, of STS
     AssumeRole,
     /// GetCallerIdentity, of STS
@@ -39,8 +47,8 @@ impl Operation {
     /// The service that has the operation.
     pub fn service(self) -> Service {
         match self {
-            Self::Get | Self::List | Self::Update | Self::Generate | Self::Delete => Service::ApiGateway,
             Self::AssumeRole | Self::GetCallerIdentity => Service::Sts,
+            _ => Service::ApiGateway,
         }
     }
 }
@@ -54,7 +62,7 @@ pub struct Incoming<'a> {
     pub account: Option<&'a str>,
     /// The region.
     pub region: Option<&'a str>,
-    /// The certificate that the call names.
+    /// The certificate or REST API that the call names.
     pub id: Option<&'a str>,
 }
 
@@ -70,7 +78,7 @@ pub struct Fault<Kind> {
     /// The region it hits; every one without.
     #[serde(default)]
     pub region: Option<String>,
-    /// The certificate it hits; every one without.
+    /// The certificate or REST API it hits; every one without.
     #[serde(default)]
     pub id: Option<String>,
     /// How many calls it hits; without, it stays until faults are cleared.
@@ -96,7 +104,7 @@ impl<Kind> Fault<Kind> {
         self
     }
 
-    /// Hits calls about this certificate only.
+    /// Hits calls about this certificate or REST API only.
     pub fn of(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self

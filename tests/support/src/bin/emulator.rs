@@ -7,7 +7,7 @@ use clap::Parser;
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options, RateLimit};
 
-/// Emulates the client certificate operations of Amazon API Gateway, and AssumeRole of AWS STS.
+/// Emulates the operations of Amazon API Gateway on client certificates and on stages that present them, and AssumeRole of AWS STS.
 ///
 /// Prints its URL, which is what AWS_ENDPOINT_URL has to be, and then the id of each certificate. Administration is
 /// unsigned HTTP below /_emulator, for example:
@@ -20,6 +20,9 @@ use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options, R
 ///   curl -X POST $URL/_emulator/certificates/abc123/restore
 ///   curl -X PUT $URL/_emulator/certificates/abc123/description -d 'set by hand'
 ///   curl -X PUT $URL/_emulator/certificates/abc123/pem -d 'garbage'
+///   curl -X PUT $URL/_emulator/restapis/a1b2c3d4e5/stages/prod -d '{"clientCertificateId":"abc123"}'
+///   curl -X DELETE $URL/_emulator/restapis/a1b2c3d4e5/stages/prod
+///   curl $URL/_emulator/restapis
 ///   curl -X PUT $URL/_emulator/latency -d '{"milliseconds":20}'
 ///   curl -X POST $URL/_emulator/faults -d '{"kind":"error","status":429,"retryAfter":"2","times":3}'
 ///   curl -X DELETE $URL/_emulator/faults

@@ -21,6 +21,8 @@ pub enum Trouble {
     NotFound,
     /// 409
     Conflict,
+    /// 400 with the text of a 409
+    Conflict400,
     /// 429 with `Retry-After: 7`
     TooManyRequests,
     /// 429 without `Retry-After`
@@ -53,7 +55,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -61,6 +63,7 @@ impl Trouble {
         Self::ExpiredKey,
         Self::NotFound,
         Self::Conflict,
+        Self::Conflict400,
         Self::TooManyRequests,
         Self::TooManyRequestsSilent,
         Self::TooManyRequestsOdd,
@@ -91,7 +94,7 @@ impl Trouble {
                 GatewayError::AccessDenied(Denial::BadCredentials { code: "ExpiredTokenException".into() })
             }
             Self::NotFound => GatewayError::NotFound,
-            Self::Conflict => GatewayError::Conflict,
+            Self::Conflict | Self::Conflict400 => GatewayError::Conflict,
             Self::TooManyRequests => throttled(Some(7)),
             Self::LimitExceeded => throttled(Some(2)),
             Self::TooManyRequestsSilent | Self::TooManyRequestsOdd | Self::Throttling400 => throttled(None),

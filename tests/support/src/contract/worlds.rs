@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client_certificate_operator::aws::client::AwsGateway;
-use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
+use client_certificate_operator::aws::gateway::{ClientCertificate, Place, Source};
 
 use super::{Trouble, World};
 use crate::certificates::NewCertificate;
@@ -28,6 +28,22 @@ impl World for MemoryWorld {
 
     fn delete(&self, source: &Source) {
         self.0.delete(source);
+    }
+
+    fn create_api(&self, region: &str, rest_api_id: &str) {
+        self.0.create_api(&Place::own(region), rest_api_id);
+    }
+
+    fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
+        self.0.present(&Place::own(region), rest_api_id, stage, certificate);
+    }
+
+    fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) {
+        self.0.delete_stage(&Place::own(region), rest_api_id, stage);
+    }
+
+    fn delete_api(&self, region: &str, rest_api_id: &str) {
+        self.0.delete_api(&Place::own(region), rest_api_id);
     }
 
     fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
@@ -65,6 +81,22 @@ impl World for EmulatorWorld {
         self.emulator.delete(source);
     }
 
+    fn create_api(&self, region: &str, rest_api_id: &str) {
+        self.emulator.create_api(region, rest_api_id);
+    }
+
+    fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
+        self.emulator.present(region, rest_api_id, stage, certificate);
+    }
+
+    fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) {
+        self.emulator.delete_stage(region, rest_api_id, stage);
+    }
+
+    fn delete_api(&self, region: &str, rest_api_id: &str) {
+        self.emulator.delete_api(region, rest_api_id);
+    }
+
     fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
         const HTML: &str = "<html><body>Blocked</body></html>";
         let limit = || Fault::error(429, "LimitExceededException", "Limit exceeded").retry_after(Some("2"));
@@ -75,7 +107,8 @@ impl World for EmulatorWorld {
             Trouble::ForbiddenPage => Fault::page(403, "text/html", HTML),
             Trouble::ExpiredKey => Fault::error(403, "ExpiredTokenException", "The security token is expired"),
             Trouble::NotFound => Fault::error(404, "NotFoundException", "Invalid identifier"),
-            Trouble::Conflict => Fault::error(409, "ConflictException", "Unable to complete operation"),
+            Trouble::Conflict => Fault::concurrent_modification(),
+            Trouble::Conflict400 => Fault::concurrent_modification_400(),
             Trouble::TooManyRequests => Fault::throttled(Some("7")),
             Trouble::TooManyRequestsSilent => Fault::throttled(None),
             Trouble::TooManyRequestsOdd => Fault::throttled(Some("Wed, 21 Oct 2026 07:28:00 GMT")),

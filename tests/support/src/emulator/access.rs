@@ -8,7 +8,6 @@ use super::Emulator;
 use super::answer::Refusal;
 use super::roles::{self, NewRole, Session, parse_arn};
 use super::sigv4::{self, AccessKey, Flaw, Signed};
-use super::state::Location;
 use crate::script::{Operation, Service};
 
 /// The account that the emulator's own access keys belong to.
@@ -113,14 +112,13 @@ impl Access {
         self.denied.contains(&(principal.to_owned(), operation))
     }
 
-    /// Whether the caller may do this to a certificate, or to all of a region where no id is given.
-    pub(super) fn check(&self, caller: &Caller, operation: Operation, of: &Location) -> Result<(), Refusal> {
+    /// Whether the caller may do this to what a path of a region names.
+    pub(super) fn check(&self, caller: &Caller, operation: Operation, region: &str, path: &str) -> Result<(), Refusal> {
         if !self.denies(&caller.principal, operation) {
             return Ok(());
         }
         let partition = parse_arn(&caller.principal).map_or("aws", |parts| parts.partition);
-        let id = if of.id.is_empty() { String::new() } else { format!("/{}", of.id) };
-        let resource = format!("arn:{partition}:apigateway:{}::/clientcertificates{id}", of.region);
+        let resource = format!("arn:{partition}:apigateway:{region}::{path}");
         Err(Refusal::new(403, "AccessDeniedException", not_authorized(caller, action(operation), &resource)))
     }
 }
@@ -133,8 +131,10 @@ pub(super) fn not_authorized(caller: &Caller, action: &str, resource: &str) -> S
 /// An operation as IAM policies name it.
 fn action(operation: Operation) -> &'static str {
     match operation {
-        Operation::Get | Operation::List => "apigateway:GET",
-        Operation::Update => "apigateway:PATCH",
+        Operation::Get | Operation::List | Operation::GetRestApis | Operation::GetStages | Operation::GetStage => {
+            "apigateway:GET"
+        }
+        Operation::Update | Operation::UpdateStage => "apigateway:PATCH",
         Operation::Generate => "apigateway:POST",
         Operation::Delete => "apigateway:DELETE",
         Operation::AssumeRole => "sts:AssumeRole",

@@ -1,4 +1,4 @@
-//! The certificates of an account of one's choice, for tests with more than the home account.
+//! What an account of one's choice holds, for tests with more than the home account.
 
 use client_certificate_operator::aws::gateway::ClientCertificate;
 
@@ -8,7 +8,7 @@ use crate::certificates::NewCertificate;
 
 /// An account of the emulator, and what is done there as somebody in that account would.
 pub struct Account<'a> {
-    state: &'a State,
+    pub(super) state: &'a State,
     name: String,
 }
 
@@ -20,7 +20,7 @@ impl Emulator {
 }
 
 impl Account<'_> {
-    fn at(&self, region: &str, id: &str) -> Location {
+    pub(super) fn at(&self, region: &str, id: &str) -> Location {
         Location { account: self.name.clone(), region: region.to_owned(), id: id.to_owned() }
     }
 

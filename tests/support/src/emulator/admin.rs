@@ -1,6 +1,7 @@
 //! Administration over HTTP, unsigned, for the demo and for people with a shell: everything below `/_emulator`.
 
 mod access;
+mod stages;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub const DEFAULT_REGION: &str = "us-east-1";
 
 pub(super) fn routes() -> Router<Arc<State>> {
     access::routes()
+        .merge(stages::routes())
         .route("/_emulator/certificates", get(list).post(generate))
         .route("/_emulator/certificates/{id}", get(read).delete(delete))
         .route("/_emulator/certificates/{id}/expire", post(expire))

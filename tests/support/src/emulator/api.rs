@@ -48,7 +48,11 @@ pub(super) fn perform(
             let issued = inner.certificates.get(location).ok_or_else(not_found)?;
             (200, elements(&issued.certificate))
         }
-        Operation::List => (200, pages::page(state, location, query, fault)?),
+        Operation::List => {
+            let inner = state.lock();
+            let all: Vec<_> = location.siblings(&inner.certificates).collect();
+            (200, pages::page(&all, |_, issued| elements(&issued.certificate), query, fault)?)
+        }
         Operation::Update => {
             let description = description_of(body)?;
             let mut inner = state.lock();
@@ -78,7 +82,7 @@ pub(super) fn perform(
         }
         Operation::Delete if state.delete(location) => (202, json!({})),
         Operation::Delete => return Err(not_found()),
-        Operation::AssumeRole | Operation::GetCallerIdentity => return Err(not_found()),
+        _ => return Err(not_found()),
     };
     match fault {
         Some(FaultKind::WithoutPem { certificate }) => take_pem(&mut answer.1, certificate),
@@ -108,6 +112,11 @@ fn take_tags(answer: &mut Value) {
 
 /// The description that a patch sets, if it sets one.
 fn description_of(body: &[u8]) -> Result<Option<String>, Refusal> {
+    replaced(body, "/description")
+}
+
+/// The value that a patch of this one path sets, if it sets one.
+pub(super) fn replaced(body: &[u8], replaceable: &str) -> Result<Option<String>, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Patch {
@@ -121,17 +130,17 @@ fn description_of(body: &[u8]) -> Result<Option<String>, Refusal> {
         value: Option<String>,
     }
     let patch: Patch = serde_json::from_slice(body).map_err(|_| bad_request("Unable to parse the request"))?;
-    let mut description = None;
+    let mut replaced = None;
     for PatchOperation { op, path, value } in patch.patch_operations {
-        if path != "/description" {
+        if path != replaceable {
             return Err(bad_request(format!("Invalid patch path {path}")));
         }
         if op != "replace" {
             return Err(bad_request(format!("Invalid patch operation {op}: must be one of [replace]")));
         }
-        description = Some(value.ok_or_else(|| bad_request("Invalid patch value: none is given"))?);
+        replaced = Some(value.ok_or_else(|| bad_request("Invalid patch value: none is given"))?);
     }
-    Ok(description)
+    Ok(replaced)
 }
 
 /// The six elements on the wire; an empty description is left out.
@@ -149,7 +158,7 @@ pub(super) fn elements(certificate: &ClientCertificate) -> Value {
     elements
 }
 
-fn not_found() -> Refusal {
+pub(super) fn not_found() -> Refusal {
     Refusal::new(404, "NotFoundException", "Invalid Client Certificate identifier specified")
 }
 

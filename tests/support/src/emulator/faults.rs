@@ -103,6 +103,16 @@ impl Fault {
         Self::error(429, "TooManyRequestsException", "Too Many Requests").retry_after(retry_after)
     }
 
+    /// 409, as when two change an API at the same time.
+    pub fn concurrent_modification() -> Self {
+        Self::error(409, "ConflictException", CONCURRENT)
+    }
+
+    /// The same as it used to be answered.
+    pub fn concurrent_modification_400() -> Self {
+        Self::error(400, "BadRequestException", CONCURRENT)
+    }
+
     /// With this header `Retry-After`, on error answers.
     pub fn retry_after(mut self, value: Option<&str>) -> Self {
         if let FaultKind::Error { retry_after, .. } = &mut self.kind {
@@ -166,6 +176,8 @@ impl Fault {
         Self::new(FaultKind::Pass)
     }
 }
+
+const CONCURRENT: &str = "Unable to complete operation due to concurrent modification. Please try again later.";
 
 /// Marks an answer that must not be sent: the server closes the connection in its place.
 #[derive(Clone)]

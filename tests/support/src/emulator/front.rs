@@ -16,13 +16,14 @@ use super::log::Call;
 use super::roles::AssumeRole;
 use super::sigv4::{self, Signed};
 use super::state::{Location, State};
-use super::{api, sts};
+use super::{api, stages, sts};
 use crate::script::{Incoming, Operation, Service};
 
 /// What a request asks for.
 struct Asked {
     operation: Operation,
     id: Option<String>,
+    stage: Option<String>,
     assume_role: Option<AssumeRole>,
 }
 
@@ -52,6 +53,7 @@ pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Req
         account: account.clone(),
         region: region.clone(),
         id: asked.id.clone(),
+        stage: asked.stage.clone(),
         assume_role: asked.assume_role.clone(),
         ..Call::now(asked.operation)
     });
@@ -76,9 +78,7 @@ pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Req
     let response = match faults::answer(service, fault.as_ref()).await {
         Some(response) => response,
         None => caller
-            .and_then(|caller| {
-                perform(&state, &caller, asked, region.unwrap_or_default(), query, &body, fault.as_ref())
-            })
+            .and_then(|caller| perform(&state, &caller, asked, region.unwrap_or_default(), &signed, fault.as_ref()))
             .map_or_else(
                 |refusal| refuse(service, &refusal),
                 |(status, body)| answer::answer(service, status, faults::cut(fault.as_ref(), body)),
@@ -95,17 +95,20 @@ fn perform(
     caller: &Caller,
     asked: Asked,
     region: String,
-    query: &str,
-    body: &[u8],
+    signed: &Signed<'_>,
     fault: Option<&FaultKind>,
 ) -> Result<(u16, String), Refusal> {
-    let Asked { operation, id, assume_role } = asked;
+    let Asked { operation, id, stage, assume_role } = asked;
     match operation.service() {
         Service::Sts => sts::perform(state, caller, assume_role).map(|body| (200, body)),
         Service::ApiGateway => {
+            state.lock().access.check(caller, operation, &region, signed.path)?;
             let location = Location { account: caller.account.clone(), region, id: id.unwrap_or_default() };
-            state.lock().access.check(caller, operation, &location)?;
-            let (status, body) = api::perform(state, operation, &location, query, body, fault)?;
+            let (query, body) = (signed.query, signed.body);
+            let (status, body) = match stages::is_of(operation) {
+                true => stages::perform(state, operation, &location, stage.as_deref(), query, body, fault)?,
+                false => api::perform(state, operation, &location, query, body, fault)?,
+            };
             Ok((status, body.to_string()))
         }
     }
@@ -116,10 +119,12 @@ fn route(parts: &Parts, body: &[u8]) -> Result<Asked, (Service, Refusal)> {
         let form = sts::Form::parse(body);
         let operation = form.operation().map_err(|refusal| (Service::Sts, refusal))?;
         let assume_role = (operation == Operation::AssumeRole).then(|| form.assume_role());
-        return Ok(Asked { operation, id: None, assume_role });
+        return Ok(Asked { operation, id: None, stage: None, assume_role });
     }
-    match api::route(&parts.method, parts.uri.path()) {
-        Some((operation, id)) => Ok(Asked { operation, id, assume_role: None }),
+    let (method, path) = (&parts.method, parts.uri.path());
+    let of_certificates = || api::route(method, path).map(|(operation, id)| (operation, id, None));
+    match stages::route(method, path).or_else(of_certificates) {
+        Some((operation, id, stage)) => Ok(Asked { operation, id, stage, assume_role: None }),
         None => {
             let refusal = Refusal::new(403, "MissingAuthenticationTokenException", "Missing Authentication Token");
             Err((Service::ApiGateway, refusal))

@@ -25,8 +25,10 @@ pub struct Call {
     pub account: Option<String>,
     /// The region that it was signed for.
     pub region: Option<String>,
-    /// The certificate that it names.
+    /// The certificate or REST API that it names.
     pub id: Option<String>,
+    /// The stage that it names.
+    pub stage: Option<String>,
     /// What it asks for, of AssumeRole.
     pub assume_role: Option<AssumeRole>,
     /// The status of the answer; none while the call is under way, and where no answer was given.
@@ -44,6 +46,7 @@ impl Call {
             account: None,
             region: None,
             id: None,
+            stage: None,
             assume_role: None,
             status: None,
             number: 0,

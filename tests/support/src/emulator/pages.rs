@@ -1,15 +1,19 @@
-//! GetClientCertificates: the certificates of an account and region in pages, and pages that are wrong.
+//! Lists in pages, and pages that are wrong.
 
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
-use super::api::{bad_request, elements};
+use super::api::bad_request;
 use super::faults::FaultKind;
-use super::state::{Location, State};
 
 /// A page. It begins after an id and not at a number, so what comes and goes meanwhile moves nothing else. The position
 /// is opaque to clients, so nothing else passes for one.
-pub(super) fn page(state: &State, of: &Location, query: &str, fault: Option<&FaultKind>) -> Result<Value, Refusal> {
+pub(super) fn page<T>(
+    all: &[(&str, &T)],
+    elements: impl Fn(&str, &T) -> Value,
+    query: &str,
+    fault: Option<&FaultKind>,
+) -> Result<Value, Refusal> {
     let parameter =
         |name: &str| form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value);
     let limit = match parameter("limit").map(|limit| limit.parse::<usize>()) {
@@ -23,26 +27,24 @@ pub(super) fn page(state: &State, of: &Location, query: &str, fault: Option<&Fau
         Some(position) => id_of(position).ok_or_else(|| bad_request("Invalid position parameter"))?,
     };
 
-    let inner = state.lock();
-    let all = || inner.certificates.iter().filter(|(at, _)| at.account == of.account && at.region == of.region);
-    let mut rest = all().filter(|(at, _)| at.id > after).map(|(_, issued)| &issued.certificate);
+    let mut rest = all.iter().filter(|(id, _)| *id > after.as_str());
     let mut page: Vec<_> = rest.by_ref().take(limit).collect();
-    let mut next = rest.next().and(page.last()).map(|last| position_after(&last.id));
+    let mut next = rest.next().and(page.last()).map(|(last, _)| position_after(last));
     match fault {
         Some(FaultKind::RepeatPosition) => {
-            let first = || position_after(page.last().map_or("", |last| &last.id));
+            let first = || position_after(page.last().map_or("", |(last, _)| last));
             next = Some(position.map_or_else(first, |position| position.into_owned()));
         }
         Some(FaultKind::EndlessPages) => {
             if page.is_empty() {
-                page = all().map(|(_, issued)| &issued.certificate).take(limit).collect();
+                page = all.iter().take(limit).collect();
             }
-            let last = page.last().map_or("", |last| &last.id);
+            let last = page.last().map_or("", |(last, _)| last);
             next = Some(format!("{}~{:016x}", position_after(last), fastrand::u64(..)));
         }
         _ => {}
     }
-    let mut answer = json!({ "item": page.iter().map(|certificate| elements(certificate)).collect::<Vec<_>>() });
+    let mut answer = json!({ "item": page.iter().map(|(id, item)| elements(id, item)).collect::<Vec<_>>() });
     if let Some(next) = next {
         answer["position"] = next.into();
     }

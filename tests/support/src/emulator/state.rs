@@ -1,4 +1,4 @@
-//! What the emulator knows: certificates by account and region, who may do what, the script of faults, the calls.
+//! What the emulator knows: certificates and REST APIs by account and region, who may do what, the script of faults, the calls.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,24 @@ use super::faults::FaultKind;
 use super::limit::Limits;
 use super::log::{Call, Peaks};
 use super::sigv4::AccessKey;
+use super::stages::Api;
 use crate::certificates::{Issued, NewCertificate, issue};
 use crate::script::Script;
 
-/// Where a certificate is: ids are unique in an account and region.
+/// Where a certificate or a REST API is: ids are unique in an account and region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     pub account: String,
     pub region: String,
     pub id: String,
+}
+
+impl Location {
+    /// What lies in the same account and region, by id, in order.
+    pub(super) fn siblings<'a, T>(&self, all: &'a BTreeMap<Location, T>) -> impl Iterator<Item = (&'a str, &'a T)> {
+        let here = all.iter().filter(|(at, _)| at.account == self.account && at.region == self.region);
+        here.map(|(at, value)| (at.id.as_str(), value))
+    }
 }
 
 pub(super) struct State {
@@ -31,6 +40,7 @@ pub(super) struct Inner {
     pub(super) certificates: BTreeMap<Location, Issued>,
     /// Deleted ones, for restoring.
     pub(super) deleted: BTreeMap<Location, Issued>,
+    pub(super) apis: BTreeMap<Location, Api>,
     pub(super) script: Script<FaultKind>,
     pub(super) latency: Duration,
     pub(super) calls: Vec<Call>,

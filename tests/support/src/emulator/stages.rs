@@ -1,0 +1,221 @@
+//! REST APIs and their stages, as far as the certificates go that stages present.
+
+use std::collections::BTreeMap;
+
+use axum::http::Method;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::access::HOME_ACCOUNT;
+use super::account::Account;
+use super::answer::Refusal;
+use super::api::{bad_request, not_found as no_certificate, replaced};
+use super::faults::FaultKind;
+use super::state::{Inner, Location, State};
+use super::{Emulator, pages};
+use crate::script::Operation;
+
+/// A REST API.
+pub(super) struct Api {
+    created: Timestamp,
+    stages: BTreeMap<String, Stage>,
+}
+
+/// A stage of one.
+struct Stage {
+    certificate: Option<String>,
+    created: Timestamp,
+    updated: Timestamp,
+}
+
+impl Api {
+    pub(super) fn new() -> Self {
+        Self { created: Timestamp::now(), stages: BTreeMap::new() }
+    }
+
+    /// Has a stage present a certificate, whatever that is, or none. Makes the stage where it is missing.
+    pub(super) fn present(&mut self, stage: &str, certificate: Option<&str>) {
+        let now = Timestamp::now();
+        let new = || Stage { certificate: None, created: now, updated: now };
+        let stage = self.stages.entry(stage.to_owned()).or_insert_with(new);
+        stage.certificate = certificate.map(str::to_owned);
+        stage.updated = now;
+    }
+
+    pub(super) fn delete_stage(&mut self, stage: &str) -> bool {
+        self.stages.remove(stage).is_some()
+    }
+
+    /// The API with its stages, for administration.
+    pub(super) fn with_stages(&self, id: &str) -> Value {
+        let mut answer = api_elements(id, self);
+        answer["stages"] = self.stages.iter().map(|(name, stage)| stage_elements(name, stage)).collect();
+        answer
+    }
+}
+
+impl Emulator {
+    /// Makes a REST API without stages in a region of the home account.
+    pub fn create_api(&self, region: &str, rest_api_id: &str) {
+        self.account(HOME_ACCOUNT).create_api(region, rest_api_id);
+    }
+
+    /// Has a stage in the home account present this certificate, an id or an ARN, or none. Makes the API and the stage
+    /// where they are missing; asks nobody whether there is such a certificate.
+    pub fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
+        self.account(HOME_ACCOUNT).present(region, rest_api_id, stage, certificate);
+    }
+
+    /// What a stage in the home account presents: an id or an ARN. None, where it presents nothing or is missing.
+    pub fn presented(&self, region: &str, rest_api_id: &str, stage: &str) -> Option<String> {
+        self.account(HOME_ACCOUNT).presented(region, rest_api_id, stage)
+    }
+
+    /// Deletes a stage of the home account; answers whether it was there.
+    pub fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) -> bool {
+        self.account(HOME_ACCOUNT).delete_stage(region, rest_api_id, stage)
+    }
+
+    /// Deletes a REST API of the home account with its stages; answers whether it was there.
+    pub fn delete_api(&self, region: &str, rest_api_id: &str) -> bool {
+        self.account(HOME_ACCOUNT).delete_api(region, rest_api_id)
+    }
+}
+
+impl Account<'_> {
+    /// Makes a REST API without stages in a region.
+    pub fn create_api(&self, region: &str, rest_api_id: &str) {
+        self.state.lock().apis.insert(self.at(region, rest_api_id), Api::new());
+    }
+
+    /// Has a stage present this certificate, an id or an ARN, or none. Makes the API and the stage where they are missing;
+    /// asks nobody whether there is such a certificate.
+    pub fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
+        self.state.present(self.at(region, rest_api_id), stage, certificate);
+    }
+
+    /// What a stage presents: an id or an ARN. None, where it presents nothing or is missing.
+    pub fn presented(&self, region: &str, rest_api_id: &str, stage: &str) -> Option<String> {
+        self.state.lock().apis.get(&self.at(region, rest_api_id))?.stages.get(stage)?.certificate.clone()
+    }
+
+    /// Deletes a stage; answers whether it was there.
+    pub fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) -> bool {
+        let mut inner = self.state.lock();
+        inner.apis.get_mut(&self.at(region, rest_api_id)).is_some_and(|api| api.delete_stage(stage))
+    }
+
+    /// Deletes a REST API with its stages; answers whether it was there.
+    pub fn delete_api(&self, region: &str, rest_api_id: &str) -> bool {
+        self.state.lock().apis.remove(&self.at(region, rest_api_id)).is_some()
+    }
+}
+
+impl State {
+    /// Has a stage present something. Makes the API and the stage where they are missing.
+    pub(super) fn present(&self, api: Location, stage: &str, certificate: Option<&str>) {
+        self.lock().apis.entry(api).or_insert_with(Api::new).present(stage, certificate);
+    }
+}
+
+/// Whether an operation is one of these.
+pub(super) fn is_of(operation: Operation) -> bool {
+    matches!(operation, Operation::GetRestApis | Operation::GetStages | Operation::GetStage | Operation::UpdateStage)
+}
+
+/// The operation, the API and the stage that a request names.
+pub(super) fn route(method: &Method, path: &str) -> Option<(Operation, Option<String>, Option<String>)> {
+    let segments: Vec<_> = path.strip_prefix("/restapis")?.split('/').collect();
+    let named = |name: &str| Some(name.to_owned()).filter(|name| !name.is_empty());
+    Some(match (method.as_str(), segments.as_slice()) {
+        ("GET", [""]) => (Operation::GetRestApis, None, None),
+        ("GET", ["", api, "stages"]) => (Operation::GetStages, Some(named(api)?), None),
+        ("GET", ["", api, "stages", stage]) => (Operation::GetStage, Some(named(api)?), Some(named(stage)?)),
+        ("PATCH", ["", api, "stages", stage]) => (Operation::UpdateStage, Some(named(api)?), Some(named(stage)?)),
+        _ => return None,
+    })
+}
+
+/// Does what is asked; answers the status and the body.
+pub(super) fn perform(
+    state: &State,
+    operation: Operation,
+    location: &Location,
+    stage: Option<&str>,
+    query: &str,
+    body: &[u8],
+    fault: Option<&FaultKind>,
+) -> Result<(u16, Value), Refusal> {
+    let mut inner = state.lock();
+    if operation == Operation::GetRestApis {
+        let all: Vec<_> = location.siblings(&inner.apis).collect();
+        return Ok((200, pages::page(&all, api_elements, query, fault)?));
+    }
+    let name = stage.unwrap_or_default();
+    if operation == Operation::UpdateStage {
+        let certificate = certificate_of(&inner, location, body)?;
+        let api = inner.apis.get_mut(location).ok_or_else(|| no_api(location))?;
+        if !api.stages.contains_key(name) {
+            return Err(no_stage());
+        }
+        if let Some(certificate) = certificate {
+            api.present(name, Some(certificate.as_str()).filter(|certificate| !certificate.is_empty()));
+        }
+    }
+    let api = inner.apis.get(location).ok_or_else(|| no_api(location))?;
+    if operation == Operation::GetStages {
+        let stages = api.stages.iter().map(|(name, stage)| stage_elements(name, stage));
+        let has_items = !matches!(fault, Some(FaultKind::WithoutItems));
+        return Ok((200, if has_items { json!({ "item": stages.collect::<Vec<_>>() }) } else { json!({}) }));
+    }
+    api.stages.get(name).map(|stage| (200, stage_elements(name, stage))).ok_or_else(no_stage)
+}
+
+/// What a patch has a stage present, where it says so: `""` for nothing, an id of the account and region, or the ARN of a
+/// certificate there. What AWS answers to an id that it does not have is not documented.
+fn certificate_of(inner: &Inner, api: &Location, body: &[u8]) -> Result<Option<String>, Refusal> {
+    let Some(certificate) = replaced(body, "/clientCertificateId")? else { return Ok(None) };
+    let there = Location { id: certificate.clone(), ..api.clone() };
+    let is_acm = match certificate.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "acm", region, account, resource] => {
+            (*region, *account) == (&api.region, &api.account) && resource.starts_with("certificate/")
+        }
+        ["arn", ..] => return Err(bad_request("Invalid certificate ARN specified")),
+        _ => false,
+    };
+    if certificate.is_empty() || is_acm || inner.certificates.contains_key(&there) {
+        return Ok(Some(certificate));
+    }
+    Err(no_certificate())
+}
+
+fn api_elements(id: &str, api: &Api) -> Value {
+    json!({ "id": id, "name": format!("api {id}"), "createdDate": api.created.as_second() })
+}
+
+/// A stage on the wire; a certificate that is not there is left out.
+fn stage_elements(name: &str, stage: &Stage) -> Value {
+    let mut elements = json!({
+        "stageName": name,
+        "deploymentId": "d1e2f3",
+        "cacheClusterEnabled": false,
+        "cacheClusterStatus": "NOT_AVAILABLE",
+        "methodSettings": {},
+        "tracingEnabled": false,
+        "createdDate": stage.created.as_second(),
+        "lastUpdatedDate": stage.updated.as_second(),
+    });
+    if let Some(certificate) = &stage.certificate {
+        elements["clientCertificateId"] = certificate.as_str().into();
+    }
+    elements
+}
+
+fn no_api(at: &Location) -> Refusal {
+    let message = format!("Invalid API identifier specified {}:{}", at.account, at.id);
+    Refusal::new(404, "NotFoundException", message)
+}
+
+fn no_stage() -> Refusal {
+    Refusal::new(404, "NotFoundException", "Invalid stage identifier specified")
+}
