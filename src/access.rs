@@ -6,91 +6,144 @@ pub use control::AccessControl;
 
 use std::collections::BTreeMap;
 
-use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
-use crate::aws::gateway::{Place, Source};
+use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, Main};
+use crate::aws::gateway::{Place, RestApi, Source};
 use crate::error::ReadFailure;
-use crate::rules::{Refusal, Rules, Wanted};
+use crate::rules::{Refusal, Rules, Wanted, What};
 use crate::settings::Settings;
 
 /// The certificates that a resource names, as the rules allow them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Access {
-    /// The main certificate.
-    pub source: Result<Source, ReadFailure>,
+    /// The main certificate. None where a stage names it that was not read yet.
+    pub main: Option<Named>,
+    /// The API whose stages name the main certificate.
+    pub stages: Option<RestApi>,
     /// The additional ones.
-    pub additional: Vec<Additional>,
-    /// Those that the spec does not name: they have its tags, or had them when the status was written.
-    pub unnamed: Vec<Additional>,
+    pub additional: Vec<Named>,
+    /// Those that the spec does not name: they have its tags, or the status has them as such or as presented before.
+    pub unnamed: Vec<Named>,
     /// Where to look for certificates with the tags of the spec: where the main one is.
     pub tags: Option<Place>,
     /// Whether it may own the description.
     pub description: Result<(), Refusal>,
 }
 
+/// A certificate by its id, and where to read it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+    /// Where to read it, if the rules allow that.
+    pub source: Result<Source, ReadFailure>,
+}
+
+/// What AWS says of the certificates that the spec does not name by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The certificate that the stage presents.
+    pub presented: Option<String>,
+    /// The certificates with the tags of the spec.
+    pub tagged: Vec<String>,
+}
+
 impl Access {
-    /// The access of a resource, given the rules and the labels of its namespace; `tagged` are the certificates that were
-    /// found by tags.
+    /// The access of a resource, given what AWS says, the rules, and the labels of its namespace.
     pub fn of(
         resource: &ClientCertificateRef,
-        tagged: &[String],
+        found: &Found,
         settings: &Settings,
         rules: &Rules,
         labels: &BTreeMap<String, String>,
     ) -> Self {
         let region = resource.spec.region.as_ref().or(settings.default_region.as_ref());
         let role = resource.spec.assume_role.as_ref();
-        let access = |id: &str| -> Result<(Source, Result<(), Refusal>), ReadFailure> {
+        let permit = |what: What<'_>| -> Result<(Place, Result<(), Refusal>), ReadFailure> {
             let region = region.ok_or(ReadFailure::NoRegion)?;
             let wanted = Wanted {
                 namespace: resource.namespace(),
                 labels,
                 role: role.map(|role| (role.role_arn.as_str(), role.external_id.as_deref())),
                 region,
-                id,
+                what,
             };
             let permit = rules.permit(wanted)?;
-            let place = Place { identity: permit.identity, region: region.clone() };
-            Ok((Source { place, id: id.to_owned() }, permit.description))
+            Ok((Place { identity: permit.identity, region: region.clone() }, permit.description))
         };
-        let main = access(&resource.spec.client_certificate_id);
-        let additional = |id: &str| Additional { id: id.to_owned(), source: access(id).map(|(source, _)| source) };
-        let mut unnamed: Vec<&str> = Vec::new();
-        let recorded =
-            resource.status.iter().flat_map(|status| &status.certificates).filter(|held| may_be_unnamed(held));
-        for id in tagged.iter().chain(recorded.map(|held| &held.id)) {
-            if !unnamed.contains(&id.as_str()) && !resource.names(id) {
-                unnamed.push(id);
+        let of_id = |id: &str| permit(What::Certificate(id));
+        let named = |id: &str, place: Result<Place, ReadFailure>| Named {
+            id: id.to_owned(),
+            source: place.map(|place| Source { place, id: id.to_owned() }),
+        };
+        let additional = |id: &str| named(id, of_id(id).map(|(place, _)| place));
+        let (allowed, stages, id) = match resource.main() {
+            Some(Main::Stage(stage)) => {
+                let allowed = permit(What::RestApi(&stage.rest_api_id));
+                let place = allowed.as_ref().ok().map(|(place, _)| place.clone());
+                let api = place.map(|place| RestApi { place, id: stage.rest_api_id.clone() });
+                let id = found.presented.as_deref().or_else(|| presented_before(resource, region));
+                (allowed, api, id)
+            }
+            Some(Main::Certificate(id)) => (of_id(id), None, Some(id)),
+            None => (of_id(""), None, None),
+        };
+        let place = allowed.as_ref().map(|(place, _)| place.clone()).map_err(Clone::clone);
+        let main = match (id, &place) {
+            (None, Ok(_)) => None,
+            (id, _) => Some(named(id.unwrap_or_default(), place.clone())),
+        };
+        // What the stage presented before needs no rule but that for the API.
+        let recorded = || resource.status.iter().flat_map(|status| &status.certificates);
+        let presented: Vec<&str> = match resource.stage_status() {
+            Some(_) => recorded().filter(|held| may_be_presented(held)).map(|held| held.id.as_str()).collect(),
+            None => Vec::new(),
+        };
+        let mut unnamed: Vec<Named> = Vec::new();
+        let others = recorded().filter(|held| may_be_unnamed(held)).map(|held| held.id.as_str());
+        for id in found.tagged.iter().map(String::as_str).chain(presented.iter().copied()).chain(others) {
+            let is_main = main.as_ref().is_some_and(|main| main.id == id);
+            if !is_main && !resource.names(id) && unnamed.iter().all(|named| named.id != id) {
+                let was_presented = presented.contains(&id);
+                unnamed.push(if was_presented { named(id, place.clone()) } else { additional(id) });
             }
         }
-        let tags = main.as_ref().ok().map(|(source, _)| &source.place);
         Access {
             additional: resource.additional_ids().map(additional).collect(),
-            unnamed: unnamed.into_iter().map(additional).collect(),
-            tags: tags.filter(|_| !resource.spec.additional_client_certificate_tags.is_empty()).cloned(),
-            description: main.as_ref().map_or(Ok(()), |(_, description)| description.clone()),
-            source: main.map(|(source, _)| source),
+            unnamed,
+            tags: place.ok().filter(|_| !resource.spec.additional_client_certificate_tags.is_empty()),
+            description: allowed.map_or(Ok(()), |(_, description)| description),
+            main,
+            stages,
         }
     }
 
     /// The certificates that it may read.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
-        let additional = self.additional.iter().chain(&self.unnamed).map(|named| &named.source);
-        std::iter::once(&self.source).chain(additional).filter_map(|source| source.as_ref().ok())
+        let named = self.main.iter().chain(&self.additional).chain(&self.unnamed);
+        named.filter_map(|named| named.source.as_ref().ok())
     }
+
+    /// Where it reads.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.sources().map(|source| &source.place).chain(self.stages.as_ref().map(|api| &api.place))
+    }
+}
+
+/// The certificate that the stage presented when its certificate was last read, as the status says.
+fn presented_before<'a>(resource: &'a ClientCertificateRef, region: Option<&String>) -> Option<&'a str> {
+    resource.stage_status()?;
+    let main = resource.status.as_ref()?.main_certificate(resource.additional_ids())?;
+    (main.region.as_ref() == region).then_some(&main.id)
+}
+
+/// Whether an entry of the status may be of a certificate that the stage presented.
+fn may_be_presented(held: &CertificateStatus) -> bool {
+    matches!(held.role, Some(CertificateRole::Main | CertificateRole::Former))
 }
 
 /// Whether an entry of the status may belong into the target though the spec does not name it.
 fn may_be_unnamed(held: &CertificateStatus) -> bool {
     matches!(held.role, Some(CertificateRole::Tagged | CertificateRole::Former)) || !held.tags.is_empty()
-}
-
-/// An additional certificate, as the resource names it and as the rules allow it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Additional {
-    /// Its id.
-    pub id: String,
-    /// Where to read it.
-    pub source: Result<Source, ReadFailure>,
 }
 
 #[cfg(test)]
@@ -115,14 +168,15 @@ mod tests {
         };
         let mut resource = resource("payments");
         let access = |resource: &ClientCertificateRef, rules: &str| {
-            Access::of(resource, &[], &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
+            Access::of(resource, &Found::default(), &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
         };
-        assert_eq!(access(&resource, "{}").source, Err(ReadFailure::NoRegion));
+        assert_eq!(access(&resource, "{}").main.unwrap().source, Err(ReadFailure::NoRegion));
         resource.spec.region = Some("us-east-1".into());
         assert_eq!(
             access(&resource, "{}"),
             Access {
-                source: Ok(source("9ao60f")),
+                main: Some(Named { id: "9ao60f".into(), source: Ok(source("9ao60f")) }),
+                stages: None,
                 additional: vec![],
                 unnamed: vec![],
                 tags: None,
@@ -130,12 +184,12 @@ mod tests {
             }
         );
         let refused = access(&resource, "default: {regions: [eu-west-1]}");
-        assert!(matches!(refused.source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
+        assert!(matches!(refused.main.unwrap().source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
         assert!(access(&resource, "default: {descriptions: false}").description.is_err());
         resource.spec.additional_client_certificate_ids =
             ["k2c0qe", "k2c0qe", "9ao60f", "x7d31m"].map(Into::into).into();
-        let Access { source: main, additional, .. } = access(&resource, "default: {certificateIds: [9ao60f, x7d31m]}");
+        let Access { main, additional, .. } = access(&resource, "default: {certificateIds: [9ao60f, x7d31m]}");
         let ids: Vec<_> = additional.iter().map(|named| (named.id.as_str(), named.source.is_ok())).collect();
-        assert_eq!((main, ids), (Ok(source("9ao60f")), vec![("k2c0qe", false), ("x7d31m", true)]));
+        assert_eq!((main.unwrap().source, ids), (Ok(source("9ao60f")), vec![("k2c0qe", false), ("x7d31m", true)]));
     }
 }

@@ -5,11 +5,13 @@
 
 mod kind;
 mod schema;
+mod stage;
 mod status;
 mod target;
 
 pub use kind::TargetKind;
 pub use schema::crd;
+pub use stage::{AcmTrust, Stage, StageStatus};
 pub(crate) use status::MAX_CERTIFICATES;
 pub use status::{CertificateRole, CertificateStatus, ClientCertificateRefStatus, TargetRef, VerifierClass};
 pub use target::{Content, DeletionPolicy, Pkcs12, Preset, SecretKeyRef, SecretType, Target};
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +71,7 @@ const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
         name = "ID",
         type_ = "string",
         json_path = ".status.clientCertificateId",
-        description = "API Gateway's identifier of the client certificate that the spec names"
+        description = "API Gateway's identifier of the main certificate: the spec names it, or the stage presents it"
     ),
     printcolumn(
         name = "Ready",
@@ -119,14 +122,20 @@ const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
     )
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.additionalClientCertificateIds) || !(self.clientCertificateId in self.additionalClientCertificateIds)").message("additionalClientCertificateIds must not contain clientCertificateId, which the target always holds; remove that id from the list"),
+    validation = Rule::new("has(self.clientCertificateId) != has(self.stage)").message("set exactly one of clientCertificateId and stage: the id of the main certificate, or the stage that presents it"),
+    validation = Rule::new("!has(self.clientCertificateId) || !has(self.additionalClientCertificateIds) || !(self.clientCertificateId in self.additionalClientCertificateIds)").message("additionalClientCertificateIds must not contain clientCertificateId, which the target always holds; remove that id from the list"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificateRefSpec {
-    /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f.
+    /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f. Either this or `stage` names the main certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{1,64}$')").message("clientCertificateId must be the id of a client certificate: 1 to 64 letters, digits, '-' and '_', for example 9ao60f"))]
-    pub client_certificate_id: String,
+    pub client_certificate_id: Option<String>,
+
+    /// A stage of a REST API. The main certificate is the one that the stage presents: after a change of the stage the target follows within `refreshInterval`, and holds the former certificate for `overlap` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
 
     /// Additional certificates for the target, in this order after the main one, for example to prepare a renewal. The operator reads all of them with the same region and role. A certificate that cannot be read does not affect the others; an expired certificate is left out. At most 63.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -144,7 +153,7 @@ pub struct ClientCertificateRefSpec {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('24h')").message("soak takes a duration from 0s to 24h in s, m and h, for example 90s, 15m or 1h30m"))]
     pub soak: Option<String>,
 
-    /// How long the target holds a certificate that lost its tags, from 0s to 168h, for example 90s, 15m or 72h. Default: 1h.
+    /// How long the target holds a certificate that lost its tags, or that the stage no longer presents, from 0s to 168h, for example 90s, 15m or 72h. Default: 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('168h')").message("overlap takes a duration from 0s to 168h in s, m and h, for example 90s, 15m or 72h"))]
@@ -180,6 +189,15 @@ pub struct ClientCertificateRefSpec {
     pub target: Target,
 }
 
+/// What names the main certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Main<'a> {
+    /// Its id.
+    Certificate(&'a str),
+    /// The stage that presents it.
+    Stage(&'a Stage),
+}
+
 /// A role that the operator assumes for this resource.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
@@ -198,6 +216,18 @@ pub struct AssumeRole {
 
 /// A resource as the store holds it: one that does not parse must not stop the others.
 pub type Cached = DeserializeGuard<ClientCertificateRef>;
+
+/// A resource as the store may hold it: one that names no certificate, as one for a later version may, counts as one that
+/// does not parse.
+pub fn checked(resource: Cached) -> Cached {
+    match resource.0 {
+        Ok(resource) if resource.main().is_none() => {
+            let error = "spec: neither clientCertificateId nor stage is set".to_owned();
+            DeserializeGuard(Err(InvalidObject { error, metadata: resource.metadata }))
+        }
+        parsed => DeserializeGuard(parsed),
+    }
+}
 
 /// A resource by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -242,10 +272,22 @@ impl ClientCertificateRef {
         self.spec.target.name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
     }
 
+    /// What names the main certificate. None in a resource that the schema does not take.
+    pub fn main(&self) -> Option<Main<'_>> {
+        let id = self.spec.client_certificate_id.as_deref().map(Main::Certificate);
+        id.or_else(|| self.spec.stage.as_ref().map(Main::Stage))
+    }
+
+    /// What the status says of the stage that the spec names.
+    pub fn stage_status(&self) -> Option<&StageStatus> {
+        let Some(Main::Stage(stage)) = self.main() else { return None };
+        self.status.as_ref()?.stage.as_ref().filter(|status| status.is_of(stage))
+    }
+
     /// The ids of the additional certificates, each once, as the schema has it too.
     pub fn additional_ids(&self) -> impl Iterator<Item = &str> {
-        let (main, ids) = (&self.spec.client_certificate_id, &self.spec.additional_client_certificate_ids);
-        let is_new = move |at: usize, id: &String| id != main && !ids[..at].contains(id);
+        let (main, ids) = (self.spec.client_certificate_id.as_ref(), &self.spec.additional_client_certificate_ids);
+        let is_new = move |at: usize, id: &String| Some(id) != main && !ids[..at].contains(id);
         ids.iter().enumerate().filter(move |(at, id)| is_new(*at, id)).map(|(_, id)| id.as_str())
     }
 
@@ -312,7 +354,7 @@ impl ClientCertificateRef {
 
     /// Whether the spec names this certificate, as the main one or an additional one.
     pub fn names(&self, id: &str) -> bool {
-        self.spec.client_certificate_id == id || self.additional_ids().any(|named| named == id)
+        self.spec.client_certificate_id.as_deref() == Some(id) || self.additional_ids().any(|named| named == id)
     }
 }
 

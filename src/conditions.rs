@@ -75,6 +75,9 @@ pub enum Reason {
     Soaked,
     Soaking,
     FirstWins,
+    StageHasNoCertificate,
+    StageNotFound,
+    AcmNotAllowed,
 }
 
 impl fmt::Display for ConditionType {
@@ -91,7 +94,7 @@ impl fmt::Display for Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 41] = [
+    pub const ALL: [Reason; 44] = [
         Reason::Mirrored,
         Reason::Read,
         Reason::NotRead,
@@ -133,6 +136,9 @@ impl Reason {
         Reason::Soaked,
         Reason::Soaking,
         Reason::FirstWins,
+        Reason::StageHasNoCertificate,
+        Reason::StageNotFound,
+        Reason::AcmNotAllowed,
     ];
 
     /// The reason of this name.
@@ -150,6 +156,7 @@ impl Reason {
                 | Reason::RoleNotAllowed
                 | Reason::RegionNotAllowed
                 | Reason::CertificateNotAllowed
+                | Reason::AcmNotAllowed
                 | Reason::TargetExists
                 | Reason::OwnedByAnother
                 | Reason::NotAdoptable

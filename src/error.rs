@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::api::TargetKind;
-use crate::aws::gateway::{Denial, GatewayError, Identity, Outage, Place, Source};
+use crate::aws::gateway::{Denial, GatewayError, Identity, Outage, Place, RestApi, Source};
 use crate::certificate::CertificateError;
 use crate::conditions::Reason;
 use crate::rules::Refusal;
@@ -113,22 +113,18 @@ impl GatewayError {
         }
     }
 
-    /// The message of a list that fails: the failure, and what to do.
-    pub fn explain_list(&self, place: &Place) -> String {
+    /// The message: the failure, and what to do. `action` is the IAM action of the call.
+    pub fn explain(&self, action: &str, subject: Subject<'_>) -> String {
+        let place = subject.place();
         match self {
             GatewayError::AccessDenied(Denial::NotAuthorized) => {
-                not_authorized("apigateway:GET", &place.list_arn(), place)
+                let whose = match &place.identity {
+                    Identity::Role(role) => &role.arn,
+                    Identity::Operator => "the operator's role",
+                };
+                format!("IAM does not allow {action} on {}; add it to the policy of {whose}", subject.arn())
             }
-            GatewayError::NotFound => self.to_string(),
-            _ => self.explain("apigateway:GET", &Source { place: place.clone(), id: String::new() }),
-        }
-    }
-
-    /// The message: the failure, and what to do. `action` is the IAM action of the call.
-    pub fn explain(&self, action: &str, source: &Source) -> String {
-        match self {
-            GatewayError::AccessDenied(Denial::NotAuthorized) => not_authorized(action, &source.arn(), &source.place),
-            GatewayError::AccessDenied(Denial::RoleRefused) => match &source.place.identity {
+            GatewayError::AccessDenied(Denial::RoleRefused) => match &place.identity {
                 Identity::Role(role) => format!(
                     "AWS does not allow the operator to assume {}; check roleArn and externalId, allow {} on the role in the policy of the operator's role, and allow the operator's role in the trust policy of the role",
                     role.arn,
@@ -136,16 +132,21 @@ impl GatewayError {
                 ),
                 Identity::Operator => self.to_string(),
             },
-            GatewayError::NotFound => match &source.place.identity {
-                Identity::Role(_) => {
-                    format!(
-                        "API Gateway has no client certificate {source}; check the id, the region and the role's account"
-                    )
+            GatewayError::NotFound => {
+                let what = match subject {
+                    Subject::Certificate(source) => format!("client certificate {source}"),
+                    Subject::Stages(api) => format!("REST API {} in {}", api.id, place.region),
+                    Subject::List(_) => return self.to_string(),
+                };
+                match &place.identity {
+                    Identity::Role(_) => {
+                        format!("API Gateway has no {what}; check the id, the region and the role's account")
+                    }
+                    Identity::Operator => {
+                        format!("API Gateway has no {what} for the operator's account; check the id and the region")
+                    }
                 }
-                Identity::Operator => format!(
-                    "API Gateway has no client certificate {source} for the operator's account; check the id and the region"
-                ),
-            },
+            }
             GatewayError::BadRequest { .. }
             | GatewayError::AccessDenied(
                 Denial::BadCredentials { .. } | Denial::IdentityRefused { .. } | Denial::CredentialsUnusable { .. },
@@ -157,12 +158,33 @@ impl GatewayError {
     }
 }
 
-fn not_authorized(action: &str, arn: &str, place: &Place) -> String {
-    let whose = match &place.identity {
-        Identity::Role(role) => &role.arn,
-        Identity::Operator => "the operator's role",
-    };
-    format!("IAM does not allow {action} on {arn}; add it to the policy of {whose}")
+/// What a call is about, as messages and IAM policies name it.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// A certificate.
+    Certificate(&'a Source),
+    /// The list of certificates.
+    List(&'a Place),
+    /// The stages of an API.
+    Stages(&'a RestApi),
+}
+
+impl Subject<'_> {
+    fn place(&self) -> &Place {
+        match self {
+            Subject::Certificate(source) => &source.place,
+            Subject::List(place) => place,
+            Subject::Stages(api) => &api.place,
+        }
+    }
+
+    fn arn(&self) -> String {
+        match self {
+            Subject::Certificate(source) => source.arn(),
+            Subject::List(place) => place.list_arn(),
+            Subject::Stages(api) => api.stages_arn(),
+        }
+    }
 }
 
 /// Why the certificate that a resource names could not be read.
@@ -191,6 +213,46 @@ pub enum ReadFailure {
         /// When it becomes valid.
         from: Timestamp,
     },
+    /// There is no such stage.
+    #[error("REST API {api} in {region} has no stage {stage}; check spec.stage and the region")]
+    StageNotFound {
+        /// The id of the API.
+        api: String,
+        /// The region.
+        region: String,
+        /// The name of the stage.
+        stage: String,
+    },
+    /// There is no such API.
+    #[error("there is no REST API {api} in {region}; check spec.stage, the region and the account")]
+    ApiNotFound {
+        /// The id of the API.
+        api: String,
+        /// The region.
+        region: String,
+    },
+    /// The stage has no certificate.
+    #[error(
+        "stage {stage} of REST API {api} has no client certificate, so backends cannot tell it from other clients; select a client certificate on the stage"
+    )]
+    StageHasNoCertificate {
+        /// The id of the API.
+        api: String,
+        /// The name of the stage.
+        stage: String,
+    },
+    /// The stage presents a certificate of ACM.
+    #[error(
+        "stage {stage} of REST API {api} presents the ACM certificate {arn}, which this version of the operator does not read; select a client certificate that API Gateway generated on the stage"
+    )]
+    AcmNotAllowed {
+        /// The id of the API.
+        api: String,
+        /// The name of the stage.
+        stage: String,
+        /// The ARN.
+        arn: String,
+    },
 }
 
 impl ReadFailure {
@@ -201,7 +263,11 @@ impl ReadFailure {
             | ReadFailure::NotAllowed(_)
             | ReadFailure::Invalid(_)
             | ReadFailure::Expired
-            | ReadFailure::NotYetValid { .. } => FailureClass::Settled,
+            | ReadFailure::NotYetValid { .. }
+            | ReadFailure::StageNotFound { .. }
+            | ReadFailure::ApiNotFound { .. }
+            | ReadFailure::StageHasNoCertificate { .. }
+            | ReadFailure::AcmNotAllowed { .. } => FailureClass::Settled,
             ReadFailure::Gateway(error) => error.class(),
         }
     }
@@ -217,6 +283,9 @@ impl ReadFailure {
             ReadFailure::Invalid(_) => Reason::InvalidCertificate,
             ReadFailure::Expired => Reason::Expired,
             ReadFailure::NotYetValid { .. } => Reason::NotYetValid,
+            ReadFailure::StageNotFound { .. } | ReadFailure::ApiNotFound { .. } => Reason::StageNotFound,
+            ReadFailure::StageHasNoCertificate { .. } => Reason::StageHasNoCertificate,
+            ReadFailure::AcmNotAllowed { .. } => Reason::AcmNotAllowed,
         }
     }
 
@@ -235,19 +304,11 @@ impl ReadFailure {
         *self == ReadFailure::Expired
     }
 
-    /// The message of a list that fails: the failure, and what to do.
-    pub fn explain_list(&self, place: &Place) -> String {
-        match self {
-            ReadFailure::Gateway(error) => error.explain_list(place),
-            _ => self.to_string(),
-        }
-    }
-
     /// The message: the failure, and what to do.
-    pub fn explain(&self, source: Option<&Source>) -> String {
-        match (self, source) {
-            (ReadFailure::Gateway(error), Some(source)) => error.explain("apigateway:GET", source),
-            (ReadFailure::Expired, Some(source)) => format!(
+    pub fn explain(&self, subject: Option<Subject<'_>>) -> String {
+        match (self, subject) {
+            (ReadFailure::Gateway(error), Some(subject)) => error.explain("apigateway:GET", subject),
+            (ReadFailure::Expired, Some(Subject::Certificate(source))) => format!(
                 "client certificate {source} has expired; generate a new one, set spec.clientCertificateId to it, then select it on the stage"
             ),
             _ => self.to_string(),

@@ -72,7 +72,7 @@ pub fn resource(name: &str) -> crate::api::ClientCertificateRef {
     resource.metadata.uid = Some(format!("uid-{name}"));
     resource.metadata.generation = Some(1);
     resource.metadata.resource_version = Some("10".to_owned());
-    resource.spec.client_certificate_id = "9ao60f".to_owned();
+    resource.spec.client_certificate_id = Some("9ao60f".to_owned());
     resource.spec.refresh_interval = "5m".to_owned();
     resource
 }
@@ -104,7 +104,10 @@ pub fn certificate(id: &str, pem: &str) -> crate::aws::gateway::ClientCertificat
 
 /// The source that a resource names without rules.
 pub fn source_of(resource: &crate::api::ClientCertificateRef) -> Result<crate::aws::gateway::Source, ReadFailure> {
-    Ok(crate::aws::gateway::Source::own("us-east-1", &resource.spec.client_certificate_id))
+    Ok(crate::aws::gateway::Source::own(
+        "us-east-1",
+        resource.spec.client_certificate_id.as_deref().unwrap_or_default(),
+    ))
 }
 
 /// What the target of a resource should hold that names this one certificate.

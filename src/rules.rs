@@ -1,5 +1,5 @@
-//! What each namespace may use: which roles, regions and certificates, and whether it may own descriptions. Without rules,
-//! every user who may create a resource could use every right of the operator.
+//! What each namespace may use: which roles, regions, certificates and APIs, and whether it may own descriptions. Without
+//! rules, every user who may create a resource could use every right of the operator.
 //!
 //! The rules come from a file (`--rules-file`). Each rule is a grant to some namespaces, and grants add up. Namespaces
 //! that no rule names have what `default` allows (nothing if it is `deny`), which without a file is: the operator's own
@@ -49,6 +49,7 @@ struct Grant {
     session_tags: bool,
     regions: Vec<String>,
     certificate_ids: Vec<String>,
+    rest_api_ids: Vec<String>,
     descriptions: bool,
 }
 
@@ -62,6 +63,7 @@ impl Default for Grant {
             session_tags: false,
             regions: all(),
             certificate_ids: all(),
+            rest_api_ids: all(),
             descriptions: true,
         }
     }
@@ -78,8 +80,17 @@ pub struct Wanted<'a> {
     pub role: Option<(&'a str, Option<&'a str>)>,
     /// The region.
     pub region: &'a str,
-    /// The id of the certificate.
-    pub id: &'a str,
+    /// What it reads.
+    pub what: What<'a>,
+}
+
+/// What a resource reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What<'a> {
+    /// The certificate with this id.
+    Certificate(&'a str),
+    /// The stages of the API with this id, and the certificates that they present.
+    RestApi(&'a str),
 }
 
 /// What the rules allow a resource.
@@ -142,6 +153,16 @@ pub enum Refusal {
         /// The id.
         id: String,
     },
+    /// The API.
+    #[error(
+        "{rules} allows REST API {id}; add the id to the restApiIds of a rule for the namespace in the operator's rules file"
+    )]
+    RestApi {
+        /// Which rules there are.
+        rules: Rulebook,
+        /// The id.
+        id: String,
+    },
     /// The description.
     #[error(
         "{rules} allows managing descriptions; set descriptions in a rule for the namespace in the operator's rules file"
@@ -176,7 +197,7 @@ impl Refusal {
                 Reason::RoleNotAllowed
             }
             Refusal::Region { .. } => Reason::RegionNotAllowed,
-            Refusal::Certificate { .. } => Reason::CertificateNotAllowed,
+            Refusal::Certificate { .. } | Refusal::RestApi { .. } => Reason::CertificateNotAllowed,
             Refusal::Description { .. } => Reason::DescriptionNotAllowed,
         }
     }
@@ -236,9 +257,17 @@ impl Rules {
         if grants.is_empty() {
             return Err(Refusal::Region { rules: rules(), region: wanted.region.to_owned() });
         }
-        grants.retain(|grant| grant.certificate_ids.iter().any(|pattern| fits(pattern, wanted.id)));
+        let (of, id): (fn(&Grant) -> &Vec<String>, &str) = match wanted.what {
+            What::Certificate(id) => (|grant| &grant.certificate_ids, id),
+            What::RestApi(id) => (|grant| &grant.rest_api_ids, id),
+        };
+        grants.retain(|grant| of(grant).iter().any(|pattern| fits(pattern, id)));
         let Some(first) = grants.first() else {
-            return Err(Refusal::Certificate { rules: rules(), id: wanted.id.to_owned() });
+            let (rules, id) = (rules(), id.to_owned());
+            return Err(match wanted.what {
+                What::Certificate(_) => Refusal::Certificate { rules, id },
+                What::RestApi(_) => Refusal::RestApi { rules, id },
+            });
         };
         let description = match grants.iter().any(|grant| grant.descriptions) {
             true => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::Access;
+use super::{Access, Found};
 use crate::api::ClientCertificateRef;
 use crate::rules::Rules;
 use crate::settings::Settings;
@@ -57,11 +57,11 @@ impl AccessControl {
     /// What a resource has access to. None where that is not decided yet: the rules select by labels, and those of its
     /// namespace are not known.
     pub fn of(&self, resource: &ClientCertificateRef) -> Option<Access> {
-        self.with_tagged(resource, &[])
+        self.with_found(resource, &Found::default())
     }
 
-    /// The same, with certificates that were found by tags.
-    pub fn with_tagged(&self, resource: &ClientCertificateRef, tagged: &[String]) -> Option<Access> {
+    /// The same, with the certificates that AWS names.
+    pub fn with_found(&self, resource: &ClientCertificateRef, found: &Found) -> Option<Access> {
         let rules = self.rules();
         let none = BTreeMap::new();
         let known = self.labels.read();
@@ -69,7 +69,7 @@ impl AccessControl {
             None if rules.use_labels() => return None,
             labels => labels.unwrap_or(&none),
         };
-        Some(Access::of(resource, tagged, &self.settings, &rules, labels))
+        Some(Access::of(resource, found, &self.settings, &rules, labels))
     }
 }
 
@@ -102,13 +102,13 @@ mod tests {
         let control = control(BY_LABEL);
         assert_eq!(control.of(&resource), None);
         control.set_labels(resource.namespace(), BTreeMap::new());
-        assert!(control.of(&resource).unwrap().source.is_ok(), "the default");
+        assert!(control.of(&resource).unwrap().main.unwrap().source.is_ok(), "the default");
         control.set_labels(resource.namespace(), labels("pay"));
-        assert!(control.of(&resource).unwrap().source.is_err(), "the rule");
+        assert!(control.of(&resource).unwrap().main.unwrap().source.is_err(), "the rule");
         control.retain_labels(|_| false);
         assert_eq!(control.of(&resource), None);
         control.set_rules(Rules::default());
-        assert!(control.of(&resource).unwrap().source.is_ok(), "rules without labels need none");
+        assert!(control.of(&resource).unwrap().main.unwrap().source.is_ok(), "rules without labels need none");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::TargetKind;
 use super::schema;
+use super::{StageStatus, TargetKind};
 
 /// A status that takes more than this as JSON is not written.
 const MAX_STATUS_BYTES: usize = 512 * 1024;
@@ -37,7 +37,7 @@ pub struct ClientCertificateRefStatus {
     #[schemars(length(max = 317))]
     pub installation: Option<String>,
 
-    /// The certificate that the spec names, whether or not the operator could read it.
+    /// The certificate that the spec names or the stage presents, whether or not the operator could read it: an id, or the ARN of an ACM certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub client_certificate_id: Option<String>,
@@ -46,6 +46,10 @@ pub struct ClientCertificateRefStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub expiration_date: Option<Timestamp>,
+
+    /// With `spec.stage`: what the stage presents, once its certificate was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageStatus>,
 
     /// Ready, CertificateRead, TargetWritten, Expiring; AdditionalCertificatesRead where the spec has additional certificates; SafeToSwitch where the target holds one; DescriptionSynced where it has a description; Stalled and Suspended while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -116,7 +120,7 @@ pub enum VerifierClass {
     FirstWins,
 }
 
-/// Why the target holds a certificate. Main: the spec names it as clientCertificateId, or did until its successor was read. Additional: it is one of additionalClientCertificateIds. Tagged: it has the tags that the spec asks for. Former: one that lost its tags, and leaves when `overlap` has passed.
+/// Why the target holds a certificate. Main: the spec names it as clientCertificateId or the stage presents it, or did until its successor was read. Additional: it is one of additionalClientCertificateIds. Tagged: it has the tags that the spec asks for. Former: one that lost its tags, or that the stage presented before, and leaves when `overlap` has passed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CertificateRole {
     /// The main certificate.
@@ -125,7 +129,7 @@ pub enum CertificateRole {
     Additional,
     /// It has the tags that the spec asks for.
     Tagged,
-    /// It had the tags.
+    /// It had the tags, or the stage presented it.
     Former,
 }
 
@@ -319,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_wrote_is_carried_over() {
-        let later = serde_json::json!({ "observedGeneration": 3, "stage": { "stageName": "prod" } });
+        let later = serde_json::json!({ "observedGeneration": 3, "renewal": { "phase": "Soaking" } });
         let status: ClientCertificateRefStatus = serde_json::from_value(later.clone()).unwrap();
         assert_eq!(status.observed_generation, Some(3));
         assert_eq!(serde_json::to_value(status).unwrap(), later);

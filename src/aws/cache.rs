@@ -17,11 +17,11 @@ use tokio::time::timeout;
 
 use self::poller::Poller;
 use super::rate_limit::{Account, Limits, Paused, Priority, RateLimiter};
-pub use super::scope::Snapshot;
-use super::scope::{Interest, Moment, Scope, Subscribed};
-pub use super::scope::{Listing, TagSnapshot, Tags};
+use super::scope::{Interest, Moment, Scope, Subscribed, Topic};
+pub use super::scope::{Listing, Snapshot, Stages, Tags};
 use crate::api::ResourceName;
-use crate::aws::gateway::{CertificateKey, Gateway, GatewayError, Identity, Outage, Place, Source};
+use crate::aws::answer::Answer;
+use crate::aws::gateway::{CertificateKey, Gateway, GatewayError, Identity, Outage, Place, RestApi, Source};
 use crate::clock::Clock;
 use crate::leader::{Fence, LONGEST_WRITE};
 use crate::metrics::Metrics;
@@ -36,8 +36,10 @@ pub type Wake = Box<dyn Fn(Vec<ResourceName>) + Send + Sync>;
 pub struct Subscription {
     /// The certificates.
     pub sources: Vec<Source>,
-    /// Where to look for certificates with which tags.
-    pub tags: Option<(Place, Tags)>,
+    /// Where to look for certificates with tags.
+    pub tags: Option<Place>,
+    /// The API whose stages to look at.
+    pub stages: Option<RestApi>,
     /// How old an answer may be.
     pub interval: Duration,
     /// A new value asks for a read that starts from now on: for a refresh annotation, an end of suspension, or a spec that
@@ -49,12 +51,14 @@ pub struct Subscription {
 #[derive(Clone, Debug)]
 pub struct View {
     /// In the order of the subscription's sources.
-    pub reads: Vec<Option<Snapshot>>,
+    pub reads: Vec<Option<Snapshot<Answer>>>,
     /// What the list says of tags, where the subscription asks for some.
-    pub tags: Option<TagSnapshot>,
-    /// Whether every source has an answer, and the tags, as new as the subscription asks for.
+    pub tags: Option<Snapshot<Listing>>,
+    /// What the stages present, where the subscription asks for that.
+    pub stages: Option<Snapshot<Stages>>,
+    /// Whether everything has an answer as new as the subscription asks for.
     pub answered: bool,
-    /// Since when the subscriber has been waiting for that: the time of its first subscription, of a new source, or of the
+    /// Since when the subscriber has been waiting for that: the time of its first subscription, of a new topic, or of the
     /// last new force. Meaningful while not `answered`.
     pub asked: Tick,
 }
@@ -90,10 +94,19 @@ struct State {
 }
 
 struct Subscriber {
-    sources: Vec<Source>,
-    tags: Option<Place>,
+    topics: Vec<(Place, Topic)>,
     force: Option<String>,
     asked: Tick,
+}
+
+impl Subscription {
+    fn topics(&self) -> Vec<(Place, Topic)> {
+        let certificate = |source: &Source| (source.place.clone(), Topic::Certificate(source.id.clone()));
+        let mut topics: Vec<_> = self.sources.iter().map(certificate).collect();
+        topics.extend(self.tags.clone().map(|place| (place, Topic::Tags)));
+        topics.extend(self.stages.clone().map(|RestApi { place, id }| (place, Topic::Stages(id))));
+        topics
+    }
 }
 
 /// A scope and the poller that serves it.
@@ -141,63 +154,49 @@ impl<G: Gateway> Cache<G> {
         let is_forced = subscription.force.is_some() && subscription.force != last_force;
         let interest = Interest { interval: subscription.interval, force: is_forced };
         let mut asked = before.as_ref().map_or(moment.now, |before| before.asked);
-        for source in &subscription.sources {
-            let polled = shared.polled(&mut state, &source.place);
-            let account = shared.account_of(&source.place);
-            let subscribed = polled.scope.subscribe(&source.id, resource, interest, account.as_deref(), moment);
+        let topics = subscription.topics();
+        for (place, topic) in &topics {
+            let polled = shared.polled(&mut state, place);
+            let account = shared.account_of(place);
+            let subscribed = polled.scope.subscribe(topic, resource, interest, account.as_deref(), moment);
             if subscribed == Subscribed::New || is_forced {
                 asked = moment.now;
             }
-            if subscribed == Subscribed::New && polled.scope.snapshot(&source.id).is_some() {
+            if subscribed == Subscribed::New && polled.scope.has_answered(topic, resource) {
                 shared.metrics.answer_shared();
             }
             if subscribed != Subscribed::Unchanged {
                 polled.notify.notify_one();
             }
         }
-        if let Some((place, tags)) = &subscription.tags {
-            let polled = shared.polled(&mut state, place);
-            let subscribed = polled.scope.subscribe_tags(resource, tags, interest, moment.now);
-            if subscribed == Subscribed::New {
-                asked = moment.now;
-            }
-            if subscribed != Subscribed::Unchanged {
-                polled.notify.notify_one();
-            }
-        }
         // Only now, so that a scope that is left and entered keeps its session and its poller.
-        for source in before.iter().flat_map(|before| &before.sources) {
-            if !subscription.sources.contains(source) {
-                shared.leave(&mut state, &source.place, |scope| scope.unsubscribe(&source.id, resource));
+        for (place, topic) in before.iter().flat_map(|before| &before.topics) {
+            if !topics.iter().any(|(at, kept)| at == place && kept == topic) {
+                shared.leave(&mut state, place, topic, resource);
             }
         }
-        let tags_at = subscription.tags.map(|(place, _)| place);
-        if let Some(left) = before.and_then(|before| before.tags).filter(|left| Some(left) != tags_at.as_ref()) {
-            shared.leave(&mut state, &left, |scope| scope.unsubscribe_tags(resource));
-        }
-        let scope_of = |place: &Place| state.scopes.get(place).map(|polled| &polled.scope);
-        let tags = tags_at.as_ref().and_then(scope_of).and_then(Scope::tag_snapshot).cloned();
-        let scope = |source: &Source| scope_of(&source.place);
-        let reads = subscription.sources.iter().map(|source| scope(source)?.snapshot(&source.id).cloned()).collect();
+        let scope = |place: &Place| state.scopes.get(place).map(|polled| &polled.scope);
+        let read = |source: &Source| scope(&source.place)?.certificate(&source.id).cloned();
         let has_answered =
-            |source: &Source| scope(source).is_some_and(|scope| scope.has_answered(&source.id, resource));
-        let has_answered_tags = |place: &Place| scope_of(place).is_some_and(|scope| scope.has_answered_tags(resource));
-        let answered = subscription.sources.iter().all(has_answered) && tags_at.iter().all(has_answered_tags);
+            |(place, topic): &(Place, Topic)| scope(place).is_some_and(|scope| scope.has_answered(topic, resource));
+        let view = View {
+            reads: subscription.sources.iter().map(read).collect(),
+            tags: subscription.tags.as_ref().and_then(scope).and_then(Scope::list).cloned(),
+            stages: subscription.stages.as_ref().and_then(|api| scope(&api.place)?.stages(&api.id)).cloned(),
+            answered: topics.iter().all(has_answered),
+            asked,
+        };
         let force = subscription.force.or(last_force);
-        let subscriber = Subscriber { sources: subscription.sources, tags: tags_at, force, asked };
-        state.subscribers.insert(resource.clone(), subscriber);
-        View { reads, tags, answered, asked }
+        state.subscribers.insert(resource.clone(), Subscriber { topics, force, asked });
+        view
     }
 
     /// Ends a resource's subscription.
     pub fn unsubscribe(&self, resource: &ResourceName) {
         let mut state = self.shared.state.lock();
         if let Some(gone) = state.subscribers.remove(resource) {
-            for source in &gone.sources {
-                self.shared.leave(&mut state, &source.place, |scope| scope.unsubscribe(&source.id, resource));
-            }
-            if let Some(place) = &gone.tags {
-                self.shared.leave(&mut state, place, |scope| scope.unsubscribe_tags(resource));
+            for (place, topic) in &gone.topics {
+                self.shared.leave(&mut state, place, topic, resource);
             }
         }
     }
@@ -212,13 +211,18 @@ impl<G: Gateway> Cache<G> {
     }
 
     /// What is known of a certificate that has a subscriber.
-    pub fn get(&self, source: &Source) -> Option<Snapshot> {
-        self.shared.state.lock().scopes.get(&source.place)?.scope.snapshot(&source.id).cloned()
+    pub fn get(&self, source: &Source) -> Option<Snapshot<Answer>> {
+        self.shared.state.lock().scopes.get(&source.place)?.scope.certificate(&source.id).cloned()
     }
 
     /// What is known of the tags of a place, where any resource asks for some.
-    pub fn tags(&self, place: &Place) -> Option<TagSnapshot> {
-        self.shared.state.lock().scopes.get(place)?.scope.tag_snapshot().cloned()
+    pub fn tags(&self, place: &Place) -> Option<Snapshot<Listing>> {
+        self.shared.state.lock().scopes.get(place)?.scope.list().cloned()
+    }
+
+    /// What is known of the stages of an API that has a subscriber.
+    pub fn stages(&self, api: &RestApi) -> Option<Snapshot<Stages>> {
+        self.shared.state.lock().scopes.get(&api.place)?.scope.stages(&api.id).cloned()
     }
 
     /// Asks for a read of a certificate that starts from now on. Its subscribers are woken when the read ends, even where
@@ -314,9 +318,9 @@ impl<G: Gateway> Shared<G> {
         })
     }
 
-    fn leave(&self, state: &mut State, place: &Place, unsubscribe: impl FnOnce(&mut Scope)) {
+    fn leave(&self, state: &mut State, place: &Place, topic: &Topic, resource: &ResourceName) {
         let Some(polled) = state.scopes.get_mut(place) else { return };
-        unsubscribe(&mut polled.scope);
+        polled.scope.unsubscribe(topic, resource);
         polled.notify.notify_one();
         if polled.scope.is_empty()
             && let Some(polled) = state.scopes.remove(place)

@@ -76,6 +76,22 @@ impl AssumedRole {
     }
 }
 
+/// A REST API: its stages are read together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RestApi {
+    /// Where it is read.
+    pub place: Place,
+    /// API Gateway's identifier of the API, for example `a1b2c3d4e5`.
+    pub id: String,
+}
+
+impl RestApi {
+    /// The ARN of its stages, which IAM policies name.
+    pub fn stages_arn(&self) -> String {
+        self.place.stages_arn(&self.id)
+    }
+}
+
 /// Which client certificate is meant: API Gateway's ids are unique in an account and region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source {

@@ -1,28 +1,29 @@
-//! What is known of one scope, that is of one region as one identity sees it: who subscribes to which certificate, what
-//! the last answers were, what is due, and which resources an answer concerns. Pure: time, jitter and answers are arguments.
+//! What is known of one scope, that is of one region as one identity sees it: who subscribes to what, what the last answers
+//! were, what is due, and which resources an answer concerns. Pure: time, jitter and answers are arguments.
 //!
-//! Each certificate has an entry as long as a resource subscribes to it. The entry is due when it has no snapshot, when a
-//! subscriber asks for a newer one, in the last tenth of the shortest interval of its subscribers after a good answer, and
-//! after a backoff after a failure. What is due within a few milliseconds is asked for together: by the list, or by name
-//! where that takes no more calls, and where the list is refused.
+//! Each certificate, the list with its tags, and the stages of each API have an [`Entry`] as long as a resource subscribes to
+//! them. Certificates that are due within a few milliseconds are asked for together: by the list, or by name where that
+//! takes no more calls, and where the list is refused. The stages of an API are one call.
 
+mod entry;
 mod tags;
 
-pub use tags::{Listing, TagSnapshot, Tags};
+pub use entry::Snapshot;
+pub use tags::{Listing, Tags};
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use entry::{Entry, Kind, transient_backoff};
 use jiff::Timestamp;
-use tags::TagList;
 
 use crate::api::ResourceName;
-use crate::aws::answer::{Answer, FORCED_READS_APART};
-use crate::aws::gateway::{ClientCertificate, GatewayError, Outage, Place, Source};
+use crate::aws::answer::Answer;
+use crate::aws::gateway::{ClientCertificate, GatewayError, Outage, Place, Source, Stage};
 use crate::backoff::Backoff;
-use crate::error::{FailureClass, ReadFailure, refresh_delay, retry_after_asked};
+use crate::error::{FailureClass, ReadFailure};
 use crate::settings::Tick;
 
 /// How long to wait for other certificates that become due, so that one call serves all.
@@ -32,23 +33,11 @@ pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
 /// What a list brought of certificates without a subscriber answers a new subscription for this long: resources
 /// are often created one after the other.
 pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
-/// The most single reads of one scope at the same time.
-const GETS_AT_ONCE: usize = 8;
-/// The longest wait before a certificate that API Gateway does not know is asked for again.
-const NOT_FOUND_MOST: Duration = Duration::from_secs(60 * 60);
+/// The most reads of one scope at the same time, lists apart.
+const READS_AT_ONCE: usize = 8;
 
-/// What is known of a certificate.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// When the call started that brought the outcome.
-    pub started: Tick,
-    /// The result.
-    pub outcome: Result<Arc<Answer>, ReadFailure>,
-    /// The last answer that passed every check; the outcome, where that is good.
-    pub last_good: Option<Arc<Answer>>,
-    /// When the current series of failures began.
-    pub failing_since: Option<Tick>,
-}
+/// What the stages of an API present: an id or ARN by the name of the stage, none where a stage has no certificate.
+pub type Stages = BTreeMap<String, Option<String>>;
 
 /// The time, and what else a decision needs.
 #[derive(Clone, Copy, Debug)]
@@ -68,10 +57,21 @@ pub enum Step {
     End,
     /// Wait until then, or until something changes where no time is given.
     Wait(Option<Tick>),
-    /// Ask for these certificates, each by name; with the time at which each was due.
-    Get(Vec<(String, Tick)>),
+    /// Make these calls; with the time at which each was due.
+    Read(Vec<(Topic, Tick)>),
     /// Ask for the list.
     List,
+}
+
+/// What resources subscribe to in a scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// The certificate with this id.
+    Certificate(String),
+    /// Which certificates have which tags.
+    Tags,
+    /// The stages of the API with this id.
+    Stages(String),
 }
 
 /// The requirements of one subscriber.
@@ -114,10 +114,12 @@ pub enum Listed {
 #[derive(Debug)]
 pub struct Scope {
     place: Place,
-    entries: HashMap<String, Entry>,
-    /// Who asks for tags, which the list tells of all certificates.
-    tags: TagList,
-    /// What the last list brought beside the entries.
+    certificates: HashMap<String, Certificate>,
+    /// The list, for those who ask for tags.
+    list: Option<Entry<Listing>>,
+    /// By the id of the API.
+    stages: HashMap<String, Entry<Stages>>,
+    /// What the last list brought beside the certificates with a subscriber.
     unclaimed: HashMap<String, ClientCertificate>,
     unclaimed_started: Tick,
     /// Calls that a list takes, as far as is known.
@@ -130,94 +132,12 @@ pub struct Scope {
 }
 
 #[derive(Debug)]
-struct Entry {
-    subscribers: HashMap<ResourceName, Subscriber>,
-    /// The shortest of the subscribers' intervals.
-    interval: Duration,
-    snapshot: Option<Snapshot>,
+struct Certificate {
+    entry: Entry<Answer>,
     /// Of the answer as it came that the good outcome was made of: the same need not be checked again.
     digest: Option<u64>,
-    /// An answer of a call that started before this does not count: the description was written meanwhile.
-    outdated_before: Tick,
-    /// An answer of a call that started before this is not new enough.
-    wanted_from: Tick,
-    /// When that was asked for.
-    asked: Tick,
-    is_forced: bool,
-    /// Every subscriber is woken by an answer of a call that started at this time or later.
-    wake_all_from: Option<Tick>,
     /// The list does not have it, so it is asked for by name.
     is_omitted: bool,
-    is_under_way: bool,
-    jitter: f64,
-    retry_at: Tick,
-    backoff: Option<(Kind, Backoff)>,
-}
-
-#[derive(Debug)]
-struct Subscriber {
-    interval: Duration,
-    /// What the subscriber waits for is an answer of a call that started at this time or later.
-    wants_from: Tick,
-}
-
-/// Failures with the same backoff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Transient,
-    Denied,
-    NotFound,
-    Settled,
-}
-
-impl Kind {
-    fn of(failure: &ReadFailure) -> Self {
-        if *failure == ReadFailure::Gateway(GatewayError::NotFound) {
-            return Kind::NotFound;
-        }
-        match failure.class() {
-            FailureClass::Settled => Kind::Settled,
-            FailureClass::Denied => Kind::Denied,
-            FailureClass::Conflict | FailureClass::Throttled { .. } | FailureClass::Unavailable { .. } => {
-                Kind::Transient
-            }
-        }
-    }
-
-    fn backoff(self, interval: Duration) -> Backoff {
-        match self {
-            Kind::Transient => transient_backoff(),
-            Kind::Denied => Backoff::new(Duration::from_secs(30), Duration::from_secs(10 * 60)),
-            Kind::NotFound => Backoff::new(interval, NOT_FOUND_MOST),
-            Kind::Settled => Backoff::new(interval, interval),
-        }
-    }
-}
-
-/// Counts one more failure of a kind and returns how long to wait. Another kind begins with a backoff of its own.
-fn wait_after(backoff: &mut Option<(Kind, Backoff)>, kind: Kind, interval: Duration, jitter: f64) -> Duration {
-    let (_, backoff) = match backoff {
-        Some(current) if current.0 == kind => current,
-        other => other.insert((kind, kind.backoff(interval))),
-    };
-    let wait = backoff.fail(jitter);
-    match kind {
-        Kind::NotFound => wait,
-        Kind::Settled => refresh_delay(interval, jitter),
-        Kind::Transient | Kind::Denied => wait.min(interval),
-    }
-}
-
-/// When to call again: after this wait, and neither before the time that the failure names nor before `not_before`, the end
-/// of a pause, which has its jitter already.
-fn retry_at(failure: &ReadFailure, wait: Duration, not_before: Option<Tick>, moment: Moment) -> Tick {
-    let jitter = if not_before.is_some() { 0.0 } else { moment.jitter };
-    let asked = failure.class().retry_after().map_or(Duration::ZERO, |asked| retry_after_asked(asked, jitter));
-    (moment.now + wait.max(asked)).max(not_before.unwrap_or_default())
-}
-
-fn transient_backoff() -> Backoff {
-    Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
 }
 
 /// Whether a failure of the list means that the list cannot be used, which says nothing of any certificate. Other failures
@@ -261,8 +181,9 @@ impl Scope {
     pub fn new(place: Place) -> Self {
         Scope {
             place,
-            entries: HashMap::new(),
-            tags: TagList::default(),
+            certificates: HashMap::new(),
+            list: None,
+            stages: HashMap::new(),
             unclaimed: HashMap::new(),
             unclaimed_started: Tick::ZERO,
             pages: 1,
@@ -275,54 +196,69 @@ impl Scope {
 
     /// Whether there is no subscriber.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.tags.is_empty()
+        self.certificates.is_empty() && self.list.is_none() && self.stages.is_empty()
     }
 
-    /// Whether this certificate has a subscriber.
+    /// Whether a certificate has a subscriber.
     pub fn has(&self, id: &str) -> bool {
-        self.entries.contains_key(id)
+        self.certificates.contains_key(id)
+    }
+
+    /// Whether a topic has a subscriber.
+    pub fn is_wanted(&self, topic: &Topic) -> bool {
+        match topic {
+            Topic::Certificate(id) => self.has(id),
+            Topic::Tags => self.list.is_some(),
+            Topic::Stages(api) => self.stages.contains_key(api),
+        }
     }
 
     /// What is known of a certificate that has a subscriber.
-    pub fn snapshot(&self, id: &str) -> Option<&Snapshot> {
-        self.entries.get(id)?.snapshot.as_ref()
-    }
-
-    /// Whether the snapshot is as new as this subscriber wants it.
-    pub fn has_answered(&self, id: &str, resource: &ResourceName) -> bool {
-        let Some(entry) = self.entries.get(id) else { return false };
-        let Some(subscriber) = entry.subscribers.get(resource) else { return false };
-        entry.snapshot.as_ref().is_some_and(|snapshot| snapshot.started >= subscriber.wants_from)
+    pub fn certificate(&self, id: &str) -> Option<&Snapshot<Answer>> {
+        self.certificates.get(id)?.entry.snapshot()
     }
 
     /// What is known of tags, where any resource asks for some.
-    pub fn tag_snapshot(&self) -> Option<&TagSnapshot> {
-        self.tags.snapshot()
+    pub fn list(&self) -> Option<&Snapshot<Listing>> {
+        self.list.as_ref()?.snapshot()
     }
 
-    /// Whether what is known of tags is as new as this subscriber wants it.
-    pub fn has_answered_tags(&self, resource: &ResourceName) -> bool {
-        self.tags.has_answered(resource)
+    /// What is known of the stages of an API that has a subscriber.
+    pub fn stages(&self, api: &str) -> Option<&Snapshot<Stages>> {
+        self.stages.get(api)?.snapshot()
     }
 
-    /// Subscribes a resource to the certificates that have these tags, or changes what it wants.
-    pub fn subscribe_tags(
-        &mut self,
-        resource: &ResourceName,
-        tags: &Tags,
-        interest: Interest,
-        now: Tick,
-    ) -> Subscribed {
-        self.tags.subscribe(resource, tags, interest, now)
+    /// Whether what is known is as new as this subscriber wants it.
+    pub fn has_answered(&self, topic: &Topic, resource: &ResourceName) -> bool {
+        match topic {
+            Topic::Certificate(id) => self.certificates.get(id).is_some_and(|it| it.entry.has_answered(resource)),
+            Topic::Tags => self.list.as_ref().is_some_and(|list| list.has_answered(resource)),
+            Topic::Stages(api) => self.stages.get(api).is_some_and(|stages| stages.has_answered(resource)),
+        }
     }
 
-    /// Ends a subscription to tags.
-    pub fn unsubscribe_tags(&mut self, resource: &ResourceName) {
-        self.tags.unsubscribe(resource);
-    }
-
-    /// Subscribes a resource to a certificate, or changes what it wants.
+    /// Subscribes a resource, or changes what it wants.
     pub fn subscribe(
+        &mut self,
+        topic: &Topic,
+        resource: &ResourceName,
+        interest: Interest,
+        account: Option<&str>,
+        moment: Moment,
+    ) -> Subscribed {
+        match topic {
+            Topic::Certificate(id) => self.subscribe_to_certificate(id, resource, interest, account, moment),
+            Topic::Tags => {
+                self.list.get_or_insert_with(|| Entry::new(moment)).subscribe(resource, interest, moment.now)
+            }
+            Topic::Stages(api) => {
+                let stages = self.stages.entry(api.clone()).or_insert_with(|| Entry::new(moment));
+                stages.subscribe(resource, interest, moment.now)
+            }
+        }
+    }
+
+    fn subscribe_to_certificate(
         &mut self,
         id: &str,
         resource: &ResourceName,
@@ -330,74 +266,46 @@ impl Scope {
         account: Option<&str>,
         moment: Moment,
     ) -> Subscribed {
-        let Moment { now, .. } = moment;
-        if !self.entries.contains_key(id) {
-            let entry = self.new_entry(id, interest.interval, account, moment);
-            self.entries.insert(id.to_owned(), entry);
+        if let Some(certificate) = self.certificates.get_mut(id) {
+            return certificate.entry.subscribe(resource, interest, moment.now);
         }
-        let Some(entry) = self.entries.get_mut(id) else { return Subscribed::Unchanged };
-        let mut subscribed = match entry.subscribers.get_mut(resource) {
-            Some(subscriber) => {
-                let before = std::mem::replace(&mut subscriber.interval, interest.interval);
-                if before == interest.interval {
-                    Subscribed::Unchanged
-                } else {
-                    entry.find_interval();
-                    Subscribed::Changed
-                }
-            }
-            None => {
-                let subscriber =
-                    Subscriber { interval: interest.interval, wants_from: now.saturating_sub(interest.interval) };
-                entry.interval = entry.interval.min(interest.interval);
-                entry.want_from(subscriber.wants_from, now);
-                entry.subscribers.insert(resource.clone(), subscriber);
-                Subscribed::New
-            }
-        };
-        if interest.force {
-            entry.force(now);
-            if let Some(subscriber) = entry.subscribers.get_mut(resource) {
-                subscriber.wants_from = now;
-            }
-            if subscribed == Subscribed::Unchanged {
-                subscribed = Subscribed::Changed;
-            }
-        }
-        subscribed
-    }
-
-    fn new_entry(&mut self, id: &str, interval: Duration, account: Option<&str>, moment: Moment) -> Entry {
-        let mut entry = Entry::new(interval, moment);
-        let oldest = moment.now.saturating_sub(interval.min(UNCLAIMED_KEPT));
+        let mut certificate = Certificate { entry: Entry::new(moment), digest: None, is_omitted: false };
+        let oldest = moment.now.saturating_sub(interest.interval.min(UNCLAIMED_KEPT));
         if self.unclaimed_started < oldest {
             self.unclaimed = HashMap::new();
         }
+        let subscribed = certificate.entry.subscribe(resource, interest, moment.now);
         if let Some(came) = self.unclaimed.remove(id) {
             let source = Source { place: self.place.clone(), id: id.to_owned() };
             let checked = Checked::new(&source, account, came, None, moment.wall);
-            entry.record(self.unclaimed_started, checked, None, moment);
+            // Its only subscriber reads it now.
+            let _ = certificate.record(self.unclaimed_started, checked, None, moment);
         }
-        entry
+        self.certificates.insert(id.to_owned(), certificate);
+        subscribed
     }
 
-    /// Ends a subscription. What is known of a certificate is forgotten with its last subscriber.
-    pub fn unsubscribe(&mut self, id: &str, resource: &ResourceName) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        if let Some(gone) = entry.subscribers.remove(resource) {
-            if entry.subscribers.is_empty() {
-                self.entries.remove(id);
-            } else if gone.interval <= entry.interval {
-                entry.find_interval();
+    /// Ends a subscription. What is known of a topic is forgotten with its last subscriber.
+    pub fn unsubscribe(&mut self, topic: &Topic, resource: &ResourceName) {
+        match topic {
+            Topic::Certificate(id) => {
+                if self.certificates.get_mut(id).is_some_and(|certificate| certificate.entry.unsubscribe(resource)) {
+                    self.certificates.remove(id);
+                }
+            }
+            Topic::Tags => drop(self.list.take_if(|list| list.unsubscribe(resource))),
+            Topic::Stages(api) => {
+                if self.stages.get_mut(api).is_some_and(|stages| stages.unsubscribe(resource)) {
+                    self.stages.remove(api);
+                }
             }
         }
     }
 
-    /// Asks for a read that starts from now on, at whose end every subscriber is woken.
+    /// Asks for a read of a certificate that starts from now on, at whose end every subscriber is woken.
     pub fn refresh(&mut self, id: &str, now: Tick) {
-        if let Some(entry) = self.entries.get_mut(id) {
-            entry.force(now);
-            entry.wake_all_from = Some(now);
+        if let Some(certificate) = self.certificates.get_mut(id) {
+            certificate.entry.refresh(now);
         }
     }
 
@@ -407,78 +315,86 @@ impl Scope {
         if self.is_empty() {
             return Step::End;
         }
+        let mut next = Next { now, at: None };
+        let stages: Vec<_> = self.stages.iter().filter(|(_, stages)| next.is_due(stages.due_at())).collect();
+        if !stages.is_empty() && self.room() > 0 {
+            let calls =
+                stages.iter().map(|(api, stages)| (Topic::Stages((*api).clone()), stages.queued_at(stages.due_at())));
+            return self.read(calls.collect());
+        }
         if self.is_listing {
-            return Step::Wait(None);
+            return Step::Wait(next.at);
         }
-        let mut due = Vec::new();
-        let mut next: Option<Tick> = None;
-        for (id, entry) in &self.entries {
-            match entry.due_at() {
-                Some(at) if at <= now => due.push((id, entry)),
-                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
-                None => {}
-            }
-        }
-        let is_list_due = match self.tags.due_at() {
-            Some(at) if at <= now => true,
-            Some(at) => {
-                next = Some(next.map_or(at, |next| next.min(at)));
-                false
-            }
-            None => false,
-        };
+        let due: Vec<_> =
+            self.certificates.iter().filter(|(_, certificate)| next.is_due(certificate.due_at())).collect();
+        let is_list_due = self.list.as_ref().is_some_and(|list| next.is_due(list.due_at()));
         if due.is_empty() && !is_list_due {
             self.gather_until = None;
-            return Step::Wait(next);
+            return Step::Wait(next.at);
         }
-        let omitted: Vec<_> = due.iter().filter(|(_, entry)| entry.is_omitted).map(call_of).collect();
+        let omitted: Vec<_> = due.iter().filter(|(_, certificate)| certificate.is_omitted).map(call_of).collect();
         if !omitted.is_empty() {
-            return self.get(omitted);
+            return self.read(omitted);
         }
         let until = *self.gather_until.get_or_insert(now + GATHER);
         if now < until {
             return Step::Wait(Some(until));
         }
         let calls: Vec<_> = due.iter().map(call_of).collect();
-        if !is_list_due && (now < self.list_off_until || self.calls_by_name(&due) <= self.pages) {
-            return self.get(calls);
+        if !is_list_due && (now < self.list_off_until || !self.is_list_worth(&due)) {
+            return self.read(calls);
         }
         self.gather_until = None;
         self.is_listing = true;
         Step::List
     }
 
-    /// How many calls it takes to do without a list. Where a good answer has grown old, those count that are to be
-    /// refreshed before it is due again: the list brings them into step.
-    fn calls_by_name(&self, due: &[(&String, &Entry)]) -> usize {
-        let refreshed = due.iter().filter(|(_, entry)| entry.grows_old());
-        let soon = refreshed.filter_map(|(_, entry)| Some(entry.due_at()? + entry.interval)).min();
-        let Some(soon) = soon else { return due.len() };
-        let refreshes = self.entries.values().filter(|entry| entry.grows_old() && entry.is_due(soon));
-        refreshes.count() + due.iter().filter(|(_, entry)| !entry.grows_old()).count()
+    /// Whether the list takes fewer calls than reads by name would. What stages present comes one after the other, and the
+    /// list brings all of it: there it may take as many.
+    fn is_list_worth(&self, due: &[(&String, &Certificate)]) -> bool {
+        let by_name = self.calls_by_name(due);
+        by_name > self.pages || (by_name == self.pages && !self.stages.is_empty())
     }
 
-    fn get(&mut self, mut calls: Vec<(String, Tick)>) -> Step {
+    /// How many calls it takes to do without a list. Where a good answer has grown old, those count that are to be
+    /// refreshed before it is due again: the list brings them into step.
+    fn calls_by_name(&self, due: &[(&String, &Certificate)]) -> usize {
+        let refreshed = due.iter().filter(|(_, certificate)| certificate.grows_old());
+        let soon = refreshed.filter_map(|(_, certificate)| Some(certificate.due_at()? + certificate.entry.interval()));
+        let Some(soon) = soon.min() else { return due.len() };
+        let is_soon = |certificate: &&Certificate| certificate.grows_old() && certificate.is_due(soon);
+        let refreshes = self.certificates.values().filter(is_soon);
+        refreshes.count() + due.iter().filter(|(_, certificate)| !certificate.grows_old()).count()
+    }
+
+    fn room(&self) -> usize {
+        let certificates = self.certificates.values().filter(|certificate| certificate.entry.is_under_way());
+        let stages = self.stages.values().filter(|stages| stages.is_under_way());
+        READS_AT_ONCE.saturating_sub(certificates.count() + stages.count())
+    }
+
+    fn read(&mut self, mut calls: Vec<(Topic, Tick)>) -> Step {
         self.gather_until = None;
         calls.sort_by_key(|(_, due)| *due);
-        let under_way = self.entries.values().filter(|entry| entry.is_under_way).count();
-        calls.truncate(GETS_AT_ONCE.saturating_sub(under_way));
+        calls.truncate(self.room());
         if calls.is_empty() {
             // The next call that ends makes room.
             return Step::Wait(None);
         }
-        for (id, _) in &calls {
-            if let Some(entry) = self.entries.get_mut(id) {
-                entry.is_under_way = true;
+        for (topic, _) in &calls {
+            match topic {
+                Topic::Certificate(id) => self.certificates.get_mut(id).into_iter().for_each(|it| it.entry.begin()),
+                Topic::Tags => {}
+                Topic::Stages(api) => self.stages.get_mut(api).into_iter().for_each(Entry::begin),
             }
         }
-        Step::Get(calls)
+        Step::Read(calls)
     }
 
     /// What a certificate's last good answer was made of, so that the same is not checked again.
     pub fn known(&self, id: &str) -> Option<(u64, Arc<Answer>)> {
-        let entry = self.entries.get(id)?;
-        Some((entry.digest?, Arc::clone(entry.snapshot.as_ref()?.last_good.as_ref()?)))
+        let certificate = self.certificates.get(id)?;
+        Some((certificate.digest?, Arc::clone(certificate.entry.snapshot()?.last_good.as_ref()?)))
     }
 
     /// Records what a call about one certificate brought. Calls may not start before `not_before`. Returns the resources
@@ -491,36 +407,62 @@ impl Scope {
         not_before: Option<Tick>,
         moment: Moment,
     ) -> Vec<ResourceName> {
-        let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
-        entry.is_under_way = false;
-        entry.note_forced(started);
+        let Some(certificate) = self.certificates.get_mut(id) else { return Vec::new() };
+        certificate.entry.end();
+        certificate.is_omitted = false;
         match came {
             Ok(checked) => {
                 // An outage is over.
                 self.backoff.reset();
-                entry.record(started, checked, not_before, moment)
+                certificate.record(started, checked, not_before, moment)
+            }
+            Err(failure) => certificate.entry.fail(started, failure.into(), not_before, None, moment),
+        }
+    }
+
+    /// Records what a call about the stages of an API brought. Returns the resources to wake.
+    pub fn got_stages(
+        &mut self,
+        api: &str,
+        started: Tick,
+        came: Result<Vec<Stage>, GatewayError>,
+        not_before: Option<Tick>,
+        moment: Moment,
+    ) -> Vec<ResourceName> {
+        let Some(entry) = self.stages.get_mut(api) else { return Vec::new() };
+        entry.end();
+        match came {
+            Ok(came) => {
+                self.backoff.reset();
+                let stages: Stages = came.into_iter().map(|stage| (stage.name, stage.certificate)).collect();
+                entry.succeed(started, Arc::new(stages), moment.jitter)
             }
             Err(failure) => entry.fail(started, failure.into(), not_before, None, moment),
         }
     }
 
-    /// A call about one certificate was not made, because calls may not start before `until`. Returns the resources to wake.
-    pub fn paused(&mut self, id: &str, until: Tick, moment: Moment) -> Vec<ResourceName> {
-        let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
-        entry.is_under_way = false;
-        entry.is_forced = false;
-        let failure = GatewayError::Throttled { retry_after: Some(until.saturating_sub(moment.now)) };
-        entry.fail(moment.now, failure.into(), Some(until), None, moment)
-    }
-
-    /// The same of a list.
-    pub fn list_paused(&mut self, until: Tick, moment: Moment) -> Vec<ResourceName> {
-        self.is_listing = false;
-        let due: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.is_due(moment.now)).map(call_of_id).collect();
-        let mut woken: Vec<_> = due.iter().flat_map(|id| self.paused(id, until, moment)).collect();
-        let failure = GatewayError::Throttled { retry_after: Some(until.saturating_sub(moment.now)) };
-        woken.extend(self.tags.fail(moment.now, failure.into(), Some(until), None, moment));
-        woken
+    /// A call was not made, because calls may not start before `until`. Returns the resources to wake.
+    pub fn paused(&mut self, topic: &Topic, until: Tick, moment: Moment) -> Vec<ResourceName> {
+        match topic {
+            Topic::Certificate(id) => {
+                let Some(certificate) = self.certificates.get_mut(id) else { return Vec::new() };
+                certificate.is_omitted = false;
+                certificate.entry.end();
+                certificate.entry.pause(until, moment)
+            }
+            Topic::Tags => {
+                self.is_listing = false;
+                let due = self.certificates.values_mut().filter(|certificate| certificate.is_due(moment.now));
+                let mut woken: Vec<_> = due.flat_map(|certificate| certificate.entry.pause(until, moment)).collect();
+                woken.extend(self.list.iter_mut().flat_map(|list| list.pause(until, moment)));
+                woken
+            }
+            Topic::Stages(api) => {
+                let Some(stages) = self.stages.get_mut(api) else { return Vec::new() };
+                stages.end();
+                stages.pause(until, moment)
+            }
+        }
     }
 
     /// Records a whole list, after so many pages; `listing` is what it says of tags. Returns the resources to wake.
@@ -539,14 +481,15 @@ impl Scope {
         self.backoff.reset();
         self.unclaimed.clear();
         self.unclaimed_started = started;
-        let mut woken = self.tags.listed(started, listing, moment.jitter);
-        for entry in self.entries.values_mut() {
-            entry.is_omitted = true;
+        let of_tags = self.list.as_mut().map(|list| list.succeed(started, Arc::new(listing), moment.jitter));
+        let mut woken = of_tags.unwrap_or_default();
+        for certificate in self.certificates.values_mut() {
+            certificate.is_omitted = true;
         }
         for listed in list {
             let (id, checked) = match listed {
                 Listed::Checked(id, checked) => (id, checked),
-                Listed::Unclaimed(came) if self.entries.contains_key(&came.id) => {
+                Listed::Unclaimed(came) if self.certificates.contains_key(&came.id) => {
                     let source = Source { place: self.place.clone(), id: came.id.clone() };
                     (source.id.clone(), Checked::new(&source, account, came, None, moment.wall))
                 }
@@ -555,19 +498,18 @@ impl Scope {
                     continue;
                 }
             };
-            if let Some(entry) = self.entries.get_mut(&id) {
-                entry.is_omitted = false;
-                entry.note_forced(started);
-                woken.extend(entry.record(started, checked, None, moment));
+            if let Some(certificate) = self.certificates.get_mut(&id) {
+                certificate.is_omitted = false;
+                woken.extend(certificate.record(started, checked, None, moment));
             }
         }
-        for entry in self.entries.values_mut().filter(|entry| entry.is_omitted) {
-            entry.is_omitted = false;
+        for certificate in self.certificates.values_mut().filter(|certificate| certificate.is_omitted) {
+            certificate.is_omitted = false;
             // A certificate that is known to be missing, or was read since, need not be read by name.
-            entry.is_omitted = match &entry.snapshot {
+            certificate.is_omitted = match certificate.entry.snapshot() {
                 Some(snapshot) if snapshot.started >= started => false,
                 Some(Snapshot { outcome: Err(failure), .. }) if Kind::of(failure) == Kind::NotFound => {
-                    entry.is_due(moment.now)
+                    certificate.is_due(moment.now)
                 }
                 _ => true,
             };
@@ -585,19 +527,24 @@ impl Scope {
         moment: Moment,
     ) -> Vec<ResourceName> {
         self.is_listing = false;
+        let failure_of_all = ReadFailure::from(failure.clone());
+        let mut fail_list = |not_before, together| {
+            let failed =
+                self.list.as_mut().map(|list| list.fail(started, failure_of_all.clone(), not_before, together, moment));
+            failed.unwrap_or_default()
+        };
         if refuses_the_list(failure) {
             self.list_off_until = moment.now + LIST_OFF;
-            return self.tags.fail(started, failure.clone().into(), None, None, moment);
+            return fail_list(None, None);
         }
-        let failure = ReadFailure::from(failure.clone());
-        let kind = Kind::of(&failure);
+        let kind = Kind::of(&failure_of_all);
         let together = (kind == Kind::Transient).then(|| self.backoff.fail(moment.jitter));
-        let concerned =
-            self.entries.values_mut().filter(|entry| entry.is_due(moment.now) || entry.is_failing_like(kind));
-        let mut woken = self.tags.fail(started, failure.clone(), not_before, together, moment);
-        for entry in concerned {
-            entry.note_forced(started);
-            woken.extend(entry.fail(started, failure.clone(), not_before, together, moment));
+        let mut woken = fail_list(not_before, together);
+        for certificate in self.certificates.values_mut() {
+            if certificate.is_due(moment.now) || certificate.is_failing_like(kind) {
+                certificate.is_omitted = false;
+                woken.extend(certificate.entry.fail(started, failure_of_all.clone(), not_before, together, moment));
+            }
         }
         woken
     }
@@ -606,113 +553,57 @@ impl Scope {
     /// that started before `now` do not count any more. Returns the resources to wake.
     pub fn described(&mut self, id: &str, description: Option<&str>, now: Tick) -> Vec<ResourceName> {
         self.unclaimed.remove(id);
-        let Some(entry) = self.entries.get_mut(id) else { return Vec::new() };
-        entry.outdated_before = now;
-        let Some(description) = description else { return Vec::new() };
-        let Some(snapshot) = &mut entry.snapshot else { return Vec::new() };
-        let Some(answer) = snapshot.last_good.as_ref().filter(|answer| answer.description != description) else {
-            return Vec::new();
-        };
-        let mut answer = Arc::clone(answer);
-        Arc::make_mut(&mut answer).description = description.to_owned();
-        entry.digest = None;
-        snapshot.last_good = Some(Arc::clone(&answer));
-        if snapshot.outcome.is_ok() {
-            snapshot.outcome = Ok(answer);
+        let Some(certificate) = self.certificates.get_mut(id) else { return Vec::new() };
+        let last_good = certificate.entry.snapshot().and_then(|snapshot| snapshot.last_good.as_ref());
+        let changed = last_good.zip(description).filter(|(answer, description)| answer.description != *description);
+        let changed = changed.map(|(answer, description)| {
+            let mut answer = Arc::clone(answer);
+            Arc::make_mut(&mut answer).description = description.to_owned();
+            answer
+        });
+        if changed.is_some() {
+            certificate.digest = None;
         }
-        entry.all()
+        certificate.entry.written(changed, now)
     }
 }
 
-fn call_of((id, entry): &(&String, &Entry)) -> (String, Tick) {
-    ((*id).clone(), entry.queued_at())
+/// The first of the times that have not come.
+struct Next {
+    now: Tick,
+    at: Option<Tick>,
 }
 
-fn call_of_id((id, _): (&String, &Entry)) -> String {
-    id.clone()
+impl Next {
+    fn is_due(&mut self, due: Option<Tick>) -> bool {
+        let Some(due) = due else { return false };
+        if due > self.now {
+            self.at = Some(self.at.map_or(due, |at| at.min(due)));
+        }
+        due <= self.now
+    }
 }
 
-impl Entry {
-    fn new(interval: Duration, moment: Moment) -> Self {
-        Entry {
-            subscribers: HashMap::new(),
-            interval,
-            snapshot: None,
-            digest: None,
-            outdated_before: Tick::ZERO,
-            wanted_from: Tick::ZERO,
-            asked: moment.now,
-            is_forced: false,
-            wake_all_from: None,
-            is_omitted: false,
-            is_under_way: false,
-            jitter: moment.jitter,
-            retry_at: Tick::ZERO,
-            backoff: None,
-        }
-    }
+fn call_of((id, certificate): &(&String, &Certificate)) -> (Topic, Tick) {
+    (Topic::Certificate((*id).clone()), certificate.entry.queued_at(certificate.due_at()))
+}
 
-    fn find_interval(&mut self) {
-        let intervals = self.subscribers.values().map(|subscriber| subscriber.interval);
-        self.interval = intervals.min().unwrap_or(self.interval);
-    }
-
-    fn want_from(&mut self, from: Tick, now: Tick) {
-        if from > self.wanted_from {
-            let is_enough = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.started >= self.wanted_from);
-            self.wanted_from = from;
-            if is_enough {
-                self.asked = now;
-            }
-        }
-    }
-
-    fn force(&mut self, now: Tick) {
-        self.want_from(now, now);
-        self.is_forced = true;
-        self.backoff = None;
-    }
-
-    /// A call has started that may be the one that was forced.
-    fn note_forced(&mut self, started: Tick) {
-        if self.is_forced && started >= self.wanted_from {
-            self.is_forced = false;
-        }
-    }
-
-    /// When the next call is due; none while one is under way.
+impl Certificate {
     fn due_at(&self) -> Option<Tick> {
-        if self.is_under_way {
-            return None;
-        }
-        let Some(snapshot) = self.snapshot.as_ref().filter(|_| !self.is_omitted) else { return Some(Tick::ZERO) };
-        Some(if snapshot.started < self.wanted_from {
-            // A forced read is not made within some seconds of the last one, forced or not.
-            if self.is_forced { snapshot.started + FORCED_READS_APART } else { Tick::ZERO }
-        } else if snapshot.outcome.is_ok() {
-            snapshot.started + refresh_delay(self.interval, self.jitter)
-        } else {
-            self.retry_at
-        })
-    }
-
-    /// Whether there is a good answer, as new as every subscriber has asked for, which is to be refreshed in time.
-    fn grows_old(&self) -> bool {
-        let is_good = |snapshot: &Snapshot| snapshot.outcome.is_ok() && snapshot.started >= self.wanted_from;
-        !self.is_omitted && self.snapshot.as_ref().is_some_and(is_good)
+        let is_omitted = self.is_omitted && !self.entry.is_under_way();
+        if is_omitted { Some(Tick::ZERO) } else { self.entry.due_at() }
     }
 
     fn is_due(&self, now: Tick) -> bool {
         self.due_at().is_some_and(|due| due <= now)
     }
 
-    fn queued_at(&self) -> Tick {
-        self.due_at().map_or(self.asked, |due| due.max(self.asked))
+    fn grows_old(&self) -> bool {
+        !self.is_omitted && self.entry.grows_old()
     }
 
     fn is_failing_like(&self, kind: Kind) -> bool {
-        let failure = self.snapshot.as_ref().and_then(|snapshot| snapshot.outcome.as_ref().err());
-        !self.is_under_way && failure.is_some_and(|failure| Kind::of(failure) == kind)
+        self.entry.is_failing_like(kind)
     }
 
     /// Records an answer, good or bad. Returns the resources to wake.
@@ -723,77 +614,16 @@ impl Entry {
         not_before: Option<Tick>,
         moment: Moment,
     ) -> Vec<ResourceName> {
-        match checked.outcome {
-            Ok(answer) => {
-                if !self.may_replace(started) {
-                    return Vec::new();
-                }
-                self.digest = Some(checked.digest);
-                self.jitter = moment.jitter;
-                self.backoff = None;
-                let last_good = Some(Arc::clone(&answer));
-                self.replace(Snapshot { started, outcome: Ok(answer), last_good, failing_since: None })
-            }
-            Err(failure) => self.fail(started, failure, not_before, None, moment),
-        }
-    }
-
-    /// Records a failure. The wait before the next call is the entry's own, or one `together` with others.
-    fn fail(
-        &mut self,
-        started: Tick,
-        failure: ReadFailure,
-        not_before: Option<Tick>,
-        together: Option<Duration>,
-        moment: Moment,
-    ) -> Vec<ResourceName> {
-        if !self.may_replace(started) {
-            return Vec::new();
-        }
-        let own = wait_after(&mut self.backoff, Kind::of(&failure), self.interval, moment.jitter);
-        let wait = together.map_or(own, |wait| wait.min(self.interval));
-        self.retry_at = retry_at(&failure, wait, not_before, moment);
-        let before = self.snapshot.as_ref();
-        let failing_since = before.and_then(|before| before.failing_since).or(Some(moment.now));
-        let last_good = before.and_then(|before| before.last_good.clone());
-        self.replace(Snapshot { started, outcome: Err(failure), last_good, failing_since })
-    }
-
-    /// A snapshot is never replaced by what an earlier call brought.
-    fn may_replace(&self, started: Tick) -> bool {
-        let current = self.snapshot.as_ref().map_or(Tick::ZERO, |snapshot| snapshot.started);
-        started >= current.max(self.outdated_before)
-    }
-
-    fn replace(&mut self, snapshot: Snapshot) -> Vec<ResourceName> {
-        self.is_omitted = false;
-        let started = snapshot.started;
-        let before = self.snapshot.replace(snapshot);
-        let wakes_all = self.wake_all_from.take_if(|from| started >= *from).is_some();
-        let has_changed = match (&before, &self.snapshot) {
-            (Some(before), Some(now)) => !is_same(&before.outcome, &now.outcome),
-            _ => true,
+        let answer = match checked.outcome {
+            Ok(answer) => answer,
+            Err(failure) => return self.entry.fail(started, failure, not_before, None, moment),
         };
-        if wakes_all || has_changed {
-            return self.all();
+        let woken = self.entry.succeed(started, Arc::clone(&answer), moment.jitter);
+        let holds = self.entry.snapshot().and_then(|snapshot| snapshot.last_good.as_ref());
+        if holds.is_some_and(|held| Arc::ptr_eq(held, &answer)) {
+            self.digest = Some(checked.digest);
         }
-        let last = before.map_or(Tick::ZERO, |before| before.started);
-        let has_waited = |subscriber: &Subscriber| subscriber.wants_from > last && subscriber.wants_from <= started;
-        let waiting = self.subscribers.iter().filter(|(_, subscriber)| has_waited(subscriber));
-        waiting.map(|(resource, _)| resource.clone()).collect()
-    }
-
-    fn all(&self) -> Vec<ResourceName> {
-        self.subscribers.keys().cloned().collect()
-    }
-}
-
-/// Whether two outcomes look the same to a resource. How long AWS asks to wait is not seen.
-fn is_same(one: &Result<Arc<Answer>, ReadFailure>, other: &Result<Arc<Answer>, ReadFailure>) -> bool {
-    match (one, other) {
-        (Ok(one), Ok(other)) => Arc::ptr_eq(one, other) || one == other,
-        (Err(one), Err(other)) => one.reason() == other.reason() && one.to_string() == other.to_string(),
-        (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        woken
     }
 }
 

@@ -122,7 +122,7 @@ fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
             woken.insert(ResourceName::of(cached));
         }
         let access = context.access.of(resource);
-        places.extend(access.iter().flat_map(Access::sources).map(|source| source.place.clone()));
+        places.extend(access.iter().flat_map(Access::places).cloned());
     }
     context.aws.retain(|place| place.identity == Identity::Operator || places.contains(place));
     context.stores.wake(woken);

@@ -12,7 +12,7 @@ use kube::{Api, Resource};
 
 use super::access;
 use super::availability::Availability;
-use crate::api::{Cached, MANAGED_LABEL, ResourceName, TargetKind, TargetRef};
+use crate::api::{Cached, MANAGED_LABEL, ResourceName, TargetKind, TargetRef, checked};
 use crate::aws::gateway::Gateway;
 use crate::controllers::mirror::Context;
 use crate::kubernetes::watch::{Change, Scope, retry, watch};
@@ -57,7 +57,8 @@ async fn resources<G: Gateway>(scope: Scope, availability: Availability, context
     watch(scope.api(&context.client), watcher::Config::default().page_size(PAGE), &scope, held, report).await
 }
 
-fn resource_applied<G: Gateway>(mut resource: Cached, context: &Context<G>) {
+fn resource_applied<G: Gateway>(resource: Cached, context: &Context<G>) {
+    let mut resource = checked(resource);
     strip(resource.meta_mut());
     let name = ResourceName::of(&resource);
     let before = context.stores.resources().get(&ObjectRef::from_obj(&resource));

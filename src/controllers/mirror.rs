@@ -34,12 +34,12 @@ pub use self::events::{Event, Events};
 pub use self::installation::{Mark, Marked};
 pub use self::plan::{Action, Cause, Plan, TargetPlan, plan};
 pub use self::refusal::classify;
-pub use self::snapshot::{HeldBack, Look, Named, Snapshot, TagRead};
+pub use self::snapshot::{HeldBack, Look, Named, Presented, Snapshot, StageRead, TagRead};
 pub use self::status::{Effect, Outcome, status, suspended, written};
 pub use self::trust::{Entry, Trust};
-use crate::access::{Access, AccessControl, Additional};
-use crate::api::{Cached, ClientCertificateRef, ResourceName};
-use crate::aws::cache::{Cache, Subscription, TagSnapshot, View};
+use crate::access::{self, Access, AccessControl, Found};
+use crate::api::{Cached, ClientCertificateRef, Main, ResourceName};
+use crate::aws::cache::{Cache, Listing, Snapshot as Read, Stages, Subscription, View};
 use crate::aws::gateway::{CertificateKey, Gateway, Source};
 use crate::clock::Clock;
 use crate::conditions::{ConditionType, is_false, is_true};
@@ -137,8 +137,12 @@ impl<G: Gateway> Context<G> {
 
     /// The certificate whose description a resource may own, and how it reads it.
     pub fn may_describe(&self, resource: &ClientCertificateRef) -> Option<(CertificateKey, Source)> {
-        match self.access.of(resource)? {
-            Access { source: Ok(source), description: Ok(()), .. } => Some((self.aws.key_of(&source), source)),
+        let access = self.access.of(resource)?;
+        let stages = access.stages.as_ref().and_then(|api| self.aws.stages(api));
+        match self.access.with_found(resource, &found(resource, None, stages.as_ref(), self.now()))? {
+            Access { main: Some(access::Named { source: Ok(source), .. }), description: Ok(()), .. } => {
+                Some((self.aws.key_of(&source), source))
+            }
             _ => None,
         }
     }
@@ -238,9 +242,16 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
     };
     let now = context.now();
     let Some((access, view)) = subscribe(resource, &name, access, now, context) else { return Done::waits(None) };
+    if access.stages.is_some() {
+        // The stage may present another certificate than when the resource was stored.
+        let reads = context.may_describe(resource);
+        let reads = reads.as_ref().map(|(key, source)| (key, source));
+        context.stores.wake(context.descriptions.apply(resource, reads));
+    }
     // A status of an earlier version has to be written anyhow: once, with the answer.
     let is_current = resource.status.as_ref().is_some_and(|status| {
-        status.observed_generation == resource.generation() && status.client_certificate_id.is_some()
+        let names_main = status.client_certificate_id.is_some() || access.stages.is_some();
+        status.observed_generation == resource.generation() && names_main
     });
     let patience = (view.asked + FIRST_ANSWER).saturating_sub(now.tick);
     if !view.answered && !is_current && !patience.is_zero() {
@@ -321,24 +332,37 @@ async fn publish<G: Gateway>(
 }
 
 /// What the resource wants from AWS. A read is forced by the refresh annotation, by the end of a suspension, and by a new
-/// spec after a failure.
-pub fn subscription(resource: &ClientCertificateRef, access: &Access) -> Subscription {
+/// spec after a failure, or with a stage that the last answer about its API lacks.
+pub fn subscription(resource: &ClientCertificateRef, access: &Access, stages: Option<&Read<Stages>>) -> Subscription {
     let status = resource.status.as_ref();
     let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let handled = status.and_then(|status| status.last_handled_refresh.as_deref());
     let refresh = resource.refresh_requested().filter(|value| handled != Some(value));
     let is_resumed = is_true(conditions, ConditionType::Suspended);
-    let is_new = status.is_some_and(|status| status.observed_generation != resource.generation());
+    let is_new = status.is_none_or(|status| status.observed_generation != resource.generation());
     let has_failed = is_false(conditions, ConditionType::CertificateRead)
-        || is_false(conditions, ConditionType::AdditionalCertificatesRead);
+        || is_false(conditions, ConditionType::AdditionalCertificatesRead)
+        || lacks_stage(resource, stages);
     let force = (refresh.is_some() || is_resumed || (is_new && has_failed))
         .then(|| format!("{} {}", resource.generation().unwrap_or_default(), refresh.unwrap_or_default()));
-    let tags = access.tags.clone().map(|place| (place, resource.spec.additional_client_certificate_tags.clone()));
-    Subscription { sources: access.sources().cloned().collect(), tags, interval: resource.refresh_interval(), force }
+    Subscription {
+        sources: access.sources().cloned().collect(),
+        tags: access.tags.clone(),
+        stages: access.stages.clone(),
+        interval: resource.refresh_interval(),
+        force,
+    }
 }
 
-/// Subscribes to all that the resource wants, the certificates with its tags among them. A certificate whose role changes
-/// stays subscribed to all the while. None where access is not decided any more.
+/// Whether an answer about an API has no certificate for the stage of the spec.
+fn lacks_stage(resource: &ClientCertificateRef, stages: Option<&Read<Stages>>) -> bool {
+    let Some(Main::Stage(stage)) = resource.main() else { return false };
+    let stages = stages.and_then(|read| read.outcome.as_ref().ok());
+    stages.is_some_and(|stages| stages.get(&stage.stage_name).is_none_or(Option::is_none))
+}
+
+/// Subscribes to all that the resource wants, what the stage presents and the certificates with its tags among them. A
+/// certificate whose role changes stays subscribed to all the while. None where access is not decided any more.
 fn subscribe<G: Gateway>(
     resource: &ClientCertificateRef,
     name: &ResourceName,
@@ -346,25 +370,36 @@ fn subscribe<G: Gateway>(
     now: Now,
     context: &Context<G>,
 ) -> Option<(Access, View)> {
-    let known = access.tags.as_ref().and_then(|place| context.aws.tags(place));
-    let found = tagged(resource, known.as_ref(), now);
-    let access = if found.is_empty() { access } else { context.access.with_tagged(resource, &found)? };
-    let view = context.aws.subscribe(name, subscription(resource, &access));
-    // The list may have come in between, and woke the resource only if it had subscribed before.
-    let found_since = tagged(resource, view.tags.as_ref(), now);
-    if found_since == found {
+    let list = access.tags.as_ref().and_then(|place| context.aws.tags(place));
+    let stages = access.stages.as_ref().and_then(|api| context.aws.stages(api));
+    let known = found(resource, list.as_ref(), stages.as_ref(), now);
+    let access = if known == Found::default() { access } else { context.access.with_found(resource, &known)? };
+    let view = context.aws.subscribe(name, subscription(resource, &access, stages.as_ref()));
+    // An answer may have come in between, and woke the resource only if it had subscribed before.
+    let known_since = found(resource, view.tags.as_ref(), view.stages.as_ref(), now);
+    if known_since == known {
         return Some((access, view));
     }
-    let access = context.access.with_tagged(resource, &found_since)?;
-    let view = context.aws.subscribe(name, subscription(resource, &access));
+    let access = context.access.with_found(resource, &known_since)?;
+    let view = context.aws.subscribe(name, subscription(resource, &access, view.stages.as_ref()));
     Some((access, view))
 }
 
-/// The certificates that have the tags of the spec, newest first, as far as a whole list says.
-pub fn tagged(resource: &ClientCertificateRef, read: Option<&TagSnapshot>, now: Now) -> Vec<String> {
-    let listing = read.and_then(|read| read.outcome.as_ref().ok());
+/// The certificate that the stage presents, and those that have the tags of the spec, newest first, as far as AWS says.
+pub fn found(
+    resource: &ClientCertificateRef,
+    list: Option<&Read<Listing>>,
+    stages: Option<&Read<Stages>>,
+    now: Now,
+) -> Found {
+    let listing = list.and_then(|read| read.outcome.as_ref().ok());
     let having = listing.map(|list| list.having(&resource.spec.additional_client_certificate_tags, now.wall));
-    having.unwrap_or_default().into_iter().map(str::to_owned).collect()
+    let stages = stages.and_then(|read| read.outcome.as_ref().ok());
+    let presented = match resource.main() {
+        Some(Main::Stage(stage)) => stages.and_then(|stages| snapshot::presented(stages, &stage.stage_name)),
+        Some(Main::Certificate(_)) | None => None,
+    };
+    Found { presented, tagged: having.unwrap_or_default().into_iter().map(str::to_owned).collect() }
 }
 
 /// Gathers what a decision needs. None where the resource is being deleted, and the store has not seen that yet.
@@ -387,8 +422,8 @@ async fn gather<G: Gateway>(
         is_ours && !is_controlled_by_another(former, resource)
     });
     let password = password::look_for_password(resource, context).await;
-    let Access { source, additional, unnamed, tags, description } = access;
-    let key = source.as_ref().ok().map(|source| context.aws.key_of(source));
+    let Access { main, stages, additional, unnamed, tags, description } = access;
+    let key = main.as_ref().and_then(|main| main.source.as_ref().ok()).map(|source| context.aws.key_of(source));
     let is_account_unknown =
         key.as_ref().is_some_and(|key| key.account.is_none()) && context.access.rules().allow_roles();
     let may_describe = match description {
@@ -400,14 +435,20 @@ async fn gather<G: Gateway>(
         .filter(|_| resource.spec.description.is_some() && may_describe.is_ok())
         .and_then(|key| context.descriptions.reconcile(&key, true));
     let mut reads = view.reads.into_iter();
-    let mut named = |Additional { id, source }| {
+    let mut named = |access::Named { id, source }| {
         let read = if source.is_ok() { reads.next().flatten() } else { None };
         Named { id, source, read }
     };
-    let main = named(Additional { id: resource.spec.client_certificate_id.clone(), source });
+    let main = main.map(&mut named);
     let additional = additional.into_iter().map(&mut named).collect();
     let unnamed = unnamed.into_iter().map(&mut named).collect();
     let tags = tags.map(|place| TagRead { place, read: view.tags });
+    let stage = match (resource.main(), stages) {
+        (Some(Main::Stage(stage)), Some(api)) => {
+            Some(StageRead { api, name: stage.stage_name.clone(), read: view.stages })
+        }
+        _ => None,
+    };
     let now = context.now();
     let installation = resource.status.as_ref().and_then(|status| status.installation.as_deref());
     let (hold, installation, written_password, repaired) = context.counters.of(name, |counter| {
@@ -419,6 +460,7 @@ async fn gather<G: Gateway>(
         now,
         jitter: fastrand::f64(),
         main,
+        stage,
         additional,
         unnamed,
         tags,

@@ -1,6 +1,7 @@
 //! The series of each resource. They are made from the caches at each scrape and nothing is kept, so they end with their
 //! resource.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +14,7 @@ use prometheus_client::registry::Unit;
 
 use super::{Leader, Resources};
 use crate::api::{Cached, CertificateRole, ClientCertificateRefStatus};
-use crate::conditions::{ConditionType, is_true};
+use crate::conditions::{ConditionType, Reason, find, is_true};
 
 /// The conditions that have a series. One that has no status yet is 0: a resource that was never Ready must be as visible
 /// as one that no longer is.
@@ -34,8 +35,8 @@ impl fmt::Debug for ResourceCollector {
 impl Collector for ResourceCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let Some(resources) = self.resources.get().filter(|_| self.leader.get() == 1) else { return Ok(()) };
-        let resources = resources();
-        let resources: Vec<_> = resources.iter().map(|resource| parts(resource)).collect();
+        let followed = resources();
+        let resources: Vec<_> = followed.iter().map(|resource| parts(resource)).collect();
         if resources.is_empty() {
             return Ok(());
         }
@@ -68,6 +69,30 @@ impl Collector for ResourceCollector {
                 }
             }
         }
+        let mut stages = encoder.encode_descriptor(
+            "stage_info",
+            "What the stage presents that the resource follows; always 1. certificate_id is empty for a stage without a certificate.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (meta, status) in &resources {
+            if let Some(stage) = status.and_then(|status| status.stage.as_ref()) {
+                let [namespace, name, id] =
+                    labels(meta, "certificate_id", stage.client_certificate_id.as_deref().unwrap_or_default());
+                let api = ("rest_api_id", stage.rest_api_id.clone());
+                let labels = [namespace, name, api, ("stage", stage.stage_name.clone()), id];
+                stages.encode_family(&labels)?.encode_gauge(&1_i64)?;
+            }
+        }
+        let bare: HashSet<_> = followed.iter().filter_map(|resource| stage_without_certificate(resource)).collect();
+        encoder
+            .encode_descriptor(
+                "stages_without_certificate",
+                "Stages that resources follow and that have no client certificate, so that backends cannot tell them from other clients.",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&i64::try_from(bare.len()).unwrap_or(i64::MAX))?;
         let mut conditions = encoder.encode_descriptor(
             "resource_condition",
             "Whether a condition of the resource is True: 1, or 0 if it is False, Unknown or not set yet.",
@@ -90,6 +115,20 @@ fn parts(resource: &Cached) -> (&ObjectMeta, Option<&ClientCertificateRefStatus>
     (resource.meta(), resource.0.as_ref().ok().and_then(|resource| resource.status.as_ref()))
 }
 
+/// The stage that a resource follows, by its role, region and API, where the status says that it has no certificate.
+fn stage_without_certificate(resource: &Cached) -> Option<(Option<&str>, Option<&str>, &str, &str)> {
+    let resource = resource.0.as_ref().ok()?;
+    let stage = resource.spec.stage.as_ref()?;
+    let read = find(&resource.status.as_ref()?.conditions, ConditionType::CertificateRead)?;
+    let role = resource.spec.assume_role.as_ref().map(|role| role.role_arn.as_str());
+    (Reason::parse(&read.reason) == Some(Reason::StageHasNoCertificate)).then_some((
+        role,
+        resource.spec.region.as_deref(),
+        stage.rest_api_id.as_str(),
+        stage.stage_name.as_str(),
+    ))
+}
+
 fn labels(meta: &ObjectMeta, label: &'static str, value: &str) -> [(&'static str, String); 3] {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     [("namespace", text(&meta.namespace)), ("name", text(&meta.name)), (label, value.to_owned())]
@@ -102,7 +141,7 @@ mod tests {
     use kube::core::DeserializeGuard;
 
     use super::*;
-    use crate::api::{CertificateStatus, ClientCertificateRefStatus};
+    use crate::api::{CertificateStatus, ClientCertificateRefStatus, Stage, StageStatus};
     use crate::conditions::{ConditionType, Finding, Reason, set};
     use crate::fixtures::resource;
     use crate::metrics::{Format, Metrics};
@@ -136,6 +175,7 @@ mod tests {
         let own = [
             "ccr_certificate_not_after_timestamp_seconds{",
             "ccr_certificate_safe_to_switch{",
+            "ccr_stage_info{",
             "ccr_resource_condition{",
         ];
         text.lines().filter(|line| own.iter().any(|name| line.starts_with(name))).collect()
@@ -184,6 +224,45 @@ mod tests {
         let safe: Vec<_> =
             of_resources(&text).into_iter().filter_map(|line| line.split_once("certificate_id=")).collect();
         assert_eq!(safe.iter().map(|(_, rest)| *rest).collect::<Vec<_>>(), ["\"former\"} 0", "\"tagged\"} 1"]);
+    }
+
+    #[test]
+    fn what_a_stage_presents_has_a_series_and_stages_without_a_certificate_are_counted_once() {
+        let following = |name: &str, id: Option<&str>| {
+            let mut whole = ready(name, 7).as_ref().0.as_ref().unwrap().clone();
+            let stage = Stage { rest_api_id: "a1b2c3".into(), stage_name: "prod".into(), ..Stage::default() };
+            let status = whole.status.as_mut().unwrap();
+            status.stage = Some(StageStatus {
+                rest_api_id: stage.rest_api_id.clone(),
+                stage_name: stage.stage_name.clone(),
+                client_certificate_id: id.map(str::to_owned),
+                since: None,
+            });
+            if id.is_none() {
+                let finding = Finding::no(Reason::StageHasNoCertificate, "");
+                set(
+                    &mut status.conditions,
+                    ConditionType::CertificateRead,
+                    finding,
+                    Some(1),
+                    jiff::Timestamp::UNIX_EPOCH,
+                );
+            }
+            whole.spec.stage = Some(stage);
+            Arc::new(DeserializeGuard(Ok(whole)))
+        };
+        let text = |resources| whole(&leader(resources), Format::Prometheus);
+        let some = text(vec![following("one", Some("9ao60f"))]);
+        assert!(
+            some.contains("name=\"one\",rest_api_id=\"a1b2c3\",stage=\"prod\",certificate_id=\"9ao60f\"} 1"),
+            "{some}"
+        );
+        assert!(some.contains("\nccr_stages_without_certificate 0\n"), "{some}");
+        let none = text(vec![following("one", None), following("two", None)]);
+        assert!(
+            none.contains("certificate_id=\"\"} 1") && none.contains("\nccr_stages_without_certificate 1\n"),
+            "{none}"
+        );
     }
 
     fn whole_text(resource: crate::api::ClientCertificateRef) -> String {

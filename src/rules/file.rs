@@ -51,6 +51,7 @@ struct Entry {
     session_tags: bool,
     regions: Option<Vec<String>>,
     certificate_ids: Option<Vec<String>>,
+    rest_api_ids: Option<Vec<String>>,
     descriptions: Option<bool>,
 }
 
@@ -145,6 +146,8 @@ fn grant(name: &str, entry: Entry) -> Result<Grant, InvalidRules> {
         return Err(senseless(name, problem));
     }
     let otherwise = Grant::default();
+    // A stage presents any certificate, so a rule for some certificates allows no stage unless the rule names the API.
+    let rest_api_ids = entry.rest_api_ids.or_else(|| entry.certificate_ids.as_ref().map(|_| Vec::new()));
     Ok(Grant {
         own_credentials: entry.own_credentials.unwrap_or(otherwise.own_credentials),
         roles: entry.roles,
@@ -152,6 +155,7 @@ fn grant(name: &str, entry: Entry) -> Result<Grant, InvalidRules> {
         session_tags: entry.session_tags,
         regions: entry.regions.unwrap_or(otherwise.regions),
         certificate_ids: entry.certificate_ids.unwrap_or(otherwise.certificate_ids),
+        rest_api_ids: rest_api_ids.unwrap_or(otherwise.rest_api_ids),
         descriptions: entry.descriptions.unwrap_or(otherwise.descriptions),
     })
 }

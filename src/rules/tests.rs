@@ -7,7 +7,7 @@ fn rules(text: &str) -> Rules {
 }
 
 fn wanted<'a>(namespace: &'a str, labels: &'a BTreeMap<String, String>) -> Wanted<'a> {
-    Wanted { namespace, labels, role: None, region: "us-east-1", id: "9ao60f" }
+    Wanted { namespace, labels, role: None, region: "us-east-1", what: What::Certificate("9ao60f") }
 }
 
 fn permit(rules: &Rules, change: impl FnOnce(&mut Wanted<'static>)) -> Result<Permit, Refusal> {
@@ -73,12 +73,27 @@ rules:
     );
     let refused = |change: &dyn Fn(&mut Wanted<'static>)| permit(&rules, change).unwrap_err();
     assert_eq!(refused(&|w| w.region = "eu-west-1").reason(), Reason::RegionNotAllowed);
-    assert_eq!(refused(&|w| w.id = "zzzzzz").reason(), Reason::CertificateNotAllowed);
+    assert_eq!(refused(&|w| w.what = What::Certificate("zzzzzz")).reason(), Reason::CertificateNotAllowed);
     assert_eq!(refused(&|w| w.namespace = "orders").reason(), Reason::RoleNotAllowed);
-    let permit = permit(&rules, |w| w.id = "k2c0qe").unwrap();
+    let permit = permit(&rules, |w| w.what = What::Certificate("k2c0qe")).unwrap();
     let refusal = permit.description.unwrap_err();
     assert_eq!(refusal.reason(), Reason::DescriptionNotAllowed);
     assert!(refusal.to_string().contains("payments (pay)"), "{refusal}");
+}
+
+#[test]
+fn a_rule_for_some_certificates_allows_no_stage_unless_it_names_the_api() {
+    let permits = |text: &str, api| {
+        let rules = rules(&format!("rules: [{{namespaces: [payments], {text}}}]"));
+        permit(&rules, |wanted| wanted.what = What::RestApi(api))
+    };
+    assert!(permits("regions: [us-east-1]", "a1b2c3").is_ok(), "neither is limited");
+    let refusal = permits("certificateIds: [9ao60f]", "a1b2c3").unwrap_err();
+    assert_eq!(refusal.reason(), Reason::CertificateNotAllowed);
+    assert!(refusal.to_string().contains("REST API a1b2c3; add the id to the restApiIds"), "{refusal}");
+    assert!(permits("certificateIds: [9ao60f], restApiIds: ['a1*']", "a1b2c3").is_ok());
+    assert!(permits("restApiIds: ['a1*']", "b1b2c3").is_err());
+    assert!(permits("restApiIds: []", "a1b2c3").is_err());
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod scale;
 mod schema;
 mod servers;
 mod small_world;
+mod stages;
 mod status;
 mod tags;
 mod targets;

@@ -15,19 +15,20 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use client_certificate_operator::access::Access;
+use client_certificate_operator::access::{Access, Found};
 use client_certificate_operator::api::{
-    ClientCertificateRef, ClientCertificateRefStatus, DeletionPolicy, ResourceName, TargetKind, TargetRef,
+    CertificateRole, ClientCertificateRef, ClientCertificateRefStatus, DeletionPolicy, ResourceName, Stage, TargetKind,
+    TargetRef,
 };
 use client_certificate_operator::aws::cache::{Cache, Tags, View};
-use client_certificate_operator::aws::gateway::{ClientCertificate, GatewayError, Outage, Source};
+use client_certificate_operator::aws::gateway::{ClientCertificate, GatewayError, Outage, Place, RestApi, Source};
 use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::clock::Clock;
 use client_certificate_operator::conditions::{ConditionType, is_true};
 use client_certificate_operator::controllers::description::Descriptions;
 use client_certificate_operator::controllers::mirror::{
-    Action, Effect, FIRST_ANSWER, Mark, Named, Outcome, Snapshot, TagRead, WriteBackoff, plan, status, subscription,
-    suspended, tagged, written,
+    Action, Effect, FIRST_ANSWER, Mark, Named, Outcome, Snapshot, StageRead, TagRead, WriteBackoff, found, plan,
+    status, subscription, suspended, written,
 };
 use client_certificate_operator::controllers::publish::Publisher;
 use client_certificate_operator::error::ClusterFailure;
@@ -50,6 +51,16 @@ use tokio::time::timeout;
 const REGION: &str = "us-east-1";
 const IDS: [&str; 3] = ["9ao60f", "k2c0qe", "q4w8zt"];
 const TAG: (&str, &str) = ("app", "payments");
+const API: &str = "a1b2c3d4e5";
+const STAGE: &str = "prod";
+
+fn stage() -> Stage {
+    Stage { rest_api_id: API.into(), stage_name: STAGE.into(), ..Stage::default() }
+}
+
+fn api() -> RestApi {
+    RestApi { place: Place::own(REGION), id: API.into() }
+}
 
 fn tag() -> Tags {
     [(TAG.0.to_owned(), TAG.1.to_owned())].into()
@@ -80,6 +91,10 @@ enum Step {
     Rename(Option<usize>),
     Kind(TargetKind),
     Id(usize),
+    /// The spec names the stage in place of an id.
+    Follow,
+    /// The stage presents another certificate.
+    Present(usize),
     /// So many certificates, beginning with this one, are the additional ones, but for the main one.
     Additional(usize, usize),
     /// Whether the spec asks for the tag.
@@ -116,6 +131,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => proptest::option::of(0_usize..3).prop_map(Step::Rename),
         1 => prop_oneof![Just(TargetKind::Secret), Just(TargetKind::ConfigMap)].prop_map(Step::Kind),
         1 => (0_usize..3).prop_map(Step::Id),
+        2 => Just(Step::Follow),
+        3 => (0_usize..3).prop_map(Step::Present),
         2 => (0_usize..3, 0_usize..4).prop_map(|(first, count)| Step::Additional(first, count)),
         1 => any::<bool>().prop_map(Step::AskForTag),
         2 => (0_usize..3, any::<bool>()).prop_map(|(id, has_tag)| Step::Tag(id, has_tag)),
@@ -235,12 +252,13 @@ impl World {
         for certificate in certificates() {
             gateway.put(&source(&certificate.id), certificate.clone());
         }
+        gateway.present(&Place::own(REGION), API, STAGE, Some(IDS[0]));
         let mut resource = ClientCertificateRef::default();
         resource.metadata.name = Some("payments".into());
         resource.metadata.namespace = Some("backends".into());
         resource.metadata.uid = Some("1".into());
         resource.metadata.generation = Some(1);
-        resource.spec.client_certificate_id = IDS[0].into();
+        resource.spec.client_certificate_id = Some(IDS[0].into());
         resource.spec.refresh_interval = "5m".into();
         resource.spec.target.adopt = true;
         let world = World {
@@ -298,7 +316,13 @@ impl World {
                 self.change_spec(|r| r.spec.target.name = name.map(|name| format!("target-{name}")));
             }
             Step::Kind(kind) => self.change_spec(|r| r.spec.target.kind = kind),
-            Step::Id(id) => self.change_spec(|r| r.spec.client_certificate_id = IDS[id].into()),
+            Step::Id(id) => self.change_spec(|r| {
+                (r.spec.client_certificate_id, r.spec.stage) = (Some(IDS[id].into()), None);
+            }),
+            Step::Follow => self.change_spec(|r| {
+                (r.spec.client_certificate_id, r.spec.stage) = (None, Some(stage()));
+            }),
+            Step::Present(id) => self.gateway.present(&Place::own(REGION), API, STAGE, Some(IDS[id])),
             Step::Additional(first, count) => {
                 let ids = (first..first + count).map(|at| IDS[at % IDS.len()].to_owned());
                 self.change_spec(|r| r.spec.additional_client_certificate_ids = ids.collect());
@@ -316,7 +340,7 @@ impl World {
             Step::Policy(policy) => self.change_spec(|r| r.spec.target.deletion_policy = policy),
             Step::Suspend(suspend) => self.change_spec(|r| r.spec.suspend = suspend),
             Step::DescribeOutside(text) => {
-                let source = source(&self.resource.spec.client_certificate_id);
+                let source = source(&self.main());
                 self.gateway.change(&source, |certificate| certificate.description = format!("outside {text}"));
             }
             Step::Gateway(error, times) => {
@@ -334,12 +358,27 @@ impl World {
 
     /// The watch brings the resource, and the claims follow. Wakes the resource where they say so.
     fn watch(&self) {
-        let access = Access::of(&self.resource, &[], &settings(), &Rules::default(), &Default::default());
-        let main = access.source.unwrap();
-        let key = self.process.cache.key_of(&main);
-        if !self.process.descriptions.apply(&self.resource, Some((&key, &main))).is_empty() {
+        let stages = self.process.cache.stages(&api());
+        self.claim(&self.access(&found(&self.resource, None, stages.as_ref(), self.now())));
+    }
+
+    fn claim(&self, access: &Access) {
+        let main = access.main.as_ref().map(|main| main.source.clone().unwrap());
+        let main = main.map(|main| (self.process.cache.key_of(&main), main));
+        let reads = main.as_ref().map(|(key, source)| (key, source));
+        if !self.process.descriptions.apply(&self.resource, reads).is_empty() {
             self.process.woken.notify_one();
         }
+    }
+
+    fn access(&self, found: &Found) -> Access {
+        Access::of(&self.resource, found, &settings(), &Rules::default(), &Default::default())
+    }
+
+    /// The id of the main certificate: the spec's, or the one that the stage presents.
+    fn main(&self) -> String {
+        let presented = || self.gateway.presented(&Place::own(REGION), API, STAGE).unwrap();
+        self.resource.spec.client_certificate_id.clone().unwrap_or_else(presented)
     }
 
     fn pass(&mut self) -> Pass {
@@ -350,12 +389,15 @@ impl World {
             return self.publish(outcome, vec![]);
         }
         let now = self.now();
-        let known = self.process.cache.tags(&source(IDS[0]).place);
-        let found = tagged(&self.resource, known.as_ref(), now);
-        let (mut access, mut view) = self.subscribe(&name, &found);
-        let found_since = tagged(&self.resource, view.tags.as_ref(), now);
-        if found_since != found {
-            (access, view) = self.subscribe(&name, &found_since);
+        let (list, stages) = (self.process.cache.tags(&source(IDS[0]).place), self.process.cache.stages(&api()));
+        let known = found(&self.resource, list.as_ref(), stages.as_ref(), now);
+        let (mut access, mut view) = self.subscribe(&name, &known);
+        let known_since = found(&self.resource, view.tags.as_ref(), view.stages.as_ref(), now);
+        if known_since != known {
+            (access, view) = self.subscribe(&name, &known_since);
+        }
+        if self.resource.spec.stage.is_some() {
+            self.claim(&access);
         }
         let is_current =
             self.resource.status.as_ref().is_some_and(|s| s.observed_generation == self.resource.generation());
@@ -363,14 +405,14 @@ impl World {
         if !view.answered && !is_current && !patience.is_zero() {
             return Pass { actions: vec![], wrote_status: false, next_look: Some(patience) };
         }
-        let main = access.source.clone().unwrap();
-        let key = self.process.cache.key_of(&main);
-        let (descriptions, is_described) = (&self.process.descriptions, self.resource.spec.description.is_some());
-        let description =
-            self.process.runtime.block_on(async { descriptions.reconcile(&key, true).filter(|_| is_described) });
+        let main = access.main.as_ref().map(|main| main.source.clone().unwrap());
+        let key =
+            main.map(|main| self.process.cache.key_of(&main)).filter(|_| self.resource.spec.description.is_some());
+        let descriptions = &self.process.descriptions;
+        let description = self.process.runtime.block_on(async { descriptions.reconcile(&key?, true) });
         let mut reads = view.reads.into_iter();
         let mut named = |id: &str| Named { id: id.to_owned(), source: Ok(source(id)), read: reads.next().flatten() };
-        let first = named(&main.id);
+        let first = access.main.as_ref().map(|main| named(&main.id));
         let additional = access.additional.iter().map(|additional| named(&additional.id)).collect();
         let unnamed = access.unnamed.iter().map(|unnamed| named(&unnamed.id)).collect();
         let (target, now) = (self.resource.target_ref(), self.now());
@@ -381,6 +423,7 @@ impl World {
             now,
             jitter: 0.5,
             main: first,
+            stage: access.stages.map(|api| StageRead { api, name: STAGE.into(), read: view.stages }),
             additional,
             unnamed,
             tags: access.tags.map(|place| TagRead { place, read: view.tags }),
@@ -422,9 +465,10 @@ impl World {
         self.publish(outcome, plan.actions)
     }
 
-    fn subscribe(&self, name: &ResourceName, found: &[String]) -> (Access, View) {
-        let access = Access::of(&self.resource, found, &settings(), &Rules::default(), &Default::default());
-        let wanted = subscription(&self.resource, &access);
+    fn subscribe(&self, name: &ResourceName, found: &Found) -> (Access, View) {
+        let access = self.access(found);
+        let stages = self.process.cache.stages(&api());
+        let wanted = subscription(&self.resource, &access, stages.as_ref());
         let view = self.process.runtime.block_on(async { self.process.cache.subscribe(name, wanted) });
         (access, view)
     }
@@ -432,8 +476,8 @@ impl World {
     /// The certificates that the target holds in the end: those that are named, and those that have the tag.
     fn goal(&self) -> Vec<String> {
         let resource = &self.resource;
-        let named = std::iter::once(resource.spec.client_certificate_id.as_str()).chain(resource.additional_ids());
-        let mut goal: Vec<_> = named.map(str::to_owned).collect();
+        let mut goal = vec![self.main()];
+        goal.extend(resource.additional_ids().filter(|id| *id != goal[0]).map(str::to_owned).collect::<Vec<_>>());
         let wanted = &resource.spec.additional_client_certificate_tags;
         let has_tag = |certificate: &ClientCertificate| certificate.tags.contains_key(TAG.0) && !wanted.is_empty();
         let mut tagged: Vec<_> =
@@ -446,6 +490,7 @@ impl World {
 
     /// A certificate that the spec names, and that the target holds as the status says, stays in it whatever cannot be read,
     /// but for one that API Gateway says is none of its own; and the main one, which is on its way in, waits for no other.
+    /// What the stage presented until now stays too.
     fn check_that_nothing_is_lost(&self, actions: &[Action]) {
         for action in actions {
             let Action::Replace { current, desired, .. } = action else { continue };
@@ -453,14 +498,23 @@ impl World {
             let holds = |data: Option<&[u8]>, id: &str| {
                 data.is_some_and(|data| String::from_utf8_lossy(data).contains(pem(id).as_str()))
             };
-            let main = self.resource.spec.client_certificate_id.as_str();
-            if self.was_denied || current.target != desired.target || !holds(before.value("ca.crt"), main) {
+            if self.was_denied || current.target != desired.target {
+                continue;
+            }
+            let after = desired.data.get("ca.crt").map(Vec::as_slice);
+            let is_followed = self.resource.stage_status().is_some();
+            let status = self.resource.status.as_ref().filter(|_| is_followed);
+            for held in status.iter().flat_map(|status| &status.certificates) {
+                let was_presented = held.role == Some(CertificateRole::Main) && holds(before.value("ca.crt"), &held.id);
+                assert!(!was_presented || holds(after, &held.id), "{} is lost: {status:#?}", held.id);
+            }
+            let Some(main) = self.resource.spec.client_certificate_id.as_deref() else { continue };
+            if !holds(before.value("ca.crt"), main) {
                 continue;
             }
             let told = self.resource.status.iter().flat_map(|status| &status.certificates).map(|held| held.id.as_str());
             let told: Vec<_> = told.filter(|id| holds(before.value("ca.crt"), id)).collect();
             for id in self.resource.additional_ids().filter(|id| told.contains(id)) {
-                let after = desired.data.get("ca.crt").map(Vec::as_slice);
                 assert!(holds(after, id) && holds(after, main), "{id} or {main} is lost: {:#?}", self.resource.status);
             }
         }
@@ -573,7 +627,10 @@ fn reaches_the_goal(world: &mut World) -> Result<(), TestCaseError> {
     let resource = &world.resource;
     let status = resource.status.as_ref().unwrap();
     prop_assert!(is_true(&status.conditions, ConditionType::Ready), "{status:#?}");
-    let id = resource.spec.client_certificate_id.as_str();
+    prop_assert_eq!(status.client_certificate_id.clone(), Some(world.main()));
+    let presented = status.stage.as_ref().and_then(|stage| stage.client_certificate_id.clone());
+    prop_assert_eq!(presented, resource.spec.stage.is_some().then(|| world.main()));
+    let id = world.main();
     let goal = world.goal();
     let pem: String = goal.iter().map(|id| pem(id)).collect();
     let held: Vec<_> = status.certificates.iter().map(|held| held.id.clone()).collect();
@@ -587,7 +644,7 @@ fn reaches_the_goal(world: &mut World) -> Result<(), TestCaseError> {
     prop_assert_eq!(owners.is_empty(), resource.spec.target.deletion_policy == DeletionPolicy::Retain);
     prop_assert_eq!(world.former_targets(&resource.target_ref()), vec![]);
     if let Some(text) = &resource.spec.description {
-        prop_assert_eq!(&world.gateway.certificate(&source(id)).unwrap().description, text);
+        prop_assert_eq!(&world.gateway.certificate(&source(&id)).unwrap().description, text);
         prop_assert!(is_true(&status.conditions, ConditionType::DescriptionSynced), "{status:#?}");
     }
     Ok(())

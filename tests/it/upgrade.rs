@@ -268,10 +268,11 @@ async fn upgraded(world: &World<'_>, aws_is_up: bool) -> Vec<String> {
             wrong.push(format!("{name}: its status was written {count} times"));
         }
         let status = resource.status.as_ref().unwrap();
-        if status.client_certificate_id.as_ref() != Some(&resource.spec.client_certificate_id) {
+        if status.client_certificate_id != resource.spec.client_certificate_id {
             wrong.push(format!("{name}: status.clientCertificateId is {:?}", status.client_certificate_id));
         }
-        let main = status.certificates.iter().find(|held| held.id == resource.spec.client_certificate_id);
+        let main =
+            status.certificates.iter().find(|held| Some(&held.id) == resource.spec.client_certificate_id.as_ref());
         if status.expiration_date != main.and_then(|main| main.expiration_date) {
             wrong.push(format!("{name}: status.expirationDate is {:?}", status.expiration_date));
         }

@@ -16,7 +16,7 @@ use super::{Shared, timed_out};
 use crate::api::ResourceName;
 use crate::aws::gateway::{ClientCertificate, Denial, Gateway, GatewayError, Outage, PAGE_SIZE, Place, Source};
 use crate::aws::rate_limit::{Account, Paused, Priority};
-use crate::aws::scope::{Checked, Listed, Listing, Moment, Scope, Step, refuses_the_list};
+use crate::aws::scope::{Checked, Listed, Listing, Moment, Scope, Step, Topic, refuses_the_list};
 use crate::settings::Tick;
 
 /// Longer than the gateway's own time-outs take: no read keeps a poller for ever.
@@ -32,6 +32,14 @@ pub(super) struct Poller<G: Gateway> {
     pub(super) place: Place,
     pub(super) generation: u64,
     pub(super) notify: Arc<Notify>,
+}
+
+/// A call that was made.
+struct Called<T> {
+    started: Tick,
+    outcome: Result<T, GatewayError>,
+    /// Until when no call may start.
+    not_before: Option<Tick>,
 }
 
 impl<G: Gateway> Poller<G> {
@@ -56,7 +64,7 @@ impl<G: Gateway> Poller<G> {
                     }
                 }
                 Step::List => calls.push(poller.list().boxed()),
-                Step::Get(picks) => calls.extend(picks.into_iter().map(|(id, due)| poller.get(id, due).boxed())),
+                Step::Read(due) => calls.extend(due.into_iter().map(|(topic, due)| poller.read(topic, due).boxed())),
             }
         }
     }
@@ -75,20 +83,44 @@ impl<G: Gateway> Poller<G> {
         self.shared.wake(woken.unwrap_or_default());
     }
 
-    /// Reads one certificate.
-    async fn get(&self, id: String, due: Tick) {
+    /// Makes one call.
+    async fn read(&self, topic: Topic, due: Tick) {
+        match &topic {
+            Topic::Certificate(id) => {
+                let source = Source { place: self.place.clone(), id: id.clone() };
+                let call = || self.shared.gateway.get_client_certificate(&source);
+                let Some((account, read)) = self.called(&topic, due, call).await else { return };
+                let checked = read.outcome.map(|came| self.check(&source, account.id.as_deref(), came));
+                self.note(|scope, moment| scope.got(id, read.started, checked, read.not_before, moment));
+            }
+            Topic::Tags => self.list().await,
+            Topic::Stages(api) => {
+                let call = || self.shared.gateway.get_stages(&self.place, api);
+                let Some((_, read)) = self.called(&topic, due, call).await else { return };
+                self.note(|scope, moment| scope.got_stages(api, read.started, read.outcome, read.not_before, moment));
+            }
+        }
+    }
+
+    /// Makes a call, unless calls may not start now or no resource wants its answer any more.
+    async fn called<T, F: Future<Output = Result<T, GatewayError>>>(
+        &self,
+        topic: &Topic,
+        due: Tick,
+        call: impl Fn() -> F,
+    ) -> Option<(Account, Called<T>)> {
         let account = self.shared.limited_by(&self.place);
-        let source = Source { place: self.place.clone(), id };
-        let id = &source.id;
-        let call = || self.shared.gateway.get_client_certificate(&source);
-        let (started, outcome) = match self.call(&account, Priority::Read { due }, |scope| scope.has(id), call).await {
-            Ok(Some(called)) => called,
-            Ok(None) => return,
-            Err(Paused { until }) => return self.note(|scope, moment| scope.paused(id, until, moment)),
-        };
-        let not_before = self.shared.limiter.paused(&account).map(|paused| paused.until);
-        let checked = outcome.map(|came| self.check(&source, account.id.as_deref(), came));
-        self.note(|scope, moment| scope.got(id, started, checked, not_before, moment));
+        match self.call(&account, Priority::Read { due }, |scope| scope.is_wanted(topic), call).await {
+            Ok(called) => {
+                let (started, outcome) = called?;
+                let not_before = self.shared.limiter.paused(&account).map(|paused| paused.until);
+                Some((account, Called { started, outcome, not_before }))
+            }
+            Err(Paused { until }) => {
+                self.note(|scope, moment| scope.paused(topic, until, moment));
+                None
+            }
+        }
     }
 
     /// Makes a call once it has a token and if it is wanted still. Credentials that AWS refuses are replaced by others, so
@@ -136,7 +168,7 @@ impl<G: Gateway> Poller<G> {
             let (started, outcome) = match self.call(&account, Priority::List, |scope| !scope.is_empty(), call).await {
                 Ok(Some(called)) => called,
                 Ok(None) => return,
-                Err(Paused { until }) => return self.note(|scope, moment| scope.list_paused(until, moment)),
+                Err(Paused { until }) => return self.note(|scope, moment| scope.paused(&Topic::Tags, until, moment)),
             };
             let began = *began.get_or_insert(started);
             let page = match outcome {

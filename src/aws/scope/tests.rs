@@ -25,12 +25,24 @@ fn scope() -> Scope {
     Scope::new(Place::own("us-east-1"))
 }
 
+fn topic(id: &str) -> Topic {
+    Topic::Certificate(id.to_owned())
+}
+
 fn subscribe(scope: &mut Scope, id: &str, resource: &str, time: f64) -> Subscribed {
-    scope.subscribe(id, &name(resource), Interest { interval: INTERVAL, force: false }, None, at(time))
+    scope.subscribe(&topic(id), &name(resource), Interest { interval: INTERVAL, force: false }, None, at(time))
 }
 
 fn force(scope: &mut Scope, id: &str, resource: &str, time: f64) {
-    scope.subscribe(id, &name(resource), Interest { interval: INTERVAL, force: true }, None, at(time));
+    scope.subscribe(&topic(id), &name(resource), Interest { interval: INTERVAL, force: true }, None, at(time));
+}
+
+fn unsubscribe(scope: &mut Scope, id: &str, resource: &str) {
+    scope.unsubscribe(&topic(id), &name(resource));
+}
+
+fn has_answered(scope: &Scope, id: &str, resource: &str) -> bool {
+    scope.has_answered(&topic(id), &name(resource))
 }
 
 fn source(id: &str) -> Source {
@@ -75,8 +87,12 @@ fn plan(scope: &mut Scope, time: f64) -> Step {
 
 /// The ids that are asked for by name.
 fn gets(step: Step) -> Vec<String> {
-    let Step::Get(calls) = step else { panic!("{step:?}") };
-    let mut ids: Vec<_> = calls.into_iter().map(|(id, _)| id).collect();
+    let Step::Read(calls) = step else { panic!("{step:?}") };
+    let id = |(topic, _)| match topic {
+        Topic::Certificate(id) => id,
+        topic => panic!("{topic:?}"),
+    };
+    let mut ids: Vec<_> = calls.into_iter().map(id).collect();
     ids.sort();
     ids
 }
@@ -101,7 +117,7 @@ fn throttled(seconds: u64) -> GatewayError {
 }
 
 fn outcome(scope: &Scope, id: &str) -> Result<(), ReadFailure> {
-    scope.snapshot(id).unwrap().outcome.clone().map(|_| ())
+    scope.certificate(id).unwrap().outcome.clone().map(|_| ())
 }
 
 #[test]
@@ -110,14 +126,14 @@ fn without_a_subscription_there_is_nothing_to_do_ever() {
     assert_eq!(scope.plan(seconds(0.0)), Step::End);
     subscribe(&mut scope, "a", "r", 0.0);
     subscribe(&mut scope, "a", "s", 0.0);
-    scope.unsubscribe("a", &name("r"));
-    scope.unsubscribe("other", &name("r"));
+    unsubscribe(&mut scope, "a", "r");
+    unsubscribe(&mut scope, "other", "r");
     assert_eq!(gets(plan(&mut scope, 0.0)), ["a"]);
-    scope.unsubscribe("a", &name("s"));
+    unsubscribe(&mut scope, "a", "s");
     assert!(scope.is_empty());
     assert_eq!(scope.plan(seconds(1e6)), Step::End);
     assert_eq!(got(&mut scope, "a", PEM, 0.0, 1.0), [], "an answer that comes later is nobody's");
-    assert!(scope.snapshot("a").is_none());
+    assert!(scope.certificate("a").is_none());
 }
 
 #[test]
@@ -159,14 +175,14 @@ fn the_next_read_is_due_in_the_last_tenth_of_the_shortest_interval() {
     got(&mut scope, "a", PEM, 0.0, 1.0);
     assert_eq!(next(&mut scope, 1.0), 285.0, "counted from the start of the call");
     let short = Interest { interval: Duration::from_secs(100), force: false };
-    assert_eq!(scope.subscribe("a", &name("s"), short, None, at(2.0)), Subscribed::New);
-    assert!(scope.has_answered("a", &name("s")), "an answer that is no older than the interval will do");
+    assert_eq!(scope.subscribe(&topic("a"), &name("s"), short, None, at(2.0)), Subscribed::New);
+    assert!(has_answered(&scope, "a", "s"), "an answer that is no older than the interval will do");
     assert_eq!(next(&mut scope, 2.0), 95.0);
-    scope.unsubscribe("a", &name("s"));
+    unsubscribe(&mut scope, "a", "s");
     assert_eq!(next(&mut scope, 2.0), 285.0);
     let shorter = Interest { interval: Duration::from_secs(30), force: false };
-    assert_eq!(scope.subscribe("a", &name("r"), shorter, None, at(2.0)), Subscribed::Changed);
-    assert_eq!(scope.subscribe("a", &name("r"), shorter, None, at(2.0)), Subscribed::Unchanged);
+    assert_eq!(scope.subscribe(&topic("a"), &name("r"), shorter, None, at(2.0)), Subscribed::Changed);
+    assert_eq!(scope.subscribe(&topic("a"), &name("r"), shorter, None, at(2.0)), Subscribed::Unchanged);
     assert_eq!(next(&mut scope, 2.0), 28.5);
 }
 
@@ -176,11 +192,11 @@ fn a_new_subscriber_asks_only_for_what_is_older_than_its_interval() {
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
     let short = Interest { interval: Duration::from_secs(30), force: false };
-    scope.subscribe("a", &name("s"), short, None, at(100.0));
-    assert!(!scope.has_answered("a", &name("s")) && scope.has_answered("a", &name("r")));
+    scope.subscribe(&topic("a"), &name("s"), short, None, at(100.0));
+    assert!(!has_answered(&scope, "a", "s") && has_answered(&scope, "a", "r"));
     assert_eq!(gets(plan(&mut scope, 100.0)), ["a"]);
     assert_eq!(got(&mut scope, "a", PEM, 100.0, 100.1), names(&["s"]), "it has waited for that");
-    assert!(scope.has_answered("a", &name("s")));
+    assert!(has_answered(&scope, "a", "s"));
 }
 
 #[test]
@@ -206,7 +222,7 @@ fn an_older_call_never_replaces_a_newer_one() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", OTHER_PEM, 5.0, 6.0);
-    let fingerprint = |scope: &Scope| scope.snapshot("a").unwrap().outcome.as_ref().unwrap().fingerprint();
+    let fingerprint = |scope: &Scope| scope.certificate("a").unwrap().outcome.as_ref().unwrap().fingerprint();
     let newer = fingerprint(&scope);
     assert_eq!(got(&mut scope, "a", PEM, 4.0, 7.0), []);
     assert_eq!(failed(&mut scope, "a", GatewayError::NotFound, 4.0), []);
@@ -224,7 +240,7 @@ fn what_the_list_lacks_is_asked_for_by_name_before_it_is_missing() {
     }
     assert_eq!(plan(&mut scope, 0.0), Step::List);
     assert_eq!(listed(&mut scope, &["a"], 0.0, 0.1), names(&["a"]));
-    assert!(scope.snapshot("b").is_none());
+    assert!(scope.certificate("b").is_none());
     assert_eq!(gets(scope.plan(seconds(0.1))), ["b", "c"], "at once");
     got(&mut scope, "b", PEM, 0.1, 0.2);
     assert_eq!(failed(&mut scope, "c", GatewayError::NotFound, 0.2), names(&["c"]));
@@ -291,7 +307,7 @@ fn each_class_of_failure_has_its_own_backoff() {
 fn no_backoff_but_that_of_a_missing_certificate_is_longer_than_the_interval() {
     let mut scope = scope();
     let short = Interest { interval: Duration::from_secs(30), force: false };
-    scope.subscribe("a", &name("r"), short, None, at(0.0));
+    scope.subscribe(&topic("a"), &name("r"), short, None, at(0.0));
     for (failure, first) in [(down(), 0), (denied(), 12)] {
         for n in first..first + 12 {
             let now = f64::from(n) * 500.0;
@@ -313,15 +329,15 @@ fn a_failure_keeps_the_last_good_answer_and_its_own_beginning() {
     got(&mut scope, "a", PEM, 0.0, 0.0);
     for time in [300.0, 301.0, 303.0] {
         failed(&mut scope, "a", down(), time);
-        let snapshot = scope.snapshot("a").unwrap();
+        let snapshot = scope.certificate("a").unwrap();
         assert_eq!(snapshot.started, seconds(time));
         assert_eq!(snapshot.failing_since, Some(seconds(300.0)));
         assert!(snapshot.outcome.is_err() && snapshot.last_good.is_some());
     }
     failed(&mut scope, "a", GatewayError::NotFound, 304.0);
-    assert_eq!(scope.snapshot("a").unwrap().failing_since, Some(seconds(300.0)));
+    assert_eq!(scope.certificate("a").unwrap().failing_since, Some(seconds(300.0)));
     got(&mut scope, "a", PEM, 400.0, 400.0);
-    let snapshot = scope.snapshot("a").unwrap();
+    let snapshot = scope.certificate("a").unwrap();
     assert!(snapshot.failing_since.is_none() && snapshot.outcome.is_ok());
 }
 
@@ -333,10 +349,10 @@ fn a_forced_read_is_made_at_once_wakes_who_asked_and_ends_the_backoff() {
     (0..5).for_each(|n| _ = failed(&mut scope, "a", denied(), f64::from(n)));
     assert!(next(&mut scope, 5.0) > 200.0);
     force(&mut scope, "a", "s", 14.0);
-    assert!(!scope.has_answered("a", &name("s")) && scope.has_answered("a", &name("r")));
+    assert!(!has_answered(&scope, "a", "s") && has_answered(&scope, "a", "r"));
     assert_eq!(gets(plan(&mut scope, 14.0)), ["a"]);
     assert_eq!(failed(&mut scope, "a", denied(), 14.0), names(&["s"]), "even where nothing changed");
-    assert!(scope.has_answered("a", &name("s")));
+    assert!(has_answered(&scope, "a", "s"));
     assert_eq!(next(&mut scope, 14.0), 44.0, "the backoff starts again");
 }
 
@@ -365,7 +381,7 @@ fn a_call_under_way_when_a_read_is_forced_is_not_that_read() {
     force(&mut scope, "a", "r", 1.0);
     assert_eq!(scope.plan(seconds(1.0)), Step::Wait(None));
     assert_eq!(got(&mut scope, "a", PEM, 0.0, 2.0), names(&["r"]), "it is news all the same");
-    assert!(!scope.has_answered("a", &name("r")));
+    assert!(!has_answered(&scope, "a", "r"));
     assert_eq!(next(&mut scope, 2.0), 10.0);
     assert_eq!(gets(plan(&mut scope, 10.0)), ["a"]);
 }
@@ -378,7 +394,7 @@ fn a_refresh_wakes_every_subscriber_even_where_nothing_changed() {
     got(&mut scope, "a", PEM, 0.0, 0.0);
     scope.refresh("a", seconds(10.0));
     scope.refresh("unknown", seconds(10.0));
-    assert!(scope.has_answered("a", &name("r")), "nobody who subscribes has asked for it");
+    assert!(has_answered(&scope, "a", "r"), "nobody who subscribes has asked for it");
     assert_eq!(gets(plan(&mut scope, 10.0)), ["a"]);
     assert_eq!(got(&mut scope, "a", PEM, 10.0, 10.1), names(&["r", "s"]));
     assert_eq!(got(&mut scope, "a", PEM, 11.0, 11.1), []);
@@ -398,7 +414,7 @@ fn a_list_that_is_refused_says_nothing_and_each_is_read_by_name_for_a_while() {
         ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
         assert_eq!(plan(&mut scope, 0.0), Step::List);
         assert_eq!(scope.list_failed(seconds(0.0), &refusal, None, at(0.1)), [], "{refusal:?}");
-        assert!(scope.snapshot("a").is_none());
+        assert!(scope.certificate("a").is_none());
         for time in [0.1, 290.0, 580.0] {
             assert_eq!(gets(plan(&mut scope, time)), ["a", "b"], "{refusal:?} {time}");
             ["a", "b"].iter().for_each(|id| _ = got(&mut scope, id, PEM, time, time));
@@ -440,7 +456,7 @@ fn what_fails_together_is_tried_again_together() {
         assert_eq!(next(&mut scope, now + wait * 0.9), now + wait);
         now += wait;
     }
-    assert_eq!(scope.entries["c"].retry_at, scope.entries["a"].retry_at);
+    assert_eq!(scope.certificates["c"].due_at(), scope.certificates["a"].due_at());
 }
 
 #[test]
@@ -450,9 +466,9 @@ fn while_calls_are_paused_what_is_due_is_answered_by_the_throttling() {
     got(&mut scope, "a", PEM, 0.0, 0.0);
     force(&mut scope, "a", "r", 10.0);
     assert_eq!(gets(plan(&mut scope, 10.0)), ["a"]);
-    assert_eq!(scope.paused("a", seconds(60.0), at(10.0)), names(&["r"]));
+    assert_eq!(scope.paused(&topic("a"), seconds(60.0), at(10.0)), names(&["r"]));
     assert_eq!(outcome(&scope, "a"), Err(throttled(50).into()));
-    assert!(scope.has_answered("a", &name("r")), "at once");
+    assert!(has_answered(&scope, "a", "r"), "at once");
     let due = next(&mut scope, 10.0);
     assert!((60.0..=66.0).contains(&due), "{due}");
     force(&mut scope, "a", "r", 20.0);
@@ -466,7 +482,7 @@ fn what_the_list_brings_beside_answers_who_comes_next() {
     assert_eq!(plan(&mut scope, 0.0), Step::List);
     listed(&mut scope, &["a", "b", "c", "d"], 0.0, 0.1);
     subscribe(&mut scope, "c", "c", 50.0);
-    assert!(scope.has_answered("c", &name("c")) && outcome(&scope, "c").is_ok());
+    assert!(has_answered(&scope, "c", "c") && outcome(&scope, "c").is_ok());
     assert_eq!(next(&mut scope, 50.0), 285.0, "no call");
     subscribe(&mut scope, "d", "d", 61.0);
     assert_eq!(gets(plan(&mut scope, 61.0)), ["d"], "that is too old");
@@ -480,7 +496,7 @@ fn one_that_subscribes_while_the_list_is_read_is_answered_by_it() {
     let list = ["a", "b", "c"].map(|id| Listed::Unclaimed(certificate(id, PEM))).to_vec();
     subscribe(&mut scope, "c", "c", 3.0);
     assert_eq!(sorted(scope.listed(seconds(0.0), 1, list, Listing::default(), None, at(5.0))), names(&["a", "b", "c"]));
-    assert!(scope.has_answered("c", &name("c")));
+    assert!(has_answered(&scope, "c", "c"));
 }
 
 #[test]
@@ -488,7 +504,7 @@ fn a_description_that_was_written_is_known_at_once_and_older_calls_do_not_undo_i
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
-    let description = |scope: &Scope| scope.snapshot("a").unwrap().outcome.as_ref().unwrap().description.clone();
+    let description = |scope: &Scope| scope.certificate("a").unwrap().outcome.as_ref().unwrap().description.clone();
     assert_eq!(scope.described("a", Some("new"), seconds(5.0)), names(&["r"]));
     assert_eq!(description(&scope), "new");
     assert_eq!(scope.described("a", Some("new"), seconds(6.0)), [], "nothing changed");
@@ -529,7 +545,7 @@ fn refreshes_that_are_due_at_different_times_come_into_step() {
     // One that is to be read often does not pull those along that need not be, where the list is long.
     scope.pages = 2;
     let often = Interest { interval: Duration::from_secs(30), force: false };
-    scope.subscribe("a", &name("a"), often, None, at(285.0));
+    scope.subscribe(&topic("a"), &name("a"), often, None, at(285.0));
     assert_eq!(gets(plan(&mut scope, 313.5)), ["a"]);
 }
 
@@ -537,8 +553,8 @@ fn tags(tags: &[(&str, &str)]) -> Tags {
     tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn ask(scope: &mut Scope, resource: &str, wanted: &[(&str, &str)], force: bool, time: f64) -> Subscribed {
-    scope.subscribe_tags(&name(resource), &tags(wanted), Interest { interval: INTERVAL, force }, seconds(time))
+fn ask(scope: &mut Scope, resource: &str, force: bool, time: f64) -> Subscribed {
+    scope.subscribe(&Topic::Tags, &name(resource), Interest { interval: INTERVAL, force }, None, at(time))
 }
 
 /// A whole list of certificates with these tags.
@@ -581,58 +597,55 @@ fn the_newest_certificates_that_have_all_of_the_tags_come_first() {
 fn tags_are_answered_by_the_list_that_refreshes_all() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
-    assert_eq!(ask(&mut scope, "r", &[("app", "x")], false, 0.0), Subscribed::New);
-    assert_eq!(ask(&mut scope, "r", &[("app", "x")], false, 0.0), Subscribed::Unchanged);
-    assert!(!scope.has_answered_tags(&name("r")));
+    assert_eq!(ask(&mut scope, "r", false, 0.0), Subscribed::New);
+    assert_eq!(ask(&mut scope, "r", false, 0.0), Subscribed::Unchanged);
+    assert!(!scope.has_answered(&Topic::Tags, &name("r")));
     assert_eq!(plan(&mut scope, 0.0), Step::List, "and no read by name");
     let list = vec![Listed::Checked("a".into(), good(&scope, "a", PEM))];
     let woken = scope.listed(seconds(0.0), 1, list, listing(&[("a", &[])]), None, at(0.1));
     assert_eq!(sorted(woken), names(&["r", "r"]));
-    assert!(scope.has_answered_tags(&name("r")));
+    assert!(scope.has_answered(&Topic::Tags, &name("r")));
     assert_eq!(next(&mut scope, 0.1), 285.0, "in step");
     assert_eq!(plan(&mut scope, 285.0), Step::List);
     // Without a resource that asks for tags, one certificate is read by name.
     listed(&mut scope, &["a"], 285.0, 285.0);
-    scope.unsubscribe_tags(&name("r"));
-    assert!(scope.tag_snapshot().is_none());
+    scope.unsubscribe(&Topic::Tags, &name("r"));
+    assert!(scope.list().is_none());
     assert_eq!(gets(plan(&mut scope, 600.0)), ["a"]);
-    scope.unsubscribe("a", &name("r"));
+    unsubscribe(&mut scope, "a", "r");
     assert_eq!(scope.plan(seconds(700.0)), Step::End);
 }
 
 #[test]
-fn only_those_wake_that_see_another_list() {
+fn who_asks_for_tags_wakes_when_the_list_changes() {
     let mut scope = scope();
-    ask(&mut scope, "r", &[("app", "x")], false, 0.0);
-    ask(&mut scope, "s", &[("app", "y")], false, 0.0);
+    ask(&mut scope, "r", false, 0.0);
+    ask(&mut scope, "s", false, 0.0);
     assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")])], 0.0), names(&["r", "s"]), "the first answer");
     assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")])], 10.0), []);
-    assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")]), ("b", &[("app", "z")])], 20.0), [], "nobody's");
-    assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")]), ("b", &[("app", "y")])], 30.0), names(&["s"]));
-    assert_eq!(tagged(&mut scope, &[("b", &[("app", "y")])], 40.0), names(&["r"]));
-    assert_eq!(tagged(&mut scope, &[("b", &[])], 50.0), names(&["r", "s"]), "no tags at all");
+    assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")]), ("b", &[])], 20.0), names(&["r", "s"]));
     let fail = |scope: &mut Scope, failure: GatewayError, time: f64| {
         sorted(scope.list_failed(seconds(time), &failure, None, at(time)))
     };
     assert_eq!(fail(&mut scope, denied(), 60.0), names(&["r", "s"]));
     assert_eq!(fail(&mut scope, denied(), 70.0), []);
     assert_eq!(fail(&mut scope, down(), 80.0), names(&["r", "s"]));
-    assert_eq!(scope.tag_snapshot().unwrap().failing_since, Some(seconds(60.0)), "the first in a row");
+    assert_eq!(scope.list().unwrap().failing_since, Some(seconds(60.0)), "the first in a row");
 }
 
 #[test]
-fn a_list_that_fails_is_asked_for_again_ever_later_and_no_later_than_the_interval() {
+fn a_list_that_fails_is_asked_for_again_ever_later() {
     let odd = GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None };
     let cases: [(GatewayError, &[u64]); 5] = [
         (down(), &[1, 2, 4, 8, 16, 32, 60, 60]),
         (denied(), &[30, 60, 120, 240, 300, 300]),
-        (GatewayError::NotFound, &[285, 285]),
+        (GatewayError::NotFound, &[300, 600]),
         (odd, &[1, 2, 4]),
         (throttled(20), &[21, 21, 21]),
     ];
     for (failure, expected) in cases {
         let mut scope = scope();
-        ask(&mut scope, "r", &[("app", "x")], false, 0.0);
+        ask(&mut scope, "r", false, 0.0);
         let (mut now, mut waits) = (0.0, Vec::new());
         for _ in expected {
             assert_eq!(plan(&mut scope, now), Step::List, "also while a list is not worth the call otherwise");
@@ -650,7 +663,7 @@ fn a_list_that_fails_is_asked_for_again_ever_later_and_no_later_than_the_interva
 fn a_denied_list_keeps_no_certificate_from_being_read_by_name() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
-    ask(&mut scope, "r", &[("app", "x")], false, 0.0);
+    ask(&mut scope, "r", false, 0.0);
     assert_eq!(plan(&mut scope, 0.0), Step::List);
     scope.list_failed(seconds(0.0), &denied(), None, at(0.1));
     assert_eq!(gets(plan(&mut scope, 0.1)), ["a"]);
@@ -665,13 +678,91 @@ fn a_denied_list_keeps_no_certificate_from_being_read_by_name() {
 fn a_forced_list_wakes_who_asked() {
     let mut scope = scope();
     for resource in ["r", "s"] {
-        ask(&mut scope, resource, &[("app", "x")], false, 0.0);
+        ask(&mut scope, resource, false, 0.0);
     }
     tagged(&mut scope, &[("a", &[("app", "x")])], 0.0);
-    assert_eq!(ask(&mut scope, "s", &[("app", "x")], true, 1.0), Subscribed::Changed);
-    assert!(!scope.has_answered_tags(&name("s")) && scope.has_answered_tags(&name("r")));
+    assert_eq!(ask(&mut scope, "s", true, 1.0), Subscribed::Changed);
+    assert!(!scope.has_answered(&Topic::Tags, &name("s")) && scope.has_answered(&Topic::Tags, &name("r")));
     assert_eq!(next(&mut scope, 1.0), 10.0);
     assert_eq!(plan(&mut scope, 10.0), Step::List);
     assert_eq!(tagged(&mut scope, &[("a", &[("app", "x")])], 10.0), names(&["s"]));
     assert_eq!(next(&mut scope, 10.0), 295.0);
+}
+
+const API: &str = "a1b2c3";
+
+fn follow(scope: &mut Scope, api: &str, resource: &str, force: bool, time: f64) -> Subscribed {
+    let interest = Interest { interval: INTERVAL, force };
+    scope.subscribe(&Topic::Stages(api.into()), &name(resource), interest, None, at(time))
+}
+
+/// A call about the stages of the API, which brings what each presents.
+fn presented(scope: &mut Scope, stages: &[(&str, Option<&str>)], time: f64) -> Vec<ResourceName> {
+    let stage = |(name, id): &(&str, Option<&str>)| Stage { name: (*name).into(), certificate: id.map(str::to_owned) };
+    let came = stages.iter().map(stage).collect();
+    sorted(scope.got_stages(API, seconds(time), Ok(came), None, at(time)))
+}
+
+fn apis(step: Step) -> Vec<Topic> {
+    let Step::Read(calls) = step else { panic!("{step:?}") };
+    calls.into_iter().map(|(topic, _)| topic).collect()
+}
+
+#[test]
+fn one_call_serves_all_who_follow_a_stage_of_an_api() {
+    let mut scope = scope();
+    assert_eq!(follow(&mut scope, API, "r", false, 0.0), Subscribed::New);
+    assert_eq!(follow(&mut scope, API, "s", false, 0.0), Subscribed::New);
+    assert_eq!(follow(&mut scope, API, "s", false, 0.0), Subscribed::Unchanged);
+    assert_eq!(apis(scope.plan(seconds(0.0))), [Topic::Stages(API.into())], "at once");
+    assert_eq!(scope.plan(seconds(0.0)), Step::Wait(None), "and only one");
+    assert_eq!(presented(&mut scope, &[("prod", Some("a"))], 0.0), names(&["r", "s"]));
+    assert_eq!(scope.stages(API).unwrap().outcome.as_ref().unwrap()["prod"].as_deref(), Some("a"));
+    assert_eq!(next(&mut scope, 0.1), 285.0);
+    assert_eq!(presented(&mut scope, &[("prod", Some("a"))], 285.0), [], "as before");
+    assert_eq!(presented(&mut scope, &[("prod", Some("b"))], 570.0), names(&["r", "s"]), "a switch");
+    assert_eq!(presented(&mut scope, &[("prod", None)], 580.0), names(&["r", "s"]), "no certificate");
+    follow(&mut scope, API, "s", true, 581.0);
+    assert_eq!(next(&mut scope, 581.0), 590.0, "forced reads are apart");
+    assert_eq!(presented(&mut scope, &[("prod", None)], 590.0), names(&["s"]), "which has waited for it");
+    ["r", "s"].iter().for_each(|resource| scope.unsubscribe(&Topic::Stages(API.into()), &name(resource)));
+    assert_eq!(scope.plan(seconds(1e6)), Step::End);
+    assert_eq!(presented(&mut scope, &[("prod", None)], 1e6), [], "an answer that comes later is nobody's");
+}
+
+#[test]
+fn stages_that_cannot_be_read_are_asked_for_again_as_certificates_are() {
+    let cases: [(GatewayError, &[u64]); 4] = [
+        (down(), &[1, 2, 4]),
+        (GatewayError::Conflict, &[1, 2, 4]),
+        (denied(), &[30, 60, 120]),
+        (GatewayError::NotFound, &[300, 600, 1200]),
+    ];
+    for (failure, expected) in cases {
+        let mut scope = scope();
+        follow(&mut scope, API, "r", false, 0.0);
+        let (mut now, mut waits) = (0.0, Vec::new());
+        for _ in expected {
+            assert_eq!(apis(scope.plan(seconds(now))).len(), 1);
+            scope.got_stages(API, seconds(now), Err(failure.clone()), None, at(now));
+            let due = next(&mut scope, now);
+            waits.push(due - now);
+            now = due;
+        }
+        assert_eq!(waits.map_rounded(), expected, "{failure:?}");
+    }
+}
+
+#[test]
+fn what_stages_present_is_read_by_one_list() {
+    let mut scope = scope();
+    follow(&mut scope, API, "r", false, 0.0);
+    scope.plan(seconds(0.0));
+    presented(&mut scope, &[("prod", Some("a")), ("test", Some("b"))], 0.0);
+    subscribe(&mut scope, "a", "r", 0.0);
+    assert_eq!(plan(&mut scope, 0.0), Step::List, "it brings what other stages present");
+    listed(&mut scope, &["a", "b"], 0.0, 0.2);
+    subscribe(&mut scope, "b", "s", 5.0);
+    assert!(has_answered(&scope, "b", "s"));
+    assert_eq!(next(&mut scope, 5.0), 285.0);
 }

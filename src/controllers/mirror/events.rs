@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::plan::{Action, Cause};
 use super::status::{Effect, failure_of_former, kept_former_target};
-use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
+use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, StageStatus};
 use crate::conditions::{ConditionType, Is, find, is_true};
 
 /// One event, in a shape that tests can compare.
@@ -60,7 +60,7 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
                 let note = format!("{target} has held {id} for {soak}; a stage may be switched to it");
                 Some(normal("SafeToSwitch", "Read", note))
             }
-            CertificateRole::Former if was?.role != Some(CertificateRole::Former) => {
+            CertificateRole::Former if !matches!(was?.role, Some(CertificateRole::Main | CertificateRole::Former)) => {
                 let end = held.former_since?.checked_add(resource.overlap()).ok()?;
                 let note = format!(
                     "client certificate {id} no longer has the tags of the spec; {target} holds it until {end}"
@@ -71,6 +71,20 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
         }
     };
     after.iter().filter_map(event).collect()
+}
+
+/// The stage presents another certificate than it did. One that lost its certificate is a failure to read.
+pub(super) fn of_stage(resource: &ClientCertificateRef, after: Option<&StageStatus>) -> Option<Event> {
+    let (before, after) = (resource.stage_status()?, after?);
+    let id = after.client_certificate_id.as_ref()?;
+    let StageStatus { rest_api_id, stage_name, .. } = after;
+    let instead = match &before.client_certificate_id {
+        Some(former) if former == id => return None,
+        Some(former) => format!(" instead of {former}"),
+        None => String::new(),
+    };
+    let note = format!("stage {stage_name} of REST API {rest_api_id} presents {id}{instead}");
+    Some(normal("StageSwitched", "Read", note))
 }
 
 /// Two installations work on one resource.

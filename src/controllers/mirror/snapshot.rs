@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::aws::answer::Answer;
-use crate::aws::cache::{Listing, Snapshot as Read, TagSnapshot};
-use crate::aws::gateway::{Place, Source};
+use crate::aws::cache::{Listing, Snapshot as Read, Stages};
+use crate::aws::gateway::{GatewayError, Place, RestApi, Source};
 use crate::controllers::description::Outcome as DescriptionOutcome;
-use crate::error::{ClusterFailure, ReadFailure};
+use crate::error::{ClusterFailure, ReadFailure, Subject};
 use crate::rules::Refusal;
 use crate::settings::{Now, Tick};
 use crate::target::{NoPassword, Password, Target, TargetMeta};
@@ -23,8 +23,10 @@ pub struct Snapshot {
     pub now: Now,
     /// A random number from 0 to 1, which spreads waits.
     pub jitter: f64,
-    /// The main certificate.
-    pub main: Named,
+    /// The main certificate. None where a stage names it that was not read yet.
+    pub main: Option<Named>,
+    /// The stage that names it.
+    pub stage: Option<StageRead>,
     /// The additional ones, in the order of the spec.
     pub additional: Vec<Named>,
     /// Those that the spec does not name: first the ones with its tags, newest first, then what the status has of such.
@@ -66,7 +68,78 @@ pub struct Named {
     /// Where it is read, or why the resource may not read it.
     pub source: Result<Source, ReadFailure>,
     /// What the cache holds.
-    pub read: Option<Read>,
+    pub read: Option<Read<Answer>>,
+}
+
+/// A stage that names the main certificate.
+#[derive(Clone, Debug)]
+pub struct StageRead {
+    /// The API.
+    pub api: RestApi,
+    /// The name of the stage.
+    pub name: String,
+    /// What the cache holds of the stages of the API.
+    pub read: Option<Read<Stages>>,
+}
+
+/// What a stage presents.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Presented<'a> {
+    /// This process has no answer yet.
+    Pending,
+    /// This client certificate.
+    Certificate(&'a str),
+    /// Nothing that the operator can read.
+    Failed {
+        /// Why.
+        failure: ReadFailure,
+        /// When the current series of failures began in this process.
+        since: Option<Tick>,
+    },
+}
+
+impl StageRead {
+    /// What the stage presents.
+    pub fn presented(&self) -> Presented<'_> {
+        let (api, stage) = (|| self.api.id.clone(), || self.name.clone());
+        let failure = match &self.read {
+            None => return Presented::Pending,
+            Some(Read { outcome: Err(ReadFailure::Gateway(GatewayError::NotFound)), .. }) => {
+                ReadFailure::ApiNotFound { api: api(), region: self.api.place.region.clone() }
+            }
+            Some(Read { outcome: Err(failure), failing_since, .. }) => {
+                return Presented::Failed { failure: failure.clone(), since: *failing_since };
+            }
+            Some(Read { outcome: Ok(stages), .. }) => match stages.get(&self.name) {
+                None => {
+                    let region = self.api.place.region.clone();
+                    ReadFailure::StageNotFound { api: api(), region, stage: stage() }
+                }
+                Some(None) => ReadFailure::StageHasNoCertificate { api: api(), stage: stage() },
+                Some(Some(arn)) if is_of_acm(arn) => {
+                    ReadFailure::AcmNotAllowed { api: api(), stage: stage(), arn: arn.clone() }
+                }
+                Some(Some(id)) => return Presented::Certificate(id),
+            },
+        };
+        Presented::Failed { failure, since: None }
+    }
+
+    /// The id or ARN that the stage presents. None where that is not known, Some(None) where the stage has no certificate.
+    pub fn names(&self) -> Option<Option<&str>> {
+        let stages = self.read.as_ref()?.outcome.as_ref().ok()?;
+        Some(stages.get(&self.name)?.as_deref())
+    }
+}
+
+/// The client certificate that a stage presents.
+pub fn presented(stages: &Stages, name: &str) -> Option<String> {
+    stages.get(name)?.clone().filter(|id| !is_of_acm(id))
+}
+
+/// A stage presents the id of a client certificate, or the ARN of a certificate of ACM.
+fn is_of_acm(id: &str) -> bool {
+    id.starts_with("arn:")
 }
 
 /// What the list of client certificates says of their tags.
@@ -75,10 +148,40 @@ pub struct TagRead {
     /// Where the list is read.
     pub place: Place,
     /// What the cache holds.
-    pub read: Option<TagSnapshot>,
+    pub read: Option<Read<Listing>>,
 }
 
 impl Snapshot {
+    /// What is known of the main certificate: it is as well known as the stage that names it.
+    pub fn main_look(&self) -> Look<'_> {
+        let certificate = self.main.as_ref().map_or(Look::Pending, |main| main.look(self.now));
+        match self.stage.as_ref().map(StageRead::presented) {
+            None | Some(Presented::Certificate(_)) => certificate,
+            Some(Presented::Pending) => Look::Pending,
+            Some(Presented::Failed { failure, since }) => {
+                let last_good = match certificate {
+                    Look::Good(answer) => Some(answer),
+                    Look::Failed { last_good, .. } => last_good,
+                    Look::Pending => None,
+                };
+                Look::Failed { failure, last_good, since }
+            }
+        }
+    }
+
+    /// Where the main certificate is read.
+    pub fn main_source(&self) -> Option<&Source> {
+        self.main.as_ref()?.source.as_ref().ok()
+    }
+
+    /// What a failure of the main certificate is about.
+    pub fn main_subject(&self) -> Option<Subject<'_>> {
+        match &self.stage {
+            Some(stage) if matches!(stage.presented(), Presented::Failed { .. }) => Some(Subject::Stages(&stage.api)),
+            _ => self.main_source().map(Subject::Certificate),
+        }
+    }
+
     /// The list that says which certificates have which tags. None where there is no whole list, or where it carries no tags
     /// at all.
     pub fn listing(&self) -> Option<&Listing> {

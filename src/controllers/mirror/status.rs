@@ -8,17 +8,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::backoff::{Hold, Written};
 use super::events::{self, Events};
 use super::plan::{Action, Plan, TargetPlan};
-use super::snapshot::{HeldBack, Look, Named, Snapshot};
+use super::snapshot::{HeldBack, Look, Named, Snapshot, StageRead};
 use super::trust::{Standing, is_of, recorded_main, standing};
 use crate::api::{
-    CertificateRole, CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MAX_CERTIFICATES, TargetRef,
-    VerifierClass,
+    CertificateRole, CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MAX_CERTIFICATES, Main,
+    StageStatus, TargetRef, VerifierClass,
 };
 use crate::aws::gateway::Source;
 use crate::aws::scope::Tags;
 use crate::conditions::{ConditionType, Finding, Is, Reason, clear, find, set, whole_seconds};
 use crate::controllers::description::{Outcome as DescriptionOutcome, State as DescriptionState};
-use crate::error::{ClusterFailure, ReadFailure};
+use crate::error::{ClusterFailure, ReadFailure, Subject};
 use crate::settings::{Settings, Tick};
 use crate::target::{Password, holds_certificate, verifier_class};
 
@@ -91,7 +91,9 @@ pub fn status(
     status.verifier_class = verifier_class(resource);
     note_trust(&mut status, resource, snapshot, &target);
     status.observed_generation = resource.generation();
-    let held = name_main(&mut status, resource);
+    status.stage = stage(resource, snapshot, &status);
+    let named = snapshot.stage.as_ref().and_then(StageRead::names);
+    let held = name_main(&mut status, resource, named);
     status.installation = Some(snapshot.installation.name.clone());
     if snapshot.answered
         && let Some(value) = resource.refresh_requested()
@@ -105,7 +107,7 @@ pub fn status(
     let additional = additional(resource, snapshot, &status, before);
     let safe_to_switch = safe_to_switch(resource, &status, &target, now.wall);
     let stalled = stalled([&read, &target.finding, &ready]);
-    let expiring = expiring(held.as_ref(), &snapshot.main.look(now), settings.expiring_within, now.wall);
+    let expiring = expiring(held.as_ref(), &snapshot.main_look(), settings.expiring_within, now.wall);
     let description = description(resource, snapshot);
     let requeue = requeue(resource, snapshot, plan, &target, &status, hold, interval, settings);
 
@@ -130,6 +132,7 @@ pub fn status(
 
     let mut events = events::of(effects, before, &status.conditions);
     events.changed.extend(events::of_certificates(resource, &status.certificates));
+    events.changed.extend(events::of_stage(resource, status.stage.as_ref()));
     let rival = snapshot.installation.rival.as_deref();
     events.done.extend(rival.map(|rival| events::rival(rival, &settings.installation)));
     Outcome { status, events, requeue }
@@ -226,10 +229,42 @@ fn safe_to_switch(
     ))
 }
 
-/// Sets the certificate of the spec, and the expiry of the main certificate in the target. Returns the latter.
-fn name_main(status: &mut ClientCertificateRefStatus, resource: &ClientCertificateRef) -> Option<CertificateStatus> {
+/// What the stage presents. Only once its certificate has been the main one: what the target held before, for another spec,
+/// was not presented by it.
+fn stage(
+    resource: &ClientCertificateRef,
+    snapshot: &Snapshot,
+    status: &ClientCertificateRefStatus,
+) -> Option<StageStatus> {
+    let Some(Main::Stage(stage)) = resource.main() else { return None };
+    let before = resource.stage_status();
+    let Some(presents) = snapshot.stage.as_ref().and_then(StageRead::names) else { return before.cloned() };
+    let main = status.main_certificate(resource.additional_ids()).map(|held| held.id.as_str());
+    match before {
+        Some(before) if before.client_certificate_id.as_deref() == presents => Some(before.clone()),
+        None if presents.is_none() || presents != main => None,
+        _ => Some(StageStatus {
+            rest_api_id: stage.rest_api_id.clone(),
+            stage_name: stage.stage_name.clone(),
+            client_certificate_id: presents.map(str::to_owned),
+            since: Some(whole_seconds(snapshot.now.wall)),
+        }),
+    }
+}
+
+/// Sets the certificate that the spec names, or a stage as far as that is known, and the expiry of the main certificate in
+/// the target. Returns the latter.
+fn name_main(
+    status: &mut ClientCertificateRefStatus,
+    resource: &ClientCertificateRef,
+    named_by_stage: Option<Option<&str>>,
+) -> Option<CertificateStatus> {
     let held = status.main_certificate(resource.additional_ids()).cloned();
-    status.client_certificate_id = Some(resource.spec.client_certificate_id.clone());
+    status.client_certificate_id = match (resource.main(), named_by_stage) {
+        (Some(Main::Certificate(id)), _) => Some(id.to_owned()),
+        (_, Some(named)) => named.map(str::to_owned),
+        (_, None) => status.client_certificate_id.take().filter(|_| resource.stage_status().is_some()),
+    };
     status.expiration_date = held.as_ref().and_then(|held| held.expiration_date);
     held
 }
@@ -238,7 +273,7 @@ fn name_main(status: &mut ClientCertificateRefStatus, resource: &ClientCertifica
 pub fn suspended(resource: &ClientCertificateRef, now: Timestamp) -> Outcome {
     let mut status = resource.status.clone().unwrap_or_default();
     status.observed_generation = resource.generation();
-    name_main(&mut status, resource);
+    name_main(&mut status, resource, None);
     let finding = Finding::yes(
         Reason::Suspended,
         "spec.suspend is true; the operator does not call API Gateway and does not write the target",
@@ -275,28 +310,46 @@ fn keep(condition: &Condition) -> Option<Finding> {
 }
 
 /// Whether the conditions of the status are about the certificate that the spec names now.
-fn is_unchanged(resource: &ClientCertificateRef, main: &Named, condition: &Condition) -> bool {
-    condition.observed_generation == resource.generation()
-        || main.source.as_ref().is_ok_and(|source| recorded_main(resource).is_some_and(|held| is_of(held, source)))
+fn is_unchanged(resource: &ClientCertificateRef, snapshot: &Snapshot, condition: &Condition) -> bool {
+    let is_held = |source| recorded_main(resource).is_some_and(|held| is_of(held, source));
+    condition.observed_generation == resource.generation() || snapshot.main_source().is_some_and(is_held)
 }
 
 /// An unchanged source keeps its condition until AWS has answered, and through a transient failure as long as the target
 /// holds a certificate.
 fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before: &[Condition]) -> Finding {
-    let look = snapshot.main.look(snapshot.now);
+    let look = snapshot.main_look();
     let kept = || {
         let condition = find(before, ConditionType::CertificateRead)?;
-        if is_unchanged(resource, &snapshot.main, condition) { keep(condition) } else { None }
+        if is_unchanged(resource, snapshot, condition) { keep(condition) } else { None }
     };
     let has_target = resource.status.as_ref().is_some_and(|status| !status.certificates.is_empty());
     let is_short = look.is_short_failure(resource.refresh_interval(), snapshot.now) && has_target;
-    match (&look, &snapshot.main.source) {
-        (Look::Good(_), Ok(source)) => Finding::yes(Reason::Read, format!("client certificate {source} was read")),
-        (Look::Failed { failure, .. }, source) => kept()
-            .filter(|_| is_short)
-            .unwrap_or_else(|| Finding::no(failure.reason(), failure.explain(source.as_ref().ok()))),
-        (Look::Good(_), Err(_)) | (Look::Pending, _) => kept()
+    match (&look, snapshot.main_source()) {
+        (Look::Good(_), Some(source)) => {
+            let presented = snapshot
+                .stage
+                .as_ref()
+                .map(|stage| format!("; stage {} of REST API {} presents it", stage.name, stage.api.id));
+            let message = format!("client certificate {source} was read{}", presented.unwrap_or_default());
+            Finding::yes(Reason::Read, message)
+        }
+        (Look::Failed { failure, .. }, _) => {
+            kept().filter(|_| is_short).unwrap_or_else(|| Finding::no(failure.reason(), explain(failure, snapshot)))
+        }
+        (Look::Good(_), None) | (Look::Pending, _) => kept()
             .unwrap_or_else(|| Finding::unknown(Reason::NotRead, "waiting for the first response from API Gateway")),
+    }
+}
+
+/// The message about a main certificate that cannot be read.
+fn explain(failure: &ReadFailure, snapshot: &Snapshot) -> String {
+    match (failure, &snapshot.stage, snapshot.main_source()) {
+        (ReadFailure::Expired, Some(stage), Some(source)) => format!(
+            "client certificate {source} has expired; generate a new one and select it on stage {} of REST API {}",
+            stage.name, stage.api.id
+        ),
+        _ => failure.explain(snapshot.main_subject()),
     }
 }
 
@@ -363,7 +416,7 @@ pub fn kept_former_target(former: &TargetRef, failure: &ClusterFailure) -> Strin
 /// being read again.
 fn ready(snapshot: &Snapshot, read: &Finding, target: &TargetResult, held: Option<&CertificateStatus>) -> Finding {
     let now = snapshot.now;
-    let look = snapshot.main.look(now);
+    let look = snapshot.main_look();
     let no = |finding: &Finding| Finding { is: Is::False, ..finding.clone() };
     let passes = match &look {
         Look::Good(_) => true,
@@ -373,13 +426,13 @@ fn ready(snapshot: &Snapshot, read: &Finding, target: &TargetResult, held: Optio
     if !passes {
         return no(read);
     }
-    let source = snapshot.main.source.as_ref().ok();
+    let source = snapshot.main_source();
     let is_named = |held: &CertificateStatus| source.is_some_and(|source| is_of(held, source));
     match held.filter(|_| target.holds) {
         Some(held) if is_named(held) && held.expiration_date.is_some_and(|end| end > now.wall) => {
             Finding::yes(Reason::Mirrored, target.finding.message.clone())
         }
-        Some(held) if is_named(held) => Finding::no(Reason::Expired, ReadFailure::Expired.explain(source)),
+        Some(held) if is_named(held) => Finding::no(Reason::Expired, explain(&ReadFailure::Expired, snapshot)),
         _ if target.finding.is == Is::False => no(&target.finding),
         // The target holds no certificate yet, or the former one, until the new one is read.
         _ if read.is != Is::True => no(read),
@@ -433,7 +486,11 @@ fn additional(
             Look::Failed { failure, .. } => {
                 let so = if held { "the target holds the last version read" } else { "the target does not hold it" };
                 reason = reason.or(Some(failure.reason()));
-                failures.push(format!("{}: {}; {so}", named.id, failure.explain(named.source.as_ref().ok())));
+                failures.push(format!(
+                    "{}: {}; {so}",
+                    named.id,
+                    failure.explain(named.source.as_ref().ok().map(Subject::Certificate))
+                ));
             }
         }
     }
@@ -451,7 +508,11 @@ fn additional(
         None if unread.is_empty() => {
             let but = match status.verifier_class {
                 Some(VerifierClass::FirstWins) => {
-                    "; servers accept only the first certificate of this target; set spec.clientCertificateId to the certificate that the stage presents"
+                    if snapshot.stage.is_some() {
+                        "; servers accept only the first certificate of this target, which is the one that the stage presents"
+                    } else {
+                        "; servers accept only the first certificate of this target; set spec.clientCertificateId to the certificate that the stage presents"
+                    }
                 }
                 Some(VerifierClass::OverlapSafe) | None => "",
             };
@@ -496,8 +557,10 @@ fn tagged(resource: &ClientCertificateRef, snapshot: &Snapshot, status: &ClientC
     if let Err(failure) = &outcome.outcome {
         let lasts = |since| now.tick.saturating_sub(since) >= resource.refresh_interval();
         let is_short = failure.is_transient() && !outcome.failing_since.is_some_and(lasts);
-        let message =
-            format!("the certificates with {tags} are unknown: {}; {kept}", failure.explain_list(&read.place));
+        let message = format!(
+            "the certificates with {tags} are unknown: {}; {kept}",
+            failure.explain(Some(Subject::List(&read.place)))
+        );
         return Some(Tagged::Failed { failure: failure.clone(), message, is_short });
     }
     let Some(listing) = snapshot.listing() else {
@@ -578,7 +641,7 @@ enum Described {
 
 fn description(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Described {
     let Some(wanted) = &resource.spec.description else { return Described::Absent };
-    let holds = match snapshot.main.look(snapshot.now) {
+    let holds = match snapshot.main_look() {
         Look::Pending => return Described::Keep,
         Look::Failed { failure, .. } => {
             let before = resource.status.as_ref().and_then(|s| find(&s.conditions, ConditionType::DescriptionSynced));
@@ -639,7 +702,9 @@ fn of_owner(state: Option<&DescriptionState>, source: &Source) -> Described {
             Reason::Contested,
             "another writer keeps changing the description in API Gateway; remove spec.description here, or stop the other writer; retrying once an hour",
         ),
-        Some(DescriptionState::Failed(error)) => Finding::no(error.reason(), error.explain("apigateway:PATCH", source)),
+        Some(DescriptionState::Failed(error)) => {
+            Finding::no(error.reason(), error.explain("apigateway:PATCH", Subject::Certificate(source)))
+        }
     })
 }
 
@@ -672,8 +737,8 @@ fn requeue(
     };
     let retry = hold.filter(|_| !target.holds).map(|hold| hold.until.saturating_sub(now.tick));
     // The status shows a failure that lasts longer than the interval then.
-    let named = std::iter::once(&snapshot.main).chain(&snapshot.additional).chain(&snapshot.unnamed);
-    let lasting = named.filter_map(|named| match named.look(now) {
+    let beside = snapshot.additional.iter().chain(&snapshot.unnamed).map(|named| named.look(now));
+    let lasting = std::iter::once(snapshot.main_look()).chain(beside).filter_map(|look| match look {
         Look::Failed { failure: ReadFailure::NotYetValid { from }, .. } => {
             until(from).map(|wait| wait + Duration::from_secs(1))
         }

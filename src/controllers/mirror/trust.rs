@@ -33,11 +33,10 @@ pub struct Trust {
 impl Trust {
     /// What belongs into the target now.
     pub fn of(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Self {
-        let now = snapshot.now;
         let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
         let is_there = matches!(snapshot.target, Ok(Some(_)));
         let mut trust = Trust::default();
-        match snapshot.main.look(now) {
+        match snapshot.main_look() {
             Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Main)),
             // A target of a certificate that is gone is kept, but not created again.
             Look::Failed { failure, .. } if failure.ends_trust() && !is_there => {}
@@ -151,7 +150,9 @@ impl Trust {
     /// until the new one was read.
     fn keep_main(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
         let now = snapshot.now.wall;
-        self.keep(resource, &snapshot.main, CertificateRole::Main, now);
+        if let Some(main) = &snapshot.main {
+            self.keep(resource, main, CertificateRole::Main, now);
+        }
         if !self.entries.is_empty() || self.is_unknown {
             return;
         }
@@ -172,7 +173,7 @@ impl Trust {
 pub enum Standing {
     /// It has the tags of the spec, or had them when they could last be read.
     Tagged,
-    /// It has lost its tags, and stays for a while.
+    /// It has lost its tags, or the stage presents another one, and stays for a while.
     Former {
         /// Since when.
         since: Timestamp,
@@ -194,8 +195,15 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
         (end > now).then_some(Standing::Former { since })
     };
     let was_former = || {
-        let held = recorded().find(|held| held.role == Some(CertificateRole::Former))?;
-        former(held.former_since?)
+        let held = recorded().find(|held| held.role == Some(CertificateRole::Former));
+        // The status has a stage only once the stage's certificate was the main one.
+        let was_presented =
+            || resource.stage_status().is_some() && recorded().any(|held| held.role == Some(CertificateRole::Main));
+        match held {
+            Some(held) => former(held.former_since?),
+            None if was_presented() => former(now),
+            None => None,
+        }
     };
     if wanted.is_empty() {
         return was_former();
@@ -238,7 +246,7 @@ fn tags_of(resource: &ClientCertificateRef, snapshot: &Snapshot, id: &str) -> Ta
 impl Snapshot {
     /// Whether the main certificate is past its end.
     fn main_has_ended(&self) -> bool {
-        matches!(self.main.look(self.now), Look::Failed { failure, .. } if failure.has_ended())
+        matches!(self.main_look(), Look::Failed { failure, .. } if failure.has_ended())
     }
 }
 

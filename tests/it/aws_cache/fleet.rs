@@ -151,7 +151,7 @@ impl<G: Gateway> Fleet<G> {
 
 /// One certificate, read at this interval.
 pub fn wants(source: Source, interval: &str) -> Subscription {
-    Subscription { sources: vec![source], tags: None, interval: duration(interval), force: None }
+    Subscription { sources: vec![source], tags: None, stages: None, interval: duration(interval), force: None }
 }
 
 /// The same, by a read that starts from now on.

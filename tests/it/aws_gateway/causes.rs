@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use client_certificate_operator::aws::client::AwsGateway;
 use client_certificate_operator::aws::gateway::Gateway;
-use client_certificate_operator::error::ReadFailure;
+use client_certificate_operator::error::{ReadFailure, Subject};
 use operator_testing::emulator::DEFAULT_REGION as REGION;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -37,7 +37,7 @@ async fn in_a_process_it_says_what_went_wrong() {
     let gateway = AwsGateway::from_environment().await;
     let source = source("abc123");
     let failure = ReadFailure::Gateway(gateway.get_client_certificate(&source).await.unwrap_err());
-    println!("\nit says: {} {}", failure.reason(), failure.explain(Some(&source)));
+    println!("\nit says: {} {}", failure.reason(), failure.explain(Some(Subject::Certificate(&source))));
 }
 
 fn keys() -> Vec<(&'static str, String)> {

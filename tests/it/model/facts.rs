@@ -333,7 +333,7 @@ fn resource(index: u8, spec: &Spec, status: u32) -> ClientCertificateRef {
     resource.metadata.resource_version = Some("1".to_owned());
     let age = SignedDuration::from_hours(2 - i64::from(index));
     resource.metadata.creation_timestamp = Some(Time(*WALL - age));
-    resource.spec.client_certificate_id = IDS[usize::from(spec.main)].to_owned();
+    resource.spec.client_certificate_id = Some(IDS[usize::from(spec.main)].to_owned());
     let additional = spec.additional.iter().map(|at| IDS[usize::from(*at)].to_owned());
     resource.spec.additional_client_certificate_ids = additional.collect();
     resource.spec.refresh_interval = "5m".to_owned();
@@ -344,7 +344,7 @@ fn resource(index: u8, spec: &Spec, status: u32) -> ClientCertificateRef {
     resource
 }
 
-fn read(certificate: u8, read: Read, text: u8) -> Option<CacheSnapshot> {
+fn read(certificate: u8, read: Read, text: u8) -> Option<CacheSnapshot<Answer>> {
     let text = if certificate == 0 { usize::from(text) } else { 0 };
     let answer = || Arc::clone(&ANSWERS[usize::from(certificate)][text]);
     match read {
@@ -404,7 +404,8 @@ fn snapshot(facts: &Facts, without: Option<Guard>) -> Snapshot {
     Snapshot {
         now: Now { wall: *WALL, tick: tick(facts.tick) },
         jitter: 0.5,
-        main: named(facts.spec.main, false),
+        main: Some(named(facts.spec.main, false)),
+        stage: None,
         additional: facts.spec.additional.iter().map(|at| named(*at, true)).collect(),
         unnamed: Vec::new(),
         tags: None,

@@ -105,6 +105,11 @@ impl MemoryGateway {
         self.lock().apis.entry(api(place, rest_api_id)).or_default().insert(stage.to_owned(), certificate);
     }
 
+    /// What a stage presents.
+    pub fn presented(&self, place: &Place, rest_api_id: &str, stage: &str) -> Option<String> {
+        self.lock().apis.get(&api(place, rest_api_id))?.get(stage)?.clone()
+    }
+
     /// Deletes a stage; answers whether it was there.
     pub fn delete_stage(&self, place: &Place, rest_api_id: &str, stage: &str) -> bool {
         let mut inner = self.lock();

@@ -8,7 +8,7 @@ use super::super::snapshot::TagRead;
 use super::*;
 use crate::aws::answer::Answer;
 use crate::aws::gateway::{ClientCertificate, Denial, GatewayError, Place};
-use crate::aws::scope::{Listing, Snapshot as Read, TagSnapshot};
+use crate::aws::scope::{Listing, Snapshot as Read};
 use crate::fixtures::{OTHER_FINGERPRINT, OTHER_PEM, PEM, certificate, resource, secret_of};
 use crate::settings::Now;
 use crate::target::{Target, TargetObject};
@@ -70,11 +70,12 @@ impl Story {
             }
             None => Err(GatewayError::AccessDenied(Denial::NotAuthorized).into()),
         };
-        let tag_read = TagSnapshot { started: now.tick, outcome, failing_since: None };
+        let tag_read = Read { started: now.tick, last_good: outcome.clone().ok(), outcome, failing_since: None };
         Snapshot {
             now,
             jitter: 0.5,
-            main: Named { id: MAIN.into(), source: Ok(source(MAIN)), read: Some(read(MAIN, PEM, Ok(()))) },
+            main: Some(Named { id: MAIN.into(), source: Ok(source(MAIN)), read: Some(read(MAIN, PEM, Ok(()))) }),
+            stage: None,
             additional: vec![],
             unnamed: vec![Named {
                 id: NEW.into(),

@@ -1,0 +1,34 @@
+//! Who may follow which API.
+
+use operator_testing::script::Operation::GetStages;
+
+use super::*;
+use crate::ground::started;
+
+#[tokio::test]
+async fn of_two_who_follow_one_stage_only_the_one_that_the_rules_allow_reads_it() {
+    let (allowed, refused) = (quiet_world("allowed").await, quiet_world("refused").await);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let rules = format!(
+        "default: deny\nrules:\n- {{name: ours, namespaces: [{}], certificateIds: [none], restApiIds: ['a1b2*']}}\n- {{name: theirs, namespaces: [{}], certificateIds: ['*']}}\n",
+        allowed.namespace, refused.namespace
+    );
+    std::fs::write(file.path(), rules).unwrap();
+    let mut operators = Vec::new();
+    for world in [&allowed, &refused] {
+        operators.push(started(&world.builder().arg("--rules-file").arg(file.path().to_str().unwrap())).await);
+        world.create_resource("payments", follows(json!({}))).await;
+    }
+    // The rule for the API allows what its stages present, without the certificate's id.
+    allowed.until_ready("payments").await;
+    present(&allowed, Some(NEW));
+    ask(&allowed, "payments").await;
+    until(&allowed, "payments", "it follows", |resource| held(resource)[0].0 == NEW && held(resource).len() == 2).await;
+
+    let resource = refused.until("payments", READ, "False", "CertificateNotAllowed").await;
+    let says = message(&resource, READ);
+    assert!(says.contains("allows REST API a1b2c3d4e5; add the id to the restApiIds"), "{says}");
+    assert_eq!(condition(&resource, "Stalled").unwrap().reason, "CertificateNotAllowed");
+    assert_eq!(refused.emulator.count(GetStages), 0);
+    assert!(refused.targets().get_opt("payments").await.unwrap().is_none());
+}

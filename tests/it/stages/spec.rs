@@ -1,0 +1,105 @@
+//! What the schema takes, and what becomes of a target when the spec goes from an id to a stage and back.
+
+use client_certificate_operator::api::CertificateRole::Main;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
+
+use super::*;
+
+#[tokio::test]
+async fn exactly_one_of_an_id_and_a_stage_names_the_main_certificate() {
+    let world = quiet_world("schema").await;
+    let refused = async |spec: Value| {
+        let resource = json!({
+            "apiVersion": "apigateway.clientcert.dev/v1alpha1",
+            "kind": "ClientCertificateRef",
+            "metadata": { "name": "refused" },
+            "spec": spec,
+        });
+        let resource: DynamicObject = serde_json::from_value(resource).unwrap();
+        let resources: Api<DynamicObject> = Api::namespaced_with(
+            world.client.clone(),
+            &world.namespace,
+            &ApiResource::erase::<ClientCertificateRef>(&()),
+        );
+        let created = resources.create(&Default::default(), &resource).await;
+        created.expect_err("it is refused").to_string()
+    };
+    let stage = |api: &str, stage: &str| json!({ "stage": { "restApiId": api, "stageName": stage } });
+    assert!(refused(json!({})).await.contains("set exactly one of clientCertificateId and stage"));
+    let both = json!({ "clientCertificateId": ID, "stage": { "restApiId": API, "stageName": STAGE } });
+    assert!(refused(both).await.contains("set exactly one of clientCertificateId and stage"));
+    for name in ["$default", "a/b", "", &"a".repeat(129), "a b", "ä"] {
+        let message = refused(stage(API, name)).await;
+        assert!(message.contains("stageName"), "{name}: {message}");
+    }
+    for api in ["", "a-b", "a/b", "a1b2c3/stages", &"a".repeat(65)] {
+        let message = refused(stage(api, STAGE)).await;
+        assert!(message.contains("restApiId"), "{api}: {message}");
+    }
+    let acm = json!({ "stage": { "restApiId": API, "stageName": STAGE, "acm": "Maybe" } });
+    assert!(refused(acm).await.contains("acm"));
+    for (number, name) in ["a", &"a".repeat(128), "PROD-2_x"].into_iter().enumerate() {
+        world.create_resource(&format!("taken-{number}"), stage(API, name)).await;
+    }
+    let acm = world.resource("taken-0").await.spec.stage.unwrap();
+    assert_eq!(serde_json::to_value(acm.acm).unwrap(), "Refuse");
+}
+
+#[tokio::test]
+async fn a_change_of_the_spec_makes_no_former_certificate() {
+    let world = world("spec").await;
+    present(&world, Some(NEW));
+    world.create_ready("payments", json!({})).await;
+    assert!(holds(&world, "payments", &[ID]).await);
+    let to_stage =
+        json!({ "spec": { "clientCertificateId": null, "stage": { "restApiId": API, "stageName": STAGE } } });
+    world.patch("payments", to_stage.clone()).await;
+    until(&world, "payments", "the stage counts", |resource| held(resource) == [(NEW, Main)]).await;
+    world.until_ready("payments").await;
+    assert!(holds(&world, "payments", &[NEW]).await);
+    let resource = world.resource("payments").await;
+    assert_eq!(stage(&resource).unwrap().client_certificate_id.as_deref(), Some(NEW));
+
+    // The same certificate, named by its id: nothing is written but the status.
+    let writes = world.target_writes().len();
+    world.patch("payments", json!({ "spec": { "clientCertificateId": NEW, "stage": null } })).await;
+    let resource = world.until_ready("payments").await;
+    assert_eq!((held(&resource), stage(&resource)), (vec![(NEW, Main)], None));
+    assert_eq!(world.target_writes().len(), writes);
+    let resource_version = world.target("payments").await.metadata.resource_version;
+
+    // Another one. What the spec named leaves when the new one was read, and not before.
+    world.emulator.present(DEFAULT_REGION, API, STAGE, Some(NEWER));
+    let fault = operator_testing::emulator::Fault::error(403, "AccessDeniedException", "no");
+    world.emulator.inject(fault.on(operator_testing::script::Operation::GetStages));
+    world.patch("payments", to_stage).await;
+    let resource = world.until("payments", READ, "False", "AccessDenied").await;
+    assert_eq!((held(&resource), stage(&resource)), (vec![(NEW, Main)], None));
+    assert_eq!(world.target("payments").await.metadata.resource_version, resource_version);
+    world.emulator.clear_faults();
+    ask(&world, "payments").await;
+    until(&world, "payments", "the stage counts", |resource| held(resource) == [(NEWER, Main)]).await;
+    assert!(holds(&world, "payments", &[NEWER]).await);
+
+    // Another stage of the API is another source, also one that the last answer about the API lacks.
+    world.emulator.present(DEFAULT_REGION, API, "test", Some(ID));
+    world.patch("payments", json!({ "spec": { "stage": { "stageName": "test" } } })).await;
+    until(&world, "payments", "the other stage counts", |resource| held(resource) == [(ID, Main)]).await;
+}
+
+#[tokio::test]
+async fn a_resource_for_a_later_version_is_invalid_and_its_target_stays() {
+    let mut world = quiet_world("later").await;
+    world.start_operator().await;
+    world.create_ready("payments", json!({})).await;
+    world.stop_operator().await;
+    // As the store of an operator sees it that does not know what names the certificate.
+    let mut resource = world.resource("payments").await;
+    resource.spec.client_certificate_id = None;
+    let cached = kube::core::DeserializeGuard(Ok(resource));
+    let checked = client_certificate_operator::api::checked(cached);
+    let invalid = checked.0.expect_err("it names no certificate");
+    assert_eq!(invalid.error, "spec: neither clientCertificateId nor stage is set");
+    assert_eq!(invalid.metadata.name.as_deref(), Some("payments"));
+}

@@ -1,0 +1,175 @@
+//! What goes wrong with a stage: the target keeps the last good certificates, and the condition says what to do.
+
+use client_certificate_operator::api::CertificateRole::{Former, Main};
+use operator_testing::emulator::Fault;
+use operator_testing::script::Operation::GetStages;
+
+use super::*;
+
+async fn is_kept(world: &World<'_>, name: &str) {
+    let resource = world.resource(name).await;
+    assert_eq!(held(&resource), [(ID, Main)]);
+    assert!(holds(world, name, &[ID]).await);
+}
+
+#[tokio::test]
+async fn a_stage_that_lost_its_certificate_or_is_gone_keeps_the_target() {
+    let world = world("lost").await;
+    let resource = world.following("payments", json!({})).await;
+    let since = stage(&resource).unwrap().since;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+
+    present(&world, None);
+    ask(&world, "payments").await;
+    let resource = world.until("payments", READ, "False", "StageHasNoCertificate").await;
+    assert!(message(&resource, READ).starts_with("stage prod of REST API a1b2c3d4e5 has no client certificate"));
+    assert_eq!(condition(&resource, "Ready").unwrap().reason, "StageHasNoCertificate");
+    assert!(condition(&resource, "Stalled").is_none());
+    let now = stage(&resource).unwrap();
+    assert!(now.client_certificate_id.is_none() && now.since > since, "{now:?}");
+    assert_eq!(resource.status.as_ref().unwrap().client_certificate_id, None);
+    is_kept(&world, "payments").await;
+    assert_eq!(world.events("payments").await.get("Warning StageHasNoCertificate"), Some(&1));
+
+    world.emulator.delete_stage(DEFAULT_REGION, API, STAGE);
+    ask(&world, "payments").await;
+    let resource = world.until("payments", READ, "False", "StageNotFound").await;
+    assert!(message(&resource, READ).contains("REST API a1b2c3d4e5 in us-east-1 has no stage prod"));
+    world.emulator.delete_api(DEFAULT_REGION, API);
+    ask(&world, "payments").await;
+    let is_gone = |resource: &ClientCertificateRef| message(resource, READ).contains("there is no REST API a1b2c3d4e5");
+    let resource = until(&world, "payments", "the API is gone", is_gone).await;
+    assert_eq!(condition(&resource, READ).unwrap().reason, "StageNotFound");
+    assert!(condition(&resource, "Stalled").is_none());
+    is_kept(&world, "payments").await;
+
+    // A target that another writer deletes is put back all the same.
+    world.targets().delete("payments", &Default::default()).await.unwrap();
+    world.until_target(SOON, "payments", "it is back", |secret| data(secret, "ca.crt") == Some(&world.pem(ID))).await;
+
+    // It presents another certificate than before all that.
+    present(&world, Some(NEW));
+    ask(&world, "payments").await;
+    let resource = until(&world, "payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
+    assert_eq!(held(&resource), [(NEW, Main), (ID, Former)]);
+    world.until_ready("payments").await;
+}
+
+#[tokio::test]
+async fn a_stage_that_never_had_a_certificate_makes_no_target() {
+    let world = world("never").await;
+    present(&world, None);
+    world.create_resource("payments", follows(json!({}))).await;
+    let resource = world.until("payments", READ, "False", "StageHasNoCertificate").await;
+    assert_eq!(stage(&resource), None);
+    assert!(world.targets().get_opt("payments").await.unwrap().is_none());
+    let missing = json!({ "stage": { "restApiId": API, "stageName": "missing" } });
+    world.create_resource("missing", missing).await;
+    world.until("missing", READ, "False", "StageNotFound").await;
+    present(&world, Some(ID));
+    ask(&world, "payments").await;
+    world.until_ready("payments").await;
+}
+
+#[tokio::test]
+async fn every_trouble_with_get_stages_keeps_the_target_and_names_the_right_that_is_missing() {
+    let error = |status, error_type| Fault::error(status, error_type, "Refused by a test");
+    let cases = [
+        ("unauthorized", error(401, "UnauthorizedException"), "AccessDenied", false),
+        ("denied", error(403, "AccessDeniedException"), "AccessDenied", false),
+        ("not-found", error(404, "NotFoundException"), "StageNotFound", false),
+        ("proxy", error(404, ""), "Unavailable", true),
+        ("conflict", error(409, "ConflictException"), "Unavailable", true),
+        ("throttled", error(429, "TooManyRequestsException"), "Throttled", true),
+        ("limited", error(429, "LimitExceededException"), "Throttled", true),
+        ("half", Fault::page(200, "application/json", r#"{"item": [{"stageName": "pr"#), "Unavailable", true),
+    ];
+    // In a region of its own each, so that no pause of one holds up another.
+    let world = quiet_world("every").await;
+    for (name, ..) in &cases {
+        let region = format!("xx-{name}-1");
+        world.emulator.generate(&region, NewCertificate::new().id(ID).shared_key());
+        world.emulator.present(&region, API, STAGE, Some(ID));
+    }
+    let mut world = world;
+    world.start_operator().await;
+    for (name, ..) in &cases {
+        world.following(name, json!({ "region": format!("xx-{name}-1") })).await;
+    }
+    for (name, fault, ..) in &cases {
+        world.emulator.inject(fault.clone().on(GetStages).in_region(format!("xx-{name}-1")));
+        let fresh = json!({ "region": format!("xx-{name}-1"), "target": { "name": format!("new-{name}") } });
+        ask(&world, name).await;
+        world.create_resource(&format!("new-{name}"), follows(fresh)).await;
+    }
+    for (name, _, reason, passes) in &cases {
+        // Without a target it is told at once; with one, what passes only when it lasts.
+        let fresh = format!("new-{name}");
+        if *passes {
+            let resource = world.resource(name).await;
+            assert_eq!(condition(&resource, READ).unwrap().status, "True", "{name}");
+        } else {
+            world.until(name, READ, "False", reason).await;
+        }
+        until(&world, &fresh, "it is told or mirrored", |resource| condition(resource, "Ready").is_some()).await;
+        is_kept_in(&world, name).await;
+        if *reason == "AccessDenied" {
+            let resource = world.resource(name).await;
+            let arn = format!("apigateway:GET on arn:aws:apigateway:xx-{name}-1::/restapis/{API}/stages; add it");
+            assert!(message(&resource, READ).contains(&arn), "{}", message(&resource, READ));
+        }
+    }
+    for (name, _, reason, passes) in cases.iter().filter(|(.., passes)| *passes) {
+        let resource = eventually(std::time::Duration::from_secs(90), "it lasts", async || {
+            let resource = world.resource(name).await;
+            let read = condition(&resource, READ).unwrap();
+            if read.reason == *reason { Ok(resource.clone()) } else { Err(format!("{:?}", conditions(&resource))) }
+        })
+        .await;
+        assert_eq!(condition(&resource, "Ready").unwrap().status == "True", *passes, "{name}");
+        is_kept_in(&world, name).await;
+    }
+}
+
+async fn is_kept_in(world: &World<'_>, name: &str) {
+    let region = format!("xx-{name}-1");
+    let source = client_certificate_operator::aws::gateway::Source::own(region, ID);
+    let pem = world.emulator.certificate(&source).unwrap().pem.replace("\r\n", "\n") + "\n";
+    assert_eq!(data(&world.target(name).await, "ca.crt"), Some(pem.as_str()), "{name}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_acm_is_not_allowed_whatever_the_spec_says() {
+    const ARN: &str = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012";
+    let world = world("acm").await;
+    world.following("payments", json!({})).await;
+    let trusting = json!({ "stage": { "restApiId": API, "stageName": STAGE, "acm": "Trust" } });
+    world.create_resource("trusting", trusting).await;
+    world.until_ready("trusting").await;
+    present(&world, Some(ARN));
+    for name in ["payments", "trusting"] {
+        ask(&world, name).await;
+        let resource = world.until(name, READ, "False", "AcmNotAllowed").await;
+        assert!(message(&resource, READ).contains(ARN), "{}", message(&resource, READ));
+        assert_eq!(condition(&resource, "Stalled").unwrap().reason, "AcmNotAllowed");
+        assert_eq!(resource.status.as_ref().unwrap().client_certificate_id.as_deref(), Some(ARN));
+        is_kept(&world, name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_yet_leaves_the_former_one_as_it_is() {
+    let mut world = quiet_world("unread").await;
+    world.emulator.delete(&crate::ground::source(NEW));
+    world.start_operator().await;
+    world.following("payments", json!({})).await;
+    world.emulator.present(DEFAULT_REGION, API, STAGE, Some(NEW));
+    ask(&world, "payments").await;
+    let resource = world.until("payments", READ, "False", "NotFound").await;
+    assert_eq!(resource.status.as_ref().unwrap().client_certificate_id.as_deref(), Some(NEW));
+    is_kept(&world, "payments").await;
+    world.emulator.restore(&crate::ground::source(NEW));
+    ask(&world, "payments").await;
+    let resource = until(&world, "payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
+    assert_eq!(held(&resource), [(NEW, Main), (ID, Former)]);
+}
