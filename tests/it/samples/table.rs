@@ -1,14 +1,13 @@
-//! The README's table of backends: every sample is in it, with the target that it has, and it names tests that there are.
+//! The table of backends of docs/guides/backends.md: every sample is in it, with the target that it has, and it names tests that there are.
 
 use client_certificate_operator::api::{ClientCertificateRef, VerifierClass};
 use client_certificate_operator::target::verifier_class;
 
-const README: &str = include_str!("../../../README.md");
+const PAGE: &str = include_str!("../../../docs/guides/backends.md");
 
 /// The cells of the table's rows.
 fn rows() -> Vec<Vec<&'static str>> {
-    let section = README.split("\n## Which backend, which target\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows = section.lines().filter(|line| line.contains("](deploy/samples/"));
+    let rows = PAGE.lines().filter(|line| line.contains("](../../deploy/samples/"));
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
@@ -35,7 +34,7 @@ fn every_sample_of_a_backend_has_a_row_with_the_target_that_it_has() {
     for row in rows() {
         let [_, sample, target, class, _, _] = row.as_slice() else { panic!("{row:?}") };
         let folder = sample.split(['[', ']']).nth(1).unwrap();
-        assert_eq!(*sample, format!("[{folder}](deploy/samples/{folder})"));
+        assert_eq!(*sample, format!("[{folder}](../../deploy/samples/{folder})"));
         let resource = resource(folder);
         let wanted = &resource.spec.target;
         let expected: Vec<String> = match &wanted.keys {
