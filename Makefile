@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build image image-test demo unit it test check gateways kubernetes e2e soak bench generate release-dry-run
+.PHONY: help build image image-test demo unit it test check docs gateways kubernetes e2e soak bench generate release-dry-run
 SHELL := /bin/bash
 CHART := charts/client-certificate-operator
 .SHELLFLAGS := -euo pipefail -c
@@ -76,10 +76,16 @@ check: ## Check format, lints, generated files, and the licences, sources and ad
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	$(call say,"licences and sources and duplicates and advisories of dependencies: about 5 minutes on 2 cores the first time")
 	tests/dependencies
-	$(call say,"generated files and licences of dependencies")
-	cargo test --locked --test it -- generated:: licences::
+	$(call say,"generated files and links of pages and the API group and licences of dependencies")
+	cargo test --locked --test it -- generated:: docs:: group:: licences::
 
-gateways: ## Run the gateways of the README's table and print what each renewal loses
+docs: ## Build the book into target/book, with search
+	@tests/prerequisites rust
+	$(call say,"building mdBook if missing: about 4 minutes on 2 cores the first time")
+	@mdbook=$$(tests/cargo-program mdbook 0.5.4 "about 4 minutes on 2 cores" --no-default-features --features search)/mdbook; "$$mdbook" build docs
+	@echo 'built: target/book/index.html'
+
+gateways: ## Run the gateways of docs/guides/backends.md and print what each renewal loses
 	@tests/prerequisites rust go openssl pip
 	$(call say,"building Kubernetes and Envoy and the gateways if missing: about 12 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
@@ -102,7 +108,7 @@ kubernetes: ## Run the suites that depend on the Kubernetes version on the oldes
 	KUBERNETES=$(KUBERNETES_VERSION) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
 	  cargo test --locked --test it -- $(KUBERNETES_SUITES) $(KUBERNETES_SKIPPED)
 
-e2e: ## Run the commands of the README on the cluster of KUBECONFIG, with real pods; see tests/e2e/run
+e2e: ## Run the commands of the book on the cluster of KUBECONFIG, with real pods; see tests/e2e/run
 	@tests/prerequisites rust go helm openssl curl nginx
 	@CLUSTER="$(CLUSTER)" tests/e2e/run
 
@@ -121,16 +127,19 @@ bench: ## Measure speed and size against a bare client on the same machine
 	@cargo run --quiet --locked --release --package operator-testing --bin bench -- --chart target/bench.svg
 	@echo 'drawn: target/bench.svg'
 
-generate: ## Regenerate the CRD, the chart's README, versions, and deploy/install.yaml
+generate: ## Regenerate the CRD, the reference, the chart's README, versions, and deploy/install.yaml
 	@tests/prerequisites rust helm
+	$(call say,"the API group: GROUP of src/api.rs in every file that spells it")
+	cargo run --quiet --locked --package operator-testing --bin reference -- . group
 	$(call say,"the CRD: what the operator prints")
 	cargo run --quiet --locked -- crd >deploy/crd.yaml.new
 	@mv deploy/crd.yaml.new deploy/crd.yaml
 	cp deploy/crd.yaml $(CHART)/files/crd.yaml
-	$(call say,"the chart: the version of Cargo.toml and a README of its values")
+	$(call say,"the chart: the version of Cargo.toml")
 	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1); sed -i "s/^\(version\|appVersion\): .*/\1: $$version/" $(CHART)/Chart.yaml
 	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1); sed -i "s/^ARG VERSION=.*/ARG VERSION=$$version/" deploy/Dockerfile
-	cargo run --quiet --locked --package operator-testing --bin chart-readme -- $(CHART)
+	$(call say,"the reference and the README of the chart")
+	cargo run --quiet --locked --package operator-testing --bin reference -- .
 	$(call say,"deploy/install.yaml: the Namespace and what the chart renders")
 	@helm=$$(tests/tools/build helm)/helm; { echo '# Made by `make generate` from namespace.yaml and ../$(CHART): change those.'; echo ---; cat deploy/namespace.yaml; \
 	  "$$helm" template client-certificate-operator $(CHART) --namespace client-certificate-operator --skip-tests; } >deploy/install.yaml.new

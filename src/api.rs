@@ -25,22 +25,30 @@ use kube::core::error_boundary::InvalidObject;
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
+/// The API group, here alone: a macro, because `concat!` takes no constant. After a change, `make generate` writes it into everything
+/// else that has to spell it, the attribute of `ClientCertificateRefSpec` included, which takes a literal only.
+macro_rules! group {
+    ($suffix:literal) => {
+        concat!("apigateway.clientcert.dev", $suffix)
+    };
+}
+
 /// API group of the resource, and the prefix of every label and annotation that the operator uses.
-pub const GROUP: &str = "apigateway.clientcert.dev";
+pub const GROUP: &str = group!("");
 /// Label on every target: `true`. The watch on targets selects by it.
-pub const MANAGED_LABEL: &str = "apigateway.clientcert.dev/managed";
+pub const MANAGED_LABEL: &str = group!("/managed");
 /// Label of a Secret that may be used for passwords of truststores, with the value `true`.
-pub const PASSWORD_LABEL: &str = "apigateway.clientcert.dev/truststore-password";
+pub const PASSWORD_LABEL: &str = group!("/truststore-password");
 /// Annotation on every target: namespace and name of the ClientCertificateRef that it belongs to.
-pub const OWNER_ANNOTATION: &str = "apigateway.clientcert.dev/owner";
+pub const OWNER_ANNOTATION: &str = group!("/owner");
 /// Annotation on every target: its own kind and name, `Secret/payments`. A copy under another name does not match.
-pub const OBJECT_ANNOTATION: &str = "apigateway.clientcert.dev/object";
+pub const OBJECT_ANNOTATION: &str = group!("/object");
 /// Annotation on a target: which of its labels and annotations come from `spec.target`, so that the operator can remove them again.
-pub const APPLIED_ANNOTATION: &str = "apigateway.clientcert.dev/applied";
+pub const APPLIED_ANNOTATION: &str = group!("/applied");
 /// Annotation on a target that holds more than certificates: a digest of the data that was written, to recognize it.
-pub const DIGEST_ANNOTATION: &str = "apigateway.clientcert.dev/digest";
+pub const DIGEST_ANNOTATION: &str = group!("/digest");
 /// Annotation on a ClientCertificateRef: any new value asks for a read of API Gateway now.
-pub const REFRESH_ANNOTATION: &str = "apigateway.clientcert.dev/refresh";
+pub const REFRESH_ANNOTATION: &str = group!("/refresh");
 
 /// `spec.refreshInterval` where a resource has none.
 pub const DEFAULT_REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -385,6 +393,14 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_group_of_the_resource_and_of_every_label_is_the_constant() {
+        assert_eq!(ClientCertificateRef::group(&()), GROUP);
+        for key in [MANAGED_LABEL, PASSWORD_LABEL, OWNER_ANNOTATION, OBJECT_ANNOTATION, REFRESH_ANNOTATION] {
+            assert_eq!(key.split_once('/').unwrap().0, GROUP);
+        }
+    }
 
     #[test]
     fn durations_are_read_as_the_api_server_reads_them() {

@@ -1,7 +1,10 @@
 //! The conditions of a resource: their types, their reasons, and how a reconcile changes them.
 
+mod explanations;
+
 use std::fmt;
 
+pub use explanations::Explanation;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 

@@ -143,7 +143,7 @@ pub struct RunArgs {
     #[arg(long, env = "CCR_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
 
-    /// Name of this process in the Lease, for example the name of the pod. Default: the host name.
+    /// Name of this process in the Lease, for example the name of the pod. Default: the host name and a random number.
     #[arg(long, env = "CCR_HOLDER", value_name = "NAME")]
     pub holder: Option<String>,
 
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_readme() {
+    fn the_defaults() {
         let args = parse(&[]).unwrap();
         assert_eq!(args.listen, "[::]:8080".parse().unwrap());
         assert_eq!((args.concurrency, args.manage_descriptions), (32, true));

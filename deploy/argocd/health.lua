@@ -18,23 +18,23 @@ if obj.metadata.deletionTimestamp ~= nil then
   return { status = "Progressing", message = "being deleted" }
 end
 if obj.status == nil or obj.status.observedGeneration ~= obj.metadata.generation then
-  return { status = "Progressing", message = "waiting for the operator to look at it" }
+  return { status = "Progressing", message = "waiting for the first reconcile of this generation" }
 end
 if is_true(condition("Suspended")) then
   return { status = "Suspended", message = condition("Suspended").message }
 end
--- Somebody has to change something: waiting does not help.
+-- A user has to change the spec, AWS or the cluster: waiting does not help.
 if is_true(condition("Stalled")) then
   return { status = "Degraded", message = condition("Stalled").message }
 end
 local ready = condition("Ready")
 if ready == nil then
-  return { status = "Progressing", message = "waiting for the first answer" }
+  return { status = "Progressing", message = "waiting for the first response of API Gateway" }
 end
 if ready.status ~= "True" then
   return { status = "Progressing", message = ready.reason .. ": " .. ready.message }
 end
--- What is ready stays healthy while AWS cannot be asked, and until the certificate has ended; that it will is told.
+-- A Ready resource stays healthy while AWS is unavailable, and until its certificate has expired; the message shows that it expires soon.
 if is_true(condition("Expiring")) then
   return { status = "Healthy", message = condition("Expiring").message }
 end

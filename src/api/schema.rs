@@ -7,11 +7,10 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use super::ClientCertificateRef;
+use super::{ClientCertificateRef, GROUP};
 
 /// Labels and annotations under these domains belong to Kubernetes or to a tool that acts on what it finds there.
-const RESERVED_DOMAINS: [&str; 5] =
-    ["kubernetes.io", "k8s.io", "argocd.argoproj.io", "meta.helm.sh", "apigateway.clientcert.dev"];
+const RESERVED_DOMAINS: [&str; 5] = ["kubernetes.io", "k8s.io", "argocd.argoproj.io", "meta.helm.sh", GROUP];
 
 /// The CustomResourceDefinition, as `client-certificate-operator crd` prints it.
 pub fn crd() -> CustomResourceDefinition {
@@ -164,7 +163,7 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
             "properties": {
                 "type": { "type": "string", "maxLength": 316, "description": "Name of the condition, for example Ready." },
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Status of the condition." },
-                "reason": { "type": "string", "maxLength": 1024, "description": "Reason of the status, in one word; the README lists all reasons." },
+                "reason": { "type": "string", "maxLength": 1024, "description": "Reason of the status, in one word; docs/reference/conditions.md lists all reasons." },
                 "message": { "type": "string", "maxLength": 32768, "description": "Reason of the status, in a sentence, and what to do." },
                 "observedGeneration": { "type": "integer", "format": "int64", "description": "Generation of the spec that the condition refers to." },
                 "lastTransitionTime": { "type": "string", "format": "date-time", "description": "When the status of the condition last changed." }

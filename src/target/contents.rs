@@ -184,8 +184,8 @@ pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fing
         && content.is_as_marked(resource)
 }
 
-/// Whether every key that is to hold it holds the certificate of this fingerprint. What certificates cannot be told from is
-/// to be as it was written.
+/// Whether every key that is to hold it holds the certificate of this fingerprint. A content that does not
+/// show its certificates has to be as it was written.
 pub fn holds_certificate(content: &TargetContent, resource: &ClientCertificateRef, fingerprint: &str) -> bool {
     let found = |key: &str| content.keys.iter().position(|name| name == key).map(|at| &content.certificates[at]);
     keys(resource).iter().all(|(key, what)| match what {

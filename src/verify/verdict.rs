@@ -252,7 +252,7 @@ mod tests {
             assert_eq!(word(&findings), expected, "{findings:?}");
         }
         assert_eq!(word(&findings(None, Some((in_(), None)))), "off");
-        // An application that refuses whoever has no token says nothing about certificates.
+        // An application that refuses callers without a token says nothing about certificates.
         assert_eq!(word(&findings(None, Some((refused(), None)))), "off");
         assert_eq!(word(&findings(None, None)), "off");
         assert_eq!(word(&findings(Some(&[API_GATEWAY]), None)), "on");
@@ -283,7 +283,7 @@ mod tests {
 
     fn resource(status: serde_json::Value) -> ClientCertificateRef {
         serde_json::from_value(json!({
-            "apiVersion": "apigateway.clientcert.dev/v1alpha1",
+            "apiVersion": format!("{}/v1alpha1", crate::api::GROUP),
             "kind": "ClientCertificateRef",
             "metadata": { "name": "payments", "namespace": "backends" },
             "spec": { "clientCertificateId": "9ao60f" },

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use client_certificate_operator::conditions::Reason;
-use operator_testing::{chart_readme, go_programs};
+use operator_testing::go_programs;
 
 const CHART: &str = "charts/client-certificate-operator";
 
@@ -47,20 +46,6 @@ fn the_chart_and_its_image_have_the_version_of_the_package() {
         assert!(chart.contains(&line), "Chart.yaml has another version: run `make generate`");
     }
     assert!(file("deploy/install.yaml").contains(&format!("image: client-certificate-operator:{version}\n")));
-}
-
-#[test]
-fn the_readme_of_the_chart_tells_of_its_values() {
-    let readme = file(&format!("{CHART}/README.md"));
-    let expected = chart_readme::render(&readme, &file(&format!("{CHART}/values.yaml"))).unwrap();
-    assert!(readme == expected, "{CHART}/README.md is not up to date: run `make generate`");
-}
-
-#[test]
-fn the_readme_names_every_reason() {
-    let readme = file("README.md");
-    let missing: Vec<_> = Reason::ALL.into_iter().filter(|reason| !readme.contains(&format!("`{reason}`"))).collect();
-    assert!(missing.is_empty(), "no cause and remedy in README.md: {missing:?}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Many resources on one account's ten requests a second, with the real program on a real API server. The call counts
-//! are promises of the README.
+//! are promises: docs/concepts/reading.md.
 
 use std::time::Duration;
 

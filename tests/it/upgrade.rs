@@ -89,7 +89,7 @@ fn status_of(recorded: &Value, generation: i64) -> Value {
     status
 }
 
-/// A control plane with the CRD of the earlier version, applied as its README said.
+/// A control plane with the CRD of the earlier version, applied as its documentation said.
 async fn with_the_earlier_crd() -> ControlPlane {
     let control_plane = ControlPlane::start().await.unwrap();
     succeeds(&kubectl(&control_plane, &["apply", "--filename=-"], EARLIER_CRD));

@@ -1,4 +1,4 @@
-{{- /* The container's variables. What is left at its default is not among them, so that the ConfigMap made by hand can say it. */}}
+{{- /* The container's variables. A value at its default sets no variable, so that a ConfigMap made by hand can set it. */}}
 {{- define "ccr.env" -}}
 {{- if .Values.leaderElection.enabled }}
 - name: CCR_LEADER_ELECT

@@ -22,7 +22,7 @@ app.kubernetes.io/name: {{ include "ccr.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- /* app.kubernetes.io/managed-by is put on by Helm itself where Helm installs; in deploy/install.yaml it would be untrue. */}}
+{{- /* Helm itself sets app.kubernetes.io/managed-by when it installs; in deploy/install.yaml the label would be wrong. */}}
 {{- define "ccr.labels" -}}
 {{ include "ccr.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -72,7 +72,7 @@ them, though the operator only watches those that carry its own label, and never
 {{- $found }}
 {{- end }}
 
-{{- /* Values that are each right and do not go together. */}}
+{{- /* Values that are each valid, but not together. */}}
 {{- define "ccr.check" -}}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
 {{- fail (printf "replicas is %d and leaderElection.enabled is false: the replicas would undo each other's writes; set leaderElection.enabled=true or replicas=1" (int .Values.replicas)) }}

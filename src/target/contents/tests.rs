@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::{SecretKeyRef, Target};
+use crate::api::{OBJECT_ANNOTATION, OWNER_ANNOTATION, SecretKeyRef, Target};
 use crate::fixtures::{
     OTHER_FINGERPRINT, OTHER_PEM, OTHER_SHA1, OTHER_SPKI, PEM, PEM_FINGERPRINT, PEM_SHA1, PEM_SPKI, resource, secret_of,
 };
@@ -118,10 +118,7 @@ fn each_preset_has_its_key_and_its_type() {
         let desired = rendered(&with_preset(preset), &[PEM]);
         assert_eq!(desired.type_, Some(type_), "{preset:?}");
         assert_eq!(desired.data, BTreeMap::from([(key.to_owned(), PEM.as_bytes().to_vec())]), "{preset:?}");
-        assert_eq!(
-            desired.annotations.keys().collect::<Vec<_>>(),
-            ["apigateway.clientcert.dev/object", "apigateway.clientcert.dev/owner"]
-        );
+        assert_eq!(desired.annotations.keys().collect::<Vec<_>>(), [OBJECT_ANNOTATION, OWNER_ANNOTATION]);
     }
     let desired = rendered(&with_preset(Preset::Pkcs12), &[PEM]);
     assert_eq!(desired.data.keys().collect::<Vec<_>>(), ["truststore.p12", "truststore.password"]);

@@ -113,28 +113,6 @@ fn the_schema_and_the_values_name_the_same_things() {
     assert_eq!(differences, Vec::<String>::new());
 }
 
-/// The values below these that the README does not tell of, whether by themselves or with what they are in.
-fn untold(values: &Value, path: &str, readme: &str, found: &mut Vec<String>) {
-    if !path.is_empty() && readme.contains(&format!("| `{path}` |")) {
-        return;
-    }
-    match values.as_object() {
-        Some(values) => {
-            let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-            values.iter().for_each(|(key, value)| untold(value, &below(key), readme, found));
-        }
-        None => found.push(path.to_owned()),
-    }
-}
-
-#[test]
-fn the_readme_tells_of_every_value() {
-    let values: Value = serde_saphyr::from_str(&file("values.yaml")).unwrap();
-    let mut found = Vec::new();
-    untold(&values, "", &file("README.md"), &mut found);
-    assert_eq!(found, Vec::<String>::new());
-}
-
 #[test]
 fn the_notes_say_the_next_command() {
     let notes = |arguments: &[&str]| {

@@ -1,4 +1,4 @@
-// As ../go.mod, of the oldest version that the README names.
+// As ../go.mod, of the oldest version that is supported.
 module client-certificate-operator.test/kubernetes-1.29
 
 go 1.21

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // here a broken assumption is a failed test
 
 pub mod certificates;
-pub mod chart_readme;
 pub mod contract;
 pub mod control_plane;
 pub mod emulator;
@@ -14,6 +13,7 @@ mod one_request;
 pub mod operator;
 pub mod program;
 pub mod proxy;
+pub mod reference;
 pub mod sbom;
 pub mod script;
 pub mod servers;

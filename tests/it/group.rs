@@ -1,0 +1,105 @@
+//! The API group is one constant: what has to spell it has the same one, and a change of it reaches every file.
+
+use std::fs;
+use std::path::Path;
+
+use client_certificate_operator::api::GROUP;
+use operator_testing::reference::group::{files, rename};
+
+/// What stands behind the group, in names of ours alone.
+const SUFFIXES: [&str; 5] = ["/truststore-password", "/applied", "/digest", "/refresh", "_ClientCertificateRef"];
+/// What stands before it.
+const PREFIXES: [&str; 2] = ["clientcertificaterefs.", "clientcertificaterefs/status."];
+
+fn is_of_a_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || ".-".contains(character)
+}
+
+/// The names of groups that a text uses for what is ours.
+fn spelled(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for suffix in SUFFIXES {
+        for (at, _) in text.match_indices(suffix) {
+            let goes_on = text[at + suffix.len()..]
+                .starts_with(|next: char| next == '-' || next == '/' || next.is_ascii_alphanumeric());
+            let name: String = text[..at].chars().rev().take_while(|c| is_of_a_name(*c)).collect();
+            let name: String = name.chars().rev().collect();
+            if !goes_on && name.contains('.') && !name.starts_with('.') {
+                found.push(name);
+            }
+        }
+    }
+    for prefix in PREFIXES {
+        for (at, _) in text.match_indices(prefix) {
+            let name: String = text[at + prefix.len()..].chars().take_while(|c| is_of_a_name(*c)).collect();
+            if name.trim_end_matches('.').contains('.') {
+                found.push(name.trim_end_matches('.').to_owned());
+            }
+        }
+    }
+    let lines: Vec<&str> = text.lines().map(|line| line.trim().trim_start_matches("- ")).collect();
+    for pair in lines.windows(2) {
+        if let (Some(version), "kind: ClientCertificateRef") = (pair[0].strip_prefix("apiVersion: "), pair[1]) {
+            found.push(version.split('/').next().unwrap().to_owned());
+        }
+    }
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn no_file_spells_another_group() {
+    let mut counted = 0;
+    for file in files(root()).unwrap().iter().filter(|file| !file.ends_with("tests/it/group.rs")) {
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        for name in spelled(&text) {
+            counted += 1;
+            let is_ours = name == GROUP || name.strip_prefix("resource.customizations.health.") == Some(GROUP);
+            assert!(is_ours || name == format!("sub.{GROUP}"), "{} spells {name}", file.display());
+        }
+    }
+    assert!(counted > 100, "{counted}");
+}
+
+#[test]
+fn the_code_of_the_operator_takes_it_from_the_constant() {
+    let files = files(root()).unwrap();
+    let code = files.iter().filter(|file| file.starts_with(root().join("src")));
+    for file in code {
+        let text = fs::read_to_string(file).unwrap();
+        // A doc comment of a field is the description that kubectl shows, and can hold no constant.
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let spelled = code.filter(|line| line.contains(GROUP)).count();
+        // The constant, and the attribute that takes a literal only.
+        let allowed = if file.ends_with("src/api.rs") { 2 } else { 0 };
+        assert_eq!(spelled, allowed, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_change_reaches_every_file_that_spells_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let texts = [
+        ("README.md", "apiVersion: old.example/v1alpha1"),
+        ("src/api.rs", "new.old.example and old.example/managed"),
+        ("charts/c/templates/crd.yaml", "apiGroups: [old.example]"),
+        ("docs/guides/a.md", "nothing of it"),
+    ];
+    for (name, text) in texts {
+        fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+        fs::write(root.join(name), text).unwrap();
+    }
+    fs::write(root.join("docs/picture.png"), [0xff, 0xfe]).unwrap();
+    let mut changed = rename(root, "old.example", "new.old.example").unwrap();
+    changed.sort();
+    let expected = ["README.md", "charts/c/templates/crd.yaml", "src/api.rs"].map(|name| root.join(name));
+    assert_eq!(changed, expected);
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    assert_eq!(read("README.md"), "apiVersion: new.old.example/v1alpha1");
+    assert_eq!(read("src/api.rs"), "new.old.example and new.old.example/managed");
+    assert_eq!(rename(root, "old.example", "new.old.example").unwrap(), Vec::<std::path::PathBuf>::new());
+}

@@ -1,0 +1,59 @@
+//! The pages of the reference that are made from the code: `make generate` writes them, and a test compares them byte for byte. A
+//! page is what a person wrote, up to a mark, and then what is made.
+
+mod chart;
+mod conditions;
+mod fields;
+mod flags;
+pub mod group;
+mod iam;
+mod metrics;
+mod samples;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+/// What follows this line is made.
+const MARK: &str = "<!-- What follows is made by `make generate`: change its source. -->";
+
+/// A page with what is made of it made anew.
+pub fn render(page: &str, made: &str) -> Result<String> {
+    let (written, _) = page.split_once(MARK).with_context(|| format!("the page has no line {MARK}"))?;
+    Ok(format!("{written}{MARK}\n\n{}\n", made.trim_end()))
+}
+
+/// Every page, by its file, as it has to be. `root` is the folder of the project.
+pub fn pages(root: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let chart = Path::new("charts/client-certificate-operator");
+    let values = fs::read_to_string(root.join(chart).join("values.yaml")).context("values.yaml")?;
+    let values = chart::table(&values)?;
+    let reference = Path::new("docs/reference");
+    let made = [
+        (chart.join("README.md"), values.clone()),
+        (reference.join("chart.md"), values),
+        (reference.join("conditions.md"), conditions::tables()),
+        (reference.join("spec.md"), fields::tables("spec")?),
+        (reference.join("status.md"), fields::tables("status")?),
+        (reference.join("command-line.md"), flags::tables()?),
+        (reference.join("metrics.md"), metrics::table()?),
+        (reference.join("iam.md"), iam::policies()?),
+    ];
+    let page = |(path, made): (PathBuf, String)| {
+        let file = root.join(&path);
+        let now = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", path.display()))?;
+        let page = render(&now, &made).with_context(|| path.display().to_string())?;
+        Ok((path, page))
+    };
+    let mut pages: Vec<(PathBuf, String)> = made.into_iter().map(page).collect::<Result<_>>()?;
+    pages.extend(samples::pages(root)?);
+    Ok(pages)
+}
+
+/// A row of a table.
+fn row(cells: &[&str]) -> Result<String> {
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('<', "&lt;")).collect();
+    ensure!(cells.iter().all(|cell| !cell.contains('\n')), "a cell has several lines: {cells:?}");
+    Ok(format!("| {} |\n", cells.join(" | ")))
+}
