@@ -33,12 +33,7 @@ release-dry-run: ## Make the files of a release in target/release-<version>/ wit
 	@deploy/release $(if $(TAG),--tag $(TAG))
 
 demo: ## Run the demo on a real control plane, step by step; KEEP=1 leaves everything running
-	@tests/prerequisites rust go openssl curl nginx
-	$(call say,"building the operator and the demo: a few minutes the first time")
-	cargo build --locked --workspace --bin client-certificate-operator --bin demo
-	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
-	tests/kubernetes/build >/dev/null
-	@env -u KEEP cargo run --quiet --locked --package operator-testing --bin demo -- $(if $(KEEP),--keep)
+	@env -u KEEP tests/run-demo $(if $(KEEP),--keep)
 
 unit: ## Check the format and run the tests beside the pure files: the inner loop
 	@tests/prerequisites rust

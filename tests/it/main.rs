@@ -21,6 +21,7 @@ mod group;
 mod harness;
 mod image;
 mod install;
+mod kubernetes_programs;
 mod licences;
 mod model;
 mod observe;

@@ -24,6 +24,8 @@ pub fn table(values_yaml: &str) -> Result<String> {
                 let keys: Vec<&str> = path.iter().map(|(_, key)| *key).collect();
                 let default = values.pointer(&format!("/{}", keys.join("/")));
                 let default = default.with_context(|| format!("{} is not in the values", keys.join(".")))?;
+                // Spaces, so that a browser can break the line.
+                let default = default.to_string().replace(",\"", ", \"").replace("\":", "\": ");
                 table += &format!("| `{}` | `{default}` | {} |\n", keys.join("."), meaning.replace('|', "\\|"));
                 documented.push(keys.join("."));
             }

@@ -15,7 +15,7 @@ pub fn tables(part: &str) -> Result<String> {
     let schema = version.schema.and_then(|schema| schema.open_api_v3_schema).context("the CRD has no schema")?;
     let schema = schema.properties.as_ref().and_then(|parts| parts.get(part)).context("the schema has no such part")?;
     let mut found = Found::default();
-    found.walk(schema, part)?;
+    found.walk(schema, "")?;
     let mut text = format!("| field | takes | default | meaning |\n|---|---|---|---|\n{}", found.rows);
     if !found.rules.is_empty() {
         text += "\n## What the API server rejects\n\nThe API server also checks rules that a type does not express, and answers with these messages:\n\n";
@@ -38,7 +38,7 @@ impl Found {
         }
         let required = schema.required.clone().unwrap_or_default();
         for (name, child) in schema.properties.iter().flatten() {
-            let path = format!("{path}.{name}");
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let meaning = child.description.clone().unwrap_or_default().replace('\n', " ");
             ensure!(!meaning.trim().is_empty(), "{path} has no description");
             let default = match &child.default {

@@ -24,7 +24,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
     stage.step(
         "A real nginx lets API Gateway in and nobody else",
         "nginx pins the certificates, as deploy/samples/nginx has it: all of API Gateway's have one name, so the name proves\n\
-         nothing. Here is no node, so what a kubelet would mount into its pod is mounted by the demo.",
+         nothing. There is no node, so the demo mounts what a kubelet would mount into the pod.",
     );
     let sample = "deploy/samples/nginx/clientcertificateref.yaml";
     world.shell.run(stage, &format!("kubectl apply -f {sample}")).await?;
@@ -39,7 +39,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
     call(stage, world, &url, None, 403).await?;
     call(stage, world, &url, Some(STRANGER), 403).await?;
     stage.seen(&format!(
-        "{FIRST} is let in; turned away are who has no certificate, and a stranger's certificate of the same name"
+        "nginx accepts {FIRST}; it refuses a caller without a certificate, and a stranger's certificate of the same name"
     ));
     let address = nginx.address();
     let verify = format!(
@@ -50,7 +50,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
 
     stage.step(
         "The next certificate is prepared",
-        "Named as an additional one it is trusted beside the first, so that the stage can switch at any time without a lost call.",
+        "The target holds it beside the first one, so the stage can switch at any time without a lost call.",
     );
     call(stage, world, &url, Some(SECOND), 403).await?;
     let patch = format!(
@@ -66,7 +66,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
         call(stage, world, &url, Some(id), 200).await?;
     }
     call(stage, world, &url, Some(STRANGER), 403).await?;
-    stage.seen("both are let in now, and the stranger is not");
+    stage.seen("nginx accepts both now, and still refuses the stranger");
     renew_by_tag(stage, world, &mut mount, &mut nginx).await
 }
 
@@ -74,8 +74,8 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
 async fn renew_by_tag(stage: &Stage, world: &mut World, mount: &mut Mount, nginx: &mut Server) -> Result<()> {
     stage.step(
         "The next certificate is trusted by its tag",
-        "Nobody edits a resource any more: a certificate that is made with the tag app=payments comes in by itself. It counts as\n\
-         safe when the target has held it for spec.soak, 5 s here, which is what the server takes at most to follow. API Gateway\n\
+        "The target holds every certificate with the tag app=payments: nobody edits a resource. A certificate counts as safe\n\
+         when the target has held it for spec.soak, 5 s here, which is what the server takes at most to follow. API Gateway\n\
          calls without pause from here on, each time over a new connection.",
     );
     let spec = r#"{"spec":{"additionalClientCertificateIds":null,"additionalClientCertificateTags":{"app":"payments"},"soak":"5s"}}"#;
@@ -97,7 +97,7 @@ async fn renew_by_tag(stage: &Stage, world: &mut World, mount: &mut Mount, nginx
     world.shell.run(stage, &safe).await?;
     let soaked = world.shell.run(stage, SAFE_TO_SWITCH).await?;
     ensure!(soaked.contains("Soaked"), "the condition says something else");
-    stage.seen("nginx had followed long before, and from now on the stage may be switched");
+    stage.seen("nginx has loaded it, and from now on the stage may be switched");
 
     stage.step(
         "The switch, and the end of the former certificate",

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
+/// Steps of the story, so that each says how many are left.
+const STEPS: u32 = 17;
 /// Ample, for a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -34,8 +36,18 @@ impl Stage {
     /// Begins a step: its number, what happens, and why.
     pub fn step(&self, title: &str, explanation: &str) {
         self.step.set(self.step.get() + 1);
-        println!("\n{}", self.paint("1;36", &format!("━━ {}. {title}", self.step.get())));
+        self.heading(&format!("{} of {STEPS}: {title}", self.step.get()), explanation);
+    }
+
+    /// Begins what is not a step of the story.
+    pub fn heading(&self, title: &str, explanation: &str) {
+        println!("\n{}", self.paint("1;36", &format!("━━ {title}")));
         self.explain(explanation);
+    }
+
+    /// Whether every step was taken.
+    pub fn is_at_its_end(&self) -> bool {
+        self.step.get() == STEPS
     }
 
     /// Explains what comes next.

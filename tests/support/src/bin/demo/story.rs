@@ -32,7 +32,7 @@ pub async fn tell(stage: &Stage, world: &mut World) -> Result<()> {
 async fn mirror(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
         "A certificate becomes a Secret",
-        "Somebody generated the client certificate 9ao60f in API Gateway. The backends have to trust it.",
+        "API Gateway has the client certificate 9ao60f. The backends have to trust it.",
     );
     world.shell.run(stage, "cat deploy/samples/minimal.yaml").await?;
     world.shell.run(stage, "kubectl apply -f deploy/samples/minimal.yaml").await?;
@@ -45,16 +45,14 @@ async fn mirror(stage: &Stage, world: &World) -> Result<()> {
     ensure!(openssl.contains("ApiGateway"), "openssl reads another subject");
     ensure!(openssl.contains(&format!("serial={serial}")), "status has serial number {serial}, openssl another");
     ensure!(holds(world, FIRST).await?, "the Secret does not hold the certificate's PEM");
-    stage.seen(
-        "the Secret holds the PEM, with line ends put right, and the status tells the same serial number as openssl",
-    );
+    stage.seen("the Secret holds the PEM, with LF line ends, and the status has the same serial number as openssl");
     Ok(())
 }
 
 async fn describe(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
         "A description in the spec reaches API Gateway",
-        "So that whoever looks at the console knows who relies on the certificate, before deleting it.",
+        "In the AWS console it shows which team relies on the certificate, before anyone deletes it.",
     );
     let patch = format!(r#"kubectl patch ccr payments --type=merge -p '{{"spec":{{"description":"{DESCRIPTION}"}}}}'"#);
     world.shell.run(stage, &patch).await?;
@@ -67,8 +65,8 @@ async fn describe(stage: &Stage, world: &World) -> Result<()> {
 
 async fn repair(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
-        "Somebody deletes the Secret, and it is back",
-        "From the last good answer, without asking AWS: this works while AWS is away, too.",
+        "Another writer deletes the Secret, and the operator restores it",
+        "The operator restores it from the status, without a call to AWS: this works while AWS is unavailable, too.",
     );
     let before = uid(world).await?;
     let calls = world.emulator.count(Operation::Get);
@@ -78,21 +76,24 @@ async fn repair(stage: &Stage, world: &World) -> Result<()> {
     world.shell.run(stage, "kubectl get secret payments").await?;
     ensure!(holds(world, FIRST).await?, "the Secret came back with another content");
     ensure!(world.emulator.count(Operation::Get) == calls, "AWS was asked");
-    stage.seen(&format!("it was back {took:.0?} after kubectl had returned, with no call to AWS"));
+    stage.seen(&format!("the Secret was restored {took:.0?} after kubectl had returned, with no call to AWS"));
 
-    stage.step("Somebody edits the Secret, and it is put back", "A wrong certificate here would let a stranger in.");
+    stage.step(
+        "Another writer edits the Secret, and the operator restores it",
+        "A wrong certificate here would let a stranger in.",
+    );
     let edit = r#"kubectl patch secret payments --type=merge -p '{"stringData":{"ca.crt":"somebody else"}}'"#;
     world.shell.run(stage, edit).await?;
     let (_, took) = until("the Secret is put back", async || Ok(holds(world, FIRST).await?.then_some(()))).await?;
     world.shell.run(stage, FINGERPRINT).await?;
-    stage.seen(&format!("it was put back {took:.0?} after kubectl had returned"));
+    stage.seen(&format!("the Secret was restored {took:.0?} after kubectl had returned"));
     Ok(())
 }
 
 async fn restore_description(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
-        "Somebody changes the description in AWS, and it is put back",
-        "The operator finds out at its next look, every 5 minutes here; a new value of the annotation asks for one at once.",
+        "Another writer changes the description in AWS, and the operator restores it",
+        "The operator sees the change at its next read, every 5 minutes here. A new value of the annotation requests a read now.",
     );
     let path = format!("/clientcertificates/{FIRST}");
     let body = r#"{"patchOperations":[{"op":"replace","path":"/description","value":"can this go?"}]}"#;
@@ -101,7 +102,9 @@ async fn restore_description(stage: &Stage, world: &World) -> Result<()> {
     let description = async || Ok(world.certificate(FIRST).filter(|found| found.description == DESCRIPTION));
     let (_, took) = until("the description is put back", description).await?;
     world.ask(stage, "GET", &path, "").await?;
-    stage.seen(&format!("it was put back after {took:.1?}; looks asked for this way are at least 10 s apart"));
+    stage.seen(&format!(
+        "the description was restored after {took:.1?}; reads that are requested this way are at least 10 s apart"
+    ));
     Ok(())
 }
 
@@ -118,10 +121,7 @@ async fn throttle(stage: &Stage, world: &World) -> Result<()> {
     until("API Gateway throttles", seen).await?;
     let command = r#"kubectl get ccr payments -o jsonpath='{range .status.conditions[*]}{.type}={.status} ({.reason}){"\n"}{end}'"#;
     let conditions = world.shell.run(stage, command).await?;
-    ensure!(
-        conditions.contains("Ready=True") && !conditions.contains("(Throttled)"),
-        "the conditions tell another story"
-    );
+    ensure!(conditions.contains("Ready=True") && !conditions.contains("(Throttled)"), "the conditions are different");
     ensure!(holds(world, FIRST).await?, "the Secret lost the certificate");
     let read_again = async || {
         let calls = world.emulator.calls();
@@ -130,7 +130,7 @@ async fn throttle(stage: &Stage, world: &World) -> Result<()> {
         Ok(last.is_some_and(is_read).then_some(()))
     };
     let (_, took) = until("it is read again", read_again).await?;
-    stage.seen(&format!("Ready all the time, and read again once AWS allowed it, after {took:.1?}"));
+    stage.seen(&format!("the resource was Ready all the time, and the operator read the certificate again once AWS allowed it, after {took:.1?}"));
     Ok(())
 }
 
@@ -154,7 +154,7 @@ async fn renew(stage: &Stage, world: &World) -> Result<()> {
 }
 
 async fn look_back(stage: &Stage, world: &World) -> Result<()> {
-    stage.step("kubectl describe tells the story", "Conditions say how things are, events what happened.");
+    stage.step("kubectl describe shows what happened", "Conditions show the state, events show what the operator did.");
     // Events are recorded after the status; the last one is awaited.
     let told = async || {
         let text = world.shell.quietly("kubectl describe ccr payments").await?;
@@ -172,7 +172,7 @@ async fn look_back(stage: &Stage, world: &World) -> Result<()> {
     };
     until("every event is told", told).await?;
     world.shell.run(stage, "kubectl describe ccr payments").await?;
-    stage.seen("created, described, restored, repaired, throttled, updated: all of it is there");
+    stage.seen("it shows every event: created, described, restored, repaired, updated");
     Ok(())
 }
 
@@ -189,7 +189,7 @@ async fn delete(stage: &Stage, world: &World) -> Result<()> {
     let left = world.certificate(SECOND).context("the certificate is gone from API Gateway")?;
     ensure!(world.certificate(FIRST).is_some(), "the first certificate is gone from API Gateway");
     stage.seen(&format!(
-        "gone after {took:.1?}; in AWS nothing was deleted: the certificate {} is still there",
+        "the Secret is gone after {took:.1?}; in AWS nothing was deleted: the certificate {} is still there",
         left.id
     ));
     Ok(())

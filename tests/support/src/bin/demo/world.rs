@@ -36,10 +36,10 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything, and tells of it.
+    /// Starts everything, and shows it.
     pub async fn start(stage: &Stage, binary: &Path) -> Result<Self> {
         stage.step(
-            "A Kubernetes control plane, and something that speaks like API Gateway",
+            "A Kubernetes control plane, and an emulator of API Gateway",
             "etcd, kube-apiserver and kube-controller-manager run on free ports of 127.0.0.1, and so does an emulator of API\n\
              Gateway's client certificates, which checks signatures as AWS does. Your own clusters and accounts are not touched.",
         );
@@ -56,7 +56,7 @@ impl World {
 
         stage.step(
             "Install the operator: its resource kind, its rights, and a Deployment",
-            "Here is no node to run its pods, so the operator will be a process.",
+            "There is no node to run its pods, so the operator runs as a process.",
         );
         let install = "kubectl apply --server-side -f deploy/install.yaml";
         shell.run(stage, install).await?;
@@ -67,7 +67,7 @@ impl World {
 
         stage.step(
             "Run the operator, with the rights of its own ServiceAccount and not one more",
-            "It may write Secrets, because that is its work, and nothing like Deployments.",
+            "The ServiceAccount may write Secrets, which the operator needs, and no Deployments.",
         );
         let user = service_account_user(OPERATOR, OPERATOR);
         shell.run(stage, &format!("kubectl auth can-i update secrets --as={user}")).await?;
@@ -126,15 +126,15 @@ impl World {
         self.operator.logs()
     }
 
-    /// Says how to play with what runs.
+    /// Says how to try what runs.
     pub fn keep(&self, stage: &Stage) {
         let (emulator, kubectl) = (self.emulator.url(), self.control_plane.kubectl_path());
-        stage.step("Everything stays up, until Ctrl-C", "In another terminal, for example:");
+        stage.heading("Everything keeps running, until Ctrl-C", "In another terminal, for example:");
         println!("  export KUBECONFIG={}", self.control_plane.kubeconfig().display());
         println!("  export PATH={}:$PATH", kubectl.parent().unwrap_or(Path::new(".")).display());
         println!("  kubectl explain ccr.spec.target");
         println!("  kubectl apply -f deploy/samples/minimal.yaml && kubectl get ccr,secret");
-        println!("\nAPI Gateway's part is played by {emulator}:");
+        println!("\nThe emulator of API Gateway listens on {emulator}:");
         println!("  curl {emulator}/_emulator/certificates");
         println!(
             "  curl -X POST {emulator}/_emulator/certificates -d '{{\"id\":\"abc123\",\"expiresInSeconds\":3600}}'"
@@ -144,7 +144,7 @@ impl World {
         println!("  curl -X POST {emulator}/_emulator/certificates/{FIRST}/expire");
         println!("  curl -X POST {emulator}/_emulator/faults -d '{{\"kind\":\"error\",\"status\":503,\"times\":3}}'");
         println!("  curl {emulator}/_emulator/calls");
-        println!("\nTo have the operator look at once instead of at its next refresh:");
+        println!("\nTo let the operator read API Gateway now instead of at its next refresh:");
         println!("  kubectl annotate --overwrite ccr payments apigateway.clientcert.dev/refresh=\"$(date)\"");
         if let Some(address) = self.operator_log().iter().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
@@ -157,10 +157,14 @@ impl World {
 
     /// Ends everything, in order.
     pub async fn stop(mut self, stage: &Stage) -> Result<()> {
-        stage.step("The end", "The operator is asked to stop, as Kubernetes would ask (SIGTERM).");
+        stage.step("The end", "The operator receives SIGTERM, as Kubernetes would send it.");
+        ensure!(stage.is_at_its_end(), "the number of steps that each step names is wrong");
         let exit = self.operator.terminate(Duration::from_secs(15)).await?;
         ensure!(exit.code == Some(0), "the operator ended with {:?}", exit.code);
-        stage.seen(&format!("it ended after {:.1?} with exit code 0; the rest is stopped and thrown away", exit.took));
+        stage.seen(&format!(
+            "the operator ended after {:.1?} with exit code 0; everything else is stopped and deleted",
+            exit.took
+        ));
         self.emulator.stop().await;
         Ok(())
     }

@@ -1,0 +1,85 @@
+//! Where the Kubernetes programs come from: those that are on the machine are used where any version will do, and named; what is
+//! missing is built. Nothing is built here.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const ALL: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
+
+/// A home without any programs of this machine's.
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A folder in setup-envtest's place, with these programs of this version.
+fn envtest(home: &Path, version: &str, programs: &[&str]) -> PathBuf {
+    let folder = home.join(".local/share/kubebuilder-envtest/k8s").join(format!("{version}-linux-amd64"));
+    fs::create_dir_all(&folder).unwrap();
+    for program in programs {
+        let path = folder.join(program);
+        fs::write(&path, format!("#!/bin/sh\necho Kubernetes v{version}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    folder
+}
+
+fn build(home: &Path, assets: Option<&Path>, arguments: &[&str]) -> Output {
+    let mut build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubernetes/build"));
+    build.args(arguments).env("HOME", home);
+    for name in ["XDG_CACHE_HOME", "XDG_DATA_HOME", "CCR_KUBERNETES_DIR", "KUBEBUILDER_ASSETS", "KUBERNETES"] {
+        build.env_remove(name);
+    }
+    build.envs(assets.map(|assets| ("KUBEBUILDER_ASSETS", assets)));
+    build.output().unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn the_newest_that_setup_envtest_has_is_used_and_named_where_any_will_do() {
+    let home = home();
+    let newest = envtest(home.path(), "1.33.10", &ALL);
+    envtest(home.path(), "1.33.9", &ALL);
+    envtest(home.path(), "1.34.0", &["kubectl"]);
+    let output = build(home.path(), None, &["--any"]);
+    assert_eq!(printed(&output).trim_end(), newest.to_str().unwrap());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.trim_end(), format!("using the Kubernetes programs of {}", newest.display()));
+    // Tests run on the version that the module pins.
+    let plan = printed(&build(home.path(), None, &["--plan"]));
+    assert!(plan.starts_with("builds etcd kube-apiserver kube-controller-manager kubectl of Kubernetes v1."), "{plan}");
+}
+
+#[test]
+fn what_is_too_old_is_not_used() {
+    let home = home();
+    envtest(home.path(), "1.28.15", &ALL);
+    let plan = printed(&build(home.path(), None, &["--any", "--plan"]));
+    assert!(plan.starts_with("builds etcd kube-apiserver kube-controller-manager kubectl of "), "{plan}");
+}
+
+#[test]
+fn what_a_folder_lacks_is_built() {
+    let home = home();
+    let folder = envtest(home.path(), "1.33.0", &["etcd", "kube-apiserver", "kubectl"]);
+    for (assets, arguments) in [(None, &["--any", "--plan"][..]), (Some(folder.as_path()), &["--plan"])] {
+        let plan = printed(&build(home.path(), assets, arguments));
+        let lines: Vec<_> = plan.lines().collect();
+        assert_eq!(lines[0], format!("uses the Kubernetes programs of {}", folder.display()));
+        assert!(lines[1].starts_with("builds kube-controller-manager of Kubernetes v1."), "{plan}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_named_has_to_have_an_api_server() {
+    let home = home();
+    let output = build(home.path(), Some(home.path()), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("has no etcd and kube-apiserver; unset it to build"), "{said}");
+}
