@@ -1,12 +1,10 @@
-//! The last act: a real nginx in front of a backend.
+//! A real nginx in front of a backend.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use client_certificate_operator::aws::gateway::Source;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::servers::{Client, Identity, Mount, Peer as _, Server, Setup};
@@ -14,9 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::stage::{Stage, until};
-use crate::world::{FIRST, NAMESPACE, SECOND, World};
+use crate::world::{FIRST, NAMESPACE, PINS, SECOND, World};
 
-const PINS: &str = "payments-client-pins";
 const STRANGER: &str = "stranger";
 
 /// Shows who is let in, and how the next certificate is prepared.
@@ -24,7 +21,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
     stage.step(
         "A real nginx lets API Gateway in and nobody else",
         "nginx pins the certificates, as deploy/samples/nginx has it: all of API Gateway's have one name, so the name proves\n\
-         nothing. There is no node, so the demo mounts what a kubelet would mount into the pod.",
+         nothing. The target becomes a ConfigMap, and the Secret goes. There is no node, so the demo mounts what a kubelet would mount into the pod.",
     );
     let sample = "deploy/samples/nginx/clientcertificateref.yaml";
     world.shell.run(stage, &format!("kubectl apply -f {sample}")).await?;
@@ -75,18 +72,20 @@ async fn renew_by_tag(stage: &Stage, world: &mut World, mount: &mut Mount, nginx
     stage.step(
         "The next certificate is trusted by its tag",
         "The target holds every certificate with the tag app=payments: nobody edits a resource. A certificate counts as safe\n\
-         when the target has held it for spec.soak, 5 s here, which is what the server takes at most to follow. API Gateway\n\
+         when the target has held it for spec.soak, 3 s here, which is what the server takes at most to follow. API Gateway\n\
          calls without pause from here on, each time over a new connection.",
     );
-    let spec = r#"{"spec":{"additionalClientCertificateIds":null,"additionalClientCertificateTags":{"app":"payments"},"soak":"5s"}}"#;
+    let spec = r#"{"spec":{"additionalClientCertificateIds":null,"additionalClientCertificateTags":{"app":"payments"},"soak":"3s"}}"#;
     world.shell.run(stage, &format!("kubectl patch ccr payments --type=merge -p '{spec}'")).await?;
     let calls = Calls::start(client(world, nginx, FIRST)?);
     let made = world.ask(stage, "POST", "/clientcertificates", r#"{"tags":{"app":"payments"}}"#).await?;
     let new = made["clientCertificateId"].as_str().context("it has no id")?.to_owned();
     refresh(stage, world, &new).await?;
-    let handled =
-        format!("kubectl wait ccr/payments --for=jsonpath='{{.status.lastHandledRefresh}}'={new} --timeout=60s");
-    world.shell.run(stage, &handled).await?;
+    let held = async || {
+        let held = world.field("/status/certificates").await?;
+        Ok(held.as_array().is_some_and(|held| held.iter().any(|held| held["id"] == *new)).then_some(()))
+    };
+    until("the target holds the new certificate", held).await?;
     let soaking = world.shell.run(stage, SAFE_TO_SWITCH).await?;
     ensure!(soaking.contains("Soaking"), "the condition says something else");
     mount.update(&mounted(world).await?)?;
@@ -191,8 +190,7 @@ fn callers(world: &World) -> PathBuf {
 
 /// What a kubelet would put into the volume.
 async fn mounted(world: &World) -> Result<BTreeMap<String, Vec<u8>>> {
-    let maps: Api<ConfigMap> = Api::namespaced(world.control_plane.client().await?, NAMESPACE);
-    let data = maps.get(PINS).await?.data.context("the ConfigMap is empty")?;
+    let data = world.pins().await?.and_then(|map| map.data).context("there is no ConfigMap with data")?;
     Ok(data.into_iter().map(|(key, text)| (key, text.into_bytes())).collect())
 }
 

@@ -21,12 +21,12 @@ pub async fn tell(stage: &Stage, world: &mut World) -> Result<()> {
     mirror(stage, world).await?;
     describe(stage, world).await?;
     repair(stage, world).await?;
-    restore_description(stage, world).await?;
+    change_description(stage, world).await?;
     throttle(stage, world).await?;
     renew(stage, world).await?;
     look_back(stage, world).await?;
-    delete(stage, world).await?;
-    guard(stage, world).await
+    guard(stage, world).await?;
+    delete(stage, world).await
 }
 
 async fn mirror(stage: &Stage, world: &World) -> Result<()> {
@@ -90,32 +90,24 @@ async fn repair(stage: &Stage, world: &World) -> Result<()> {
     Ok(())
 }
 
-async fn restore_description(stage: &Stage, world: &World) -> Result<()> {
+async fn change_description(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
-        "Another writer changes the description in AWS, and the operator restores it",
-        "The operator sees the change at its next read, every 5 minutes here. A new value of the annotation requests a read now.",
+        "Another writer changes the description in AWS",
+        "The operator sees the change at its next read, every 5 minutes here. A new value of the annotation requests a read now;\n\
+         reads that are requested this way are at least 10 s apart, so this one takes a moment.",
     );
-    let path = format!("/clientcertificates/{FIRST}");
     let body = r#"{"patchOperations":[{"op":"replace","path":"/description","value":"can this go?"}]}"#;
-    world.ask(stage, "PATCH", &path, body).await?;
-    refresh(stage, world, 1).await?;
-    let description = async || Ok(world.certificate(FIRST).filter(|found| found.description == DESCRIPTION));
-    let (_, took) = until("the description is put back", description).await?;
-    world.ask(stage, "GET", &path, "").await?;
-    stage.seen(&format!(
-        "the description was restored after {took:.1?}; reads that are requested this way are at least 10 s apart"
-    ));
-    Ok(())
+    world.ask(stage, "PATCH", &format!("/clientcertificates/{FIRST}"), body).await?;
+    refresh(stage, world, 1).await
 }
 
 async fn throttle(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
-        "AWS throttles, and nothing is lost",
-        "API Gateway answers 429 with Retry-After: 3, twice. The Secret keeps the last good certificate and the resource stays\n\
+        "AWS throttles that read, and nothing is lost; then the operator restores the description",
+        "API Gateway answers 429 with Retry-After: 1, twice. The Secret keeps the last good certificate and the resource stays\n\
          Ready; the operator waits as long as Retry-After says. Only throttling that lasts a refreshInterval shows in a condition.",
     );
-    world.emulator.inject(Fault::throttled(Some("3")).times(2));
-    refresh(stage, world, 2).await?;
+    world.emulator.inject(Fault::throttled(Some("1")).times(2));
     let throttled = |calls: &[Call]| calls.iter().filter(|call| call.status == Some(429)).count();
     let seen = async || Ok((throttled(&world.emulator.calls()) > 0).then_some(()));
     until("API Gateway throttles", seen).await?;
@@ -130,7 +122,12 @@ async fn throttle(stage: &Stage, world: &World) -> Result<()> {
         Ok(last.is_some_and(is_read).then_some(()))
     };
     let (_, took) = until("it is read again", read_again).await?;
-    stage.seen(&format!("the resource was Ready all the time, and the operator read the certificate again once AWS allowed it, after {took:.1?}"));
+    let description = async || Ok(world.certificate(FIRST).filter(|found| found.description == DESCRIPTION));
+    until("the description is restored", description).await?;
+    world.ask(stage, "GET", &format!("/clientcertificates/{FIRST}"), "").await?;
+    stage.seen(&format!(
+        "the resource was Ready all the time; the operator read the certificate once AWS allowed it, after {took:.1?}, and restored the description"
+    ));
     Ok(())
 }
 
@@ -178,18 +175,17 @@ async fn look_back(stage: &Stage, world: &World) -> Result<()> {
 
 async fn delete(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
-        "The resource is deleted, and its Secret goes with it",
-        "Kubernetes' own garbage collection does that (spec.target.deletionPolicy: Retain would keep the Secret). It learns of\n\
-         a new kind within half a minute of its installation, so this may take a moment here.",
+        "The resource is deleted, and its ConfigMap goes with it",
+        "Kubernetes' own garbage collection does that (spec.target.deletionPolicy: Retain would keep it). It learns of a new kind\n\
+         within half a minute of its installation, so this may take a moment here.",
     );
     world.shell.run(stage, "kubectl delete ccr payments").await?;
-    let mut gone = async || Ok(world.secret("payments").await?.is_none().then_some(()));
-    let (_, took) = until_within(COLLECTED, "the Secret is collected", &mut gone).await?;
-    world.shell.run(stage, "kubectl get ccr,secret").await?;
+    let mut gone = async || Ok(world.pins().await?.is_none().then_some(()));
+    let (_, took) = until_within(COLLECTED, "the ConfigMap is collected", &mut gone).await?;
+    world.shell.run(stage, "kubectl get ccr,configmap").await?;
     let left = world.certificate(SECOND).context("the certificate is gone from API Gateway")?;
-    ensure!(world.certificate(FIRST).is_some(), "the first certificate is gone from API Gateway");
     stage.seen(&format!(
-        "the Secret is gone after {took:.1?}; in AWS nothing was deleted: the certificate {} is still there",
+        "the ConfigMap is gone after {took:.1?}; in AWS nothing was deleted: the certificate {} is still there",
         left.id
     ));
     Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use operator_testing::certificates::NewCertificate;
 use operator_testing::control_plane::{ControlPlane, service_account_user};
@@ -21,6 +21,8 @@ pub const NAMESPACE: &str = "backends";
 pub const FIRST: &str = "9ao60f";
 /// The id of its successor.
 pub const SECOND: &str = "n3w7id";
+/// The target of deploy/samples/nginx.
+pub const PINS: &str = "payments-client-pins";
 const OPERATOR: &str = "client-certificate-operator";
 
 /// Everything that runs.
@@ -89,6 +91,12 @@ impl World {
     pub async fn secret(&self, name: &str) -> Result<Option<Secret>> {
         let secrets: Api<Secret> = Api::namespaced(self.control_plane.client().await?, NAMESPACE);
         Ok(secrets.get_opt(name).await?)
+    }
+
+    /// The ConfigMap with the pins, if it is there.
+    pub async fn pins(&self) -> Result<Option<ConfigMap>> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.control_plane.client().await?, NAMESPACE);
+        Ok(maps.get_opt(PINS).await?)
     }
 
     /// A field of the story's resource, by JSON pointer.
