@@ -310,9 +310,9 @@ async fn publish<G: Gateway>(
 ) -> Done {
     let Outcome { status, events, requeue } = outcome;
     let reference = resource.object_ref(&());
+    let published = context.publisher.status(resource, status).await;
     // What was done is recorded even if the status cannot be written.
-    let (published, ()) =
-        tokio::join!(context.publisher.status(resource, status), context.publisher.record(&events.done, &reference));
+    context.publisher.record(&events.done, &reference).await;
     match published {
         Ok(Published::Unchanged | Published::Gone) => context.counters.of(name, |counter| counter.repaired = None),
         Ok(Published::Written(version)) => context.counters.of(name, |counter| {

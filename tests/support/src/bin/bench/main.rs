@@ -9,6 +9,7 @@ mod latency;
 mod neighbours;
 mod render;
 mod report;
+mod stages;
 mod steady;
 mod watching;
 mod world;
@@ -35,6 +36,7 @@ Parts:
   memory      resident memory with many resources, and what many large unrelated Secrets add to it
   handover    from the end of a leader until another leads, and from a start until the first target is there
   resync      processor time and requests of refreshes that find nothing changed, of 100 to very many resources
+  stages      memory and calls of resources that follow stages, against as many that name certificates
   render      processor time of making the data of a target of 60 certificates
   fleet       very many resources over as many certificates: memory, calls and writes, also of a restarted operator
 
@@ -52,7 +54,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "render,latency,throughput,neighbours,handover,memory,resync,fleet"
+        default_value = "render,latency,throughput,neighbours,handover,memory,stages,resync,fleet"
     )]
     parts: Vec<Part>,
     /// Where to draw the figures that have a limit, as SVG
@@ -111,6 +113,7 @@ enum Part {
     Neighbours,
     Handover,
     Memory,
+    Stages,
     Resync,
     Fleet,
 }
@@ -192,6 +195,9 @@ async fn on_a_control_plane(options: &Options, report: &mut Report) -> Result<()
     }
     if options.runs(Part::Memory) || options.runs(Part::Resync) {
         steady::measure(&world, options, report).await?;
+    }
+    if options.runs(Part::Stages) {
+        stages::measure(&world, options, report).await?;
     }
     if options.runs(Part::Fleet) {
         fleet::measure(&world, options, report).await?;
