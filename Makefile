@@ -3,6 +3,7 @@
 .PHONY: help build image image-test demo unit it test check docs gateways kubernetes e2e soak bench generate release-dry-run
 SHELL := /bin/bash
 CHART := charts/client-certificate-operator
+DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
@@ -124,17 +125,21 @@ bench: ## Measure speed and size against a bare client on the same machine
 
 generate: ## Regenerate the CRD, the reference, the chart's README, versions, and deploy/install.yaml
 	@tests/prerequisites rust helm
+	$(call say,"building the operator and the generator: a few minutes the first time")
+	@# Of the whole workspace: a single package would build its dependencies anew with fewer features.
+	cargo build --locked --workspace --bin client-certificate-operator --bin reference
 	$(call say,"the API group: GROUP of src/api.rs in every file that spells it")
-	cargo run --quiet --locked --package operator-testing --bin reference -- . group
+	$(DEBUG)/reference . group
+	@cargo build --quiet --locked --workspace --bin client-certificate-operator --bin reference
 	$(call say,"the CRD: what the operator prints")
-	cargo run --quiet --locked -- crd >deploy/crd.yaml.new
+	$(DEBUG)/client-certificate-operator crd >deploy/crd.yaml.new
 	@mv deploy/crd.yaml.new deploy/crd.yaml
 	cp deploy/crd.yaml $(CHART)/files/crd.yaml
 	$(call say,"the chart: the version of Cargo.toml")
 	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1); sed -i "s/^\(version\|appVersion\): .*/\1: $$version/" $(CHART)/Chart.yaml
 	@version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1); sed -i "s/^ARG VERSION=.*/ARG VERSION=$$version/" deploy/Dockerfile
 	$(call say,"the reference and the README of the chart")
-	cargo run --quiet --locked --package operator-testing --bin reference -- .
+	$(DEBUG)/reference .
 	$(call say,"deploy/install.yaml: the Namespace and what the chart renders")
 	@helm=$$(tests/tools/build helm)/helm; { echo '# Made by `make generate` from namespace.yaml and ../$(CHART): change those.'; echo ---; cat deploy/namespace.yaml; \
 	  "$$helm" template client-certificate-operator $(CHART) --namespace client-certificate-operator --skip-tests; } >deploy/install.yaml.new

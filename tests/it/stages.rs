@@ -3,6 +3,7 @@
 mod budget;
 mod descriptions;
 mod follow;
+mod guide;
 mod rules;
 mod spec;
 mod trouble;
@@ -76,8 +77,13 @@ fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
 /// Asks for a read now.
 async fn ask(world: &World<'_>, name: &str) -> String {
     let value = format!("{:016x}", fastrand::u64(..));
-    world.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+    world.patch(name, annotation(&value)).await;
     value
+}
+
+/// A patch that asks for a read.
+fn annotation(value: &str) -> Value {
+    json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })
 }
 
 /// Asks for a read now, and waits until it was acted on.

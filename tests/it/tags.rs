@@ -1,7 +1,7 @@
 //! Certificates that are trusted because they have the tags of the spec, and the moment at which a stage may be switched.
 
 mod bounds;
-mod guide;
+pub mod guide;
 mod lists;
 mod lost;
 mod soak;

@@ -14,34 +14,39 @@ use super::*;
 use crate::chart::with_input;
 use crate::docs::page::Page;
 
-fn page(name: &str) -> Page {
+pub fn page(name: &str) -> Page {
     Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides").join(name))
 }
 
 /// The commands of a section, each on one line.
-fn commands(page: &Page, heading: &str) -> Vec<String> {
+pub fn commands(page: &Page, heading: &str) -> Vec<String> {
     let text = page.blocks(Some(heading), "sh").concat().replace("\\\n", " ");
     text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 /// What stands in quotes, or up to a space, after a word.
-fn argument<'c>(command: &'c str, word: &str) -> &'c str {
+pub fn argument<'c>(command: &'c str, word: &str) -> &'c str {
     let (_, rest) = command.split_once(word).unwrap_or_else(|| panic!("{command:?} has no {word:?}"));
     rest.split([' ', '\'', ')']).next().unwrap()
 }
 
-struct Acted {
-    world: WorldOf<'static, ConfigMap>,
+/// A guide that is acted.
+pub struct Acted {
+    pub world: WorldOf<'static, ConfigMap>,
     /// `$NEW` of the commands.
-    new: String,
+    pub new: String,
 }
 
 impl Acted {
-    /// The resource of the guide, with a soak that a test can wait for.
+    /// The resource of renewal by tag.
     async fn start(prefix: &str) -> Self {
-        let world: WorldOf<'static, ConfigMap> = WorldOf::start(prefix).await;
+        Self::start_page(WorldOf::start(prefix).await, "renewal-by-tag.md").await
+    }
+
+    /// The resource of a guide, with a soak that a test can wait for.
+    pub async fn start_page(world: WorldOf<'static, ConfigMap>, name: &str) -> Self {
         world.emulator.set_tags(&crate::ground::source(ID), &[TAG]);
-        let yaml = page("renewal-by-tag.md").blocks(None, "yaml")[0].replace("soak: 15m", "soak: 5s");
+        let yaml = page(name).blocks(None, "yaml")[0].replace("soak: 15m", "soak: 5s");
         let yaml = yaml.replace("namespace: backends", &format!("namespace: {}", world.namespace));
         let mut apply = world.control_plane.kubectl();
         apply.args(["apply", "--filename=-"]);
@@ -51,7 +56,7 @@ impl Acted {
         Acted { world, new: String::new() }
     }
 
-    fn aws(&self) -> aws_sdk_apigateway::Client {
+    pub fn aws(&self) -> aws_sdk_apigateway::Client {
         let key = self.world.emulator.access_key();
         let config = aws_sdk_apigateway::Config::builder()
             .behavior_version(aws_sdk_apigateway::config::BehaviorVersion::latest())
@@ -62,16 +67,16 @@ impl Acted {
         aws_sdk_apigateway::Client::from_conf(config.build())
     }
 
-    async fn generate(&self, tag: (&str, &str)) -> String {
+    pub async fn generate(&self, tag: (&str, &str)) -> String {
         let made = self.aws().generate_client_certificate().tags(tag.0, tag.1).send().await.unwrap();
         made.client_certificate_id.unwrap()
     }
 
-    async fn delete(&self, id: &str) {
+    pub async fn delete(&self, id: &str) {
         self.aws().delete_client_certificate().client_certificate_id(id).send().await.unwrap();
     }
 
-    async fn kubectl(&self, command: &str) {
+    pub async fn kubectl(&self, command: &str) {
         assert!(command.starts_with("kubectl -n backends "), "{command}");
         let command = command.replace("-n backends", &format!("-n {}", self.world.namespace));
         let path = self.world.control_plane.kubectl_path();
@@ -82,14 +87,14 @@ impl Acted {
         assert!(output.status.success(), "{command}: {output:?}");
     }
 
-    async fn until_held(&self, ids: &[&str]) {
+    pub async fn until_held(&self, ids: &[&str]) {
         until(&self.world, "payments", &format!("the target holds {ids:?}"), |resource| {
             held(resource).iter().map(|(id, _)| *id).eq(ids.iter().copied())
         })
         .await;
     }
 
-    async fn safe(&self) -> Option<bool> {
+    pub async fn safe(&self) -> Option<bool> {
         entry(&self.world.resource("payments").await, &self.new).and_then(|held| held.safe_to_switch)
     }
 }

@@ -1,0 +1,42 @@
+//! The guide `renewal-by-stage.md`, acted by its own commands. kubectl runs as it stands there; what `aws` does is done
+//! through the AWS SDK. Only the soak is shorter.
+
+use aws_sdk_apigateway::types::{Op, PatchOperation};
+use k8s_openapi::api::core::v1::ConfigMap;
+use operator_testing::emulator::DEFAULT_REGION;
+
+use super::{API, STAGE};
+use crate::fixture::{ID, WorldOf};
+use crate::tags::guide::{Acted, argument, commands, page};
+
+#[tokio::test]
+async fn a_renewal_with_a_stage() {
+    let world: WorldOf<'static, ConfigMap> = WorldOf::start("guide-stage").await;
+    world.emulator.present(DEFAULT_REGION, API, STAGE, Some(ID));
+    let mut acted = Acted::start_page(world, "renewal-by-stage.md").await;
+    let commands = commands(&page("renewal-by-stage.md"), "With the aws CLI");
+    assert_eq!(commands.len(), 8, "{commands:#?}");
+    let mut dropped = false;
+    for command in &commands {
+        if command.starts_with("NEW=$(aws apigateway generate-client-certificate") {
+            acted.new = acted.generate(argument(command, "--tags ").split_once('=').unwrap()).await;
+        } else if command.starts_with("aws apigateway update-stage") {
+            assert!(command.contains(r#"op=replace,path=/clientCertificateId,value="$NEW""#), "{command}");
+            assert_eq!(acted.safe().await, Some(true), "the commands before waited for it");
+            let patch =
+                PatchOperation::builder().op(Op::Replace).path("/clientCertificateId").value(&acted.new).build();
+            let (api, stage) = (argument(command, "--rest-api-id "), argument(command, "--stage-name "));
+            acted.aws().update_stage().rest_api_id(api).stage_name(stage).patch_operations(patch).send().await.unwrap();
+        } else if command.starts_with("aws apigateway delete-client-certificate") {
+            let new = acted.new.clone();
+            acted.until_held(&[&new, ID]).await;
+            acted.delete(argument(command, "--client-certificate-id ")).await;
+            acted.world.patch("payments", crate::stages::annotation("dropped")).await;
+            acted.until_held(&[&new]).await;
+            dropped = true;
+        } else {
+            acted.kubectl(command).await;
+        }
+    }
+    assert!(dropped);
+}
