@@ -1,10 +1,14 @@
 //! What the schema takes, and what becomes of a target when the spec goes from an id to a stage and back.
 
 use client_certificate_operator::api::CertificateRole::Main;
+use client_certificate_operator::api::crd;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use operator_testing::control_plane::ControlPlane;
 
 use super::*;
+use crate::fixture::A_WHILE;
+use crate::ground::install;
 
 #[tokio::test]
 async fn exactly_one_of_an_id_and_a_stage_names_the_main_certificate() {
@@ -88,18 +92,47 @@ async fn a_change_of_the_spec_makes_no_former_certificate() {
     until(&world, "payments", "the other stage counts", |resource| held(resource) == [(ID, Main)]).await;
 }
 
+/// What an operator sees of a resource whose main certificate is named in a way that came after the operator: by the CRD of
+/// a later version, which has no rule of this one.
 #[tokio::test]
 async fn a_resource_for_a_later_version_is_invalid_and_its_target_stays() {
-    let mut world = quiet_world("later").await;
+    let control_plane = ControlPlane::start().await.unwrap();
+    install(&control_plane).await;
+    let mut world: World<'_> = World::on(&control_plane, "later").await;
     world.start_operator().await;
     world.create_ready("payments", json!({})).await;
-    world.stop_operator().await;
-    // As the store of an operator sees it that does not know what names the certificate.
-    let mut resource = world.resource("payments").await;
-    resource.spec.client_certificate_id = None;
-    let cached = kube::core::DeserializeGuard(Ok(resource));
-    let checked = client_certificate_operator::api::checked(cached);
-    let invalid = checked.0.expect_err("it names no certificate");
-    assert_eq!(invalid.error, "spec: neither clientCertificateId nor stage is set");
-    assert_eq!(invalid.metadata.name.as_deref(), Some("payments"));
+    let before = world.target("payments").await;
+
+    let mut later = serde_json::to_value(crd()).unwrap();
+    let spec = later.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec").unwrap();
+    spec["x-kubernetes-validations"] = json!([]);
+    spec["required"] = json!([]);
+    spec["properties"]["acmCertificateArn"] = json!({ "type": "string" });
+    control_plane.apply_yaml(&later.to_string()).await.unwrap();
+    let resources: Api<DynamicObject> =
+        Api::namespaced_with(world.client.clone(), &world.namespace, &ApiResource::erase::<ClientCertificateRef>(&()));
+    let spec =
+        json!({ "clientCertificateId": null, "acmCertificateArn": "arn:aws:acm:us-east-1:111122223333:certificate/1" });
+    eventually(SOON, "the API server has the later CRD", async || {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        let patched = resources.patch("payments", &PatchParams::default(), &patch).await.map_err(|e| e.to_string())?;
+        patched.data["spec"].get("acmCertificateArn").map(|_| ()).ok_or("it drops the field".to_owned())
+    })
+    .await;
+    let condition = async |type_: &str| {
+        eventually(SOON, "the resource is invalid", async || {
+            let found = resources.get("payments").await.unwrap();
+            let conditions = found.data["status"]["conditions"].as_array().unwrap().clone();
+            let found = conditions.iter().find(|it| it["type"] == type_ && it["reason"] == "InvalidSpec");
+            found.cloned().ok_or_else(|| format!("{conditions:?}"))
+        })
+        .await
+    };
+    let ready = condition("Ready").await;
+    assert_eq!(ready["status"], "False");
+    let message = ready["message"].as_str().unwrap();
+    assert!(message.contains("clientCertificateId") && message.contains("schema of the CRD"), "{message}");
+    assert_eq!(condition("Stalled").await["status"], "True");
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(world.target("payments").await, before);
 }
