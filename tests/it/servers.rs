@@ -34,6 +34,7 @@ mod haproxy;
 mod java;
 pub mod load;
 mod nginx;
+mod presenter;
 mod renewal;
 mod stories;
 mod tagged;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use operator_testing::servers::Client;
+use operator_testing::servers::{Caller, Client};
 use operator_testing::wait::eventually;
 use tokio::task::JoinSet;
 
@@ -15,14 +15,14 @@ const WORKERS: usize = 4;
 const AMPLE: Duration = Duration::from_secs(120);
 
 /// A client that sends one request after the other, each over a new connection, until it is stopped or dropped.
-pub struct Load {
-    shared: Arc<Shared>,
+pub struct Load<C = Client> {
+    shared: Arc<Shared<C>>,
     started: Instant,
     workers: JoinSet<()>,
 }
 
-struct Shared {
-    client: Mutex<Client>,
+struct Shared<C> {
+    client: Mutex<C>,
     sent: AtomicUsize,
     lost: Mutex<Vec<String>>,
 }
@@ -49,8 +49,8 @@ impl Figures {
     }
 }
 
-impl Load {
-    pub fn start(client: Client) -> Self {
+impl<C: Caller> Load<C> {
+    pub fn start(client: C) -> Self {
         let shared = Arc::new(Shared { client: Mutex::new(client), sent: AtomicUsize::new(0), lost: Mutex::default() });
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
@@ -60,7 +60,7 @@ impl Load {
     }
 
     /// Presents another certificate from the next request on.
-    pub fn change_over(&self, client: Client) {
+    pub fn change_over(&self, client: C) {
         *self.shared.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
@@ -95,10 +95,10 @@ impl Load {
 /// Added to the count, it ends the workers.
 const STOPPED: usize = 1 << 32;
 
-async fn send(shared: Arc<Shared>) {
+async fn send(shared: Arc<Shared<impl Caller>>) {
     while shared.sent.load(Ordering::Relaxed) < STOPPED {
         let client = shared.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let answer = client.get().await;
+        let answer = client.call().await;
         if !answer.is_let_in() {
             shared.lost.lock().unwrap_or_else(PoisonError::into_inner).push(answer.to_string());
         }

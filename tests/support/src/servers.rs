@@ -24,7 +24,7 @@ use anyhow::{Context, Result, bail};
 use client_certificate_operator::api::{Content, VerifierClass};
 use rustix::process::Signal;
 
-pub use self::client::{Answer, Client, Identity, Peer};
+pub use self::client::{Answer, Caller, Client, Identity, Peer};
 pub use self::mount::Mount;
 pub use self::sample::Sample;
 use self::site::Site;

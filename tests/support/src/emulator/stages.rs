@@ -1,6 +1,7 @@
 //! REST APIs and their stages, as far as the certificates go that stages present.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use jiff::Timestamp;
@@ -24,6 +25,8 @@ pub(super) struct Api {
 /// A stage of one.
 struct Stage {
     certificate: Option<String>,
+    /// What it presented before, and until when.
+    formers: Vec<(Option<String>, Instant)>,
     created: Timestamp,
     updated: Timestamp,
 }
@@ -36,10 +39,20 @@ impl Api {
     /// Has a stage present a certificate, whatever that is, or none. Makes the stage where it is missing.
     pub(super) fn present(&mut self, stage: &str, certificate: Option<&str>) {
         let now = Timestamp::now();
-        let new = || Stage { certificate: None, created: now, updated: now };
-        let stage = self.stages.entry(stage.to_owned()).or_insert_with(new);
-        stage.certificate = certificate.map(str::to_owned);
-        stage.updated = now;
+        let certificate = certificate.map(str::to_owned);
+        match self.stages.get_mut(stage) {
+            Some(stage) => {
+                stage.updated = now;
+                if stage.certificate != certificate {
+                    let former = std::mem::replace(&mut stage.certificate, certificate);
+                    stage.formers.push((former, Instant::now()));
+                }
+            }
+            None => {
+                let new = Stage { certificate, formers: Vec::new(), created: now, updated: now };
+                self.stages.insert(stage.to_owned(), new);
+            }
+        }
     }
 
     pub(super) fn delete_stage(&mut self, stage: &str) -> bool {
@@ -115,6 +128,24 @@ impl State {
     /// Has a stage present something. Makes the API and the stage where they are missing.
     pub(super) fn present(&self, api: Location, stage: &str, certificate: Option<&str>) {
         self.lock().apis.entry(api).or_insert_with(Api::new).present(stage, certificate);
+    }
+
+    /// What a stage presents, first, and what else it presented within this time, each once. None, where it is missing.
+    pub(super) fn presented_within(
+        &self,
+        api: &Location,
+        stage: &str,
+        propagation: Duration,
+    ) -> Option<Vec<Option<String>>> {
+        let inner = self.lock();
+        let stage = inner.apis.get(api)?.stages.get(stage)?;
+        let mut presented = vec![stage.certificate.clone()];
+        for (former, _) in stage.formers.iter().rev().take_while(|(_, until)| until.elapsed() < propagation) {
+            if !presented.contains(former) {
+                presented.push(former.clone());
+            }
+        }
+        Some(presented)
     }
 }
 

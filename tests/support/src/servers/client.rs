@@ -84,6 +84,18 @@ pub trait Peer {
     fn authority_pem(&self) -> &str;
 }
 
+/// Whoever calls a server.
+pub trait Caller: Clone + Send + 'static {
+    /// One request over a connection of its own.
+    fn call(&self) -> impl Future<Output = Answer> + Send;
+}
+
+impl Caller for Client {
+    async fn call(&self) -> Answer {
+        self.get().await
+    }
+}
+
 /// A client of one server.
 #[derive(Clone)]
 pub struct Client {

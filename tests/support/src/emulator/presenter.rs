@@ -1,0 +1,171 @@
+//! API Gateway as a backend sees it: a client that presents what a stage does and, for a while after a switch, what it did.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Emulator;
+use super::access::HOME_ACCOUNT;
+use super::state::{Location, State};
+use crate::servers::{Answer, Caller, Client, Identity, Peer};
+
+/// The same way every time, unless a test wants another.
+const SEED: u64 = 1;
+
+/// A client of one server that chooses its certificate by a stage. Clones share everything.
+#[derive(Clone)]
+pub struct Presenter {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Arc<State>,
+    api: Location,
+    stage: String,
+    server: Known,
+    propagation: Duration,
+    drawn: Mutex<Drawn>,
+}
+
+struct Drawn {
+    chance: fastrand::Rng,
+    /// By the certificate that they present.
+    clients: HashMap<Option<String>, Client>,
+    presented: BTreeMap<String, Presented>,
+}
+
+/// How often a certificate was presented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Presented {
+    /// In all.
+    pub requests: usize,
+    /// Of them, while another one was presented too.
+    pub propagating: usize,
+}
+
+impl Emulator {
+    /// API Gateway for a stage of the home account whose backend is this server. So long after a switch of the stage, a request
+    /// presents what the stage presented before as likely as what it presents now.
+    pub fn presenter(
+        &self,
+        region: &str,
+        rest_api_id: &str,
+        stage: &str,
+        server: &impl Peer,
+        propagation: Duration,
+    ) -> Presenter {
+        let api = Location { account: HOME_ACCOUNT.into(), region: region.into(), id: rest_api_id.into() };
+        let server = Known {
+            address: server.address(),
+            host: server.host().to_owned(),
+            authority_pem: server.authority_pem().to_owned(),
+        };
+        let drawn =
+            Drawn { chance: fastrand::Rng::with_seed(SEED), clients: HashMap::new(), presented: BTreeMap::new() };
+        let (state, stage) = (self.state.clone(), stage.to_owned());
+        Presenter { shared: Arc::new(Shared { state, api, stage, server, propagation, drawn: Mutex::new(drawn) }) }
+    }
+}
+
+impl Presenter {
+    /// What a stage without a certificate presents, in figures.
+    pub const NOTHING: &str = "nothing";
+
+    /// Has chance take another way from here on.
+    pub fn seed(&self, seed: u64) {
+        self.shared.lock().chance.seed(seed);
+    }
+
+    /// How often each certificate was presented, by id.
+    pub fn presented(&self) -> BTreeMap<String, Presented> {
+        self.shared.lock().presented.clone()
+    }
+
+    /// How often this one was.
+    pub fn presented_of(&self, id: &str) -> Presented {
+        self.shared.lock().presented.get(id).copied().unwrap_or_default()
+    }
+}
+
+impl Caller for Presenter {
+    /// Fails where there is no such stage, or no key to present with.
+    async fn call(&self) -> Answer {
+        match self.shared.draw() {
+            Ok(client) => client.get().await,
+            Err(error) => Answer::Failed(format!("{error:#}")),
+        }
+    }
+}
+
+impl fmt::Display for Presenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let presented = self.presented();
+        let figures = presented.iter().map(|(id, Presented { requests, propagating })| {
+            format!("{id} {requests} times, {propagating} of them while propagating")
+        });
+        f.write_str(&figures.collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Drawn> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Chooses what to present.
+    fn draw(&self) -> Result<Client> {
+        let choices = self.state.presented_within(&self.api, &self.stage, self.propagation);
+        let choices = choices.with_context(|| format!("there is no stage {} of {}", self.stage, self.api.id))?;
+        let mut drawn = self.lock();
+        let chosen = choices[drawn.chance.usize(..choices.len())].as_deref();
+        let key = match chosen {
+            Some(id) => Some(self.key_of(id).with_context(|| format!("nobody has the key of {id}"))?),
+            None => None,
+        };
+        let presented = drawn.presented.entry(chosen.unwrap_or(Presenter::NOTHING).to_owned()).or_default();
+        presented.requests += 1;
+        presented.propagating += usize::from(choices.len() > 1);
+        // A certificate that was renewed under its id is another one.
+        let pem = key.as_ref().map(|(pem, _)| pem.clone());
+        if let Some(client) = drawn.clients.get(&pem) {
+            return Ok(client.clone());
+        }
+        let identity = key.map(|(pem, key)| Identity::new(&pem, &key)).transpose()?;
+        let client = Client::new(&self.server, identity.as_ref())?;
+        drawn.clients.insert(pem, client.clone());
+        Ok(client)
+    }
+
+    /// A certificate and its key. A stage goes on presenting one that was deleted.
+    fn key_of(&self, id: &str) -> Option<(String, String)> {
+        let at = Location { id: id.to_owned(), ..self.api.clone() };
+        let inner = self.state.lock();
+        let issued = inner.certificates.get(&at).or_else(|| inner.deleted.get(&at))?;
+        Some((issued.certificate.pem.clone(), issued.private_key_pem.clone()))
+    }
+}
+
+/// A server as far as its clients know it.
+struct Known {
+    address: SocketAddr,
+    host: String,
+    authority_pem: String,
+}
+
+impl Peer for Known {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn authority_pem(&self) -> &str {
+        &self.authority_pem
+    }
+}
