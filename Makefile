@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything is built from package registries; nothing has to be running.
 .DEFAULT_GOAL := help
-.PHONY: help build image image-test demo unit it test check docs gateways kubernetes e2e soak bench generate release-dry-run
+.PHONY: help build image image-test demo unit it test check docs gateways contract-aws kubernetes e2e soak bench generate release-dry-run
 SHELL := /bin/bash
 CHART := charts/client-certificate-operator
 DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
@@ -89,6 +89,12 @@ gateways: ## Run the gateways of docs/guides/backends.md and print what each ren
 	tests/gateways/build contour envoy-gateway >/dev/null
 	tests/crds/build >/dev/null
 	cargo test --locked --test it -- gateways::
+
+contract-aws: ## Run the contract suite against the AWS account of the environment, after asking; ARGS=--yes does not ask
+	@tests/prerequisites rust
+	$(call say,"building: a few minutes the first time")
+	cargo build --locked --workspace --bin contract-aws
+	@cargo run --quiet --locked --package operator-testing --bin contract-aws -- $(ARGS)
 
 # The suites whose outcome a Kubernetes version decides: admission and CEL rules, watches, ownership, patches of statuses, Leases.
 OLDEST_KUBERNETES := 1.29

@@ -34,6 +34,8 @@ contract! {
     a_list_survives_changes_between_its_pages
     the_stages_of_an_api_show_what_they_present
     stages_change_between_reads
+    an_arn_is_presented_and_an_empty_id_is_not
+    an_unknown_api_is_not_found
     an_api_without_stages_is_not_a_missing_one
     every_trouble_has_its_error
     the_same_trouble_reads_the_same_every_time

@@ -8,6 +8,7 @@ mod aws_cache;
 mod aws_gateway;
 mod chart;
 mod contract;
+mod contract_account;
 mod description;
 mod docs;
 mod emulator;

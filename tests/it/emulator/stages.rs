@@ -126,8 +126,7 @@ async fn what_is_missing_is_named_as_aws_names_it() {
     }
     let answer = get(&emulator, "/restapis/nosuch/stages").await;
     assert_eq!((answer.status, message(&answer)), (404, no_api));
-    for (method, target) in
-        [("POST", STAGES), ("DELETE", PROD), ("GET", "/restapis/a/stages/b/c"), ("GET", "/restapis/")]
+    for (method, target) in [("PUT", STAGES), ("POST", PROD), ("GET", "/restapis/a/stages/b/c"), ("GET", "/restapis/")]
     {
         let answer = emulator.signed(REGION, method, target, "").await.unwrap();
         assert_eq!(error_type(&answer), (403, "MissingAuthenticationTokenException"), "{method} {target}");
@@ -176,4 +175,35 @@ async fn trouble_comes_to_one_api_and_leaves_the_stage_as_it_is() {
         }
         assert_eq!(emulator.presented(REGION, API, "prod").as_deref(), Some("abc123"));
     }
+}
+
+#[tokio::test]
+async fn an_api_is_made_deployed_staged_and_deleted() {
+    let emulator = Emulator::start().await.unwrap();
+    let send = async |method: &str, target: &str, body: Value| {
+        emulator.signed(REGION, method, target, &body.to_string()).await.unwrap()
+    };
+    assert_eq!(send("POST", "/restapis", json!({})).await.status, 400, "an API has a name");
+    let made = send("POST", "/restapis", json!({ "name": "shop", "tags": { "a": "b" } })).await;
+    assert_eq!((made.status, &made.json()["tags"]), (201, &json!({ "a": "b" })));
+    let api = format!("/restapis/{}", made.json()["id"].as_str().unwrap());
+    let deployments = format!("{api}/deployments");
+    assert_eq!(error_type(&send("POST", &deployments, json!({})).await), (400, "BadRequestException"), "no methods");
+    let without = json!({ "openapi": "3.0.1", "paths": { "/": { "get": {} } } });
+    assert_eq!(send("PUT", &format!("{api}?mode=overwrite"), without).await.status, 400, "no integration");
+    let with = json!({ "paths": { "/": { "get": { "x-amazon-apigateway-integration": { "type": "mock" } } } } });
+    assert_eq!(send("PUT", &format!("{api}?mode=overwrite"), with).await.status, 200);
+    let deployment = send("POST", &deployments, json!({})).await.json()["id"].clone();
+    let stages = format!("{api}/stages");
+    let wrong = json!({ "stageName": "prod", "deploymentId": "nosuch" });
+    assert_eq!(send("POST", &stages, wrong).await.status, 404);
+    let stage = json!({ "stageName": "prod", "deploymentId": deployment });
+    assert_eq!(send("POST", &stages, stage.clone()).await.status, 201);
+    assert_eq!(error_type(&send("POST", &stages, stage).await), (409, "ConflictException"));
+    assert_eq!(send("GET", &stages, json!({})).await.json()["item"][0]["stageName"], json!("prod"));
+    for target in [format!("{stages}/prod"), api] {
+        assert_eq!(send("DELETE", &target, json!({})).await.status, 202, "{target}");
+        assert_eq!(send("DELETE", &target, json!({})).await.status, 404, "{target}");
+    }
+    assert_eq!(emulator.apis(REGION), Vec::<String>::new());
 }

@@ -6,6 +6,7 @@ mod account;
 mod admin;
 mod answer;
 mod api;
+mod apis;
 mod client;
 mod faults;
 mod front;

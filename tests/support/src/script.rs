@@ -11,7 +11,7 @@ pub enum Service {
     Sts,
 }
 
-/// The operations of API Gateway on client certificates and stages, and those of STS on the way to another account.
+/// The operations of API Gateway on client certificates and on what presents them, and those of STS on the way to another account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {
     /// GetClientCertificate
@@ -37,6 +37,18 @@ pub enum Operation {
     GetStage,
     /// UpdateStage
     UpdateStage,
+    /// CreateRestApi
+    CreateRestApi,
+    /// PutRestApi
+    PutRestApi,
+    /// DeleteRestApi
+    DeleteRestApi,
+    /// CreateDeployment
+    CreateDeployment,
+    /// CreateStage
+    CreateStage,
+    /// DeleteStage
+    DeleteStage,
     /// AssumeRole, of STS
     AssumeRole,
     /// GetCallerIdentity, of STS

@@ -5,7 +5,7 @@ use std::time::Duration;
 use client_certificate_operator::aws::client::AwsGateway;
 use client_certificate_operator::aws::gateway::{ClientCertificate, Place, Source};
 
-use super::{Trouble, World};
+use super::{Trouble, Troubled, World};
 use crate::certificates::NewCertificate;
 use crate::emulator::{Emulator, Fault};
 use crate::memory_gateway::{Failure, MemoryGateway};
@@ -22,33 +22,42 @@ impl World for MemoryWorld {
         &self.0
     }
 
-    fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
+    async fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
         self.0.generate(region, new)
     }
 
-    fn delete(&self, source: &Source) {
+    async fn delete(&self, source: &Source) {
         self.0.delete(source);
     }
 
-    fn create_api(&self, region: &str, rest_api_id: &str) {
-        self.0.create_api(&Place::own(region), rest_api_id);
+    async fn create_api(&self) -> String {
+        let id = new_api_id();
+        self.0.create_api(&Place::own(self.region()), &id);
+        id
     }
 
-    fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
-        self.0.present(&Place::own(region), rest_api_id, stage, certificate);
+    async fn present(&self, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
+        self.0.present(&Place::own(self.region()), rest_api_id, stage, certificate);
     }
 
-    fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) {
-        self.0.delete_stage(&Place::own(region), rest_api_id, stage);
+    async fn delete_stage(&self, rest_api_id: &str, stage: &str) {
+        self.0.delete_stage(&Place::own(self.region()), rest_api_id, stage);
     }
 
-    fn delete_api(&self, region: &str, rest_api_id: &str) {
-        self.0.delete_api(&Place::own(region), rest_api_id);
+    async fn delete_api(&self, rest_api_id: &str) {
+        self.0.delete_api(&Place::own(self.region()), rest_api_id);
     }
+}
 
+impl Troubled for MemoryWorld {
     fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
         self.0.inject(script::Fault::new(Failure::Error(trouble.error())).on(operation).times(times));
     }
+}
+
+/// Ten letters and digits, as API Gateway's are.
+fn new_api_id() -> String {
+    std::iter::repeat_with(|| fastrand::alphanumeric().to_ascii_lowercase()).take(10).collect()
 }
 
 /// [`AwsGateway`] and an [`Emulator`].
@@ -73,30 +82,34 @@ impl World for EmulatorWorld {
         &self.gateway
     }
 
-    fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
+    async fn generate(&self, region: &str, new: NewCertificate) -> ClientCertificate {
         self.emulator.generate(region, new)
     }
 
-    fn delete(&self, source: &Source) {
+    async fn delete(&self, source: &Source) {
         self.emulator.delete(source);
     }
 
-    fn create_api(&self, region: &str, rest_api_id: &str) {
-        self.emulator.create_api(region, rest_api_id);
+    async fn create_api(&self) -> String {
+        let id = new_api_id();
+        self.emulator.create_api(self.region(), &id);
+        id
     }
 
-    fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
-        self.emulator.present(region, rest_api_id, stage, certificate);
+    async fn present(&self, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
+        self.emulator.present(self.region(), rest_api_id, stage, certificate);
     }
 
-    fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) {
-        self.emulator.delete_stage(region, rest_api_id, stage);
+    async fn delete_stage(&self, rest_api_id: &str, stage: &str) {
+        self.emulator.delete_stage(self.region(), rest_api_id, stage);
     }
 
-    fn delete_api(&self, region: &str, rest_api_id: &str) {
-        self.emulator.delete_api(region, rest_api_id);
+    async fn delete_api(&self, rest_api_id: &str) {
+        self.emulator.delete_api(self.region(), rest_api_id);
     }
+}
 
+impl Troubled for EmulatorWorld {
     fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
         const HTML: &str = "<html><body>Blocked</body></html>";
         let limit = || Fault::error(429, "LimitExceededException", "Limit exceeded").retry_after(Some("2"));

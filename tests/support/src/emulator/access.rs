@@ -113,31 +113,27 @@ impl Access {
     }
 
     /// Whether the caller may do this to what a path of a region names.
-    pub(super) fn check(&self, caller: &Caller, operation: Operation, region: &str, path: &str) -> Result<(), Refusal> {
+    pub(super) fn check(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        region: &str,
+        Signed { method, path, .. }: &Signed<'_>,
+    ) -> Result<(), Refusal> {
         if !self.denies(&caller.principal, operation) {
             return Ok(());
         }
         let partition = parse_arn(&caller.principal).map_or("aws", |parts| parts.partition);
         let resource = format!("arn:{partition}:apigateway:{region}::{path}");
-        Err(Refusal::new(403, "AccessDeniedException", not_authorized(caller, action(operation), &resource)))
+        Err(Refusal::new(
+            403,
+            "AccessDeniedException",
+            not_authorized(caller, &format!("apigateway:{method}"), &resource),
+        ))
     }
 }
 
 /// A denial as AWS words it.
 pub(super) fn not_authorized(caller: &Caller, action: &str, resource: &str) -> String {
     format!("User: {} is not authorized to perform: {action} on resource: {resource}", caller.arn)
-}
-
-/// An operation as IAM policies name it.
-fn action(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Get | Operation::List | Operation::GetRestApis | Operation::GetStages | Operation::GetStage => {
-            "apigateway:GET"
-        }
-        Operation::Update | Operation::UpdateStage => "apigateway:PATCH",
-        Operation::Generate => "apigateway:POST",
-        Operation::Delete => "apigateway:DELETE",
-        Operation::AssumeRole => "sts:AssumeRole",
-        Operation::GetCallerIdentity => "sts:GetCallerIdentity",
-    }
 }

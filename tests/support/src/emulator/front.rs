@@ -102,7 +102,7 @@ fn perform(
     match operation.service() {
         Service::Sts => sts::perform(state, caller, assume_role).map(|body| (200, body)),
         Service::ApiGateway => {
-            state.lock().access.check(caller, operation, &region, signed.path)?;
+            state.lock().access.check(caller, operation, &region, signed)?;
             let location = Location { account: caller.account.clone(), region, id: id.unwrap_or_default() };
             let (query, body) = (signed.query, signed.body);
             let (status, body) = match stages::is_of(operation) {

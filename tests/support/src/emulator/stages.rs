@@ -1,6 +1,6 @@
 //! REST APIs and their stages, as far as the certificates go that stages present.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
@@ -13,12 +13,17 @@ use super::answer::Refusal;
 use super::api::{bad_request, not_found as no_certificate, replaced};
 use super::faults::FaultKind;
 use super::state::{Inner, Location, State};
-use super::{Emulator, pages};
+use super::{Emulator, apis, pages};
 use crate::script::Operation;
 
 /// A REST API.
 pub(super) struct Api {
-    created: Timestamp,
+    pub(super) name: String,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) created: Timestamp,
+    /// Whether it has a method, without which nothing can be deployed.
+    pub(super) has_methods: bool,
+    pub(super) deployments: BTreeSet<String>,
     stages: BTreeMap<String, Stage>,
 }
 
@@ -32,8 +37,24 @@ struct Stage {
 }
 
 impl Api {
-    pub(super) fn new() -> Self {
-        Self { created: Timestamp::now(), stages: BTreeMap::new() }
+    pub(super) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            tags: BTreeMap::new(),
+            created: Timestamp::now(),
+            has_methods: false,
+            deployments: BTreeSet::new(),
+            stages: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn has_stage(&self, stage: &str) -> bool {
+        self.stages.contains_key(stage)
+    }
+
+    /// A stage on the wire.
+    pub(super) fn stage_elements(&self, name: &str) -> Option<Value> {
+        self.stages.get(name).map(|stage| stage_elements(name, stage))
     }
 
     /// Has a stage present a certificate, whatever that is, or none. Makes the stage where it is missing.
@@ -84,6 +105,18 @@ impl Emulator {
         self.account(HOME_ACCOUNT).presented(region, rest_api_id, stage)
     }
 
+    /// The ids of the home account's REST APIs in a region.
+    pub fn apis(&self, region: &str) -> Vec<String> {
+        let at = self.account(HOME_ACCOUNT).at(region, "");
+        at.siblings(&self.state.lock().apis).map(|(id, _)| id.to_owned()).collect()
+    }
+
+    /// The ids of the home account's certificates in a region.
+    pub fn certificates(&self, region: &str) -> Vec<String> {
+        let at = self.account(HOME_ACCOUNT).at(region, "");
+        at.siblings(&self.state.lock().certificates).map(|(id, _)| id.to_owned()).collect()
+    }
+
     /// Deletes a stage of the home account; answers whether it was there.
     pub fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) -> bool {
         self.account(HOME_ACCOUNT).delete_stage(region, rest_api_id, stage)
@@ -98,7 +131,7 @@ impl Emulator {
 impl Account<'_> {
     /// Makes a REST API without stages in a region.
     pub fn create_api(&self, region: &str, rest_api_id: &str) {
-        self.state.lock().apis.insert(self.at(region, rest_api_id), Api::new());
+        self.state.lock().apis.insert(self.at(region, rest_api_id), Api::new("made by hand"));
     }
 
     /// Has a stage present this certificate, an id or an ARN, or none. Makes the API and the stage where they are missing;
@@ -127,7 +160,7 @@ impl Account<'_> {
 impl State {
     /// Has a stage present something. Makes the API and the stage where they are missing.
     pub(super) fn present(&self, api: Location, stage: &str, certificate: Option<&str>) {
-        self.lock().apis.entry(api).or_insert_with(Api::new).present(stage, certificate);
+        self.lock().apis.entry(api).or_insert_with(|| Api::new("made by hand")).present(stage, certificate);
     }
 
     /// What a stage presents, first, and what else it presented within this time, each once. None, where it is missing.
@@ -151,7 +184,15 @@ impl State {
 
 /// Whether an operation is one of these.
 pub(super) fn is_of(operation: Operation) -> bool {
-    matches!(operation, Operation::GetRestApis | Operation::GetStages | Operation::GetStage | Operation::UpdateStage)
+    use Operation::{
+        CreateDeployment, CreateRestApi, CreateStage, DeleteRestApi, DeleteStage, GetRestApis, GetStage, GetStages,
+        PutRestApi, UpdateStage,
+    };
+    matches!(operation, GetRestApis | GetStages | GetStage | UpdateStage)
+        || matches!(
+            operation,
+            CreateRestApi | PutRestApi | CreateDeployment | CreateStage | DeleteStage | DeleteRestApi
+        )
 }
 
 /// The operation, the API and the stage that a request names.
@@ -160,9 +201,15 @@ pub(super) fn route(method: &Method, path: &str) -> Option<(Operation, Option<St
     let named = |name: &str| Some(name.to_owned()).filter(|name| !name.is_empty());
     Some(match (method.as_str(), segments.as_slice()) {
         ("GET", [""]) => (Operation::GetRestApis, None, None),
+        ("POST", [""]) => (Operation::CreateRestApi, None, None),
+        ("PUT", ["", api]) => (Operation::PutRestApi, Some(named(api)?), None),
+        ("DELETE", ["", api]) => (Operation::DeleteRestApi, Some(named(api)?), None),
+        ("POST", ["", api, "deployments"]) => (Operation::CreateDeployment, Some(named(api)?), None),
         ("GET", ["", api, "stages"]) => (Operation::GetStages, Some(named(api)?), None),
+        ("POST", ["", api, "stages"]) => (Operation::CreateStage, Some(named(api)?), None),
         ("GET", ["", api, "stages", stage]) => (Operation::GetStage, Some(named(api)?), Some(named(stage)?)),
         ("PATCH", ["", api, "stages", stage]) => (Operation::UpdateStage, Some(named(api)?), Some(named(stage)?)),
+        ("DELETE", ["", api, "stages", stage]) => (Operation::DeleteStage, Some(named(api)?), Some(named(stage)?)),
         _ => return None,
     })
 }
@@ -183,10 +230,13 @@ pub(super) fn perform(
         return Ok((200, pages::page(&all, api_elements, query, fault)?));
     }
     let name = stage.unwrap_or_default();
+    if let Some(made) = apis::perform(&mut inner, operation, location, name, body) {
+        return made;
+    }
     if operation == Operation::UpdateStage {
         let certificate = certificate_of(&inner, location, body)?;
         let api = inner.apis.get_mut(location).ok_or_else(|| no_api(location))?;
-        if !api.stages.contains_key(name) {
+        if !api.has_stage(name) {
             return Err(no_stage());
         }
         if let Some(certificate) = certificate {
@@ -199,7 +249,7 @@ pub(super) fn perform(
         let has_items = !matches!(fault, Some(FaultKind::WithoutItems));
         return Ok((200, if has_items { json!({ "item": stages.collect::<Vec<_>>() }) } else { json!({}) }));
     }
-    api.stages.get(name).map(|stage| (200, stage_elements(name, stage))).ok_or_else(no_stage)
+    api.stage_elements(name).map(|stage| (200, stage)).ok_or_else(no_stage)
 }
 
 /// What a patch has a stage present, where it says so: `""` for nothing, an id of the account and region, or the ARN of a
@@ -220,8 +270,8 @@ fn certificate_of(inner: &Inner, api: &Location, body: &[u8]) -> Result<Option<S
     Err(no_certificate())
 }
 
-fn api_elements(id: &str, api: &Api) -> Value {
-    json!({ "id": id, "name": format!("api {id}"), "createdDate": api.created.as_second() })
+pub(super) fn api_elements(id: &str, api: &Api) -> Value {
+    json!({ "id": id, "name": api.name, "createdDate": api.created.as_second(), "tags": api.tags })
 }
 
 /// A stage on the wire; a certificate that is not there is left out.
@@ -242,11 +292,11 @@ fn stage_elements(name: &str, stage: &Stage) -> Value {
     elements
 }
 
-fn no_api(at: &Location) -> Refusal {
+pub(super) fn no_api(at: &Location) -> Refusal {
     let message = format!("Invalid API identifier specified {}:{}", at.account, at.id);
     Refusal::new(404, "NotFoundException", message)
 }
 
-fn no_stage() -> Refusal {
+pub(super) fn no_stage() -> Refusal {
     Refusal::new(404, "NotFoundException", "Invalid stage identifier specified")
 }

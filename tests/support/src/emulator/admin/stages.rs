@@ -27,7 +27,7 @@ async fn apis(FromState(state): S, Query(place): Query<Place>) -> Json<Value> {
 
 /// An API that is there stays as it is.
 async fn create(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>) -> Response {
-    state.lock().apis.entry(place.of(id)).or_insert_with(Api::new);
+    state.lock().apis.entry(place.of(id)).or_insert_with(|| Api::new("made by hand"));
     done(true)
 }
 
