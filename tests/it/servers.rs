@@ -36,6 +36,7 @@ pub mod load;
 mod nginx;
 mod presenter;
 mod renewal;
+mod staged;
 mod stories;
 mod tagged;
 pub mod world;

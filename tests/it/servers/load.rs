@@ -1,4 +1,4 @@
-//! Requests without pause.
+//! Requests without end.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +25,7 @@ struct Shared<C> {
     client: Mutex<C>,
     sent: AtomicUsize,
     lost: Mutex<Vec<String>>,
+    pause: Duration,
 }
 
 /// What came of it.
@@ -50,8 +51,15 @@ impl Figures {
 }
 
 impl<C: Caller> Load<C> {
+    /// Without pause.
     pub fn start(client: C) -> Self {
-        let shared = Arc::new(Shared { client: Mutex::new(client), sent: AtomicUsize::new(0), lost: Mutex::default() });
+        Self::pausing(client, Duration::ZERO)
+    }
+
+    /// With so long a pause after each request of a worker, for tests that take time or load many servers.
+    pub fn pausing(client: C, pause: Duration) -> Self {
+        let (client, sent, lost) = (Mutex::new(client), AtomicUsize::new(0), Mutex::default());
+        let shared = Arc::new(Shared { client, sent, lost, pause });
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
             workers.spawn(send(shared.clone()));
@@ -103,5 +111,6 @@ async fn send(shared: Arc<Shared<impl Caller>>) {
             shared.lost.lock().unwrap_or_else(PoisonError::into_inner).push(answer.to_string());
         }
         shared.sent.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(shared.pause).await;
     }
 }

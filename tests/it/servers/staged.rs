@@ -1,0 +1,116 @@
+//! A stage is switched while calls come in, before every set-up that accepts two certificates: prepared by tag, switched when the
+//! status says so, and for half a minute API Gateway presents the former certificate and the new one at random.
+
+use std::time::{Duration, Instant};
+
+use client_certificate_operator::api::{REFRESH_ANNOTATION, VerifierClass};
+use operator_testing::emulator::{DEFAULT_REGION as REGION, Presenter};
+use operator_testing::servers::{Server, Setup};
+use operator_testing::wait::eventually;
+use serde_json::{Value, json};
+
+use super::load::Load;
+use super::world::{Mirrored, NAME, NEW, OLD, turn, until_let_in, until_refused};
+use crate::fixture::SOON;
+use crate::ground::source;
+
+const API: &str = "a1b2c3d4e5";
+const STAGE: &str = "/restapis/a1b2c3d4e5/stages/prod";
+const TAG: (&str, &str) = ("app", "payments");
+const REQUESTS: usize = 2_000;
+/// How long the fleet presents both.
+const PROPAGATION: Duration = Duration::from_secs(30);
+/// So that seven servers share a machine with the other tests: 40 requests a second each at most.
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn no_call_is_lost_while_a_switch_propagates() {
+    let _turn = turn().await;
+    let setups: Vec<Setup> =
+        Setup::ALL.into_iter().filter(|setup| setup.class() == VerifierClass::OverlapSafe).collect();
+    let mut world = Mirrored::start("servers-staged", &setups).await;
+    let mut servers = Vec::new();
+    for setup in setups {
+        servers.push(Server::start(setup, &world.mount).await.unwrap());
+    }
+
+    // The resource named a certificate so far. From here on it follows the stage that presents this one.
+    world.emulator.present(REGION, API, "prod", Some(OLD));
+    let spec = json!({
+        "clientCertificateId": null,
+        "stage": { "restApiId": API, "stageName": "prod" },
+        "additionalClientCertificateTags": { "app": "payments" },
+        "soak": "10s",
+        "overlap": "40s",
+        "target": { "verifierClass": VerifierClass::OverlapSafe },
+    });
+    world.patch(NAME, json!({ "spec": spec })).await;
+    until(&world, "the stage presents the old one", "/status/stage/clientCertificateId", |id| id == OLD).await;
+    world.until_held(&[OLD]).await;
+    let loads: Vec<(Load<Presenter>, Presenter)> = servers
+        .iter()
+        .map(|server| world.emulator.presenter(REGION, API, "prod", server, PROPAGATION))
+        .map(|presenter| (Load::pausing(presenter.clone(), PAUSE), presenter))
+        .collect();
+
+    // Prepared: every server has followed before the status says that it is safe.
+    world.emulator.set_tags(&source(NEW), &[TAG]);
+    refresh(&world, "made").await;
+    world.until_held(&[OLD, NEW]).await;
+    follow(&mut world, &mut servers).await;
+    for server in &servers {
+        until_let_in(&world.client(server, NEW), server.setup().name()).await;
+    }
+    until(&world, "the new one is safe", "/status/certificates/1/safeToSwitch", |safe| *safe == true).await;
+
+    // Switched: nobody edits the resource.
+    let patch = json!({ "patchOperations": [{ "op": "replace", "path": "/clientCertificateId", "value": NEW }] });
+    let answer = world.emulator.signed(REGION, "PATCH", STAGE, &patch.to_string()).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let switched = Instant::now();
+    refresh(&world, "switched").await;
+    world.until_held(&[NEW, OLD]).await;
+    until(&world, "the old one is a former one", "/status/certificates/1/role", |role| role == "Former").await;
+    follow(&mut world, &mut servers).await;
+    tokio::time::sleep(PROPAGATION.saturating_sub(switched.elapsed())).await;
+
+    // Dropped: once its overlap is over.
+    world.until_held(&[NEW]).await;
+    follow(&mut world, &mut servers).await;
+    for server in &servers {
+        until_refused(&world.client(server, OLD), OLD).await;
+    }
+    for ((load, presenter), server) in loads.into_iter().zip(&servers) {
+        load.more(REQUESTS.saturating_sub(presenter.presented().values().map(|times| times.requests).sum())).await;
+        let figures = load.stop().await;
+        let line = figures.print(&format!("servers: a stage switch under load: {}", server.setup().name()));
+        let line = format!("{line}: {presenter}");
+        eprintln!("  presented {presenter}");
+        assert!(figures.sent >= REQUESTS, "{line}");
+        assert_eq!(figures.lost, Vec::<String>::new(), "{line}");
+        let (old, new) = (presenter.presented_of(OLD), presenter.presented_of(NEW));
+        assert!(old.propagating.min(new.propagating) > REQUESTS / 20, "both were presented: {line}");
+        assert!(old.requests > old.propagating && new.requests > new.propagating, "before and after, too: {line}");
+    }
+}
+
+/// What the target holds is mounted, and every server reads it.
+async fn follow(world: &mut Mirrored, servers: &mut [Server]) {
+    world.swap().await;
+    for server in servers {
+        server.reload().await.unwrap();
+    }
+}
+
+async fn refresh(world: &Mirrored, value: &str) {
+    world.patch(NAME, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+    until(world, "the refresh is acted on", "/status/lastHandledRefresh", |handled| handled == value).await;
+}
+
+async fn until(world: &Mirrored, what: &str, pointer: &str, is: impl Fn(&Value) -> bool) {
+    eventually(SOON, what, async || {
+        let resource = serde_json::to_value(world.resource(NAME).await).unwrap();
+        if resource.pointer(pointer).is_some_and(&is) { Ok(()) } else { Err(resource["status"].to_string()) }
+    })
+    .await;
+}
