@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use client_certificate_operator::aws::gateway::Source;
 use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::emulator::DEFAULT_REGION;
-use operator_testing::servers::{Client, Identity, Mount, Peer as _, Server, Setup};
+use operator_testing::servers::{Caller, Client, Identity, Mount, Peer as _, Server, Setup};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -15,6 +16,10 @@ use crate::stage::{Stage, until};
 use crate::world::{FIRST, NAMESPACE, PINS, SECOND, World};
 
 const STRANGER: &str = "stranger";
+const API: &str = "a1b2c3d4e5";
+const STAGE: &str = "/restapis/a1b2c3d4e5/stages/prod";
+/// How long API Gateway presents both certificates after a switch.
+const PROPAGATION: Duration = Duration::from_secs(5);
 
 /// Shows who is let in, and how the next certificate is prepared.
 pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
@@ -54,9 +59,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
         "kubectl patch ccr payments --type=merge -p '{{\"spec\":{{\"additionalClientCertificateIds\":[\"{SECOND}\"]}}}}'"
     );
     world.shell.run(stage, &patch).await?;
-    let wait =
-        format!("kubectl wait --for=jsonpath='{{.status.certificates[1].id}}'={SECOND} ccr/payments --timeout=60s");
-    world.shell.run(stage, &wait).await?;
+    wait_for(stage, world, &format!("certificates[?(@.id==\"{SECOND}\")].id"), SECOND).await?;
     mount.update(&mounted(world).await?)?;
     nginx.reload().await?;
     for id in [FIRST, SECOND] {
@@ -64,20 +67,36 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
     }
     call(stage, world, &url, Some(STRANGER), 403).await?;
     stage.seen("nginx accepts both now, and still refuses the stranger");
-    renew_by_tag(stage, world, &mut mount, &mut nginx).await
+    renew(stage, world, &mut mount, &mut nginx).await
 }
 
-/// The next certificate is trusted by its tag, and the stage is switched when the status says so.
-async fn renew_by_tag(stage: &Stage, world: &mut World, mount: &mut Mount, nginx: &mut Server) -> Result<()> {
+/// A renewal on a stage: presented, prepared, safe, switched, dropped.
+async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Server) -> Result<()> {
     stage.step(
-        "The next certificate is trusted by its tag",
-        "The target holds every certificate with the tag app=payments: nobody edits a resource. A certificate counts as safe\n\
-         when the target has held it for spec.soak, 3 s here, which is what the server takes at most to follow. API Gateway\n\
-         calls without pause from here on, each time over a new connection.",
+        "Presented: the resource follows a stage",
+        "Stage prod of API a1b2c3d4e5 presents the first certificate to this backend. A resource that names the stage instead of\n\
+         a certificate needs no edit for a renewal, nor one that trusts by tag what comes next. API Gateway calls without pause\n\
+         from here on, each time over a new connection.",
     );
-    let spec = r#"{"spec":{"additionalClientCertificateIds":null,"additionalClientCertificateTags":{"app":"payments"},"soak":"3s"}}"#;
+    world.emulator.present(DEFAULT_REGION, API, "prod", Some(FIRST));
+    world.ask(stage, "GET", STAGE, "").await?;
+    let spec = format!(
+        r#"{{"spec":{{"clientCertificateId":null,"stage":{{"restApiId":"{API}","stageName":"prod"}},"overlap":"8s","additionalClientCertificateIds":null,"additionalClientCertificateTags":{{"app":"payments"}},"soak":"3s"}}}}"#
+    );
     world.shell.run(stage, &format!("kubectl patch ccr payments --type=merge -p '{spec}'")).await?;
-    let calls = Calls::start(client(world, nginx, FIRST)?);
+    wait_for(stage, world, "stage.clientCertificateId", FIRST).await?;
+    until_alone(world, FIRST).await?;
+    mount.update(&mounted(world).await?)?;
+    nginx.reload().await?;
+    let api_gateway = world.emulator.presenter(DEFAULT_REGION, API, "prod", nginx, PROPAGATION);
+    let calls = Calls::start(api_gateway.clone());
+    stage.seen("the status says what the stage presents");
+
+    stage.step(
+        "Prepared: the next certificate is trusted by its tag",
+        "Made with the tag app=payments it comes in by itself. It counts as safe when the target has held it for spec.soak,\n\
+         3 s here, which is what the server takes at most to follow.",
+    );
     let made = world.ask(stage, "POST", "/clientcertificates", r#"{"tags":{"app":"payments"}}"#).await?;
     let new = made["clientCertificateId"].as_str().context("it has no id")?.to_owned();
     refresh(stage, world, &new).await?;
@@ -90,35 +109,49 @@ async fn renew_by_tag(stage: &Stage, world: &mut World, mount: &mut Mount, nginx
     ensure!(soaking.contains("Soaking"), "the condition says something else");
     mount.update(&mounted(world).await?)?;
     nginx.reload().await?;
-    let safe = format!(
-        "kubectl wait ccr/payments --for=jsonpath='{{.status.certificates[?(@.id==\"{new}\")].safeToSwitch}}'=true --timeout=60s"
-    );
-    world.shell.run(stage, &safe).await?;
+
+    stage.step("Safe: a pipeline waits for its own certificate", "It asks for a refresh, and waits for safeToSwitch.");
+    wait_for(stage, world, &format!("certificates[?(@.id==\"{new}\")].safeToSwitch"), "true").await?;
     let soaked = world.shell.run(stage, SAFE_TO_SWITCH).await?;
     ensure!(soaked.contains("Soaked"), "the condition says something else");
     stage.seen("nginx has loaded it, and from now on the stage may be switched");
 
     stage.step(
-        "The switch, and the end of the former certificate",
-        "A pipeline, or a person, switches the stage: the operator never does.",
+        "Switched: the stage presents the new certificate",
+        "A pipeline, or a person, switches the stage: the operator never does. Nobody edits the resource. A switch takes its\n\
+         time: for 5 s here, API Gateway presents the former certificate and the new one at random.",
     );
-    calls.switch(client(world, nginx, &new)?);
-    let main =
-        format!("kubectl patch ccr payments --type=merge -p '{{\"spec\":{{\"clientCertificateId\":\"{new}\"}}}}'");
-    world.shell.run(stage, &main).await?;
-    world.shell.run(stage, "kubectl wait --for=condition=Ready ccr/payments --timeout=60s").await?;
-    world.ask(stage, "DELETE", &format!("/clientcertificates/{FIRST}"), "").await?;
-    refresh(stage, world, "dropped").await?;
-    let alone = async || {
-        let held = world.field("/status/certificates").await?;
-        Ok((held.as_array().is_some_and(|held| held.len() == 1 && held[0]["id"] == *new)).then_some(()))
+    let body = format!(r#"{{"patchOperations":[{{"op":"replace","path":"/clientCertificateId","value":"{new}"}}]}}"#);
+    world.ask(stage, "PATCH", STAGE, &body).await?;
+    let switched = Instant::now();
+    refresh(stage, world, "switched").await?;
+    wait_for(stage, world, "stage.clientCertificateId", &new).await?;
+    wait_for(stage, world, "certificates[?(@.role==\"Former\")].id", FIRST).await?;
+    mount.update(&mounted(world).await?)?;
+    nginx.reload().await?;
+    world.shell.run(stage, "kubectl get ccr payments -o wide").await?;
+    let (old, new_one) = (|| api_gateway.presented_of(FIRST), || api_gateway.presented_of(&new));
+    let propagated = async || {
+        let both = old().propagating > 0 && new_one().propagating > 0;
+        Ok((both && switched.elapsed() > PROPAGATION).then_some(()))
     };
-    until("the former certificate leaves the target", alone).await?;
+    until("the switch has propagated, and both were presented", propagated).await?;
+    stage.seen(&format!(
+        "meanwhile {} calls presented the former certificate, and {} the new one",
+        old().propagating,
+        new_one().propagating
+    ));
+
+    stage.step(
+        "Dropped: the former certificate leaves",
+        "When spec.overlap has passed since the operator saw the switch, 8 s here, nothing trusts the former one any more.",
+    );
+    until_alone(world, &new).await?;
     mount.update(&mounted(world).await?)?;
     nginx.reload().await?;
     let url = format!("https://localhost:{}/", nginx.address().port());
     // The workers of before the reload answer a while longer.
-    let client = client_of_files(world, nginx)?;
+    let client = client(world, nginx, FIRST)?;
     until("nginx turns the former certificate away", async || Ok(client.get().await.is_refused().then_some(())))
         .await?;
     call(stage, world, &url, Some(FIRST), 403).await?;
@@ -126,6 +159,22 @@ async fn renew_by_tag(stage: &Stage, world: &mut World, mount: &mut Mount, nginx
     let (made, refused) = calls.stop().await;
     ensure!(refused.is_empty(), "{} of {made} calls were refused: {refused:?}", refused.len());
     stage.seen(&format!("{made} calls before, during and after the switch, and not one was refused"));
+    Ok(())
+}
+
+/// Waits until the target holds this certificate and no other.
+async fn until_alone(world: &World, id: &str) -> Result<()> {
+    let alone = async || {
+        let held = world.field("/status/certificates").await?;
+        Ok((held.as_array().is_some_and(|held| held.len() == 1 && held[0]["id"] == *id)).then_some(()))
+    };
+    until(&format!("the target holds {id} alone"), alone).await.map(|_| ())
+}
+
+/// Waits until a field of the status has this value.
+async fn wait_for(stage: &Stage, world: &World, field: &str, value: &str) -> Result<()> {
+    let command = format!("kubectl wait ccr/payments --for=jsonpath='{{.status.{field}}}'={value} --timeout=60s");
+    world.shell.run(stage, &command).await?;
     Ok(())
 }
 
@@ -144,42 +193,31 @@ fn client(world: &World, nginx: &Server, id: &str) -> Result<Client> {
     Client::new(nginx, Some(&Identity::new(&certificate.pem, &key)?))
 }
 
-/// A client that presents the first certificate, which API Gateway does not have any more.
-fn client_of_files(world: &World, nginx: &Server) -> Result<Client> {
-    let read = |name: String| std::fs::read_to_string(callers(world).join(name));
-    let (certificate, key) = (read(format!("{FIRST}.crt"))?, read(format!("{FIRST}.key"))?);
-    Client::new(nginx, Some(&Identity::new(&certificate, &key)?))
-}
-
 /// Calls without pause.
 struct Calls {
-    client: watch::Sender<Option<Client>>,
+    goes_on: watch::Sender<bool>,
     caller: JoinHandle<(usize, Vec<String>)>,
 }
 
 impl Calls {
-    fn start(client: Client) -> Self {
-        let (client, presented) = watch::channel(Some(client));
+    fn start(client: impl Caller + Sync) -> Self {
+        let (goes_on, is_wanted) = watch::channel(true);
         let caller = tokio::spawn(async move {
             let (mut made, mut refused) = (0, Vec::new());
-            loop {
-                let Some(client) = presented.borrow().clone() else { return (made, refused) };
-                let answer = client.get().await;
+            while *is_wanted.borrow() {
+                let answer = client.call().await;
                 made += 1;
                 if !answer.is_let_in() {
                     refused.push(answer.to_string());
                 }
             }
+            (made, refused)
         });
-        Calls { client, caller }
-    }
-
-    fn switch(&self, client: Client) {
-        self.client.send_replace(Some(client));
+        Calls { goes_on, caller }
     }
 
     async fn stop(self) -> (usize, Vec<String>) {
-        self.client.send_replace(None);
+        self.goes_on.send_replace(false);
         self.caller.await.unwrap_or_else(|error| (0, vec![error.to_string()]))
     }
 }

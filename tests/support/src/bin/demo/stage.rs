@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
 /// Steps of the story, so that each says how many are left.
-const STEPS: u32 = 17;
+const STEPS: u32 = 20;
 /// Ample, for a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
