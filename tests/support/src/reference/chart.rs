@@ -52,3 +52,16 @@ fn undocumented(value: &Value, path: &str, documented: &[String], found: &mut Ve
         None => found.push(path.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_without_a_comment_is_refused_and_one_comment_can_be_of_several() {
+        let table = table("# -- One.\na: 1\nb:\n  # -- Two.\n  c: {d: 1}\n").unwrap();
+        assert!(table.ends_with("| `a` | `1` | One. |\n| `b.c` | `{\"d\": 1}` | Two. |\n"), "{table}");
+        let error = super::table("# -- One.\na: 1\nb:\n  c: 2\n").unwrap_err();
+        assert_eq!(error.to_string(), "values.yaml: no comment `# -- ` above b.c");
+    }
+}
