@@ -28,5 +28,8 @@ macro_rules! proves {
 
 mod contour;
 mod envoy_gateway;
+mod f5_nginx;
+mod istio;
 mod stories;
+mod traefik;
 mod world;

@@ -22,17 +22,22 @@ use crate::fixture::{A_WHILE, ID, SOON, World};
 use crate::ground::{install, source};
 use crate::servers::world::{application, stranger};
 
-/// The resource of the samples, and its target.
+/// The resource of the samples.
 pub const NAME: &str = "payments";
-const TARGET: &str = "payments-client-ca";
 /// The certificate that the stage is to present; what it presents now is [`ID`].
 pub const NEW: &str = "new001";
 /// What a sample has for the case that the route is in another namespace than the target.
 const ACROSS: [&str; 2] = ["tlscertificatedelegation.yaml", "referencegrant.yaml"];
 
 /// The files of definitions that the gateways need.
-const DEFINITIONS: [&str; 3] =
-    ["github.com-projectcontour-", "github.com-envoyproxy-gateway-", "sigs.k8s.io-gateway-api-"];
+const DEFINITIONS: [&str; 6] = [
+    "github.com-envoyproxy-gateway-",
+    "github.com-nginxinc-",
+    "github.com-projectcontour-",
+    "github.com-traefik-",
+    "istio.io-api-",
+    "sigs.k8s.io-gateway-api-",
+];
 
 /// A gateway, and the form in which it is told whom to let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,12 @@ pub enum Form {
     Contour,
     /// Envoy Gateway: a ClientTrafficPolicy with `caCertificateRefs`.
     EnvoyGateway,
+    /// F5 NGINX Ingress Controller: a Policy with `ingressMTLS`.
+    F5Nginx,
+    /// Istio: a Gateway with `mode: MUTUAL`.
+    Istio,
+    /// Traefik: a TLSOption with `clientAuth`.
+    Traefik,
 }
 
 impl Form {
@@ -48,6 +59,9 @@ impl Form {
         match self {
             Form::Contour => "Contour",
             Form::EnvoyGateway => "Envoy Gateway",
+            Form::F5Nginx => "F5 NGINX Ingress Controller",
+            Form::Istio => "Istio",
+            Form::Traefik => "Traefik",
         }
     }
 
@@ -56,38 +70,101 @@ impl Form {
         let folder = match self {
             Form::Contour => "contour",
             Form::EnvoyGateway => "envoy-gateway",
+            Form::F5Nginx => "f5-nginx",
+            Form::Istio => "istio",
+            Form::Traefik => "traefik",
         };
         Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples").join(folder)
+    }
+
+    /// The target of its sample.
+    fn target(self) -> &'static str {
+        if self == Form::Istio { "payments-tls-cacert" } else { "payments-client-ca" }
     }
 
     /// What becomes of the second certificate of a target.
     pub fn class(self) -> VerifierClass {
         match self {
-            Form::Contour | Form::EnvoyGateway => VerifierClass::FirstWins,
+            Form::Contour | Form::EnvoyGateway | Form::F5Nginx | Form::Istio => VerifierClass::FirstWins,
+            Form::Traefik => VerifierClass::OverlapSafe,
         }
     }
 
     async fn start(self, control_plane: &ControlPlane, namespaces: &[&str]) -> Gateway {
+        let started = match self {
+            Form::Contour => Gateway::contour(control_plane, namespaces).await,
+            Form::EnvoyGateway => Gateway::envoy_gateway(control_plane, namespaces).await,
+            Form::F5Nginx => Gateway::f5_nginx(control_plane, namespaces[0]).await,
+            Form::Istio => Gateway::istio(control_plane, namespaces[0]).await,
+            Form::Traefik => Gateway::traefik(control_plane, namespaces).await,
+        };
+        started.unwrap()
+    }
+
+    /// The sample's objects with what has to be other than it is there: a port that is free on this machine, and the namespace
+    /// where one is named.
+    fn here(self, text: &str, address: SocketAddr, namespace: &str) -> String {
         match self {
-            Form::Contour => Gateway::contour(control_plane, namespaces).await.unwrap(),
-            Form::EnvoyGateway => Gateway::envoy_gateway(control_plane, namespaces).await.unwrap(),
+            Form::Contour | Form::F5Nginx | Form::Traefik => text.to_owned(),
+            Form::EnvoyGateway => text.replace("port: 443", &format!("port: {}", address.port())),
+            Form::Istio => text
+                .replace("number: 443", &format!("number: {}", address.port()))
+                .replace("namespace: istio-ingress", &format!("namespace: {namespace}")),
         }
     }
 
-    /// The sample's objects with what has to be other than it is there: a port that is free on this machine.
-    fn here(self, text: &str, address: SocketAddr) -> String {
+    /// What the sample takes for granted beside the server's own certificate and the application: how requests get to that, and
+    /// what comes with an installation.
+    fn beside(self, application: SocketAddr) -> Vec<Value> {
         match self {
-            Form::Contour => text.to_owned(),
-            Form::EnvoyGateway => text.replace("port: 443", &format!("port: {}", address.port())),
+            Form::Contour | Form::Traefik => Vec::new(),
+            Form::EnvoyGateway => vec![json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": { "name": "payments" },
+                "spec": {
+                    "parentRefs": [{ "name": "payments" }],
+                    "rules": [{ "backendRefs": [{ "name": "payments", "port": 8080 }] }],
+                },
+            })],
+            // This version reads no EndpointSlices.
+            Form::F5Nginx => vec![json!({
+                "apiVersion": "v1", "kind": "Endpoints",
+                "metadata": { "name": "payments", "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
+                "subsets": [{
+                    "addresses": [{ "ip": application.ip() }],
+                    "ports": [{ "name": "http", "port": application.port() }],
+                }],
+            })],
+            Form::Istio => vec![
+                json!({
+                    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "gateway" },
+                    "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"] }],
+                }),
+                json!({
+                    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "gateway" },
+                    "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "gateway" },
+                    "subjects": [{ "kind": "ServiceAccount", "name": "default" }],
+                }),
+                json!({
+                    "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": { "name": "payments" },
+                    "spec": {
+                        "hosts": ["payments.example.com"], "gateways": ["payments"],
+                        "http": [{ "route": [{ "destination": { "host": "payments", "port": { "number": 8080 } } }] }],
+                    },
+                }),
+            ],
         }
     }
 
     /// How the sample names the target, and how it names one of another namespace.
     fn reference(self, namespace: &str) -> (String, String) {
+        let target = self.target();
         match self {
-            Form::Contour => (format!("caSecret: {TARGET}"), format!("caSecret: {namespace}/{TARGET}")),
+            Form::Contour => (format!("caSecret: {target}"), format!("caSecret: {namespace}/{target}")),
             Form::EnvoyGateway => {
-                (format!("name: {TARGET}"), format!("name: {TARGET}\n        namespace: {namespace}"))
+                (format!("name: {target}"), format!("name: {target}\n        namespace: {namespace}"))
+            }
+            Form::F5Nginx | Form::Istio | Form::Traefik => {
+                panic!("{} names no Secret of another namespace", self.name())
             }
         }
     }
@@ -122,12 +199,20 @@ async fn control_plane() -> &'static ControlPlane {
                 control_plane.apply_yaml(&std::fs::read_to_string(&path).unwrap()).await.unwrap();
             }
         }
-        // What installs Envoy Gateway names a class, which the sample names.
-        let class = json!({
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": { "name": "envoy-gateway" },
-            "spec": { "controllerName": "gateway.envoyproxy.io/gatewayclass-controller" },
-        });
-        control_plane.apply_yaml(&class.to_string()).await.unwrap();
+        // What comes with the gateways: the class that Envoy Gateway's sample names, and the one that F5's controller looks for.
+        let classes = [
+            json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": { "name": "envoy-gateway" },
+                "spec": { "controllerName": "gateway.envoyproxy.io/gatewayclass-controller" },
+            }),
+            json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "nginx" },
+                "spec": { "controller": "nginx.org/ingress-controller" },
+            }),
+        ];
+        for class in classes {
+            control_plane.apply_yaml(&class.to_string()).await.unwrap();
+        }
         control_plane
     };
     CONTROL_PLANE.get_or_init(start).await
@@ -139,7 +224,8 @@ pub struct Guarded {
     pub gateway: Gateway,
     pub form: Form,
     world: World<'static>,
-    elsewhere: String,
+    /// A namespace that is not the target's.
+    pub elsewhere: String,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -201,9 +287,8 @@ impl Guarded {
         Guarded { gateway, form, world, elsewhere, _turn: turn }
     }
 
-    /// Applies the sample's own objects, but for what it has for another namespace, and what it takes for granted: the server's own
-    /// certificate, and an application behind a Service.
-    async fn serve(&mut self, namespace: &str, change: impl Fn(String) -> String) {
+    /// Applies what the sample takes for granted: the server's own certificate, an application behind a Service, and what else.
+    pub async fn furnish(&self, namespace: &str) {
         let (certificate, key) = self.gateway.server_certificate().unwrap();
         let address = application(own_address().unwrap()).await;
         let objects = [
@@ -213,7 +298,7 @@ impl Guarded {
             }),
             json!({
                 "apiVersion": "v1", "kind": "Service", "metadata": { "name": "payments" },
-                "spec": { "ports": [{ "name": "http", "port": 8080 }] },
+                "spec": { "ports": [{ "name": "http", "port": 8080, "targetPort": address.port() }] },
             }),
             json!({
                 "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -222,26 +307,21 @@ impl Guarded {
                 "endpoints": [{ "addresses": [address.ip()], "conditions": { "ready": true } }],
             }),
         ];
-        for mut object in objects {
+        for mut object in objects.into_iter().chain(self.form.beside(address)) {
             object["metadata"]["namespace"] = namespace.into();
             self.control_plane.apply_yaml(&object.to_string()).await.unwrap();
         }
-        if self.form == Form::EnvoyGateway {
-            let route = json!({
-                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
-                "metadata": { "name": "payments", "namespace": namespace },
-                "spec": {
-                    "parentRefs": [{ "name": "payments" }],
-                    "rules": [{ "backendRefs": [{ "name": "payments", "port": 8080 }] }],
-                },
-            });
-            self.control_plane.apply_yaml(&route.to_string()).await.unwrap();
-        }
+    }
+
+    /// Applies that, and the sample's own objects, but for what it has for another namespace.
+    async fn serve(&mut self, namespace: &str, change: impl Fn(String) -> String) {
+        self.furnish(namespace).await;
         for entry in std::fs::read_dir(self.form.sample()).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
             if name != "clientcertificateref.yaml" && !ACROSS.contains(&name) {
-                let text = self.form.here(&std::fs::read_to_string(&path).unwrap(), self.gateway.address());
+                let text = std::fs::read_to_string(&path).unwrap();
+                let text = self.form.here(&text, self.gateway.address(), namespace);
                 self.apply(namespace, &change(text)).await;
             }
         }
@@ -262,7 +342,7 @@ impl Guarded {
     /// Applies the sample's resource, and waits until it is ready.
     pub async fn apply_resource(&self) {
         let text = std::fs::read_to_string(self.form.sample().join("clientcertificateref.yaml")).unwrap();
-        self.apply(&self.namespace, &text).await;
+        self.apply(&self.namespace, &self.form.here(&text, self.gateway.address(), &self.namespace)).await;
         self.until_ready(NAME).await;
     }
 
@@ -283,11 +363,11 @@ impl Guarded {
 
     pub async fn delete_target(&self) {
         let (secrets, maps) = (self.secrets(), self.maps());
-        if secrets.get_opt(TARGET).await.unwrap().is_some() {
-            secrets.delete(TARGET, &DeleteParams::default()).await.unwrap();
+        if secrets.get_opt(self.form.target()).await.unwrap().is_some() {
+            secrets.delete(self.form.target(), &DeleteParams::default()).await.unwrap();
         }
-        if maps.get_opt(TARGET).await.unwrap().is_some() {
-            maps.delete(TARGET, &DeleteParams::default()).await.unwrap();
+        if maps.get_opt(self.form.target()).await.unwrap().is_some() {
+            maps.delete(self.form.target(), &DeleteParams::default()).await.unwrap();
         }
     }
 
@@ -297,9 +377,21 @@ impl Guarded {
 
     /// An object in the target's place that is not the operator's.
     pub async fn create_target(&self, kind: &str, data: Value) {
-        let field = if kind == "Secret" { "stringData" } else { "data" };
-        let metadata = json!({ "name": TARGET, "namespace": self.namespace });
-        let object = json!({ "apiVersion": "v1", "kind": kind, "metadata": metadata, field: data });
+        match kind {
+            "Secret" if self.form == Form::F5Nginx => self.create_secret("nginx.org/ca", data).await,
+            "Secret" => self.create_secret("Opaque", data).await,
+            _ => self.put(json!({ "kind": kind, "data": data })).await,
+        }
+    }
+
+    /// The same, a Secret of this type.
+    pub async fn create_secret(&self, type_: &str, data: Value) {
+        self.put(json!({ "kind": "Secret", "type": type_, "stringData": data })).await;
+    }
+
+    async fn put(&self, mut object: Value) {
+        object["apiVersion"] = "v1".into();
+        object["metadata"] = json!({ "name": self.form.target(), "namespace": self.namespace });
         self.control_plane.apply_yaml(&object.to_string()).await.unwrap();
     }
 
@@ -348,8 +440,10 @@ impl Guarded {
             let [right, stranger, none] = &clients;
             let answers = [right.get().await, stranger.get().await, none.get().await];
             assert!(!answers[1].is_let_in() && !answers[2].is_let_in(), "the check is dropped: {answers:?}");
+            // Contour's Envoy listens for the hosts that there are; the others answer.
+            let is_reached = self.form == Form::Contour || !matches!(answers[0], Answer::Failed(_));
             let is = if answers[0].is_let_in() { Verdict::Checks } else { Verdict::RefusesAll };
-            if is == verdict { Ok(()) } else { Err(format!("{answers:?}")) }
+            if is == verdict && is_reached { Ok(()) } else { Err(format!("{answers:?}")) }
         };
         let what = format!("{}: {verdict:?}", self.form.name());
         eventually(SOON, &what, &seen).await;

@@ -1,8 +1,11 @@
-//! Gateways as clusters run them: the real controller beside a control plane, and Envoy as its data plane, which takes what
-//! the controller sends.
+//! Gateways as clusters run them: the real controller beside a control plane, and as its data plane Envoy, which takes what the
+//! controller sends, or nginx, which runs what it writes.
 
 mod contour;
 mod envoy_gateway;
+mod f5_nginx;
+mod istio;
+mod traefik;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -44,6 +47,21 @@ impl Gateway {
     /// Envoy Gateway, for these namespaces, the first of which is its own; its Envoy is started by [`Self::follow`].
     pub async fn envoy_gateway(control_plane: &ControlPlane, namespaces: &[&str]) -> Result<Self> {
         envoy_gateway::start(control_plane, namespaces).await
+    }
+
+    /// Traefik, for these namespaces.
+    pub async fn traefik(control_plane: &ControlPlane, namespaces: &[&str]) -> Result<Self> {
+        traefik::start(control_plane, namespaces).await
+    }
+
+    /// F5 NGINX Ingress Controller, for this namespace: it knows one or all.
+    pub async fn f5_nginx(control_plane: &ControlPlane, namespace: &str) -> Result<Self> {
+        f5_nginx::start(control_plane, namespace).await
+    }
+
+    /// Istio, with a gateway in this namespace.
+    pub async fn istio(control_plane: &ControlPlane, namespace: &str) -> Result<Self> {
+        istio::start(control_plane, namespace).await
     }
 
     /// Starts the data plane, where that takes the gateway's own objects.

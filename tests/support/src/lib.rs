@@ -1,6 +1,7 @@
 //! What the tests, the demo and the benchmark stand on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // here a broken assumption is a failed test
 
+pub mod backends;
 pub mod certificates;
 pub mod contract;
 pub mod control_plane;

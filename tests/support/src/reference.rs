@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::backends;
+
 /// What follows this line is made.
 const MARK: &str = "<!-- What follows is made by `make generate`: change its source. -->";
 
@@ -48,6 +50,7 @@ pub fn pages(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     };
     let mut pages: Vec<(PathBuf, String)> = made.into_iter().map(page).collect::<Result<_>>()?;
     pages.extend(samples::pages(root)?);
+    pages.push(backends::page(root)?);
     Ok(pages)
 }
 

@@ -4,6 +4,7 @@
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 
 /// What a server is told, and what its clients trust.
@@ -15,6 +16,11 @@ pub(crate) struct Issued {
 }
 
 pub(crate) fn issue(host: &str) -> Result<Issued> {
+    issue_with(host, None)
+}
+
+/// The same for one that also goes by a URI.
+pub(crate) fn issue_with(host: &str, uri: Option<&str>) -> Result<Issued> {
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::default();
     authority.distinguished_name.push(DnType::CommonName, "authority-of-a-test");
@@ -26,6 +32,9 @@ pub(crate) fn issue(host: &str) -> Result<Issued> {
     let key = KeyPair::generate()?;
     let mut server = CertificateParams::new(["127.0.0.1", host].map(String::from))?;
     server.distinguished_name.push(DnType::CommonName, host);
+    if let Some(uri) = uri {
+        server.subject_alt_names.push(SanType::URI(uri.try_into()?));
+    }
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = server.signed_by(&key, &issuer)?.pem();
     Ok(Issued { authority: authority_pem, certificate, key: key.serialize_pem() })

@@ -83,6 +83,22 @@ impl Site {
         Ok(path)
     }
 
+    /// Makes a folder within its own.
+    pub(crate) fn folder(&self, name: &str) -> Result<()> {
+        let mut path = self.path("");
+        for part in Path::new(name) {
+            path.push(part);
+            if !path.is_dir() {
+                fs::create_dir(&path)?;
+                open_to_all(&path, 0o755)?;
+                if is_root() {
+                    chown(&path, Some(NOBODY), Some(NOBODY))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A command that runs the program without privileges, in its folder, with its outputs in its log.
     pub(crate) fn command(&self, program: &Path) -> Result<Command> {
         let mut command = if is_root() {

@@ -1,0 +1,43 @@
+//! Istio: BoringSSL's verdict. What has been told to a gateway stays; one that starts anew lets nobody in.
+
+use serde_json::json;
+
+use super::world::{Form, Guarded, Verdict};
+use crate::fixture::ID;
+
+proves!(Istio);
+
+/// A gateway that has been told whom to let in goes by that, whatever becomes of the Secret.
+#[tokio::test]
+async fn without_a_target_the_last_one_counts() {
+    let mut world = Guarded::start(Form::Istio, "istio-without").await;
+    world.until(Verdict::Checks).await;
+
+    // Nobody puts back what is taken away.
+    world.stop_operator().await;
+    world.delete_target().await;
+    world.until(Verdict::Checks).await;
+    world.create_target("Secret", json!({ "cacert": "" })).await;
+    world.until(Verdict::Checks).await;
+    world.delete_target().await;
+    world.create_target("ConfigMap", json!({ "cacert": world.pem(ID) })).await;
+    world.until(Verdict::Checks).await;
+}
+
+/// One that has not, as a new pod of it, lets nobody in.
+#[tokio::test]
+async fn before_there_is_a_target_everybody_is_refused() {
+    let mut world = Guarded::without_target(Form::Istio, "istio-before").await;
+    world.until(Verdict::RefusesAll).await;
+    world.stop_operator().await;
+    world.create_target("Secret", json!({ "cacert": "" })).await;
+    world.until(Verdict::RefusesAll).await;
+    world.delete_target().await;
+    world.create_target("ConfigMap", json!({ "cacert": world.pem(ID) })).await;
+    world.until(Verdict::RefusesAll).await;
+
+    world.delete_target().await;
+    world.start_operator().await;
+    world.apply_resource().await;
+    world.until(Verdict::Checks).await;
+}

@@ -1,0 +1,74 @@
+//! Traefik: Go's verdict.
+
+use serde_json::json;
+
+use operator_testing::servers::Client;
+
+use super::world::{Form, Guarded, NAME, Verdict};
+use crate::fixture::ID;
+use crate::servers::world::{stranger, until_let_in};
+
+proves!(Traefik);
+
+#[tokio::test]
+async fn without_a_target_everybody_is_refused() {
+    let mut world = Guarded::start(Form::Traefik, "traefik-without").await;
+    world.until(Verdict::Checks).await;
+
+    // Nobody puts back what is taken away.
+    world.stop_operator().await;
+    world.delete_target().await;
+    world.until(Verdict::RefusesAll).await;
+    world.create_target("Secret", json!({ "ca.crt": "" })).await;
+    world.until(Verdict::RefusesAll).await;
+    world.delete_target().await;
+    world.create_target("ConfigMap", json!({ "ca.crt": world.pem(ID) })).await;
+    world.until(Verdict::RefusesAll).await;
+
+    // The operator's own again.
+    world.delete_target().await;
+    world.start_operator().await;
+    world.until(Verdict::Checks).await;
+}
+
+#[tokio::test]
+async fn before_there_is_a_target_everybody_is_refused() {
+    let world = Guarded::without_target(Form::Traefik, "traefik-before").await;
+    world.until(Verdict::RefusesAll).await;
+    world.apply_resource().await;
+    world.until(Verdict::Checks).await;
+}
+
+#[tokio::test]
+async fn a_route_of_another_namespace_leads_nowhere() {
+    let world = Guarded::start(Form::Traefik, "traefik-elsewhere").await;
+    world.until(Verdict::Checks).await;
+    world.furnish(&world.elsewhere).await;
+    let route = route().replace("    options:\n", &format!("    options:\n      namespace: {}\n", world.namespace));
+    assert_ne!(route, self::route());
+    world.apply(&world.elsewhere, &route).await;
+    let deleted = world.kubectl(&["delete", "ingressroute", NAME]).await;
+    assert!(deleted.status.success(), "{deleted:?}");
+    world.until(Verdict::RefusesAll).await;
+}
+
+/// Where routes of one host differ in the option, Traefik goes by none of them.
+#[tokio::test]
+async fn a_route_of_the_host_without_the_option_lets_everybody_in() {
+    let world = Guarded::start(Form::Traefik, "traefik-differing").await;
+    world.until(Verdict::Checks).await;
+    let other = route()
+        .replace("  name: payments\nspec", "  name: other\nspec")
+        .replace("Host(`", "PathPrefix(`/other`) && Host(`");
+    let other = other.split("    options:").next().unwrap();
+    world.apply(&world.namespace, other).await;
+    let client = Client::new(&world.gateway, Some(&stranger())).unwrap();
+    until_let_in(&client, "a stranger").await;
+    until_let_in(&Client::new(&world.gateway, None).unwrap(), "who has no certificate").await;
+}
+
+/// The sample's IngressRoute.
+fn route() -> String {
+    let sample = std::fs::read_to_string(Form::Traefik.sample().join("traefik.yaml")).unwrap();
+    sample.split("\n---\n").nth(1).unwrap().to_owned()
+}
