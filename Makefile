@@ -48,7 +48,7 @@ it: ## Run the integration tests whose names contain TEST, for example `make it 
 	tests/kubernetes/build >/dev/null
 	cargo test --locked --test it -- $(TEST)
 
-GATEWAYS := contour envoy-gateway f5-nginx istio traefik
+GATEWAYS := contour envoy-gateway f5-nginx ingress-nginx istio traefik
 # These take longer to build than the others: `make gateways` has them, `make test` does not.
 LARGE_GATEWAYS := istio
 gateway_tests = gateways::$(subst -,_,$(1))::

@@ -29,6 +29,7 @@ macro_rules! proves {
 mod contour;
 mod envoy_gateway;
 mod f5_nginx;
+mod ingress_nginx;
 mod istio;
 mod stories;
 mod traefik;

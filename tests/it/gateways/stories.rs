@@ -26,6 +26,7 @@ pub async fn one_certificate(form: Form) {
     let world = Guarded::start(form, "gateway-one").await;
     let (old, new, stranger) = (world.identity(ID), world.identity(NEW), stranger());
     until_let_in(&world.client(ID), ID).await;
+    world.settle().await;
     let said = world.answers(&[Some(&old), None, Some(&stranger), Some(&new)]).await;
     assert!(said[0].is_let_in(), "the right certificate: {}", said[0]);
     assert!(said[1].is_refused(), "no certificate: {}", said[1]);
@@ -51,6 +52,7 @@ pub async fn two_certificates(form: Form) {
             VerifierClass::OverlapSafe => until_let_in(&world.client(second), second).await,
             VerifierClass::FirstWins => until_refused(&world.client(second), second).await,
         }
+        world.settle().await;
         let (one, two) = (world.identity(first), world.identity(second));
         let said = world.answers(&[Some(&one), Some(&two), Some(&stranger), None]).await;
         assert!(said[0].is_let_in(), "{first}, then {second}: the first: {}", said[0]);
@@ -73,6 +75,7 @@ pub async fn expired(form: Form) {
     assert!(left > 0.0, "the gateway took longer to follow than the certificate lives");
     tokio::time::sleep(Duration::from_secs_f64(left)).await;
     until_refused(&world.client(short), short).await;
+    world.settle().await;
     let said = world.answers(&[Some(&stranger()), None]).await;
     assert!(said[0].is_refused() && said[1].is_refused(), "a stranger: {}; none: {}", said[0], said[1]);
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use client_certificate_operator::api::VerifierClass;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -48,6 +49,8 @@ pub enum Form {
     EnvoyGateway,
     /// F5 NGINX Ingress Controller: a Policy with `ingressMTLS`.
     F5Nginx,
+    /// ingress-nginx: an Ingress with `auth-tls-secret`.
+    IngressNginx,
     /// Istio: a Gateway with `mode: MUTUAL`.
     Istio,
     /// Traefik: a TLSOption with `clientAuth`.
@@ -60,6 +63,7 @@ impl Form {
             Form::Contour => "Contour",
             Form::EnvoyGateway => "Envoy Gateway",
             Form::F5Nginx => "F5 NGINX Ingress Controller",
+            Form::IngressNginx => "ingress-nginx",
             Form::Istio => "Istio",
             Form::Traefik => "Traefik",
         }
@@ -71,6 +75,7 @@ impl Form {
             Form::Contour => "contour",
             Form::EnvoyGateway => "envoy-gateway",
             Form::F5Nginx => "f5-nginx",
+            Form::IngressNginx => "ingress-nginx",
             Form::Istio => "istio",
             Form::Traefik => "traefik",
         };
@@ -85,8 +90,8 @@ impl Form {
     /// What becomes of the second certificate of a target.
     pub fn class(self) -> VerifierClass {
         match self {
-            Form::Contour | Form::EnvoyGateway | Form::F5Nginx | Form::Istio => VerifierClass::FirstWins,
             Form::Traefik => VerifierClass::OverlapSafe,
+            _ => VerifierClass::FirstWins,
         }
     }
 
@@ -95,6 +100,7 @@ impl Form {
             Form::Contour => Gateway::contour(control_plane, namespaces).await,
             Form::EnvoyGateway => Gateway::envoy_gateway(control_plane, namespaces).await,
             Form::F5Nginx => Gateway::f5_nginx(control_plane, namespaces[0]).await,
+            Form::IngressNginx => Gateway::ingress_nginx(control_plane, namespaces[0]).await,
             Form::Istio => Gateway::istio(control_plane, namespaces[0]).await,
             Form::Traefik => Gateway::traefik(control_plane, namespaces).await,
         };
@@ -107,6 +113,9 @@ impl Form {
         match self {
             Form::Contour | Form::F5Nginx | Form::Traefik => text.to_owned(),
             Form::EnvoyGateway => text.replace("port: 443", &format!("port: {}", address.port())),
+            Form::IngressNginx => text
+                .replace("namespace: backends", &format!("namespace: {namespace}"))
+                .replace("secret: backends/", &format!("secret: {namespace}/")),
             Form::Istio => text
                 .replace("number: 443", &format!("number: {}", address.port()))
                 .replace("namespace: istio-ingress", &format!("namespace: {namespace}")),
@@ -117,7 +126,7 @@ impl Form {
     /// what comes with an installation.
     fn beside(self, application: SocketAddr) -> Vec<Value> {
         match self {
-            Form::Contour | Form::Traefik => Vec::new(),
+            Form::Contour | Form::IngressNginx | Form::Traefik => Vec::new(),
             Form::EnvoyGateway => vec![json!({
                 "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": { "name": "payments" },
                 "spec": {
@@ -163,7 +172,7 @@ impl Form {
             Form::EnvoyGateway => {
                 (format!("name: {target}"), format!("name: {target}\n        namespace: {namespace}"))
             }
-            Form::F5Nginx | Form::Istio | Form::Traefik => {
+            _ => {
                 panic!("{} names no Secret of another namespace", self.name())
             }
         }
@@ -199,15 +208,19 @@ async fn control_plane() -> &'static ControlPlane {
                 control_plane.apply_yaml(&std::fs::read_to_string(&path).unwrap()).await.unwrap();
             }
         }
-        // What comes with the gateways: the class that Envoy Gateway's sample names, and the one that F5's controller looks for.
+        // What comes with the gateways: the classes that samples name, and the one that F5's controller looks for.
         let classes = [
             json!({
                 "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": { "name": "envoy-gateway" },
                 "spec": { "controllerName": "gateway.envoyproxy.io/gatewayclass-controller" },
             }),
             json!({
-                "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "nginx" },
+                "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "f5-nginx" },
                 "spec": { "controller": "nginx.org/ingress-controller" },
+            }),
+            json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "nginx" },
+                "spec": { "controller": "k8s.io/ingress-nginx" },
             }),
         ];
         for class in classes {
@@ -389,9 +402,18 @@ impl Guarded {
         self.put(json!({ "kind": "Secret", "type": type_, "stringData": data })).await;
     }
 
-    async fn put(&self, mut object: Value) {
+    /// A Secret of the target's name in the other namespace.
+    pub async fn create_elsewhere(&self, data: Value) {
+        self.put_into(&self.elsewhere, json!({ "kind": "Secret", "type": "Opaque", "stringData": data })).await;
+    }
+
+    async fn put(&self, object: Value) {
+        self.put_into(&self.namespace, object).await;
+    }
+
+    async fn put_into(&self, namespace: &str, mut object: Value) {
         object["apiVersion"] = "v1".into();
-        object["metadata"] = json!({ "name": self.form.target(), "namespace": self.namespace });
+        object["metadata"] = json!({ "name": self.form.target(), "namespace": namespace });
         self.control_plane.apply_yaml(&object.to_string()).await.unwrap();
     }
 
@@ -447,7 +469,15 @@ impl Guarded {
         };
         let what = format!("{}: {verdict:?}", self.form.name());
         eventually(SOON, &what, &seen).await;
+        self.settle().await;
         never(A_WHILE, &format!("no longer {what}"), async || seen().await.err()).await;
+    }
+
+    /// Lets a reload end, once its first effect has been seen: nginx's former workers answer until they are told to end.
+    pub async fn settle(&self) {
+        if matches!(self.form, Form::F5Nginx | Form::IngressNginx) {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// Where it listens, as `verify` takes it.

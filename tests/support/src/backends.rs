@@ -262,7 +262,17 @@ pub const ALL: [Backend; 19] = [
         setting: "",
         sample: "ingress-nginx",
         class: FIRST_WINS,
-        proof: Proof::Target { why: "its nginx is one of its own, with Lua" },
+        proof: Proof::Gateway(Gateway {
+            module: "ingress-nginx",
+            without: "refuses every client, with HTTP 403",
+            missing: claim("HTTP 403 for everybody", "without_a_target_nobody_gets_through"),
+            empty: claim("the same", "without_a_target_nobody_gets_through"),
+            wrong_kind: claim("the same", "without_a_target_nobody_gets_through"),
+            elsewhere: claim(
+                "the same of a controller that watches one namespace",
+                "a_secret_of_another_namespace_is_not_looked_for",
+            ),
+        }),
     },
 ];
 

@@ -4,6 +4,7 @@
 mod contour;
 mod envoy_gateway;
 mod f5_nginx;
+mod ingress_nginx;
 mod istio;
 mod traefik;
 
@@ -57,6 +58,11 @@ impl Gateway {
     /// F5 NGINX Ingress Controller, for this namespace: it knows one or all.
     pub async fn f5_nginx(control_plane: &ControlPlane, namespace: &str) -> Result<Self> {
         f5_nginx::start(control_plane, namespace).await
+    }
+
+    /// ingress-nginx, for this namespace.
+    pub async fn ingress_nginx(control_plane: &ControlPlane, namespace: &str) -> Result<Self> {
+        ingress_nginx::start(control_plane, namespace).await
     }
 
     /// Istio, with a gateway in this namespace.

@@ -14,7 +14,7 @@ const TEMPLATES: [(&str, &str); 4] = [
 ];
 const FOLDERS: [&str; 4] = ["etc/nginx/conf.d", "etc/nginx/stream-conf.d", "etc/nginx/secrets", "var/lib/nginx"];
 /// The class that it serves.
-const CLASS: &str = "nginx";
+const CLASS: &str = "f5-nginx";
 
 /// It watches one namespace, or all.
 pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Result<Gateway> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::authority;
 use super::mount::open_to_all;
@@ -183,7 +183,9 @@ fn reachable(program: &Path) -> Result<PathBuf> {
     let copy = folder.join(program.file_name().context("a program has a name")?);
     if !copy.exists() {
         let new = copy.with_extension("new");
-        fs::copy(&program, &new).with_context(|| format!("cannot copy {}", program.display()))?;
+        // Not by this process: what another test starts meanwhile would inherit the file, open for writing, and nobody could run it.
+        let copied = Command::new("cp").arg(&program).arg(&new).status()?;
+        ensure!(copied.success(), "cannot copy {}", program.display());
         fs::rename(&new, &copy)?;
     }
     Ok(copy)

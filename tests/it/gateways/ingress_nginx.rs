@@ -1,0 +1,49 @@
+//! ingress-nginx: OpenSSL's verdict. Without its Secret it answers every request with 403.
+
+use serde_json::json;
+
+use super::world::{Form, Guarded, Verdict};
+use crate::fixture::ID;
+
+proves!(IngressNginx);
+
+#[tokio::test]
+async fn without_a_target_nobody_gets_through() {
+    let mut world = Guarded::start(Form::IngressNginx, "ingress-nginx-without").await;
+    world.until(Verdict::Checks).await;
+
+    // Nobody puts back what is taken away.
+    world.stop_operator().await;
+    world.delete_target().await;
+    world.until(Verdict::RefusesAll).await;
+    world.create_target("Secret", json!({ "ca.crt": "" })).await;
+    world.until(Verdict::RefusesAll).await;
+    world.delete_target().await;
+    world.create_target("ConfigMap", json!({ "ca.crt": world.pem(ID) })).await;
+    world.until(Verdict::RefusesAll).await;
+
+    // The operator's own again.
+    world.delete_target().await;
+    world.start_operator().await;
+    world.until(Verdict::Checks).await;
+}
+
+#[tokio::test]
+async fn before_there_is_a_target_nobody_gets_through() {
+    let world = Guarded::without_target(Form::IngressNginx, "ingress-nginx-before").await;
+    world.until(Verdict::RefusesAll).await;
+    world.apply_resource().await;
+    world.until(Verdict::Checks).await;
+}
+
+/// Which is where the target is, and the Ingress is not.
+#[tokio::test]
+async fn a_secret_of_another_namespace_is_not_looked_for() {
+    let world = Guarded::start(Form::IngressNginx, "ingress-nginx-elsewhere").await;
+    world.until(Verdict::Checks).await;
+    let annotation = format!("nginx.ingress.kubernetes.io/auth-tls-secret={}/payments-client-ca", world.elsewhere);
+    let annotated = world.kubectl(&["annotate", "--overwrite", "ingress", "payments", &annotation]).await;
+    assert!(annotated.status.success(), "{annotated:?}");
+    world.create_elsewhere(json!({ "ca.crt": world.pem(ID) })).await;
+    world.until(Verdict::RefusesAll).await;
+}
