@@ -201,13 +201,14 @@ async fn control_plane() -> &'static ControlPlane {
         let control_plane = ControlPlane::start().await.unwrap();
         install(&control_plane).await;
         let folder = tokio::task::spawn_blocking(definitions).await.unwrap().unwrap();
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let needed = files.filter(|path| {
             let name = path.file_name().unwrap().to_str().unwrap();
-            if DEFINITIONS.iter().any(|prefix| name.starts_with(prefix)) {
-                control_plane.apply_yaml(&std::fs::read_to_string(&path).unwrap()).await.unwrap();
-            }
-        }
+            DEFINITIONS.iter().any(|prefix| name.starts_with(prefix))
+        });
+        // At once: kubectl waits for all that there are.
+        let texts: Vec<String> = needed.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        control_plane.apply_yaml(&texts.join("\n---\n")).await.unwrap();
         // What comes with the gateways: the classes that samples name, and the one that F5's controller looks for.
         let classes = [
             json!({
