@@ -85,7 +85,7 @@ pub struct Claim {
 
 const OVERLAP_SAFE: Option<VerifierClass> = Some(VerifierClass::OverlapSafe);
 const FIRST_WINS: Option<VerifierClass> = Some(VerifierClass::FirstWins);
-const NO_MODULE: &str = "its modules are not to be had, so the tests cannot build it";
+const NO_MODULE: &str = "not run, because no Go module of it can be had to build";
 
 const fn claim(does: &'static str, test: &'static str) -> Claim {
     Claim { does, test: Some(test) }
@@ -154,7 +154,7 @@ pub const ALL: [Backend; 19] = [
         setting: "`frontend` validation",
         sample: "gateway-api",
         class: None,
-        proof: Proof::Objects { why: "each implementation is its own program" },
+        proof: Proof::Objects { why: "each implementation is a program of its own" },
     },
     Backend {
         name: "NGINX Gateway Fabric",
@@ -213,7 +213,7 @@ pub const ALL: [Backend; 19] = [
         setting: "Host",
         sample: "emissary",
         class: FIRST_WINS,
-        proof: Proof::Objects { why: "a program in Python around Envoy, which the tests do not set up" },
+        proof: Proof::Objects { why: "not run, because it takes Python and Go programs at fixed places of its image" },
     },
     Backend {
         name: "Traefik",
