@@ -1,4 +1,4 @@
-//! All calls to AWS, and their results: snapshots of certificates, kept up to date by polling.
+//! All calls to AWS, and their results: snapshots of certificates and of what stages present, kept up to date by polling.
 //!
 //! ```text
 //!  reconcile ── subscribe, get ──► cache ◄── record ── poller of each scope ──► rate limiter ──► API Gateway

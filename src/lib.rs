@@ -1,15 +1,15 @@
 //! client-certificate-operator mirrors Amazon API Gateway client certificates into Kubernetes.
 //!
-//! A [`ClientCertificateRef`](api::ClientCertificateRef) names a certificate. The operator reads it from API Gateway,
-//! keeps its PEM in a Secret or ConfigMap beside the resource, and, where the resource asks for it, keeps the certificate's
-//! description in API Gateway.
+//! A [`ClientCertificateRef`](api::ClientCertificateRef) names a certificate, or the stage that presents it. The operator
+//! reads it from API Gateway, keeps its PEM in a Secret or ConfigMap beside the resource, and, where the resource asks for it,
+//! keeps the certificate's description in API Gateway.
 //!
 //! # The data flow
 //!
 //! ```text
 //!  Kubernetes ─ watch ─► stores (resources; targets by metadata) ──┐
 //!                                                                  ├─► queue ─► reconcile:  snapshot ─► plan ─► apply ─► status
-//!  AWS ─────── poll ───► cache (certificates) ─────────────────────┘           (reads)     (pure)    (I/O)    (pure, then one write)
+//!  AWS ─────── poll ───► cache (certificates, stages) ─────────────┘           (reads)     (pure)    (I/O)    (pure, then one write)
 //! ```
 //!
 //! Three principles:
@@ -28,8 +28,8 @@
 //! | [`api`], [`conditions`] | the custom resource: spec, status, columns, admission rules; conditions and reasons |
 //! | [`kubernetes`], [`leader`] | client with deadlines and write guard, watches, the stores they fill; who holds the Lease |
 //! | [`controller`] | composition: which event wakes which resource, the queue, the end |
-//! | [`rules`], [`access`] | what a namespace may ask for; which certificates a resource may read |
-//! | [`aws`] | snapshots of certificates, the pollers that fill them, the rate limit; [`aws::client`] alone names the SDK |
+//! | [`rules`], [`access`] | what a namespace may ask for; which certificates and stages a resource may read |
+//! | [`aws`] | snapshots of certificates and stages, the pollers that fill them, the rate limit; [`aws::client`] alone names the SDK |
 //! | [`controllers::mirror`] | snapshot, plan, apply, status of one resource |
 //! | [`controllers::description`] | who owns the description of a certificate, and when it is sent |
 //! | [`certificate`], [`target`] | PEM to X.509 facts; the object that should exist, whose an object is, what differs |
