@@ -331,7 +331,7 @@ impl Backend {
         };
         let sample = self.sample;
         Ok(format!(
-            "| {name} | [{sample}](../../deploy/samples/{sample}) | {}, {holds} | {class}{library} | {without} | {proof} |\n",
+            "| {name} | [{sample}](samples/{sample}.md) | {}, {holds} | {class}{library} | {without} | {proof} |\n",
             target.kind.as_str()
         ))
     }
