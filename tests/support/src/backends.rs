@@ -85,7 +85,7 @@ pub struct Claim {
 
 const OVERLAP_SAFE: Option<VerifierClass> = Some(VerifierClass::OverlapSafe);
 const FIRST_WINS: Option<VerifierClass> = Some(VerifierClass::FirstWins);
-const NO_MODULE: &str = "not run, because no Go module of it can be had to build";
+const NO_MODULE: &str = "not run, because the module proxy of the tests does not serve it";
 
 const fn claim(does: &'static str, test: &'static str) -> Claim {
     Claim { does, test: Some(test) }
@@ -213,7 +213,7 @@ pub const ALL: [Backend; 19] = [
         setting: "Host",
         sample: "emissary",
         class: FIRST_WINS,
-        proof: Proof::Objects { why: "not run, because it takes Python and Go programs at fixed places of its image" },
+        proof: Proof::Objects { why: "not run yet, programs in Go and Python around Envoy" },
     },
     Backend {
         name: "Traefik",
