@@ -213,7 +213,9 @@ pub const ALL: [Backend; 19] = [
         setting: "Host",
         sample: "emissary",
         class: FIRST_WINS,
-        proof: Proof::Objects { why: "not run yet, programs in Go and Python around Envoy" },
+        proof: Proof::Objects {
+            why: "not run, because the program that writes its Envoy configuration is in Python, and not on PyPI",
+        },
     },
     Backend {
         name: "Traefik",
