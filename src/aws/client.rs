@@ -1,4 +1,4 @@
-//! The real API Gateway: the AWS SDK behind [`Gateway`]. Nothing outside this module names the SDK.
+//! The real API Gateway and ACM: the AWS SDK behind [`Gateway`]. Nothing outside this module names the SDK.
 
 mod answers;
 mod bounded;
@@ -24,7 +24,8 @@ pub use self::builder::Builder;
 use self::clients::Clients;
 use self::errors::Failure;
 use super::gateway::{
-    ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Page, Place, Source, Stage,
+    AcmCertificate, AcmStatus, ClientCertificate, Denial, Gateway, GatewayError, Identity, Outage, PAGE_SIZE, Page,
+    Place, Source, Stage,
 };
 
 /// Observes each call: the API's name of the operation, how it ended (an HTTP status such as
@@ -38,9 +39,31 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct AwsGateway {
     clients: Clients,
     observer: Observer,
-    /// Why AWS is unreachable, by place: logged once until it changes.
-    logged: Mutex<HashMap<Place, GatewayError>>,
+    /// Why AWS is unreachable, by place and service: logged once until it changes.
+    logged: Mutex<HashMap<(Place, Service), GatewayError>>,
 }
+
+/// What answers a call: each has an endpoint of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Service {
+    ApiGateway,
+    Acm,
+    Sts,
+}
+
+impl Service {
+    fn of(operation: &str) -> Self {
+        match operation {
+            DESCRIBE_CERTIFICATE | GET_CERTIFICATE => Self::Acm,
+            GET_CALLER_IDENTITY => Self::Sts,
+            _ => Self::ApiGateway,
+        }
+    }
+}
+
+const DESCRIBE_CERTIFICATE: &str = "DescribeCertificate";
+const GET_CERTIFICATE: &str = "GetCertificate";
+const GET_CALLER_IDENTITY: &str = "GetCallerIdentity";
 
 impl AwsGateway {
     /// Reads the standard AWS environment: variables, profiles, web identity, container and instance roles, endpoint
@@ -133,7 +156,7 @@ impl AwsGateway {
         }
         let region = &place.region;
         debug!(operation, region, id, code, ?elapsed, "called AWS");
-        self.log_change(place, result.as_ref().err().map(|failure| &failure.error));
+        self.log_change(place, Service::of(operation), result.as_ref().err().map(|failure| &failure.error));
         match result {
             Ok(answer) => Ok(answer),
             Err(Failure { error, detail, code }) => {
@@ -151,7 +174,7 @@ impl AwsGateway {
     }
 
     /// Logs why AWS is unreachable, and the recovery.
-    fn log_change(&self, place: &Place, failure: Option<&GatewayError>) {
+    fn log_change(&self, place: &Place, service: Service, failure: Option<&GatewayError>) {
         let failure = failure.filter(|failure| {
             let outage = match failure {
                 GatewayError::Unavailable { outage, .. } => Some(outage),
@@ -167,18 +190,19 @@ impl AwsGateway {
             failure.is_of_credentials() || outage.is_some_and(is_of_the_way)
         });
         let mut logged = self.logged.lock();
-        if logged.get(place) == failure {
+        let key = (place.clone(), service);
+        if logged.get(&key) == failure {
             return;
         }
         let region = &place.region;
         match failure {
             Some(failure) => {
                 warn!(region, "AWS is unreachable: {failure}");
-                logged.insert(place.clone(), failure.clone());
+                logged.insert(key, failure.clone());
             }
             None => {
                 info!(region, "calls to AWS recovered");
-                logged.remove(place);
+                logged.remove(&key);
             }
         }
     }
@@ -234,6 +258,31 @@ impl Gateway for AwsGateway {
         self.observed("GetStages", place, rest_api_id, call).await
     }
 
+    async fn get_acm_certificate(&self, place: &Place, arn: &str) -> Result<AcmCertificate, GatewayError> {
+        request::check_place(place)?;
+        let client = self.clients.acm(place).await;
+        let request = client.describe_certificate().certificate_arn(arn);
+        let call = async { answers::of_describe(arn, request.send().await.map_err(errors::classify)?) };
+        let described = self.observed(DESCRIBE_CERTIFICATE, place, arn, call).await?;
+        if !matches!(described.status, AcmStatus::Issued | AcmStatus::Expired) {
+            return Ok(described);
+        }
+        let request = client.get_certificate().certificate_arn(arn);
+        let mut is_in_progress = false;
+        let call = async {
+            let answer = request.send().await.map_err(|error| {
+                is_in_progress = answers::is_in_progress(&error);
+                errors::classify(error)
+            })?;
+            answers::of_get_acm(answer)
+        };
+        match self.observed(GET_CERTIFICATE, place, arn, call).await {
+            Ok((leaf, chain)) => Ok(AcmCertificate { leaf: Some(leaf), chain, ..described }),
+            Err(_) if is_in_progress => Ok(AcmCertificate { status: AcmStatus::Pending, ..described }),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {
         request::check(source)?;
         let patch = PatchOperation::builder().op(Op::Replace).path("/description").value(description).build();
@@ -249,7 +298,7 @@ impl Gateway for AwsGateway {
         };
         let request = self.clients.sts().await.get_caller_identity();
         let call = async { answers::of_identity(request.send().await.map_err(errors::classify)?) };
-        self.observed("GetCallerIdentity", &Place::own(region), "", call).await
+        self.observed(GET_CALLER_IDENTITY, &Place::own(region), "", call).await
     }
 
     fn end_session(&self, place: &Place) {

@@ -1,4 +1,4 @@
-//! The interface to API Gateway: requests, responses and errors, without types of the SDK.
+//! The interface to API Gateway, ACM and STS: requests, responses and errors, without types of the SDK.
 //!
 //! [`client`](super::client) is the real implementation. The tests have one in memory; both pass the same
 //! contract suite.
@@ -185,6 +185,39 @@ pub struct Stage {
     pub certificate: Option<String>,
 }
 
+/// A certificate of ACM, as DescribeCertificate and GetCertificate show it together, unchecked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AcmCertificate {
+    /// `CertificateArn`
+    pub arn: String,
+    /// `Status`
+    pub status: AcmStatus,
+    /// `NotAfter`
+    pub expires: Option<Timestamp>,
+    /// `Certificate`, exactly as it came: one PEM block. None, where ACM has not issued it or does not stand by it any
+    /// more: it is read with the status ISSUED or EXPIRED alone.
+    pub leaf: Option<String>,
+    /// `CertificateChain`, exactly as it came: PEM blocks without the leaf. A certificate can be imported without one.
+    pub chain: Option<String>,
+}
+
+/// How ACM stands by a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AcmStatus {
+    /// `ISSUED`
+    Issued,
+    /// `PENDING_VALIDATION`, and where GetCertificate says that the request is in progress.
+    Pending,
+    /// `FAILED` or `VALIDATION_TIMED_OUT`
+    Failed,
+    /// `REVOKED`
+    Revoked,
+    /// `INACTIVE`
+    Inactive,
+    /// `EXPIRED`
+    Expired,
+}
+
 /// The most certificates that a page holds, and what is asked for: a page costs one call however many there are.
 pub const PAGE_SIZE: usize = 500;
 
@@ -210,6 +243,15 @@ pub trait Gateway: Send + Sync + 'static {
         place: &Place,
         rest_api_id: &str,
     ) -> impl Future<Output = Result<Vec<Stage>, GatewayError>> + Send;
+
+    /// DescribeCertificate of ACM, and GetCertificate where the status is ISSUED or EXPIRED. An ARN of another region,
+    /// account or partition is [`GatewayError::NotFound`]. A status that ACM did not have when this was written is
+    /// [`Outage::NotUnderstood`].
+    fn get_acm_certificate(
+        &self,
+        place: &Place,
+        arn: &str,
+    ) -> impl Future<Output = Result<AcmCertificate, GatewayError>> + Send;
 
     /// UpdateClientCertificate with the one operation `replace /description`. Returns what API Gateway then holds,
     /// which the caller compares with what it sent.
@@ -237,6 +279,10 @@ impl<G: Gateway> Gateway for Arc<G> {
 
     async fn get_stages(&self, place: &Place, rest_api_id: &str) -> Result<Vec<Stage>, GatewayError> {
         G::get_stages(self, place, rest_api_id).await
+    }
+
+    async fn get_acm_certificate(&self, place: &Place, arn: &str) -> Result<AcmCertificate, GatewayError> {
+        G::get_acm_certificate(self, place, arn).await
     }
 
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {

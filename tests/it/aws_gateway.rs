@@ -10,6 +10,7 @@ use client_certificate_operator::aws::client::AwsGateway;
 use client_certificate_operator::aws::gateway::{Gateway, GatewayError, Outage, Place, Source, Stage};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::{DEFAULT_REGION as REGION, Emulator, Fault};
+use operator_testing::private_ca::{NewLeaf, PrivateCa};
 use operator_testing::script::Operation;
 
 fn source(id: &str) -> Source {
@@ -143,12 +144,17 @@ async fn every_call_is_reported_once() {
     let _ = gateway.set_description(&source("nosuch"), "x").await;
     let _ = gateway.get_stages(&Place::own(REGION), "nosuch").await;
     let _ = gateway.get_client_certificate(&source("not/an/id")).await;
+    let arn = emulator.import_acm(REGION, PrivateCa::root("root").issue(NewLeaf::new("payments")));
+    emulator.inject(Fault::error(400, "RequestInProgressException", "wait").on(Operation::GetCertificate).once());
+    let _ = gateway.get_acm_certificate(&Place::own(REGION), &arn).await;
     emulator.suspend().await;
     let _ = gateway.get_client_certificate(&source("abc123")).await;
     let seen = seen.lock().unwrap();
     let codes: Vec<_> = seen.iter().map(|(_, code)| code.as_str()).collect();
-    assert_eq!(codes, ["200", "403", "not-understood", "too-large", "timeout", "404", "404", "connection"]);
+    let of_api_gateway = ["200", "403", "not-understood", "too-large", "timeout", "404", "404"];
+    assert_eq!(codes, [of_api_gateway.as_slice(), &["200", "400", "connection"]].concat());
     assert_eq!((seen[0].0, seen[5].0, seen[6].0), ("GetClientCertificate", "UpdateClientCertificate", "GetStages"));
+    assert_eq!((seen[7].0, seen[8].0), ("DescribeCertificate", "GetCertificate"));
 }
 
 /// Environment variables belong to a whole process, so each of these environments gets a process of its own.
@@ -177,6 +183,27 @@ async fn the_standard_environment_is_enough() {
     environment.push(("AWS_ENDPOINT_URL_API_GATEWAY", emulator.url()));
     in_a_process("in_a_process_it_reads_the_certificate", environment).await;
     assert_eq!(emulator.count(Operation::Get), 2);
+}
+
+#[tokio::test]
+async fn acm_is_found_where_the_environment_says() {
+    let emulator = Emulator::start().await.unwrap();
+    let arn = emulator.import_acm(REGION, PrivateCa::root("root").issue(NewLeaf::new("payments")));
+    let mut environment = emulator.environment();
+    environment.push(("TESTED_ARN", arn));
+    in_a_process("in_a_process_it_reads_from_acm", environment.clone()).await;
+    environment.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
+    environment.push(("AWS_ENDPOINT_URL_ACM", emulator.url()));
+    in_a_process("in_a_process_it_reads_from_acm", environment).await;
+    assert_eq!(emulator.count(Operation::GetCertificate), 2);
+}
+
+#[tokio::test]
+#[ignore = "run by the tests above, in processes of their own"]
+async fn in_a_process_it_reads_from_acm() {
+    let arn = std::env::var("TESTED_ARN").unwrap();
+    let gateway = AwsGateway::from_environment().await;
+    assert_eq!(gateway.get_acm_certificate(&Place::own(REGION), &arn).await.unwrap().arn, arn);
 }
 
 #[tokio::test]

@@ -35,6 +35,12 @@ contract! {
     the_stages_of_an_api_show_what_they_present
     stages_change_between_reads
     an_arn_is_presented_and_an_empty_id_is_not
+    an_acm_certificate_comes_with_its_chain
+    a_chain_comes_as_it_was_imported
+    a_reimport_shows_the_new_certificate_alone
+    every_status_of_acm_is_told
+    an_arn_of_elsewhere_is_not_found
+    what_is_no_acm_arn_is_refused
     an_unknown_api_is_not_found
     an_api_without_stages_is_not_a_missing_one
     every_trouble_has_its_error

@@ -1,6 +1,7 @@
 //! The emulator is as strict as AWS, so that what passes against it is right and not merely tolerated.
 
 mod accounts;
+mod acm;
 mod limit;
 mod pages;
 mod sessions;

@@ -1,7 +1,11 @@
-//! From the SDK's answers to [`ClientCertificate`] and [`Stage`].
+//! From the SDK's answers to [`ClientCertificate`], [`Stage`] and [`AcmCertificate`].
 
 use std::collections::HashMap;
 
+use aws_sdk_acm::operation::describe_certificate::DescribeCertificateOutput;
+use aws_sdk_acm::operation::get_certificate::{GetCertificateError, GetCertificateOutput};
+use aws_sdk_acm::types::CertificateStatus;
+use aws_sdk_apigateway::error::SdkError;
 use aws_sdk_apigateway::operation::get_client_certificate::GetClientCertificateOutput;
 use aws_sdk_apigateway::operation::get_client_certificates::GetClientCertificatesOutput;
 use aws_sdk_apigateway::operation::get_stages::GetStagesOutput;
@@ -11,7 +15,7 @@ use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use jiff::Timestamp;
 
 use super::errors::Failure;
-use crate::aws::gateway::{ClientCertificate, Page, Source, Stage};
+use crate::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, Page, Source, Stage};
 
 /// An answer without a certificate is no answer: it is far likelier to come from something between the operator and
 /// API Gateway than to be one. An empty or invalid certificate passes here: [`answer`](crate::aws::answer) checks it.
@@ -58,6 +62,38 @@ pub(super) fn of_stages(answer: GetStagesOutput) -> Result<Vec<Stage>, Failure> 
         Some(Stage { name, certificate: item.client_certificate_id.filter(|id| !id.is_empty()) })
     });
     Ok(named.collect())
+}
+
+/// What ACM says of a certificate, as yet without the certificate itself.
+pub(super) fn of_describe(arn: &str, answer: DescribeCertificateOutput) -> Result<AcmCertificate, Failure> {
+    let detail = answer.certificate.ok_or_else(Failure::not_understood)?;
+    // A broken cache or proxy must not replace one certificate by another.
+    let arn = detail.certificate_arn.filter(|said| said == arn).ok_or_else(Failure::not_understood)?;
+    let status = detail.status.as_ref().and_then(acm_status).ok_or_else(Failure::not_understood)?;
+    Ok(AcmCertificate { arn, status, expires: detail.not_after.and_then(timestamp), leaf: None, chain: None })
+}
+
+/// The certificate and its chain, where there is one. An answer without a certificate is no answer.
+pub(super) fn of_get_acm(answer: GetCertificateOutput) -> Result<(String, Option<String>), Failure> {
+    let leaf = answer.certificate.ok_or_else(Failure::not_understood)?;
+    Ok((leaf, answer.certificate_chain.filter(|chain| !chain.is_empty())))
+}
+
+/// Whether ACM has not issued the certificate yet, whatever it said of it just before.
+pub(super) fn is_in_progress<R>(error: &SdkError<GetCertificateError, R>) -> bool {
+    error.as_service_error().is_some_and(GetCertificateError::is_request_in_progress_exception)
+}
+
+fn acm_status(status: &CertificateStatus) -> Option<AcmStatus> {
+    Some(match status {
+        CertificateStatus::Issued => AcmStatus::Issued,
+        CertificateStatus::PendingValidation => AcmStatus::Pending,
+        CertificateStatus::Failed | CertificateStatus::ValidationTimedOut => AcmStatus::Failed,
+        CertificateStatus::Revoked => AcmStatus::Revoked,
+        CertificateStatus::Inactive => AcmStatus::Inactive,
+        CertificateStatus::Expired => AcmStatus::Expired,
+        _ => return None,
+    })
 }
 
 /// The account of the caller.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -68,6 +69,7 @@ impl Builder {
             .behavior_version(BehaviorVersion::latest())
             .time_source(SystemTimeSource::new())
             .http_client(bounded::http_client(ProxyConfig::disabled()))
+            .identity_cache(IdentityCache::lazy().build())
             .region(self.region.map(Region::new));
         base.set_endpoint_url(self.endpoint_url);
         base.set_credentials_provider(Some(match self.credentials {

@@ -1,15 +1,16 @@
-//! The SDK as it is configured, and a client of it for each place.
+//! The SDK as it is configured, and its clients for each place.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_apigateway::Client;
+use aws_sdk_apigateway::config::StalledStreamProtectionConfig;
 use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::config::timeout::TimeoutConfig;
-use aws_sdk_apigateway::config::{Config, StalledStreamProtectionConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use parking_lot::Mutex;
 
@@ -35,10 +36,18 @@ pub(super) struct Clients {
 
 struct State {
     base: SdkConfig,
-    by_place: HashMap<Place, Client>,
+    by_place: HashMap<Place, Arc<OfPlace>>,
     loaded: Instant,
     /// The credentials of the environment were missing or refused.
     is_stale: bool,
+}
+
+/// The clients of a place. They share its credentials, so that a role has one session for both services.
+struct OfPlace {
+    config: SdkConfig,
+    gateway: Client,
+    /// Made where it is needed.
+    acm: OnceLock<aws_sdk_acm::Client>,
 }
 
 impl State {
@@ -63,31 +72,43 @@ impl Clients {
         self.state.lock().base.clone()
     }
 
-    /// The client of a place, with credentials of its own where the place has a role.
+    /// The client of API Gateway for a place.
     pub(super) async fn of(&self, place: &Place) -> Client {
+        self.of_place(place).await.gateway.clone()
+    }
+
+    /// The client of ACM for a place.
+    pub(super) async fn acm(&self, place: &Place) -> aws_sdk_acm::Client {
+        let of_place = self.of_place(place).await;
+        of_place.acm.get_or_init(|| aws_sdk_acm::Client::new(&of_place.config)).clone()
+    }
+
+    /// The clients of a place, with credentials of their own where the place has a role.
+    async fn of_place(&self, place: &Place) -> Arc<OfPlace> {
         self.reload_if_stale().await;
-        if let Some(client) = self.state.lock().by_place.get(place) {
-            return client.clone();
+        if let Some(clients) = self.state.lock().by_place.get(place) {
+            return clients.clone();
         }
         let base = self.base();
         // The operator waits for `Retry-After`, which the SDK's retries do not read. These settings are for
-        // API Gateway alone: the calls that fetch credentials keep the SDK's own.
-        let mut config = Config::from(&base)
+        // API Gateway and ACM alone: the calls that fetch credentials keep the SDK's own.
+        let mut config = base
             .to_builder()
             .region(Region::new(place.region.clone()))
             .retry_config(RetryConfig::disabled())
             .timeout_config(self.timeouts.clone())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Identity::Role(role) = &place.identity {
-            config.set_credentials_provider(Some(assume(role, &place.region, &base).await));
+            config = config.credentials_provider(assume(role, &place.region, &base).await);
         }
-        let client = Client::from_conf(config.build());
+        let config = config.build();
+        let clients = OfPlace { gateway: Client::new(&config), config, acm: OnceLock::new() };
         let mut state = self.state.lock();
         if state.by_place.len() >= MAX_CLIENTS {
             state.by_place.clear();
         }
         // Another call may have been faster: one session is enough.
-        state.by_place.entry(place.clone()).or_insert(client).clone()
+        state.by_place.entry(place.clone()).or_insert_with(|| Arc::new(clients)).clone()
     }
 
     /// A client of STS, for the operator's own credentials.

@@ -49,10 +49,9 @@ pub(super) fn classify<E: Error + Send + Sync + 'static>(error: SdkError<E, Http
     let failure = match error.raw_response() {
         Some(response) if !response.status().is_success() => return answered(response),
         Some(_) if find::<LengthLimitError>(&error).is_some() => Failure::outage(Outage::TooLarge, "too-large"),
-        Some(_) => match error {
-            SdkError::ResponseError(_) => Failure::outage(Outage::Connection, "connection"),
-            _ => Failure::not_understood(),
-        },
+        // What was not read to its end is missing; what was is no answer of the API.
+        Some(response) if response.body().bytes().is_none() => Failure::outage(Outage::Connection, "connection"),
+        Some(_) => Failure::not_understood(),
         None => unanswered(&error),
     };
     Failure { detail: chain(&error), ..failure }
@@ -281,6 +280,9 @@ fn from_status(status: u16, name: &str, message: &str, retry_after: Option<Durat
             GatewayError::AccessDenied(Denial::BadCredentials { code: name.to_owned() })
         }
         401 | 403 => GatewayError::AccessDenied(Denial::NotAuthorized),
+        // ACM says 400 to everything that is the caller's fault, and the name alone tells one from the other.
+        400 if name == "AccessDeniedException" => GatewayError::AccessDenied(Denial::NotAuthorized),
+        400 if name == "ResourceNotFoundException" => GatewayError::NotFound,
         // What is a 409 today used to be a 400 with the same words.
         400 if message.contains("concurrent modification") => GatewayError::Conflict,
         400 => GatewayError::BadRequest { message: stable(message) },
@@ -353,6 +355,17 @@ mod tests {
                     GatewayError::AccessDenied(Denial::BadCredentials { code: name.into() })
                 );
             }
+        }
+    }
+
+    #[test]
+    fn acm_names_at_400_what_api_gateway_tells_by_its_status() {
+        let of = |name| from_status(400, name, "Invalid ARN", Some(Duration::from_secs(1)));
+        assert_eq!(of("ResourceNotFoundException"), GatewayError::NotFound);
+        assert_eq!(of("AccessDeniedException"), GatewayError::AccessDenied(Denial::NotAuthorized));
+        assert_eq!(of("ThrottlingException"), GatewayError::Throttled { retry_after: Some(Duration::from_secs(1)) });
+        for name in ["InvalidArnException", "ValidationException"] {
+            assert_eq!(of(name), GatewayError::BadRequest { message: "Invalid ARN".into() }, "{name}");
         }
     }
 

@@ -5,6 +5,7 @@ use operator_testing::http::Answer;
 use operator_testing::script::Operation;
 use serde_json::{Value, json};
 
+use super::acm::leaf;
 use super::{error_type, new};
 
 const API: &str = "a1b2c3d4e5";
@@ -80,7 +81,7 @@ async fn a_patch_of_one_path_switches_a_stage_and_clears_it() {
     assert_eq!((switched.status, &switched.json()["clientCertificateId"]), (200, &json!("def456")));
     assert_eq!(emulator.presented(REGION, API, "prod").as_deref(), Some("def456"));
     assert_eq!(patch(&emulator, PROD, json!([])).await.json()["clientCertificateId"], json!("def456"));
-    let arn = format!("arn:aws:acm:{REGION}:{HOME_ACCOUNT}:certificate/12345678-1234-1234-1234-123456789012");
+    let arn = emulator.import_acm(REGION, leaf());
     assert_eq!(patch(&emulator, PROD, replace(&arn)).await.json()["clientCertificateId"], json!(arn));
     let cleared = patch(&emulator, PROD, replace("")).await;
     assert_eq!((cleared.status, cleared.json().get("clientCertificateId")), (200, None));
@@ -91,6 +92,11 @@ async fn a_patch_of_one_path_switches_a_stage_and_clears_it() {
 async fn only_a_certificate_that_is_there_and_only_its_path_is_accepted() {
     let emulator = world().await;
     let elsewhere = emulator.generate("eu-west-1", new().id("elsewhere")).id;
+    let of_others = emulator.new_acm_arn(REGION).replace(HOME_ACCOUNT, "444455556666");
+    emulator.put_acm(&of_others, leaf());
+    let in_another_region = emulator.import_acm("eu-west-1", leaf());
+    let pending = emulator.import_acm(REGION, leaf());
+    emulator.set_acm_status(&pending, "PENDING_VALIDATION");
     for operations in [
         json!([{ "op": "replace", "path": "/variables/a", "value": "x" }]),
         json!([{ "op": "replace", "path": "/deploymentId", "value": "x" }]),
@@ -98,12 +104,15 @@ async fn only_a_certificate_that_is_there_and_only_its_path_is_accepted() {
         json!([{ "op": "remove", "path": "/clientCertificateId" }]),
         json!([{ "op": "replace", "path": "/clientCertificateId" }]),
         replace("arn:aws:iam::111122223333:server-certificate/x"),
+        replace(&of_others),
+        replace(&in_another_region),
+        replace(&pending),
+        replace(&emulator.new_acm_arn(REGION)),
     ] {
         let answer = patch(&emulator, PROD, operations.clone()).await;
         assert_eq!(error_type(&answer), (400, "BadRequestException"), "{operations}");
     }
-    let of_others = format!("arn:aws:acm:{REGION}:444455556666:certificate/12345678-1234-1234-1234-123456789012");
-    for certificate in ["nosuch", &elsewhere, &of_others] {
+    for certificate in ["nosuch", &elsewhere] {
         let answer = patch(&emulator, PROD, replace(certificate)).await;
         assert_eq!(error_type(&answer), (404, "NotFoundException"), "{certificate}");
     }

@@ -7,12 +7,13 @@ mod worlds;
 use std::collections::BTreeMap;
 
 use client_certificate_operator::aws::gateway::{
-    ClientCertificate, Gateway, GatewayError, Outage, PAGE_SIZE, Page, Place, Source, Stage,
+    AcmCertificate, AcmStatus, ClientCertificate, Gateway, GatewayError, Outage, PAGE_SIZE, Page, Place, Source, Stage,
 };
 
 pub use self::trouble::Trouble;
 pub use self::worlds::{EmulatorWorld, MemoryWorld};
 use crate::certificates::NewCertificate;
+use crate::private_ca::{Chain, Leaf, NewLeaf, PrivateCa};
 use crate::script::Operation;
 
 /// A gateway together with the power over what it talks to.
@@ -47,8 +48,23 @@ pub trait World {
     fn delete_api(&self, rest_api_id: &str) -> impl Future<Output = ()>;
 }
 
+/// A world with certificates of ACM.
+pub trait AcmWorld: World {
+    /// An ARN of the world's account in a region, which no certificate has.
+    fn new_arn(&self, region: &str) -> String;
+
+    /// Imports a certificate under an ARN, in the place of what was there.
+    fn import(&self, arn: &str, leaf: &Leaf);
+
+    /// Has ACM give a certificate another status.
+    fn set_status(&self, arn: &str, status: AcmStatus);
+
+    /// Deletes one.
+    fn delete_imported(&self, arn: &str);
+}
+
 /// A world in which calls can be made to go wrong.
-pub trait Troubled: World {
+pub trait Troubled: AcmWorld {
     /// Has the next calls of an operation meet this trouble.
     fn trouble(&self, operation: Operation, trouble: Trouble, times: u32);
 }
@@ -297,8 +313,113 @@ pub async fn an_unknown_api_is_not_found(world: &impl World) {
     assert_eq!(of_kind(stages(world, world.region(), "nosuchapi0").await), Err(GatewayError::NotFound));
 }
 
-/// One error class for each way to fail, on reads, lists, stages and updates.
+async fn acm(world: &impl World, arn: &str) -> Result<AcmCertificate, GatewayError> {
+    world.gateway().get_acm_certificate(&Place::own(world.region()), arn).await
+}
+
+fn import(world: &impl AcmWorld, leaf: &Leaf) -> String {
+    let arn = world.new_arn(world.region());
+    world.import(&arn, leaf);
+    arn
+}
+
+/// Leaf, chain, status and date, and nothing is added to the PEM on the way or taken from it: LF, and a final newline.
+pub async fn an_acm_certificate_comes_with_its_chain(world: &impl AcmWorld) {
+    let ca = PrivateCa::root("root").intermediate("intermediate");
+    let leaf = ca.issue(NewLeaf::new("payments"));
+    let arn = import(world, &leaf);
+    let got = acm(world, &arn).await.unwrap();
+    assert_eq!(got, leaf.to_acm(&arn));
+    assert_eq!((got.status, got.expires), (AcmStatus::Issued, Some(leaf.not_after)));
+    assert_eq!(got.leaf.as_deref(), Some(leaf.certificate.as_str()));
+    let chain = got.chain.unwrap();
+    assert_eq!(chain, [ca.certificate(), ca.root_certificate()].concat());
+    for pem in [leaf.certificate, chain] {
+        assert!(pem.ends_with("-----END CERTIFICATE-----\n") && !pem.contains('\r'), "{pem:?}");
+    }
+}
+
+/// Without a chain, without its root, in the wrong order: mending it is for others.
+pub async fn a_chain_comes_as_it_was_imported(world: &impl AcmWorld) {
+    let root = PrivateCa::root("root");
+    let ca = root.intermediate("intermediate");
+    for (chain, expected) in [
+        (Chain::None, None),
+        (Chain::WithoutRoot, Some(ca.certificate().to_owned())),
+        (Chain::WrongOrder, Some([root.certificate(), ca.certificate()].concat())),
+    ] {
+        let arn = import(world, &ca.issue(NewLeaf::new("payments").chain(chain)));
+        assert_eq!(acm(world, &arn).await.unwrap().chain, expected, "{chain:?}");
+    }
+}
+
+/// ACM remembers no former one.
+pub async fn a_reimport_shows_the_new_certificate_alone(world: &impl AcmWorld) {
+    let (old, new) = (PrivateCa::root("old"), PrivateCa::root("new"));
+    let arn = import(world, &old.issue(NewLeaf::new("payments")));
+    acm(world, &arn).await.unwrap();
+    let leaf = new.issue(NewLeaf::new("payments"));
+    world.import(&arn, &leaf);
+    assert_eq!(acm(world, &arn).await, Ok(leaf.to_acm(&arn)));
+}
+
+/// The certificate comes where ACM stands by it, and where it has merely ended.
+pub async fn every_status_of_acm_is_told(world: &impl AcmWorld) {
+    let ca = PrivateCa::root("root");
+    let leaf = ca.issue(NewLeaf::new("payments"));
+    let arn = import(world, &leaf);
+    for status in [AcmStatus::Pending, AcmStatus::Failed, AcmStatus::Revoked, AcmStatus::Inactive] {
+        world.set_status(&arn, status);
+        let got = acm(world, &arn).await.unwrap();
+        assert_eq!((got.status, got.leaf, got.chain), (status, None, None));
+    }
+    world.set_status(&arn, AcmStatus::Issued);
+    assert_eq!(acm(world, &arn).await, Ok(leaf.to_acm(&arn)));
+    let ended = ca.issue(NewLeaf::new("payments").expires_in_seconds(-60));
+    world.import(&arn, &ended);
+    let got = acm(world, &arn).await.unwrap();
+    assert_eq!((got.status, got.leaf), (AcmStatus::Expired, Some(ended.certificate)));
+}
+
+/// Of another region, account or partition, or gone.
+pub async fn an_arn_of_elsewhere_is_not_found(world: &impl AcmWorld) {
+    let leaf = PrivateCa::root("root").issue(NewLeaf::new("payments"));
+    let elsewhere = world.new_arn(other_region(world));
+    world.import(&elsewhere, &leaf);
+    let gone = import(world, &leaf);
+    let [of_account, of_partition] =
+        [("111122223333", "444455556666"), ("arn:aws:", "arn:aws-cn:")].map(|(is, other)| {
+            let arn = gone.replace(is, other);
+            assert_ne!(arn, gone);
+            arn
+        });
+    acm(world, &gone).await.unwrap();
+    world.delete_imported(&gone);
+    for arn in [elsewhere, of_account, of_partition, gone, world.new_arn(world.region())] {
+        assert_eq!(acm(world, &arn).await, Err(GatewayError::NotFound), "{arn}");
+    }
+}
+
+/// Asking again does not help.
+pub async fn what_is_no_acm_arn_is_refused(world: &impl AcmWorld) {
+    for arn in [
+        "",
+        "9ao60f",
+        "arn:aws:acm:us-east-1:111122223333",
+        "arn:aws:acm:us-east-1:111122223333:certificate/",
+        "arn:aws:acm:us-east-1:111122223333:certificate/a b",
+        "arn:aws:iam::111122223333:server-certificate/x",
+        "arn:aws:acm:us-east-1:1111:certificate/12345678-1234-1234-1234-123456789012",
+    ] {
+        let refused = acm(world, arn).await;
+        assert!(matches!(refused, Err(GatewayError::BadRequest { .. })), "{arn}: {refused:?}");
+    }
+}
+
+/// One error class for each way to fail, on reads, lists, stages, certificates of ACM and updates.
 pub async fn every_trouble_has_its_error(world: &impl Troubled) {
+    let leaf = PrivateCa::root("root").issue(NewLeaf::new("payments"));
+    let arn = import(world, &leaf);
     let (source, _) = generate(world, NewCertificate::new().description("kept")).await;
     let api = world.create_api().await;
     world.present(&api, "prod", Some(&source.id)).await;
@@ -310,11 +431,16 @@ pub async fn every_trouble_has_its_error(world: &impl Troubled) {
         assert_eq!(of_kind(listed), Err(trouble.error()), "list, {trouble:?}");
         world.trouble(Operation::GetStages, trouble, 1);
         assert_eq!(of_kind(stages(world, world.region(), &api).await), Err(trouble.error()), "stages, {trouble:?}");
+        for operation in [Operation::DescribeCertificate, Operation::GetCertificate] {
+            world.trouble(operation, trouble, 1);
+            assert_eq!(of_kind(acm(world, &arn).await), Err(trouble.error()), "{operation:?}, {trouble:?}");
+        }
         world.trouble(Operation::Update, trouble, 1);
         assert_eq!(of_kind(set(world, &source, "new").await), Err(trouble.error()), "set, {trouble:?}");
     }
     assert_eq!(get(world, &source).await.unwrap().description, "kept");
     assert_eq!(stage(world, &api, "prod").await, Some(Some(source.id)));
+    assert_eq!(acm(world, &arn).await, Ok(leaf.to_acm(&arn)));
 }
 
 /// Equal errors are what keeps an unchanged status from being written again.

@@ -1,8 +1,9 @@
-//! An emulator of API Gateway's operations on client certificates and on the stages that present them, and of STS on the way to other accounts: a real HTTP
-//! server, real signatures, real certificates.
+//! An emulator of API Gateway's operations on client certificates and on the stages that present them, of ACM's on the certificates that stages
+//! can present too, and of STS on the way to other accounts: a real HTTP server, real signatures, real certificates.
 
 mod access;
 mod account;
+mod acm;
 mod admin;
 mod answer;
 mod api;
@@ -31,6 +32,7 @@ use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
 
 pub use self::access::{HOME_ACCOUNT, HOME_USER};
 pub use self::account::Account;
+pub(crate) use self::acm::{acm_arn_flaw, new_acm_arn};
 pub use self::admin::DEFAULT_REGION;
 pub use self::faults::{Fault, FaultKind};
 pub use self::limit::RateLimit;

@@ -12,6 +12,7 @@ pub mod http;
 pub mod memory_gateway;
 mod one_request;
 pub mod operator;
+pub mod private_ca;
 pub mod program;
 pub mod proxy;
 pub mod reference;

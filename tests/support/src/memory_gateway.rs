@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use client_certificate_operator::aws::gateway::{
-    ClientCertificate, Gateway, GatewayError, PAGE_SIZE, Page, Place, Source, Stage,
+    AcmCertificate, AcmStatus, ClientCertificate, Gateway, GatewayError, PAGE_SIZE, Page, Place, Source, Stage,
 };
 use tokio::time::Instant;
 
 use crate::certificates::{NewCertificate, issue};
-use crate::emulator::HOME_ACCOUNT;
+use crate::emulator::{HOME_ACCOUNT, acm_arn_flaw};
 use crate::script::{Fault, Incoming, Operation, Script};
 
 /// What happens to a call.
@@ -33,7 +33,7 @@ pub struct Call {
     pub at: Instant,
     /// The operation.
     pub operation: Operation,
-    /// The certificate; of GetStages, the REST API.
+    /// The certificate, by its ARN where it is ACM's; of GetStages, the REST API.
     pub source: Source,
     /// The description to set, of updates.
     pub description: Option<String>,
@@ -50,6 +50,8 @@ struct Inner {
     certificates: BTreeMap<Source, ClientCertificate>,
     /// What the stages of an API present, by its place and id.
     apis: BTreeMap<Source, BTreeMap<String, Option<String>>>,
+    /// Certificates of ACM, by their place and ARN.
+    acm: BTreeMap<Source, AcmCertificate>,
     script: Script<Failure>,
     latency: Duration,
     calls: Vec<Call>,
@@ -96,29 +98,45 @@ impl MemoryGateway {
 
     /// Makes a REST API without stages.
     pub fn create_api(&self, place: &Place, rest_api_id: &str) {
-        self.lock().apis.insert(api(place, rest_api_id), BTreeMap::new());
+        self.lock().apis.insert(named(place, rest_api_id), BTreeMap::new());
     }
 
     /// Has a stage present this certificate, an id or an ARN, or none. Makes the API and the stage where they are missing.
     pub fn present(&self, place: &Place, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
         let certificate = certificate.filter(|certificate| !certificate.is_empty()).map(str::to_owned);
-        self.lock().apis.entry(api(place, rest_api_id)).or_default().insert(stage.to_owned(), certificate);
+        self.lock().apis.entry(named(place, rest_api_id)).or_default().insert(stage.to_owned(), certificate);
     }
 
     /// What a stage presents.
     pub fn presented(&self, place: &Place, rest_api_id: &str, stage: &str) -> Option<String> {
-        self.lock().apis.get(&api(place, rest_api_id))?.get(stage)?.clone()
+        self.lock().apis.get(&named(place, rest_api_id))?.get(stage)?.clone()
     }
 
     /// Deletes a stage; answers whether it was there.
     pub fn delete_stage(&self, place: &Place, rest_api_id: &str, stage: &str) -> bool {
         let mut inner = self.lock();
-        inner.apis.get_mut(&api(place, rest_api_id)).is_some_and(|stages| stages.remove(stage).is_some())
+        inner.apis.get_mut(&named(place, rest_api_id)).is_some_and(|stages| stages.remove(stage).is_some())
     }
 
     /// Deletes an API with its stages; answers whether it was there.
     pub fn delete_api(&self, place: &Place, rest_api_id: &str) -> bool {
-        self.lock().apis.remove(&api(place, rest_api_id)).is_some()
+        self.lock().apis.remove(&named(place, rest_api_id)).is_some()
+    }
+
+    /// Puts a certificate into ACM, in the place of what it had under the ARN.
+    pub fn put_acm(&self, place: &Place, certificate: AcmCertificate) {
+        self.lock().acm.insert(named(place, &certificate.arn), certificate);
+    }
+
+    /// Changes a certificate of ACM in place; answers whether it is there. One that is neither issued nor expired keeps its
+    /// leaf and chain, which nobody sees.
+    pub fn change_acm(&self, place: &Place, arn: &str, change: impl FnOnce(&mut AcmCertificate)) -> bool {
+        self.lock().acm.get_mut(&named(place, arn)).map(change).is_some()
+    }
+
+    /// Deletes a certificate of ACM, whoever presents it; answers whether it was there.
+    pub fn delete_acm(&self, place: &Place, arn: &str) -> bool {
+        self.lock().acm.remove(&named(place, arn)).is_some()
     }
 
     /// Makes every answer so late.
@@ -215,8 +233,9 @@ impl MemoryGateway {
     }
 }
 
-fn api(place: &Place, rest_api_id: &str) -> Source {
-    Source { place: place.clone(), id: rest_api_id.to_owned() }
+/// What an id or an ARN names in a place.
+fn named(place: &Place, id: &str) -> Source {
+    Source { place: place.clone(), id: id.to_owned() }
 }
 
 /// A call that is under way.
@@ -257,12 +276,31 @@ impl Gateway for MemoryGateway {
     }
 
     async fn get_stages(&self, place: &Place, rest_api_id: &str) -> Result<Vec<Stage>, GatewayError> {
-        let api = api(place, rest_api_id);
+        let api = named(place, rest_api_id);
         let begun = self.begin(Operation::GetStages, &api, None).await?;
         let inner = self.lock();
         let stages = inner.apis.get(&api).ok_or(GatewayError::NotFound)?.iter();
         let stages = stages.map(|(name, certificate)| Stage { name: name.clone(), certificate: certificate.clone() });
         begun.lost.map_or_else(|| Ok(stages.collect()), Err)
+    }
+
+    async fn get_acm_certificate(&self, place: &Place, arn: &str) -> Result<AcmCertificate, GatewayError> {
+        let source = named(place, arn);
+        let begun = self.begin(Operation::DescribeCertificate, &source, None).await?;
+        if let Some(message) = acm_arn_flaw(arn) {
+            return Err(GatewayError::BadRequest { message });
+        }
+        let mut certificate = self.lock().acm.get(&source).cloned().ok_or(GatewayError::NotFound)?;
+        if let Some(error) = &begun.lost {
+            return Err(error.clone());
+        }
+        if matches!(certificate.status, AcmStatus::Issued | AcmStatus::Expired) {
+            drop(begun);
+            let begun = self.begin(Operation::GetCertificate, &source, None).await?;
+            return begun.lost.map_or(Ok(certificate), Err);
+        }
+        (certificate.leaf, certificate.chain) = (None, None);
+        Ok(certificate)
     }
 
     async fn own_account(&self) -> Result<String, GatewayError> {

@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 pub enum Service {
     /// API Gateway.
     ApiGateway,
+    /// AWS Certificate Manager.
+    Acm,
     /// The Security Token Service.
     Sts,
 }
 
-/// The operations of API Gateway on client certificates and on what presents them, and those of STS on the way to another account.
+/// The operations of API Gateway on client certificates and on what presents them, those of ACM on its certificates, and those of STS on
+/// the way to another account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {
     /// GetClientCertificate
@@ -49,6 +52,10 @@ pub enum Operation {
     CreateStage,
     /// DeleteStage
     DeleteStage,
+    /// DescribeCertificate, of ACM
+    DescribeCertificate,
+    /// GetCertificate, of ACM
+    GetCertificate,
     /// AssumeRole, of STS
     AssumeRole,
     /// GetCallerIdentity, of STS
@@ -60,6 +67,7 @@ impl Operation {
     pub fn service(self) -> Service {
         match self {
             Self::AssumeRole | Self::GetCallerIdentity => Service::Sts,
+            Self::DescribeCertificate | Self::GetCertificate => Service::Acm,
             _ => Service::ApiGateway,
         }
     }
@@ -74,14 +82,14 @@ pub struct Incoming<'a> {
     pub account: Option<&'a str>,
     /// The region.
     pub region: Option<&'a str>,
-    /// The certificate or REST API that the call names.
+    /// The certificate or REST API that the call names; of ACM, the ARN.
     pub id: Option<&'a str>,
 }
 
 /// One line of a script.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault<Kind> {
-    /// The operation it hits; without, every one of API Gateway and none of STS.
+    /// The operation it hits; without, every one of API Gateway and none of ACM and STS.
     #[serde(default)]
     pub operation: Option<Operation>,
     /// The account whose calls it hits; every one without.
@@ -269,9 +277,10 @@ mod tests {
     }
 
     #[test]
-    fn sts_is_hit_only_where_a_fault_names_it() {
+    fn acm_and_sts_are_hit_only_where_a_fault_names_them() {
         let mut script = Script::default();
         script.push(Fault::new("any"));
+        assert_eq!(script.next(Operation::GetCertificate, None), None);
         assert_eq!(script.next(Operation::AssumeRole, None), None);
         script.push(Fault::new("role").on(Operation::AssumeRole));
         assert_eq!(script.next(Operation::AssumeRole, None), Some("role"));

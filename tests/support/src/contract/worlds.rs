@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use client_certificate_operator::aws::client::AwsGateway;
-use client_certificate_operator::aws::gateway::{ClientCertificate, Place, Source};
+use client_certificate_operator::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, Place, Source};
 
-use super::{Trouble, Troubled, World};
+use super::{AcmWorld, Trouble, Troubled, World};
 use crate::certificates::NewCertificate;
-use crate::emulator::{Emulator, Fault};
+use crate::emulator::{Emulator, Fault, HOME_ACCOUNT, new_acm_arn};
 use crate::memory_gateway::{Failure, MemoryGateway};
-use crate::script::{self, Operation};
+use crate::private_ca::Leaf;
+use crate::script::{self, Operation, Service};
 
 /// [`MemoryGateway`].
 #[derive(Default)]
@@ -46,6 +47,32 @@ impl World for MemoryWorld {
 
     async fn delete_api(&self, rest_api_id: &str) {
         self.0.delete_api(&Place::own(self.region()), rest_api_id);
+    }
+}
+
+impl MemoryWorld {
+    /// The region that an ARN names: whoever looks elsewhere does not find it.
+    fn place_of(arn: &str) -> Place {
+        Place::own(arn.split(':').nth(3).unwrap())
+    }
+}
+
+impl AcmWorld for MemoryWorld {
+    fn new_arn(&self, region: &str) -> String {
+        new_acm_arn(region, HOME_ACCOUNT)
+    }
+
+    fn import(&self, arn: &str, leaf: &Leaf) {
+        self.0.put_acm(&Self::place_of(arn), leaf.to_acm(arn));
+    }
+
+    fn set_status(&self, arn: &str, status: AcmStatus) {
+        let change = |certificate: &mut AcmCertificate| certificate.status = status;
+        assert!(self.0.change_acm(&Self::place_of(arn), arn, change));
+    }
+
+    fn delete_imported(&self, arn: &str) {
+        assert!(self.0.delete_acm(&Self::place_of(arn), arn));
     }
 }
 
@@ -109,6 +136,43 @@ impl World for EmulatorWorld {
     }
 }
 
+impl AcmWorld for EmulatorWorld {
+    fn new_arn(&self, region: &str) -> String {
+        self.emulator.new_acm_arn(region)
+    }
+
+    fn import(&self, arn: &str, leaf: &Leaf) {
+        self.emulator.put_acm(arn, leaf.clone());
+    }
+
+    fn set_status(&self, arn: &str, status: AcmStatus) {
+        let status = match status {
+            AcmStatus::Issued => "ISSUED",
+            AcmStatus::Pending => "PENDING_VALIDATION",
+            AcmStatus::Failed => "FAILED",
+            AcmStatus::Revoked => "REVOKED",
+            AcmStatus::Inactive => "INACTIVE",
+            AcmStatus::Expired => "EXPIRED",
+        };
+        assert!(self.emulator.set_acm_status(arn, status));
+    }
+
+    fn delete_imported(&self, arn: &str) {
+        self.emulator.delete_acm(arn).unwrap();
+    }
+}
+
+/// What ACM says in other words than API Gateway.
+fn trouble_of_acm(trouble: Trouble) -> Option<Fault> {
+    Some(match trouble {
+        Trouble::BadRequest => Fault::error(400, "InvalidArnException", "Invalid certificate"),
+        Trouble::Forbidden => Fault::error(400, "AccessDeniedException", "User is not authorized"),
+        Trouble::ExpiredKey => Fault::error(400, "ExpiredTokenException", "The security token is expired"),
+        Trouble::NotFound => Fault::error(400, "ResourceNotFoundException", "Could not find certificate"),
+        _ => return None,
+    })
+}
+
 impl Troubled for EmulatorWorld {
     fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
         const HTML: &str = "<html><body>Blocked</body></html>";
@@ -139,6 +203,7 @@ impl Troubled for EmulatorWorld {
             Trouble::Large => Fault::large(false),
             Trouble::LargeChunked => Fault::large(true),
         };
-        self.emulator.inject(fault.on(operation).times(times));
+        let of_acm = Some(trouble).filter(|_| operation.service() == Service::Acm).and_then(trouble_of_acm);
+        self.emulator.inject(of_acm.unwrap_or(fault).on(operation).times(times));
     }
 }

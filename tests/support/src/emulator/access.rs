@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Emulator;
 use super::answer::Refusal;
-use super::roles::{self, NewRole, Session, parse_arn};
+use super::roles::{self, NewRole, Session};
 use super::sigv4::{self, AccessKey, Flaw, Signed};
 use crate::script::{Operation, Service};
 
@@ -19,7 +19,12 @@ const HOME_USER_ID: &str = "AIDAHOMEHOMEHOMEHOME0";
 impl Emulator {
     /// Denies an operation to [`HOME_USER`] or a role, given by its ARN.
     pub fn deny(&self, principal: &str, operation: Operation) {
-        self.state.lock().access.denied.insert((principal.to_owned(), operation));
+        self.state.lock().access.denied.insert((principal.to_owned(), operation, None));
+    }
+
+    /// Denies an operation on one resource, given by its ARN.
+    pub fn deny_on(&self, principal: &str, operation: Operation, resource: &str) {
+        self.state.lock().access.denied.insert((principal.to_owned(), operation, Some(resource.to_owned())));
     }
 
     /// Puts a new access key in the place of those that the home account had so far, which are refused from now on.
@@ -29,9 +34,9 @@ impl Emulator {
         key
     }
 
-    /// Ends a denial; answers whether there was one.
+    /// Ends the denials of an operation; answers whether there was one.
     pub fn allow(&self, principal: &str, operation: Operation) -> bool {
-        self.state.lock().access.denied.remove(&(principal.to_owned(), operation))
+        self.state.lock().access.allow(principal, operation)
     }
 }
 
@@ -40,7 +45,8 @@ impl Emulator {
 pub(super) struct Access {
     pub(super) roles: BTreeMap<String, NewRole>,
     pub(super) sessions: Vec<Session>,
-    pub(super) denied: BTreeSet<(String, Operation)>,
+    /// Who, what, and on which resource: on all of them without.
+    pub(super) denied: BTreeSet<(String, Operation, Option<String>)>,
     /// The home account's only key, once those that it began with have been rotated.
     rotated: Option<AccessKey>,
 }
@@ -108,28 +114,30 @@ impl Access {
         })
     }
 
-    pub(super) fn denies(&self, principal: &str, operation: Operation) -> bool {
-        self.denied.contains(&(principal.to_owned(), operation))
+    pub(super) fn allow(&mut self, principal: &str, operation: Operation) -> bool {
+        let before = self.denied.len();
+        self.denied.retain(|(denied, what, _)| (denied.as_str(), *what) != (principal, operation));
+        self.denied.len() < before
     }
 
-    /// Whether the caller may do this to what a path of a region names.
+    pub(super) fn denies(&self, principal: &str, operation: Operation, resource: &str) -> bool {
+        let is_on = |on: &Option<String>| on.as_deref().is_none_or(|on| on == resource);
+        self.denied.iter().any(|(denied, what, on)| (denied.as_str(), *what) == (principal, operation) && is_on(on))
+    }
+
+    /// Whether the caller may do this to a resource.
     pub(super) fn check(
         &self,
         caller: &Caller,
         operation: Operation,
-        region: &str,
-        Signed { method, path, .. }: &Signed<'_>,
+        action: &str,
+        resource: &str,
     ) -> Result<(), Refusal> {
-        if !self.denies(&caller.principal, operation) {
+        if !self.denies(&caller.principal, operation, resource) {
             return Ok(());
         }
-        let partition = parse_arn(&caller.principal).map_or("aws", |parts| parts.partition);
-        let resource = format!("arn:{partition}:apigateway:{region}::{path}");
-        Err(Refusal::new(
-            403,
-            "AccessDeniedException",
-            not_authorized(caller, &format!("apigateway:{method}"), &resource),
-        ))
+        let status = if operation.service() == Service::Acm { 400 } else { 403 };
+        Err(Refusal::new(status, "AccessDeniedException", not_authorized(caller, action, resource)))
     }
 }
 

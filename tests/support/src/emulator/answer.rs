@@ -1,4 +1,4 @@
-//! How answers look on the wire: JSON from API Gateway, XML from STS.
+//! How answers look on the wire: JSON from API Gateway and ACM, XML from STS.
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
@@ -24,6 +24,7 @@ impl Refusal {
 pub(super) fn content_type(service: Service) -> &'static str {
     match service {
         Service::ApiGateway => "application/json",
+        Service::Acm => "application/x-amz-json-1.1",
         Service::Sts => "text/xml",
     }
 }
@@ -41,6 +42,7 @@ pub(super) fn refuse(service: Service, refusal: &Refusal) -> Response<Body> {
 pub(super) fn error_body(service: Service, status: u16, name: &str, message: &str) -> String {
     match service {
         Service::ApiGateway => json!({ "message": message }).to_string(),
+        Service::Acm => json!({ "__type": name, "message": message }).to_string(),
         Service::Sts => {
             let blame = if status < 500 { "Sender" } else { "Receiver" };
             let (name, message) = (escape(name), escape(message));

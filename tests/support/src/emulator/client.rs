@@ -36,9 +36,23 @@ impl Emulator {
             .append_pair("Version", "2011-06-15")
             .extend_pairs(fields)
             .finish();
-        let request = Request { method: "POST", target: "/", content_type: Some(FORM), body: &form };
+        let request = Request { method: "POST", target: "/", content_type: Some(FORM), operation: None, body: &form };
         let headers = self.headers(key, Timestamp::now(), Service::Sts, region, &request)?;
         http::send(self.address(), "POST", "/", &headers, &form).await
+    }
+
+    /// Sends a request to ACM that is signed with this key: the operation, and the body as it stands.
+    pub async fn acm(&self, key: &AccessKey, region: &str, operation: &str, body: &str) -> Result<Answer> {
+        let operation = format!("CertificateManager.{operation}");
+        let request = Request {
+            method: "POST",
+            target: "/",
+            content_type: Some("application/x-amz-json-1.1"),
+            operation: Some(&operation),
+            body,
+        };
+        let headers = self.headers(key, Timestamp::now(), Service::Acm, region, &request)?;
+        http::send(self.address(), "POST", "/", &headers, body).await
     }
 
     /// The headers of a request to API Gateway, for tests that spoil them.
@@ -51,7 +65,7 @@ impl Emulator {
         target: &str,
         body: &str,
     ) -> Result<Vec<(String, String)>> {
-        let request = Request { method, target, content_type: None, body };
+        let request = Request { method, target, content_type: None, operation: None, body };
         self.headers(key, at, Service::ApiGateway, region, &request)
     }
 
@@ -67,6 +81,7 @@ impl Emulator {
         let mut headers = vec![("host", self.address().to_string()), ("x-amz-date", date.clone())];
         headers.extend(key.session_token.clone().map(|token| ("x-amz-security-token", token)));
         headers.extend(request.content_type.map(|kind| ("content-type", kind.to_owned())));
+        headers.extend(request.operation.map(|operation| ("x-amz-target", operation.to_owned())));
         let mut map = HeaderMap::new();
         for (name, value) in &headers {
             map.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
@@ -82,5 +97,6 @@ struct Request<'a> {
     method: &'a str,
     target: &'a str,
     content_type: Option<&'a str>,
+    operation: Option<&'a str>,
     body: &'a str,
 }

@@ -1,4 +1,4 @@
-//! What can go wrong on the way to API Gateway and STS and in them, and how it looks on the wire.
+//! What can go wrong on the way to API Gateway, ACM and STS and in them, and how it looks on the wire.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub enum FaultKind {
     Error {
         /// The HTTP status.
         status: u16,
-        /// `x-amzn-ErrorType`; from STS, the code.
+        /// `x-amzn-ErrorType`; from ACM, `__type`; from STS, the code.
         #[serde(default)]
         error_type: Option<String>,
         /// The message, to which every answer of API Gateway adds a fresh request id.
@@ -208,7 +208,7 @@ pub(super) async fn answer(service: Service, fault: Option<&FaultKind>) -> Optio
             let usual = || {
                 let message = match service {
                     Service::ApiGateway => format!("{message} (Request ID: {})", request_id()),
-                    Service::Sts => message.clone(),
+                    Service::Acm | Service::Sts => message.clone(),
                 };
                 error_body(service, *status, error_type.as_deref().unwrap_or_default(), &message)
             };

@@ -13,10 +13,10 @@ use super::access::Caller;
 use super::answer::{self, Refusal, refuse};
 use super::faults::{self, DropConnection, Fault, FaultKind};
 use super::log::Call;
-use super::roles::AssumeRole;
+use super::roles::{AssumeRole, parse_arn};
 use super::sigv4::{self, Signed};
-use super::state::{Location, State};
-use super::{api, stages, sts};
+use super::state::{Inner, Location, State};
+use super::{acm, api, stages, sts};
 use crate::script::{Incoming, Operation, Service};
 
 /// What a request asks for.
@@ -65,12 +65,8 @@ pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Req
     };
     let (latency, fault) = {
         let mut inner = state.lock();
-        let limited = match &caller {
-            Ok(caller) if service == Service::ApiGateway => inner.limits.take(&caller.account, Instant::now()).err(),
-            _ => None,
-        };
         // A refusal by the limit leaves the script as it is.
-        let refused = limited.map(|limit| Fault::throttled(limit.retry_after.as_deref()).kind);
+        let refused = caller.as_ref().ok().and_then(|caller| throttle(&mut inner, service, &caller.account));
         (inner.latency, refused.or_else(|| inner.script.next_for(incoming)))
     };
 
@@ -90,6 +86,18 @@ pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Req
     response
 }
 
+/// What comes of the rate limit of the service, where the account has used it up.
+fn throttle(inner: &mut Inner, service: Service, account: &str) -> Option<FaultKind> {
+    let (limits, fault) = match service {
+        Service::ApiGateway => (&mut inner.limits, Fault::throttled(None)),
+        Service::Acm => (&mut inner.acm.limits, Fault::error(400, "ThrottlingException", "Rate exceeded")),
+        Service::Sts => return None,
+    };
+    let limit = limits.take(account, Instant::now()).err()?;
+    inner.acm.throttled += usize::from(service == Service::Acm);
+    Some(fault.retry_after(limit.retry_after.as_deref()).kind)
+}
+
 fn perform(
     state: &Arc<State>,
     caller: &Caller,
@@ -101,8 +109,15 @@ fn perform(
     let Asked { operation, id, stage, assume_role } = asked;
     match operation.service() {
         Service::Sts => sts::perform(state, caller, assume_role).map(|body| (200, body)),
+        Service::Acm => {
+            let arn = id.unwrap_or_default();
+            acm::perform(state, caller, operation, &region, &arn, fault).map(|body| (200, body.to_string()))
+        }
         Service::ApiGateway => {
-            state.lock().access.check(caller, operation, &region, signed)?;
+            let partition = parse_arn(&caller.principal).map_or("aws", |parts| parts.partition);
+            let (action, path) = (format!("apigateway:{}", signed.method), signed.path);
+            let resource = format!("arn:{partition}:apigateway:{region}::{path}");
+            state.lock().access.check(caller, operation, &action, &resource)?;
             let location = Location { account: caller.account.clone(), region, id: id.unwrap_or_default() };
             let (query, body) = (signed.query, signed.body);
             let (status, body) = match stages::is_of(operation) {
@@ -116,6 +131,12 @@ fn perform(
 
 fn route(parts: &Parts, body: &[u8]) -> Result<Asked, (Service, Refusal)> {
     if parts.method == Method::POST && parts.uri.path() == "/" {
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(target) = header("x-amz-target") {
+            let content_type = header("content-type").unwrap_or_default();
+            let asked = acm::route(target, content_type, body).map_err(|refusal| (Service::Acm, refusal))?;
+            return Ok(Asked { operation: asked.0, id: Some(asked.1), stage: None, assume_role: None });
+        }
         let form = sts::Form::parse(body);
         let operation = form.operation().map_err(|refusal| (Service::Sts, refusal))?;
         let assume_role = (operation == Operation::AssumeRole).then(|| form.assume_role());

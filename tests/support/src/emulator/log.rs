@@ -25,7 +25,7 @@ pub struct Call {
     pub account: Option<String>,
     /// The region that it was signed for.
     pub region: Option<String>,
-    /// The certificate or REST API that it names.
+    /// The certificate or REST API that it names; of ACM, the ARN.
     pub id: Option<String>,
     /// The stage that it names.
     pub stage: Option<String>,

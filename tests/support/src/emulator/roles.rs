@@ -159,7 +159,7 @@ impl Access {
             .get(&asked.role)
             .filter(|role| role.trusts(caller))
             .filter(|role| role.external_id.is_none() || role.external_id == asked.external_id)
-            .filter(|_| !self.denies(&caller.principal, Operation::AssumeRole))
+            .filter(|_| !self.denies(&caller.principal, Operation::AssumeRole, &asked.role))
             .ok_or_else(|| denied("sts:AssumeRole"))?;
         if !asked.tags.is_empty() && !role.may_tag {
             return Err(denied("sts:TagSession"));

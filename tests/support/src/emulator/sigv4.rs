@@ -54,7 +54,11 @@ impl Flaw {
             Self::Wrong => ("InvalidSignatureException", "SignatureDoesNotMatch"),
             Self::Expired => ("ExpiredTokenException", "ExpiredToken"),
         };
-        Refusal::new(403, if service == Service::Sts { sts } else { gateway }, message)
+        match service {
+            Service::ApiGateway => Refusal::new(403, gateway, message),
+            Service::Acm => Refusal::new(400, gateway, message),
+            Service::Sts => Refusal::new(403, sts, message),
+        }
     }
 }
 
@@ -114,6 +118,7 @@ pub(super) fn claimed(headers: &HeaderMap) -> Option<(String, String)> {
 fn name(service: Service) -> &'static str {
     match service {
         Service::ApiGateway => "apigateway",
+        Service::Acm => "acm",
         Service::Sts => "sts",
     }
 }

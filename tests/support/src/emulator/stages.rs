@@ -76,6 +76,12 @@ impl Api {
         }
     }
 
+    /// The stages that present a certificate.
+    pub(super) fn presenting<'a>(&'a self, certificate: &'a str) -> impl Iterator<Item = &'a str> {
+        let presents = move |stage: &Stage| stage.certificate.as_deref() == Some(certificate);
+        self.stages.iter().filter(move |(_, stage)| presents(stage)).map(|(name, _)| name.as_str())
+    }
+
     pub(super) fn delete_stage(&mut self, stage: &str) -> bool {
         self.stages.remove(stage).is_some()
     }
@@ -253,18 +259,17 @@ pub(super) fn perform(
 }
 
 /// What a patch has a stage present, where it says so: `""` for nothing, an id of the account and region, or the ARN of a
-/// certificate there. What AWS answers to an id that it does not have is not documented.
+/// certificate that ACM has issued there. What AWS answers to an id that it does not have is not documented.
 fn certificate_of(inner: &Inner, api: &Location, body: &[u8]) -> Result<Option<String>, Refusal> {
     let Some(certificate) = replaced(body, "/clientCertificateId")? else { return Ok(None) };
     let there = Location { id: certificate.clone(), ..api.clone() };
-    let is_acm = match certificate.split(':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, "acm", region, account, resource] => {
-            (*region, *account) == (&api.region, &api.account) && resource.starts_with("certificate/")
-        }
-        ["arn", ..] => return Err(bad_request("Invalid certificate ARN specified")),
-        _ => false,
-    };
-    if certificate.is_empty() || is_acm || inner.certificates.contains_key(&there) {
+    if certificate.starts_with("arn:") {
+        return match inner.acm.is_presentable(&certificate, api) {
+            true => Ok(Some(certificate)),
+            false => Err(bad_request("Invalid certificate ARN specified")),
+        };
+    }
+    if certificate.is_empty() || inner.certificates.contains_key(&there) {
         return Ok(Some(certificate));
     }
     Err(no_certificate())

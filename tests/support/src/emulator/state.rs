@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::access::Access;
+use super::acm::Acm;
 use super::faults::FaultKind;
 use super::limit::Limits;
 use super::log::{Call, Peaks};
@@ -41,6 +42,7 @@ pub(super) struct Inner {
     /// Deleted ones, for restoring.
     pub(super) deleted: BTreeMap<Location, Issued>,
     pub(super) apis: BTreeMap<Location, Api>,
+    pub(super) acm: Acm,
     pub(super) script: Script<FaultKind>,
     pub(super) latency: Duration,
     pub(super) calls: Vec<Call>,

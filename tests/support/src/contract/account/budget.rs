@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use client_certificate_operator::aws::client::AwsGateway;
-use client_certificate_operator::aws::gateway::{ClientCertificate, Gateway, GatewayError, Page, Place, Source, Stage};
+use client_certificate_operator::aws::gateway::{
+    AcmCertificate, ClientCertificate, Gateway, GatewayError, Page, Place, Source, Stage,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -75,6 +77,10 @@ impl Gateway for Paced {
 
     async fn get_stages(&self, place: &Place, rest_api_id: &str) -> Result<Vec<Stage>, GatewayError> {
         self.call(|| self.gateway.get_stages(place, rest_api_id)).await
+    }
+
+    async fn get_acm_certificate(&self, place: &Place, arn: &str) -> Result<AcmCertificate, GatewayError> {
+        self.call(|| self.gateway.get_acm_certificate(place, arn)).await
     }
 
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {

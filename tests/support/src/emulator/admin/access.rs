@@ -62,7 +62,11 @@ async fn expire_sessions(FromState(state): S, Query(Role { role }): Query<Role>)
 async fn denied(FromState(state): S) -> Json<Value> {
     let inner = state.lock();
     let denied = inner.access.denied.iter();
-    Json(denied.map(|(principal, operation)| json!({ "principal": principal, "operation": operation })).collect())
+    let json = |(principal, operation, resource): &_| match resource {
+        None => json!({ "principal": principal, "operation": operation }),
+        Some(resource) => json!({ "principal": principal, "operation": operation, "resource": resource }),
+    };
+    Json(denied.map(json).collect())
 }
 
 #[derive(Deserialize)]
@@ -70,12 +74,14 @@ async fn denied(FromState(state): S) -> Json<Value> {
 struct Denial {
     principal: String,
     operation: Operation,
+    /// The ARN of what is denied; everything without.
+    resource: Option<String>,
 }
 
 async fn deny(FromState(state): S, body: String) -> Response {
     match serde_json::from_str::<Denial>(&body) {
-        Ok(Denial { principal, operation }) => {
-            state.lock().access.denied.insert((principal, operation));
+        Ok(Denial { principal, operation, resource }) => {
+            state.lock().access.denied.insert((principal, operation, resource));
             done(true)
         }
         Err(error) => unreadable(&error),
@@ -84,7 +90,7 @@ async fn deny(FromState(state): S, body: String) -> Response {
 
 async fn allow(FromState(state): S, body: String) -> Response {
     match serde_json::from_str::<Denial>(&body) {
-        Ok(Denial { principal, operation }) => done(state.lock().access.denied.remove(&(principal, operation))),
+        Ok(Denial { principal, operation, .. }) => done(state.lock().access.allow(&principal, operation)),
         Err(error) => unreadable(&error),
     }
 }

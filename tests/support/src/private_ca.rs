@@ -1,0 +1,250 @@
+//! Private CAs, as AWS Private CA and cert-manager keep them, and the certificates that ACM holds of them.
+
+use client_certificate_operator::aws::gateway::{AcmCertificate, AcmStatus};
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
+};
+use time::OffsetDateTime;
+
+const A_YEAR: i64 = 365 * 24 * 3600;
+const TEN_YEARS: i64 = 10 * A_YEAR;
+
+/// The key of a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyType {
+    /// ECDSA P-256, which is made at once.
+    #[default]
+    EcdsaP256,
+    /// ECDSA P-384
+    EcdsaP384,
+    /// RSA of 2,048 bits
+    Rsa2048,
+    /// RSA of 4,096 bits, which takes seconds to make.
+    Rsa4096,
+}
+
+impl KeyType {
+    fn make(self) -> KeyPair {
+        match self {
+            Self::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+            Self::EcdsaP384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+            Self::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+            Self::Rsa4096 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096),
+        }
+        .unwrap()
+    }
+}
+
+/// What ACM is given as the chain of a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chain {
+    /// From the issuer up to the root.
+    #[default]
+    Full,
+    /// The same without the root: nothing, where the root itself has issued it.
+    WithoutRoot,
+    /// From the root down to the issuer.
+    WrongOrder,
+    /// Nothing.
+    None,
+}
+
+/// What a certificate may be used for, by its extension of that name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Usage {
+    /// As a client.
+    #[default]
+    Client,
+    /// As a server alone.
+    Server,
+    /// It has no such extension.
+    Any,
+}
+
+/// What a new certificate shall be.
+#[derive(Clone, Debug)]
+pub struct NewLeaf {
+    name: String,
+    key: KeyType,
+    chain: Chain,
+    usage: Usage,
+    expires_in_seconds: i64,
+}
+
+impl NewLeaf {
+    /// A client with an ECDSA key for a year, with its whole chain.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            key: KeyType::default(),
+            chain: Chain::default(),
+            usage: Usage::default(),
+            expires_in_seconds: A_YEAR,
+        }
+    }
+
+    /// With a key of this type.
+    pub fn key(mut self, key: KeyType) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// With this chain.
+    pub fn chain(mut self, chain: Chain) -> Self {
+        self.chain = chain;
+        self
+    }
+
+    /// For this use.
+    pub fn usage(mut self, usage: Usage) -> Self {
+        self.usage = usage;
+        self
+    }
+
+    /// Ends so many seconds from now, which may be in the past.
+    pub fn expires_in_seconds(mut self, seconds: i64) -> Self {
+        self.expires_in_seconds = seconds;
+        self
+    }
+}
+
+/// A certificate with its key, as it is imported into ACM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// One PEM block: LF, and a final newline.
+    pub certificate: String,
+    /// PEM blocks in the order in which ACM is given them; none, where it is given none.
+    pub chain: Option<String>,
+    /// PKCS #8, for handshakes in API Gateway's place.
+    pub private_key: String,
+    /// Lower-case hex.
+    pub serial_number: String,
+    /// When it begins.
+    pub not_before: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+impl Leaf {
+    /// With other PEM blocks as its chain, whatever they are.
+    pub fn with_chain(mut self, chain: &[&str]) -> Self {
+        self.chain = Some(chain.concat()).filter(|chain| !chain.is_empty());
+        self
+    }
+
+    /// The certificate as ACM shows it under an ARN: issued, or expired.
+    pub fn to_acm(&self, arn: &str) -> AcmCertificate {
+        let is_expired = self.not_after <= Timestamp::now();
+        AcmCertificate {
+            arn: arn.to_owned(),
+            status: if is_expired { AcmStatus::Expired } else { AcmStatus::Issued },
+            expires: Some(self.not_after),
+            leaf: Some(self.certificate.clone()),
+            chain: self.chain.clone(),
+        }
+    }
+}
+
+/// A CA: a root, or one that another CA has certified.
+pub struct PrivateCa {
+    issuer: Issuer<'static, KeyPair>,
+    /// From itself up to the root, PEM.
+    path: Vec<String>,
+}
+
+impl PrivateCa {
+    /// A root for ten years with an ECDSA key.
+    pub fn root(name: &str) -> Self {
+        Self::root_with_key(name, KeyType::default())
+    }
+
+    /// A root with a key of this type.
+    pub fn root_with_key(name: &str, key: KeyType) -> Self {
+        Self::make(name, key, TEN_YEARS, None)
+    }
+
+    /// A CA below this one, for ten years.
+    pub fn intermediate(&self, name: &str) -> Self {
+        Self::make(name, KeyType::default(), TEN_YEARS, Some(self))
+    }
+
+    /// A CA below this one whose own certificate ended a minute ago.
+    pub fn expired_intermediate(&self, name: &str) -> Self {
+        Self::make(name, KeyType::default(), -60, Some(self))
+    }
+
+    fn make(name: &str, key: KeyType, expires_in_seconds: i64, above: Option<&PrivateCa>) -> Self {
+        let key = key.make();
+        let (mut params, ..) = params(name, expires_in_seconds, TEN_YEARS);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        let certificate = match above {
+            Some(above) => params.signed_by(&key, &above.issuer),
+            None => params.self_signed(&key),
+        };
+        let mut path = vec![certificate.unwrap().pem()];
+        path.extend(above.into_iter().flat_map(|above| above.path.clone()));
+        Self { issuer: Issuer::new(params, key), path }
+    }
+
+    /// The certificates from its own up to the root's, PEM.
+    pub fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    /// Its own certificate, PEM.
+    pub fn certificate(&self) -> &str {
+        &self.path[0]
+    }
+
+    /// The root's certificate, PEM.
+    pub fn root_certificate(&self) -> &str {
+        &self.path[self.path.len() - 1]
+    }
+
+    /// Issues a certificate.
+    pub fn issue(&self, new: NewLeaf) -> Leaf {
+        let key = new.key.make();
+        let (mut params, [not_before, not_after], serial_number) = params(&new.name, new.expires_in_seconds, A_YEAR);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = match new.usage {
+            Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            Usage::Any => Vec::new(),
+        };
+        let without_root = &self.path[..self.path.len() - 1];
+        let chain = match new.chain {
+            Chain::Full => self.path.concat(),
+            Chain::WithoutRoot => without_root.concat(),
+            Chain::WrongOrder => self.path.iter().rev().map(String::as_str).collect(),
+            Chain::None => String::new(),
+        };
+        Leaf {
+            certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            chain: Some(chain).filter(|chain| !chain.is_empty()),
+            private_key: key.serialize_pem(),
+            serial_number,
+            not_before,
+            not_after,
+        }
+    }
+}
+
+/// The common parts of a certificate, when it begins and ends, and its serial number.
+fn params(name: &str, expires_in_seconds: i64, lifetime: i64) -> (CertificateParams, [Timestamp; 2], String) {
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+    let not_after = now + SignedDuration::from_secs(expires_in_seconds);
+    // Whoever checks it may have a clock of its own.
+    let not_before = (not_after - SignedDuration::from_secs(lifetime)).min(now - SignedDuration::from_mins(5));
+    let date = |time: Timestamp| OffsetDateTime::from_unix_timestamp(time.as_second()).unwrap();
+    let serial = (fastrand::u64(..) >> 1 | 1 << 62).to_be_bytes();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    (params.not_before, params.not_after) = (date(not_before), date(not_after));
+    (params, [not_before, not_after], serial.iter().map(|byte| format!("{byte:02x}")).collect())
+}
