@@ -7,7 +7,7 @@ pub use control::AccessControl;
 use std::collections::BTreeMap;
 
 use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, Main};
-use crate::aws::gateway::{Place, RestApi, Source};
+use crate::aws::gateway::{Place, RestApi, Source, is_of_acm, region_of_acm};
 use crate::error::ReadFailure;
 use crate::rules::{Refusal, Rules, Wanted, What};
 use crate::settings::Settings;
@@ -76,7 +76,14 @@ impl Access {
             source: place.map(|place| Source { place, id: id.to_owned() }),
         };
         let additional = |id: &str| named(id, of_id(id).map(|(place, _)| place));
+        let of_arn = |arn: &str| {
+            // The region of an ARN is the certificate's own.
+            let (place, description) = permit(What::Acm(arn))?;
+            let region = region_of_acm(arn).map_or(place.region, str::to_owned);
+            Ok((Place { region, ..place }, description))
+        };
         let (allowed, stages, id) = match resource.main() {
+            Some(Main::Acm(arn)) => (of_arn(arn), None, Some(arn)),
             Some(Main::Stage(stage)) => {
                 let allowed = permit(What::RestApi(&stage.rest_api_id));
                 let place = allowed.as_ref().ok().map(|(place, _)| place.clone());
@@ -90,6 +97,8 @@ impl Access {
         let place = allowed.as_ref().map(|(place, _)| place.clone()).map_err(Clone::clone);
         let main = match (id, &place) {
             (None, Ok(_)) => None,
+            // A certificate of ACM is trusted for its CA, so the rule for the API is not enough.
+            (Some(arn), Ok(_)) if is_of_acm(arn) => Some(named(arn, of_arn(arn).map(|(place, _)| place))),
             (id, _) => Some(named(id.unwrap_or_default(), place.clone())),
         };
         // What the stage presented before needs no rule but that for the API.
@@ -100,7 +109,9 @@ impl Access {
         };
         let mut unnamed: Vec<Named> = Vec::new();
         let others = recorded().filter(|held| may_be_unnamed(held)).map(|held| held.id.as_str());
-        for id in found.tagged.iter().map(String::as_str).chain(presented.iter().copied()).chain(others) {
+        let all = found.tagged.iter().map(String::as_str).chain(presented.iter().copied()).chain(others);
+        // A former certificate of ACM cannot be read any more: the status has it.
+        for id in all.filter(|id| !is_of_acm(id)) {
             let is_main = main.as_ref().is_some_and(|main| main.id == id);
             if !is_main && !resource.names(id) && unnamed.iter().all(|named| named.id != id) {
                 let was_presented = presented.contains(&id);

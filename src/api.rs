@@ -130,12 +130,14 @@ const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
     )
 )]
 #[x_kube(
-    validation = Rule::new("has(self.clientCertificateId) != has(self.stage)").message("set exactly one of clientCertificateId and stage: the id of the main certificate, or the stage that presents it"),
+    validation = Rule::new("[has(self.clientCertificateId), has(self.stage), has(self.acmCertificateArn)].filter(is_set, is_set).size() == 1").message("set exactly one of clientCertificateId, stage and acmCertificateArn: the id of the main certificate, the stage that presents it, or its ARN in ACM"),
+    validation = Rule::new("!has(self.acmCertificateArn) || !has(self.region) || self.acmCertificateArn.contains(':acm:' + self.region + ':')").message("region must be the region of acmCertificateArn; omit it"),
+    validation = Rule::new("!has(self.acmCertificateArn) || !has(self.description)").message("description must not be set beside acmCertificateArn: it belongs to client certificates of API Gateway"),
     validation = Rule::new("!has(self.clientCertificateId) || !has(self.additionalClientCertificateIds) || !(self.clientCertificateId in self.additionalClientCertificateIds)").message("additionalClientCertificateIds must not contain clientCertificateId, which the target always holds; remove that id from the list"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificateRefSpec {
-    /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f. Either this or `stage` names the main certificate.
+    /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f. Exactly one of this, `stage` and `acmCertificateArn` names the main certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{1,64}$')").message("clientCertificateId must be the id of a client certificate: 1 to 64 letters, digits, '-' and '_', for example 9ao60f"))]
@@ -144,6 +146,12 @@ pub struct ClientCertificateRefSpec {
     /// A stage of a REST API. The main certificate is the one that the stage presents: after a change of the stage the target follows within `refreshInterval`, and holds the former certificate for `overlap` too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
+
+    /// ARN of a certificate in ACM. It is the main certificate: the target trusts its chain, and with it every certificate that this CA issues. After a re-import or a renewal the target holds the former certificate, and a former chain, for `overlap` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^arn:aws(-[a-z]+)*:acm:[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}:[0-9]{12}:certificate/[A-Za-z0-9-]{1,64}$')").message("acmCertificateArn must be the ARN of a certificate in ACM, for example arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012"))]
+    pub acm_certificate_arn: Option<String>,
 
     /// Additional certificates for the target, in this order after the main one, for example to prepare a renewal. The operator reads all of them with the same region and role. A certificate that cannot be read does not affect the others; an expired certificate is left out. At most 63.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -204,6 +212,8 @@ pub enum Main<'a> {
     Certificate(&'a str),
     /// The stage that presents it.
     Stage(&'a Stage),
+    /// Its ARN in ACM.
+    Acm(&'a str),
 }
 
 /// A role that the operator assumes for this resource.
@@ -230,7 +240,7 @@ pub type Cached = DeserializeGuard<ClientCertificateRef>;
 pub fn checked(resource: Cached) -> Cached {
     match resource.0 {
         Ok(resource) if resource.main().is_none() => {
-            let error = "spec: neither clientCertificateId nor stage is set".to_owned();
+            let error = "spec: none of clientCertificateId, stage and acmCertificateArn is set".to_owned();
             DeserializeGuard(Err(InvalidObject { error, metadata: resource.metadata }))
         }
         parsed => DeserializeGuard(parsed),
@@ -283,7 +293,8 @@ impl ClientCertificateRef {
     /// What names the main certificate. None in a resource that the schema does not take.
     pub fn main(&self) -> Option<Main<'_>> {
         let id = self.spec.client_certificate_id.as_deref().map(Main::Certificate);
-        id.or_else(|| self.spec.stage.as_ref().map(Main::Stage))
+        let stage = || self.spec.stage.as_ref().map(Main::Stage);
+        id.or_else(stage).or_else(|| self.spec.acm_certificate_arn.as_deref().map(Main::Acm))
     }
 
     /// What the status says of the stage that the spec names.

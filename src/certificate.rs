@@ -3,6 +3,7 @@
 //! API Gateway returns CRLF line ends and no newline after the last line. Concatenated as they are, two such PEMs
 //! make `-----END CERTIFICATE----------BEGIN…`, which OpenSSL, nginx, Envoy and Java refuse and Go reads as nothing.
 
+mod chain;
 mod der;
 mod name;
 mod pins;
@@ -64,12 +65,19 @@ pub struct Block {
     pub not_after: Timestamp,
 }
 
-/// What API Gateway calls a client certificate: one or more CERTIFICATE blocks, the client's own first.
+/// A client certificate: what API Gateway calls one, which is one or more CERTIFICATE blocks, the client's own first; or one
+/// of ACM with its chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     first: Block,
     rest: Vec<Block>,
+    chain: Vec<Block>,
 }
+
+/// The most certificates in a chain.
+pub const MAX_CHAIN: usize = 5;
+/// The longest PEM of one certificate that a status holds, in bytes.
+pub const MAX_PEM: usize = 8192;
 
 /// Why a text is not a certificate that a backend may trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -95,6 +103,15 @@ pub enum CertificateError {
     /// Bytes that are not exactly one X.509 certificate, in DER to the letter.
     #[error("the PEM does not hold an X.509 certificate")]
     NotX509,
+    /// The chain has more certificates than API Gateway takes.
+    #[error("the chain has more than 5 certificates")]
+    LongChain,
+    /// A certificate of the chain is longer than a status holds.
+    #[error("a certificate of the chain is longer than 8 KiB")]
+    LongPem,
+    /// The extended key usage excludes clients.
+    #[error("the extended key usage of the certificate lacks clientAuth, so servers refuse it")]
+    NotForClients,
 }
 
 impl Certificate {
@@ -107,7 +124,54 @@ impl Certificate {
         while let Some(block) = next_block(&mut lines)? {
             rest.push(block);
         }
-        Ok(Certificate { first, rest })
+        Ok(Certificate { first, rest, chain: Vec::new() })
+    }
+
+    /// Reads a certificate that an authority issued, and its chain, which is sorted by issuer. Without a chain the
+    /// certificate itself is what a backend trusts.
+    pub fn issued(leaf: &str, chain: &str) -> Result<Self, CertificateError> {
+        let mut certificate = Certificate::parse(leaf)?;
+        if !certificate.rest.is_empty() {
+            return Err(CertificateError::NotPem);
+        }
+        if !certificate.first.may_be_a_client() {
+            return Err(CertificateError::NotForClients);
+        }
+        let chain = match Certificate::parse(chain) {
+            Ok(Certificate { first, rest, .. }) => std::iter::once(first).chain(rest).collect(),
+            Err(CertificateError::Empty) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if chain.len() > MAX_CHAIN {
+            return Err(CertificateError::LongChain);
+        }
+        if std::iter::once(&certificate.first).chain(&chain).any(|block| block.pem.len() > MAX_PEM) {
+            return Err(CertificateError::LongPem);
+        }
+        certificate.chain = chain::sorted(&certificate.first, chain);
+        Ok(certificate)
+    }
+
+    /// The certificates of the authorities that issued it, the nearest first; none for one that API Gateway generated.
+    pub fn chain(&self) -> &[Block] {
+        &self.chain
+    }
+
+    /// What a backend trusts: the chain, or the certificate itself without one.
+    pub fn anchors(&self) -> impl Iterator<Item = &Block> {
+        let own = self.chain.is_empty().then(|| self.blocks());
+        own.into_iter().flatten().chain(&self.chain)
+    }
+
+    /// The same certificate without the authorities that are past their end.
+    pub fn without_ended_authorities(mut self, now: Timestamp) -> Self {
+        self.chain.retain(|block| !block.is_expired(now));
+        self
+    }
+
+    /// Whether there is a chain, and no authority in it signed itself.
+    pub fn lacks_root(&self) -> bool {
+        !self.chain.is_empty() && !self.chain.iter().any(Block::is_self_issued)
     }
 
     /// The client certificate itself.

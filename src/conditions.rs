@@ -81,6 +81,9 @@ pub enum Reason {
     StageHasNoCertificate,
     StageNotFound,
     AcmNotAllowed,
+    NotIssued,
+    Revoked,
+    NotApplicable,
 }
 
 impl fmt::Display for ConditionType {
@@ -97,7 +100,7 @@ impl fmt::Display for Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 44] = [
+    pub const ALL: [Reason; 47] = [
         Reason::Mirrored,
         Reason::Read,
         Reason::NotRead,
@@ -142,6 +145,9 @@ impl Reason {
         Reason::StageHasNoCertificate,
         Reason::StageNotFound,
         Reason::AcmNotAllowed,
+        Reason::NotIssued,
+        Reason::Revoked,
+        Reason::NotApplicable,
     ];
 
     /// The reason of this name.
@@ -160,6 +166,7 @@ impl Reason {
                 | Reason::RegionNotAllowed
                 | Reason::CertificateNotAllowed
                 | Reason::AcmNotAllowed
+                | Reason::Revoked
                 | Reason::TargetExists
                 | Reason::OwnedByAnother
                 | Reason::NotAdoptable

@@ -158,6 +158,28 @@ impl GatewayError {
     }
 }
 
+impl GatewayError {
+    /// The message of a call to ACM that failed: the failure, and what to do.
+    fn explain_acm(&self, source: &Source) -> String {
+        match self {
+            GatewayError::AccessDenied(Denial::NotAuthorized) => {
+                self.explain("acm:DescribeCertificate and acm:GetCertificate", Subject::Certificate(source))
+            }
+            GatewayError::NotFound => {
+                format!("ACM has no certificate {}; check the ARN and the account", source.id)
+            }
+            GatewayError::BadRequest { message } => format!("ACM refused the request as invalid: {message}"),
+            GatewayError::Throttled { .. } => {
+                "ACM is throttling the requests of the account; retrying with backoff".to_owned()
+            }
+            GatewayError::Unavailable { outage, .. } => format!("the call to ACM failed: {outage}"),
+            GatewayError::AccessDenied(_) | GatewayError::Conflict => {
+                self.explain("acm:DescribeCertificate", Subject::Certificate(source))
+            }
+        }
+    }
+}
+
 /// What a call is about, as messages and IAM policies name it.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
@@ -243,7 +265,7 @@ pub enum ReadFailure {
     },
     /// The stage presents a certificate of ACM.
     #[error(
-        "stage {stage} of REST API {api} presents the ACM certificate {arn}, which this version of the operator does not read; select a client certificate that API Gateway generated on the stage"
+        "stage {stage} of REST API {api} presents the ACM certificate {arn}, and spec.stage.acm is Refuse; set it to Trust, which trusts every certificate of the same CA, or select a client certificate that API Gateway generated on the stage"
     )]
     AcmNotAllowed {
         /// The id of the API.
@@ -252,6 +274,24 @@ pub enum ReadFailure {
         stage: String,
         /// The ARN.
         arn: String,
+    },
+    /// ACM has not issued the certificate.
+    #[error(
+        "ACM has not issued the certificate {arn} (status {status}); complete its validation, or import a certificate"
+    )]
+    NotIssued {
+        /// The ARN.
+        arn: String,
+        /// Its status in ACM.
+        status: &'static str,
+    },
+    /// The certificate was revoked.
+    #[error("the ACM certificate {arn} has the status {status}; select another certificate")]
+    Revoked {
+        /// The ARN.
+        arn: String,
+        /// Its status in ACM.
+        status: &'static str,
     },
 }
 
@@ -267,7 +307,9 @@ impl ReadFailure {
             | ReadFailure::StageNotFound { .. }
             | ReadFailure::ApiNotFound { .. }
             | ReadFailure::StageHasNoCertificate { .. }
-            | ReadFailure::AcmNotAllowed { .. } => FailureClass::Settled,
+            | ReadFailure::AcmNotAllowed { .. }
+            | ReadFailure::NotIssued { .. }
+            | ReadFailure::Revoked { .. } => FailureClass::Settled,
             ReadFailure::Gateway(error) => error.class(),
         }
     }
@@ -286,6 +328,8 @@ impl ReadFailure {
             ReadFailure::StageNotFound { .. } | ReadFailure::ApiNotFound { .. } => Reason::StageNotFound,
             ReadFailure::StageHasNoCertificate { .. } => Reason::StageHasNoCertificate,
             ReadFailure::AcmNotAllowed { .. } => Reason::AcmNotAllowed,
+            ReadFailure::NotIssued { .. } => Reason::NotIssued,
+            ReadFailure::Revoked { .. } => Reason::Revoked,
         }
     }
 
@@ -307,6 +351,9 @@ impl ReadFailure {
     /// The message: the failure, and what to do.
     pub fn explain(&self, subject: Option<Subject<'_>>) -> String {
         match (self, subject) {
+            (ReadFailure::Gateway(error), Some(Subject::Certificate(source))) if source.is_of_acm() => {
+                error.explain_acm(source)
+            }
             (ReadFailure::Gateway(error), Some(subject)) => error.explain("apigateway:GET", subject),
             (ReadFailure::Expired, Some(Subject::Certificate(source))) => format!(
                 "client certificate {source} has expired; generate a new one, set spec.clientCertificateId to it, then select it on the stage"

@@ -2,6 +2,8 @@
 //!
 //! Their keys were thrown away. They end in 2099, so that no test depends on the date it runs at.
 
+pub mod issued;
+
 use crate::error::ReadFailure;
 
 /// A certificate.

@@ -50,6 +50,7 @@ struct Grant {
     regions: Vec<String>,
     certificate_ids: Vec<String>,
     rest_api_ids: Vec<String>,
+    acm_certificate_arns: Vec<String>,
     descriptions: bool,
 }
 
@@ -64,6 +65,7 @@ impl Default for Grant {
             regions: all(),
             certificate_ids: all(),
             rest_api_ids: all(),
+            acm_certificate_arns: all(),
             descriptions: true,
         }
     }
@@ -91,6 +93,8 @@ pub enum What<'a> {
     Certificate(&'a str),
     /// The stages of the API with this id, and the certificates that they present.
     RestApi(&'a str),
+    /// The certificate of ACM with this ARN.
+    Acm(&'a str),
 }
 
 /// What the rules allow a resource.
@@ -163,6 +167,16 @@ pub enum Refusal {
         /// The id.
         id: String,
     },
+    /// The certificate of ACM.
+    #[error(
+        "{rules} allows ACM certificate {arn}; add the ARN to the acmCertificateArns of a rule for the namespace in the operator's rules file"
+    )]
+    Acm {
+        /// Which rules there are.
+        rules: Rulebook,
+        /// The ARN.
+        arn: String,
+    },
     /// The description.
     #[error(
         "{rules} allows managing descriptions; set descriptions in a rule for the namespace in the operator's rules file"
@@ -197,7 +211,9 @@ impl Refusal {
                 Reason::RoleNotAllowed
             }
             Refusal::Region { .. } => Reason::RegionNotAllowed,
-            Refusal::Certificate { .. } | Refusal::RestApi { .. } => Reason::CertificateNotAllowed,
+            Refusal::Certificate { .. } | Refusal::RestApi { .. } | Refusal::Acm { .. } => {
+                Reason::CertificateNotAllowed
+            }
             Refusal::Description { .. } => Reason::DescriptionNotAllowed,
         }
     }
@@ -260,6 +276,7 @@ impl Rules {
         let (of, id): (fn(&Grant) -> &Vec<String>, &str) = match wanted.what {
             What::Certificate(id) => (|grant| &grant.certificate_ids, id),
             What::RestApi(id) => (|grant| &grant.rest_api_ids, id),
+            What::Acm(arn) => (|grant| &grant.acm_certificate_arns, arn),
         };
         grants.retain(|grant| of(grant).iter().any(|pattern| fits(pattern, id)));
         let Some(first) = grants.first() else {
@@ -267,6 +284,7 @@ impl Rules {
             return Err(match wanted.what {
                 What::Certificate(_) => Refusal::Certificate { rules, id },
                 What::RestApi(_) => Refusal::RestApi { rules, id },
+                What::Acm(_) => Refusal::Acm { rules, arn: id },
             });
         };
         let description = match grants.iter().any(|grant| grant.descriptions) {

@@ -55,6 +55,15 @@ pub(super) fn tags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "maxProperties": 64, "additionalProperties": { "type": "string", "maxLength": 1024 } })
 }
 
+pub(super) fn chain(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 5,
+        "x-kubernetes-list-type": "atomic",
+        "items": { "type": "string", "maxLength": 8192, "description": "The certificate of an authority, PEM." }
+    })
+}
+
 pub(super) fn additional_ids(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::schema;
 use super::{StageStatus, TargetKind};
+use crate::certificate::fingerprints;
 
 /// A status that takes more than this as JSON is not written.
 const MAX_STATUS_BYTES: usize = 512 * 1024;
@@ -137,7 +138,7 @@ pub enum CertificateRole {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// API Gateway's identifier of the client certificate.
+    /// API Gateway's identifier of the client certificate, or the ARN of an ACM certificate.
     #[schemars(length(max = 256))]
     pub id: String,
 
@@ -149,6 +150,11 @@ pub struct CertificateStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub pem: Option<String>,
+
+    /// The certificates of the authorities that issued it, PEM, the nearest first: of an ACM certificate that has a chain. A Bundle and a PKCS#12 truststore hold these in place of the certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::chain")]
+    pub chain: Vec<String>,
 
     /// Since when the target holds the certificate, UTC. It starts again if another writer removes the certificate from the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -224,6 +230,15 @@ impl CertificateStatus {
         }
         distinct.truncate(MAX_CERTIFICATES);
         distinct
+    }
+
+    /// The fingerprints of what verifies the certificate: those of its chain, or its own.
+    pub fn anchors(&self) -> Vec<String> {
+        if self.chain.is_empty() {
+            return self.sha256_fingerprint.iter().cloned().collect();
+        }
+        let of = |pem: &String| fingerprints(pem.as_bytes()).iter().map(ToString::to_string).collect::<Vec<_>>();
+        self.chain.iter().flat_map(of).collect()
     }
 
     /// Whether it is of this id and region.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::{CertificateRole, CertificateStatus};
-use crate::aws::gateway::{ClientCertificate, GatewayError, Outage, Source};
-use crate::certificate::Certificate;
+use crate::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, GatewayError, Outage, Source};
+use crate::certificate::{Certificate, MAX_PEM};
 use crate::conditions::whole_seconds;
 use crate::error::ReadFailure;
 
@@ -54,6 +54,36 @@ impl Answer {
         }
     }
 
+    /// The same of a certificate of ACM: issued, with a chain that leads to it, not past its end.
+    pub fn check_acm(
+        source: &Source,
+        account: Option<&str>,
+        came: AcmCertificate,
+        now: Timestamp,
+    ) -> Result<Self, ReadFailure> {
+        let AcmCertificate { arn, status, expires, leaf, chain } = came;
+        if arn != source.id {
+            return Err(GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None }.into());
+        }
+        match status {
+            AcmStatus::Issued => {}
+            AcmStatus::Expired => return Err(ReadFailure::Expired),
+            AcmStatus::Pending => return Err(ReadFailure::NotIssued { arn, status: "PENDING_VALIDATION" }),
+            AcmStatus::Failed => return Err(ReadFailure::NotIssued { arn, status: "FAILED" }),
+            AcmStatus::Revoked => return Err(ReadFailure::Revoked { arn, status: "REVOKED" }),
+            AcmStatus::Inactive => return Err(ReadFailure::Revoked { arn, status: "INACTIVE" }),
+        }
+        let Some(leaf) = leaf else { return Err(ReadFailure::NotIssued { arn, status: "PENDING_VALIDATION" }) };
+        let certificate = Certificate::issued(&leaf, chain.as_deref().unwrap_or_default())?;
+        let certificate = certificate.ending_by(expires).without_ended_authorities(now);
+        let account = account.map(str::to_owned);
+        let answer = Answer { source: source.clone(), certificate, description: String::new(), account, created: None };
+        match answer.valid_at(now) {
+            Ok(()) | Err(ReadFailure::NotYetValid { .. }) => Ok(answer),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// SHA-256 of the certificate's DER, as the status shows it.
     pub fn fingerprint(&self) -> String {
         self.certificate.main().fingerprint.to_string()
@@ -86,7 +116,8 @@ impl Answer {
             trusted_since: None,
             safe_to_switch: None,
             former_since: None,
-            pem: self.certificate.single_pem().filter(|pem| pem.len() <= 8192).map(str::to_owned),
+            pem: self.certificate.single_pem().filter(|pem| pem.len() <= MAX_PEM).map(str::to_owned),
+            chain: self.certificate.chain().iter().map(|block| block.pem.clone()).collect(),
             region: Some(self.source.place.region.clone()),
             account_id: self.account.clone(),
             description: Some(cut(&self.description, 1024)).filter(|text| !text.is_empty()),
@@ -138,5 +169,37 @@ mod tests {
             assert_eq!(answer.to_status(CertificateRole::Main).expiration_date, Some(at(end)));
         }
         assert_eq!(check("2026-11-23T00:00:00Z"), Err(ReadFailure::Expired));
+    }
+
+    #[test]
+    fn a_certificate_of_acm_is_checked_by_its_status_first() {
+        use crate::fixtures::issued::{ISSUING_PEM, LEAF_PEM};
+        const ARN: &str = "arn:aws:acm:us-east-1:111122223333:certificate/1";
+        let now = at("2026-11-24T00:00:00Z");
+        let check = |status, leaf: Option<&str>| {
+            let came = AcmCertificate {
+                arn: ARN.into(),
+                status,
+                expires: None,
+                leaf: leaf.map(str::to_owned),
+                chain: Some(ISSUING_PEM.into()),
+            };
+            Answer::check_acm(&source(ARN), Some("111122223333"), came, now)
+        };
+        let answer = check(AcmStatus::Issued, Some(LEAF_PEM)).unwrap();
+        let status = answer.to_status(CertificateRole::Main);
+        assert_eq!((status.id.as_str(), status.pem.as_deref()), (ARN, Some(LEAF_PEM)));
+        assert_eq!(status.chain, [ISSUING_PEM]);
+        assert_eq!(status.account_id.as_deref(), Some("111122223333"));
+        for (status, reason) in [
+            (AcmStatus::Pending, "NotIssued"),
+            (AcmStatus::Failed, "NotIssued"),
+            (AcmStatus::Revoked, "Revoked"),
+            (AcmStatus::Inactive, "Revoked"),
+            (AcmStatus::Expired, "Expired"),
+        ] {
+            assert_eq!(check(status, None).unwrap_err().reason().to_string(), reason);
+        }
+        assert_eq!(check(AcmStatus::Issued, None).unwrap_err().reason().to_string(), "NotIssued");
     }
 }

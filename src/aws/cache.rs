@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use self::poller::Poller;
-use super::rate_limit::{Account, Limits, Paused, Priority, RateLimiter};
+use super::rate_limit::{Account, Limits, Paused, Priority, RateLimiter, Service};
 use super::scope::{Interest, Moment, Scope, Subscribed, Topic};
 pub use super::scope::{Listing, Snapshot, Stages, Tags};
 use crate::api::ResourceName;
@@ -101,7 +101,7 @@ struct Subscriber {
 
 impl Subscription {
     fn topics(&self) -> Vec<(Place, Topic)> {
-        let certificate = |source: &Source| (source.place.clone(), Topic::Certificate(source.id.clone()));
+        let certificate = |source: &Source| (source.place.clone(), Topic::of(source));
         let mut topics: Vec<_> = self.sources.iter().map(certificate).collect();
         topics.extend(self.tags.clone().map(|place| (place, Topic::Tags)));
         topics.extend(self.stages.clone().map(|RestApi { place, id }| (place, Topic::Stages(id))));
@@ -302,7 +302,7 @@ impl<G: Gateway> Shared<G> {
     }
 
     fn limited_by(&self, place: &Place) -> Account {
-        Account { id: self.account_of(place), region: place.region.clone() }
+        Account { id: self.account_of(place), region: place.region.clone(), service: Service::ApiGateway }
     }
 
     /// The scope of a place, which is made, and polled from now on, where there is none.

@@ -97,7 +97,7 @@ impl RestApi {
 pub struct Source {
     /// Where it is read.
     pub place: Place,
-    /// API Gateway's identifier of the client certificate, for example `9ao60f`.
+    /// API Gateway's identifier of the client certificate, for example `9ao60f`; the ARN of a certificate of ACM.
     pub id: String,
 }
 
@@ -109,8 +109,23 @@ impl Source {
 
     /// The ARN that IAM policies name.
     pub fn arn(&self) -> String {
-        format!("{}/{}", self.place.list_arn(), self.id)
+        if self.is_of_acm() { self.id.clone() } else { format!("{}/{}", self.place.list_arn(), self.id) }
     }
+
+    /// Whether it is a certificate of ACM, whose id is its ARN.
+    pub fn is_of_acm(&self) -> bool {
+        is_of_acm(&self.id)
+    }
+}
+
+/// Whether what a stage presents is a certificate of ACM: then it is an ARN, and otherwise the id of a client certificate.
+pub fn is_of_acm(id: &str) -> bool {
+    id.starts_with("arn:")
+}
+
+/// The region in the ARN of a certificate of ACM: `arn:partition:acm:region:account:certificate/id`.
+pub fn region_of_acm(arn: &str) -> Option<&str> {
+    arn.split(':').nth(3).filter(|region| !region.is_empty())
 }
 
 /// One client certificate, independent of the identity: two resources that name the same one with different roles still
@@ -127,7 +142,10 @@ pub struct CertificateKey {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}", self.id, self.place.region)?;
+        match self.is_of_acm() {
+            true => write!(f, "{}", self.id)?,
+            false => write!(f, "{} in {}", self.id, self.place.region)?,
+        }
         match &self.place.identity {
             Identity::Operator => Ok(()),
             Identity::Role(role) => write!(f, " as {}", role.arn),

@@ -43,6 +43,17 @@ pub struct Account {
     pub id: Option<String>,
     /// The region.
     pub region: String,
+    /// The service, each of which counts by itself.
+    pub service: Service,
+}
+
+/// A service that limits the requests of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// API Gateway's control plane.
+    ApiGateway,
+    /// AWS Certificate Manager.
+    Acm,
 }
 
 /// Which of the calls that wait gets the next token: the smallest.
@@ -216,7 +227,7 @@ mod tests {
     fn limiter(rate: f64, burst: u32) -> (Arc<RateLimiter>, Clock, Account) {
         let clock = Clock::start();
         let limits = Limits { rate, burst: NonZeroU32::new(burst).unwrap() };
-        let account = Account { id: None, region: "us-east-1".into() };
+        let account = Account { id: None, region: "us-east-1".into(), service: Service::ApiGateway };
         (Arc::new(RateLimiter::new(limits, clock, Arc::default())), clock, account)
     }
 

@@ -72,6 +72,15 @@ pub enum Topic {
     Tags,
     /// The stages of the API with this id.
     Stages(String),
+    /// The certificate of ACM with this ARN.
+    Acm(String),
+}
+
+impl Topic {
+    /// The topic of a certificate.
+    pub fn of(source: &Source) -> Self {
+        if source.is_of_acm() { Topic::Acm(source.id.clone()) } else { Topic::Certificate(source.id.clone()) }
+    }
 }
 
 /// The requirements of one subscriber.
@@ -119,6 +128,8 @@ pub struct Scope {
     list: Option<Entry<Listing>>,
     /// By the id of the API.
     stages: HashMap<String, Entry<Stages>>,
+    /// By the ARN.
+    acm: HashMap<String, Entry<Answer>>,
     /// What the last list brought beside the certificates with a subscriber.
     unclaimed: HashMap<String, ClientCertificate>,
     unclaimed_started: Tick,
@@ -184,6 +195,7 @@ impl Scope {
             certificates: HashMap::new(),
             list: None,
             stages: HashMap::new(),
+            acm: HashMap::new(),
             unclaimed: HashMap::new(),
             unclaimed_started: Tick::ZERO,
             pages: 1,
@@ -196,7 +208,7 @@ impl Scope {
 
     /// Whether there is no subscriber.
     pub fn is_empty(&self) -> bool {
-        self.certificates.is_empty() && self.list.is_none() && self.stages.is_empty()
+        self.certificates.is_empty() && self.list.is_none() && self.stages.is_empty() && self.acm.is_empty()
     }
 
     /// Whether a certificate has a subscriber.
@@ -210,12 +222,16 @@ impl Scope {
             Topic::Certificate(id) => self.has(id),
             Topic::Tags => self.list.is_some(),
             Topic::Stages(api) => self.stages.contains_key(api),
+            Topic::Acm(arn) => self.acm.contains_key(arn),
         }
     }
 
     /// What is known of a certificate that has a subscriber.
     pub fn certificate(&self, id: &str) -> Option<&Snapshot<Answer>> {
-        self.certificates.get(id)?.entry.snapshot()
+        match self.certificates.get(id) {
+            Some(certificate) => certificate.entry.snapshot(),
+            None => self.acm.get(id)?.snapshot(),
+        }
     }
 
     /// What is known of tags, where any resource asks for some.
@@ -234,6 +250,7 @@ impl Scope {
             Topic::Certificate(id) => self.certificates.get(id).is_some_and(|it| it.entry.has_answered(resource)),
             Topic::Tags => self.list.as_ref().is_some_and(|list| list.has_answered(resource)),
             Topic::Stages(api) => self.stages.get(api).is_some_and(|stages| stages.has_answered(resource)),
+            Topic::Acm(arn) => self.acm.get(arn).is_some_and(|entry| entry.has_answered(resource)),
         }
     }
 
@@ -254,6 +271,10 @@ impl Scope {
             Topic::Stages(api) => {
                 let stages = self.stages.entry(api.clone()).or_insert_with(|| Entry::new(moment));
                 stages.subscribe(resource, interest, moment.now)
+            }
+            Topic::Acm(arn) => {
+                let entry = self.acm.entry(arn.clone()).or_insert_with(|| Entry::new(moment));
+                entry.subscribe(resource, interest, moment.now)
             }
         }
     }
@@ -299,6 +320,11 @@ impl Scope {
                     self.stages.remove(api);
                 }
             }
+            Topic::Acm(arn) => {
+                if self.acm.get_mut(arn).is_some_and(|entry| entry.unsubscribe(resource)) {
+                    self.acm.remove(arn);
+                }
+            }
         }
     }
 
@@ -316,11 +342,11 @@ impl Scope {
             return Step::End;
         }
         let mut next = Next { now, at: None };
-        let stages: Vec<_> = self.stages.iter().filter(|(_, stages)| next.is_due(stages.due_at())).collect();
-        if !stages.is_empty() && self.room() > 0 {
-            let calls =
-                stages.iter().map(|(api, stages)| (Topic::Stages((*api).clone()), stages.queued_at(stages.due_at())));
-            return self.read(calls.collect());
+        let stages = self.stages.iter().filter_map(|(api, entry)| next.call(entry, || Topic::Stages(api.clone())));
+        let mut single: Vec<_> = stages.collect();
+        single.extend(self.acm.iter().filter_map(|(arn, entry)| next.call(entry, || Topic::Acm(arn.clone()))));
+        if !single.is_empty() && self.room() > 0 {
+            return self.read(single);
         }
         if self.is_listing {
             return Step::Wait(next.at);
@@ -370,7 +396,8 @@ impl Scope {
     fn room(&self) -> usize {
         let certificates = self.certificates.values().filter(|certificate| certificate.entry.is_under_way());
         let stages = self.stages.values().filter(|stages| stages.is_under_way());
-        READS_AT_ONCE.saturating_sub(certificates.count() + stages.count())
+        let acm = self.acm.values().filter(|entry| entry.is_under_way());
+        READS_AT_ONCE.saturating_sub(certificates.count() + stages.count() + acm.count())
     }
 
     fn read(&mut self, mut calls: Vec<(Topic, Tick)>) -> Step {
@@ -386,6 +413,7 @@ impl Scope {
                 Topic::Certificate(id) => self.certificates.get_mut(id).into_iter().for_each(|it| it.entry.begin()),
                 Topic::Tags => {}
                 Topic::Stages(api) => self.stages.get_mut(api).into_iter().for_each(Entry::begin),
+                Topic::Acm(arn) => self.acm.get_mut(arn).into_iter().for_each(Entry::begin),
             }
         }
         Step::Read(calls)
@@ -441,6 +469,23 @@ impl Scope {
         }
     }
 
+    /// Records what a call about a certificate of ACM brought. Returns the resources to wake.
+    pub fn got_acm(
+        &mut self,
+        arn: &str,
+        started: Tick,
+        came: Result<Arc<Answer>, ReadFailure>,
+        not_before: Option<Tick>,
+        moment: Moment,
+    ) -> Vec<ResourceName> {
+        let Some(entry) = self.acm.get_mut(arn) else { return Vec::new() };
+        entry.end();
+        match came {
+            Ok(answer) => entry.succeed(started, answer, moment.jitter),
+            Err(failure) => entry.fail(started, failure, not_before, None, moment),
+        }
+    }
+
     /// A call was not made, because calls may not start before `until`. Returns the resources to wake.
     pub fn paused(&mut self, topic: &Topic, until: Tick, moment: Moment) -> Vec<ResourceName> {
         match topic {
@@ -461,6 +506,11 @@ impl Scope {
                 let Some(stages) = self.stages.get_mut(api) else { return Vec::new() };
                 stages.end();
                 stages.pause(until, moment)
+            }
+            Topic::Acm(arn) => {
+                let Some(entry) = self.acm.get_mut(arn) else { return Vec::new() };
+                entry.end();
+                entry.pause(until, moment)
             }
         }
     }
@@ -581,6 +631,12 @@ impl Next {
             self.at = Some(self.at.map_or(due, |at| at.min(due)));
         }
         due <= self.now
+    }
+
+    /// The call of an entry, if it is due.
+    fn call<T: PartialEq>(&mut self, entry: &Entry<T>, topic: impl FnOnce() -> Topic) -> Option<(Topic, Tick)> {
+        let due = entry.due_at();
+        self.is_due(due).then(|| (topic(), entry.queued_at(due)))
     }
 }
 

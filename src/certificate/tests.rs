@@ -420,3 +420,40 @@ fn anything_else_is_refused_for_its_own_reason() {
         assert_eq!(Certificate::parse(text), Err(error), "{text}");
     }
 }
+
+#[test]
+fn a_chain_is_sorted_by_its_issuers() {
+    use crate::fixtures::issued::{ISSUING_PEM, LEAF_PEM, ROOT_PEM};
+    let sorted = Certificate::issued(LEAF_PEM, &format!("{ISSUING_PEM}{ROOT_PEM}")).unwrap();
+    let reversed = Certificate::issued(LEAF_PEM, &format!("{ROOT_PEM}\r\n{ISSUING_PEM}")).unwrap();
+    assert_eq!(sorted, reversed);
+    assert_eq!(sorted.chain().iter().map(|block| block.pem.as_str()).collect::<Vec<_>>(), [ISSUING_PEM, ROOT_PEM]);
+    assert_eq!(sorted.anchors().count(), 2);
+    assert!(!sorted.lacks_root());
+    let without_root = Certificate::issued(LEAF_PEM, ISSUING_PEM).unwrap();
+    assert!(without_root.lacks_root());
+    // What belongs to none comes last.
+    let foreign = Certificate::issued(LEAF_PEM, &format!("{PEM}{ROOT_PEM}{ISSUING_PEM}")).unwrap();
+    assert_eq!(
+        foreign.chain().iter().map(|block| block.pem.as_str()).collect::<Vec<_>>(),
+        [ISSUING_PEM, ROOT_PEM, PEM]
+    );
+}
+
+#[test]
+fn a_certificate_without_a_chain_is_what_a_backend_trusts() {
+    let alone = Certificate::issued(crate::fixtures::issued::LEAF_PEM, "").unwrap();
+    assert_eq!(alone.anchors().map(|block| block.fingerprint).collect::<Vec<_>>(), [alone.main().fingerprint]);
+    assert!(alone.chain().is_empty() && !alone.lacks_root());
+}
+
+#[test]
+fn what_api_gateway_does_not_present_is_refused() {
+    use crate::fixtures::issued::{ISSUING_PEM, LEAF_PEM, ROOT_PEM, SERVER_PEM};
+    assert_eq!(Certificate::issued(SERVER_PEM, ISSUING_PEM), Err(CertificateError::NotForClients));
+    let five = format!("{ISSUING_PEM}{ROOT_PEM}{PEM}{PEM}{PEM}");
+    assert!(Certificate::issued(LEAF_PEM, &five).is_ok());
+    assert_eq!(Certificate::issued(LEAF_PEM, &format!("{five}{PEM}")), Err(CertificateError::LongChain));
+    assert_eq!(Certificate::issued(LEAF_PEM, "no PEM"), Err(CertificateError::NotPem));
+    assert!(Certificate::issued(&format!("{LEAF_PEM}{ROOT_PEM}"), "").is_err());
+}

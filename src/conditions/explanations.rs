@@ -173,8 +173,26 @@ impl Reason {
             Reason::AcmNotAllowed => vec![one(
                 CertificateRead,
                 Is::False,
-                "The stage presents an ACM certificate, which this version of the operator does not read. The target keeps the last certificate.",
-                "Select a client certificate that API Gateway generated.",
+                "The stage presents an ACM certificate, and `spec.stage.acm` is `Refuse`. The target keeps the last certificate.",
+                "Set `spec.stage.acm` to `Trust`, which trusts every certificate of the same CA, or select a client certificate that API Gateway generated.",
+            )],
+            Reason::NotIssued => vec![one(
+                CertificateRead,
+                Is::False,
+                "ACM has not issued the certificate: it is pending, or its validation failed. The target keeps the last certificate.",
+                "Complete the validation in ACM, or import a certificate. The operator tries again after `refreshInterval`.",
+            )],
+            Reason::Revoked => vec![one(
+                CertificateRead,
+                Is::False,
+                "The certificate is revoked or inactive in ACM. The target keeps the last certificate.",
+                "Select another certificate.",
+            )],
+            Reason::NotApplicable => vec![one(
+                DescriptionSynced,
+                Is::False,
+                "The stage presents an ACM certificate, which has no description in API Gateway.",
+                "Remove `spec.description`.",
             )],
             Reason::RoleNotAllowed => vec![one(
                 CertificateRead,

@@ -140,7 +140,9 @@ impl<G: Gateway> Context<G> {
         let access = self.access.of(resource)?;
         let stages = access.stages.as_ref().and_then(|api| self.aws.stages(api));
         match self.access.with_found(resource, &found(resource, None, stages.as_ref(), self.now()))? {
-            Access { main: Some(access::Named { source: Ok(source), .. }), description: Ok(()), .. } => {
+            Access { main: Some(access::Named { source: Ok(source), .. }), description: Ok(()), .. }
+                if !source.is_of_acm() =>
+            {
                 Some((self.aws.key_of(&source), source))
             }
             _ => None,
@@ -396,8 +398,8 @@ pub fn found(
     let having = listing.map(|list| list.having(&resource.spec.additional_client_certificate_tags, now.wall));
     let stages = stages.and_then(|read| read.outcome.as_ref().ok());
     let presented = match resource.main() {
-        Some(Main::Stage(stage)) => stages.and_then(|stages| snapshot::presented(stages, &stage.stage_name)),
-        Some(Main::Certificate(_)) | None => None,
+        Some(Main::Stage(stage)) => stages.and_then(|stages| snapshot::presented(stages, stage)),
+        Some(Main::Certificate(_) | Main::Acm(_)) | None => None,
     };
     Found { presented, tagged: having.unwrap_or_default().into_iter().map(str::to_owned).collect() }
 }
@@ -445,7 +447,7 @@ async fn gather<G: Gateway>(
     let tags = tags.map(|place| TagRead { place, read: view.tags });
     let stage = match (resource.main(), stages) {
         (Some(Main::Stage(stage)), Some(api)) => {
-            Some(StageRead { api, name: stage.stage_name.clone(), read: view.stages })
+            Some(StageRead { api, name: stage.stage_name.clone(), acm: stage.acm, read: view.stages })
         }
         _ => None,
     };

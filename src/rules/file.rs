@@ -52,6 +52,7 @@ struct Entry {
     regions: Option<Vec<String>>,
     certificate_ids: Option<Vec<String>>,
     rest_api_ids: Option<Vec<String>>,
+    acm_certificate_arns: Option<Vec<String>>,
     descriptions: Option<bool>,
 }
 
@@ -146,8 +147,11 @@ fn grant(name: &str, entry: Entry) -> Result<Grant, InvalidRules> {
         return Err(senseless(name, problem));
     }
     let otherwise = Grant::default();
-    // A stage presents any certificate, so a rule for some certificates allows no stage unless the rule names the API.
-    let rest_api_ids = entry.rest_api_ids.or_else(|| entry.certificate_ids.as_ref().map(|_| Vec::new()));
+    // A stage presents any certificate, and ACM has others, so a rule for some certificates allows none of these unless it
+    // names them.
+    let none_beside = || entry.certificate_ids.as_ref().map(|_| Vec::new());
+    let rest_api_ids = entry.rest_api_ids.or_else(none_beside);
+    let acm_certificate_arns = entry.acm_certificate_arns.or_else(none_beside);
     Ok(Grant {
         own_credentials: entry.own_credentials.unwrap_or(otherwise.own_credentials),
         roles: entry.roles,
@@ -156,6 +160,7 @@ fn grant(name: &str, entry: Entry) -> Result<Grant, InvalidRules> {
         regions: entry.regions.unwrap_or(otherwise.regions),
         certificate_ids: entry.certificate_ids.unwrap_or(otherwise.certificate_ids),
         rest_api_ids: rest_api_ids.unwrap_or(otherwise.rest_api_ids),
+        acm_certificate_arns: acm_certificate_arns.unwrap_or(otherwise.acm_certificate_arns),
         descriptions: entry.descriptions.unwrap_or(otherwise.descriptions),
     })
 }

@@ -5,8 +5,12 @@ use std::fmt::Write;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::render::Valid;
 use super::{TargetContent, Truststore};
-use crate::api::{ClientCertificateRef, Content, Pkcs12, Preset, SecretKeyRef, SecretType, TargetKind, VerifierClass};
+use crate::api::{
+    CertificateStatus, ClientCertificateRef, Content, Pkcs12, Preset, SecretKeyRef, SecretType, TargetKind,
+    VerifierClass,
+};
 use crate::certificate::{Block, Certificate, Fingerprint};
 use crate::text::hex;
 
@@ -64,16 +68,21 @@ pub fn password_wanted(resource: &ClientCertificateRef) -> Option<PasswordWanted
     })
 }
 
-/// How servers treat several certificates in this target; none if many kinds of servers may read it.
-pub fn verifier_class(resource: &ClientCertificateRef) -> Option<VerifierClass> {
+/// How servers treat the certificates in this target; none if many kinds of servers may read it.
+pub fn verifier_class(resource: &ClientCertificateRef, held: &[CertificateStatus]) -> Option<VerifierClass> {
     let spec = &resource.spec.target;
     if spec.verifier_class.is_some() {
         return spec.verifier_class;
     }
+    // Servers find an authority by its name. All that API Gateway generates have one name; authorities have their own.
+    let generated = held.iter().filter(|held| held.chain.is_empty()).count();
+    let keys = keys(resource);
+    let is_chained = |content: &Content| *content == Content::Bundle || is_overlap_safe(*content);
+    if generated <= 1 && generated < held.len() && keys.iter().all(|(_, content)| is_chained(content)) {
+        return Some(VerifierClass::OverlapSafe);
+    }
     match (&spec.keys, spec.preset) {
-        (Some(_), _) => {
-            keys(resource).iter().all(|(_, content)| is_overlap_safe(*content)).then_some(VerifierClass::OverlapSafe)
-        }
+        (Some(_), _) => keys.iter().all(|(_, content)| is_overlap_safe(*content)).then_some(VerifierClass::OverlapSafe),
         (None, Some(Preset::TlsCrt | Preset::NginxOrgCa | Preset::IstioCacert)) => Some(VerifierClass::FirstWins),
         (None, Some(Preset::Pkcs12)) => Some(VerifierClass::OverlapSafe),
         (None, Some(Preset::CaCrt) | None) => None,
@@ -96,11 +105,12 @@ fn is_overlap_safe(content: Content) -> bool {
 pub(super) fn value(
     content: Content,
     main: Option<&Certificate>,
-    valid: &[&Block],
+    valid: &Valid<'_>,
     truststore: Option<&Truststore>,
 ) -> Option<Vec<u8>> {
+    let Valid { certificates: valid, anchors } = valid;
     let value = match content {
-        Content::Bundle => valid.iter().map(|block| block.pem.as_str()).collect(),
+        Content::Bundle => anchors.iter().map(|block| block.pem.as_str()).collect(),
         Content::Active => main?.main().pem.clone(),
         Content::Sha256Pins => lines(valid, |block| Some(block.fingerprint.to_string().to_uppercase()))?,
         Content::Sha1Pins => lines(valid, Block::sha1)?,
@@ -154,18 +164,23 @@ fn is_pem(content: Content) -> bool {
 }
 
 /// Whether an object holds what the resource asks for, made of certificates that are known by their fingerprints alone:
-/// every key, no other key, and in each nothing but these certificates. A value that certificates cannot be
-/// read from must be as it was written.
-pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fingerprints: &[&str]) -> bool {
+/// every key, no other key, and in each nothing but these certificates, or what verifies them (`anchors`). A value that
+/// certificates cannot be read from must be as it was written.
+pub fn is_made_of(
+    content: &TargetContent,
+    resource: &ClientCertificateRef,
+    fingerprints: &[&str],
+    anchors: &[String],
+) -> bool {
     let wanted = keys(resource);
     let password = match password_wanted(resource) {
         Some(PasswordWanted::Made(key)) => Some(key),
         Some(PasswordWanted::Given(_)) | None => None,
     };
-    let mut once: Vec<&str> = Vec::with_capacity(fingerprints.len());
-    for fingerprint in fingerprints {
-        if !once.contains(fingerprint) {
-            once.push(fingerprint);
+    let mut once: Vec<&str> = Vec::with_capacity(anchors.len());
+    for anchor in anchors {
+        if !once.contains(&anchor.as_str()) {
+            once.push(anchor);
         }
     }
     let holds = |key: &String, found: &[Fingerprint]| {
@@ -174,7 +189,7 @@ pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fing
         };
         let expected = match content {
             Content::Bundle => once.as_slice(),
-            Content::Active => &once[..once.len().min(1)],
+            Content::Active => &fingerprints[..fingerprints.len().min(1)],
             _ => return true,
         };
         !found.is_empty() && found.iter().map(Fingerprint::to_string).eq(expected.iter().copied())
@@ -184,13 +199,14 @@ pub fn is_made_of(content: &TargetContent, resource: &ClientCertificateRef, fing
         && content.is_as_marked(resource)
 }
 
-/// Whether every key that is to hold it holds the certificate of this fingerprint. A content that does not
-/// show its certificates has to be as it was written.
-pub fn holds_certificate(content: &TargetContent, resource: &ClientCertificateRef, fingerprint: &str) -> bool {
+/// Whether every key that is to hold it holds a certificate, known by the fingerprints of what verifies it. A content that
+/// does not show its certificates has to be as it was written.
+pub fn holds_certificate(content: &TargetContent, resource: &ClientCertificateRef, anchors: &[String]) -> bool {
     let found = |key: &str| content.keys.iter().position(|name| name == key).map(|at| &content.certificates[at]);
     keys(resource).iter().all(|(key, what)| match what {
         Content::Bundle => {
-            found(key).is_some_and(|found| found.iter().any(|certificate| certificate.to_string() == fingerprint))
+            let is_found = |anchor: &String, found: &[Fingerprint]| found.iter().any(|it| it.to_string() == *anchor);
+            found(key).is_some_and(|found| anchors.iter().all(|anchor| is_found(anchor, found)))
         }
         // It holds the main one, whichever that is.
         Content::Active => true,

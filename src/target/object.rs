@@ -252,7 +252,10 @@ mod tests {
         ] {
             let content = config_map(data, binary).content();
             assert!(!content.holds(&desired), "{data:?} {binary:?}");
-            assert!(!is_made_of(&content, &resource, &[PEM_FINGERPRINT]), "{data:?} {binary:?}");
+            assert!(
+                !is_made_of(&content, &resource, &[PEM_FINGERPRINT], &[PEM_FINGERPRINT.to_owned()]),
+                "{data:?} {binary:?}"
+            );
         }
         let content = config_map(&[("a", ""), ("c", "")], &[("b", "")]).content();
         assert_eq!((&*content.keys, content.certificates.len()), (&["a", "c", "b"].map(str::to_owned)[..], 3));
@@ -282,7 +285,9 @@ mod tests {
 
     #[test]
     fn only_the_certificates_that_are_named_make_up_a_target() {
-        let made_of = |content: TargetContent, kind| is_made_of(&content, &of_kind(kind).0, &[PEM_FINGERPRINT]);
+        let made_of = |content: TargetContent, kind| {
+            is_made_of(&content, &of_kind(kind).0, &[PEM_FINGERPRINT], &[PEM_FINGERPRINT.to_owned()])
+        };
         let both = |data: &[(&str, &str)]| {
             let of_secret = made_of(secret(data).content(), TargetKind::Secret);
             assert_eq!(of_secret, made_of(config_map(data, &[]).content(), TargetKind::ConfigMap), "{data:?}");

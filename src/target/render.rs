@@ -64,11 +64,24 @@ pub struct Trusted<'a> {
 
 impl<'a> Trusted<'a> {
     /// Every certificate once, in order, without the expired ones.
-    fn valid_blocks(&self, now: Timestamp) -> Vec<&'a Block> {
-        let mut seen = HashSet::new();
-        let certificates = self.main.iter().chain(&self.additional).flat_map(|certificate| certificate.blocks());
-        certificates.filter(|block| !block.is_expired(now) && seen.insert(block.fingerprint)).collect()
+    fn valid(&self, now: Timestamp) -> Valid<'a> {
+        let (mut seen, mut seen_anchors) = (HashSet::new(), HashSet::new());
+        let all = || self.main.iter().chain(&self.additional);
+        let certificates = all().flat_map(|certificate| certificate.blocks());
+        let anchors = all().filter(|certificate| !certificate.is_expired(now)).flat_map(|it| it.anchors());
+        Valid {
+            certificates: certificates.filter(|it| !it.is_expired(now) && seen.insert(it.fingerprint)).collect(),
+            anchors: anchors.filter(|it| !it.is_expired(now) && seen_anchors.insert(it.fingerprint)).collect(),
+        }
     }
+}
+
+/// The certificates that are valid now.
+pub(super) struct Valid<'a> {
+    /// The clients' own, which pins are of.
+    pub(super) certificates: Vec<&'a Block>,
+    /// What verifies them: authorities, or the certificates themselves.
+    pub(super) anchors: Vec<&'a Block>,
 }
 
 /// What the target of a resource should hold; nothing where no certificate is valid now, because an empty file makes some
@@ -79,12 +92,12 @@ pub fn render(
     input: &TruststoreInput<'_>,
     now: Timestamp,
 ) -> Option<Desired> {
-    let valid = trusted.valid_blocks(now);
-    if valid.is_empty() {
+    let valid = trusted.valid(now);
+    if valid.certificates.is_empty() {
         return None;
     }
     let password = password_wanted(resource);
-    let truststore = if password.is_some() { Some(input.truststore(&valid)?) } else { None };
+    let truststore = if password.is_some() { Some(input.truststore(&valid.anchors)?) } else { None };
     let mut data = BTreeMap::new();
     for (key, content) in contents::keys(resource) {
         data.insert(key, contents::value(content, trusted.main, &valid, truststore.as_deref())?);

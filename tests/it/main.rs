@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // here a broken assumption is a failed test
 
 mod accounts;
+mod acm;
 mod additional;
 mod architecture;
 mod aws_cache;

@@ -99,7 +99,11 @@ async fn an_id_is_letters_and_digits() {
     let words = ["spec.clientCertificateId", "must be the id of a client certificate: 1 to 64 letters, digits"];
     door.refuses(&words, field("clientCertificateId", bad)).await;
     door.refuses(&["spec.clientCertificateId", "64"], field("clientCertificateId", [&"a".repeat(65)])).await;
-    door.refuses(&["set exactly one of clientCertificateId and stage"], [json!({ "clientCertificateId": null })]).await;
+    door.refuses(
+        &["set exactly one of clientCertificateId, stage and acmCertificateArn"],
+        [json!({ "clientCertificateId": null })],
+    )
+    .await;
     door.takes(field("clientCertificateId", ["9ao60f", &"a".repeat(64), "A-b_9"])).await;
 }
 

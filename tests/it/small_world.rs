@@ -423,7 +423,7 @@ impl World {
             now,
             jitter: 0.5,
             main: first,
-            stage: access.stages.map(|api| StageRead { api, name: STAGE.into(), read: view.stages }),
+            stage: access.stages.map(|api| StageRead { api, name: STAGE.into(), acm: stage().acm, read: view.stages }),
             additional,
             unnamed,
             tags: access.tags.map(|place| TagRead { place, read: view.tags }),

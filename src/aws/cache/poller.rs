@@ -14,9 +14,11 @@ use tracing::{debug, warn};
 
 use super::{Shared, timed_out};
 use crate::api::ResourceName;
+use crate::aws::answer::Answer;
 use crate::aws::gateway::{ClientCertificate, Denial, Gateway, GatewayError, Outage, PAGE_SIZE, Place, Source};
-use crate::aws::rate_limit::{Account, Paused, Priority};
+use crate::aws::rate_limit::{Account, Paused, Priority, Service};
 use crate::aws::scope::{Checked, Listed, Listing, Moment, Scope, Step, Topic, refuses_the_list};
+use crate::error::ReadFailure;
 use crate::settings::Tick;
 
 /// Longer than the gateway's own time-outs take: no read keeps a poller for ever.
@@ -89,15 +91,30 @@ impl<G: Gateway> Poller<G> {
             Topic::Certificate(id) => {
                 let source = Source { place: self.place.clone(), id: id.clone() };
                 let call = || self.shared.gateway.get_client_certificate(&source);
-                let Some((account, read)) = self.called(&topic, due, call).await else { return };
+                let account = self.shared.limited_by(&self.place);
+                let Some(read) = self.called(&account, &topic, due, call).await else { return };
                 let checked = read.outcome.map(|came| self.check(&source, account.id.as_deref(), came));
                 self.note(|scope, moment| scope.got(id, read.started, checked, read.not_before, moment));
             }
             Topic::Tags => self.list().await,
             Topic::Stages(api) => {
                 let call = || self.shared.gateway.get_stages(&self.place, api);
-                let Some((_, read)) = self.called(&topic, due, call).await else { return };
+                let account = self.shared.limited_by(&self.place);
+                let Some(read) = self.called(&account, &topic, due, call).await else { return };
                 self.note(|scope, moment| scope.got_stages(api, read.started, read.outcome, read.not_before, moment));
+            }
+            Topic::Acm(arn) => {
+                let source = Source { place: self.place.clone(), id: arn.clone() };
+                // ACM counts its requests by itself.
+                let account = Account { service: Service::Acm, ..self.shared.limited_by(&self.place) };
+                let call = || self.shared.gateway.get_acm_certificate(&self.place, arn);
+                let Some(read) = self.called(&account, &topic, due, call).await else { return };
+                let id = account.id.as_deref();
+                let came = read.outcome.map_err(ReadFailure::from);
+                let checked = came.and_then(|came| Answer::check_acm(&source, id, came, Timestamp::now()));
+                self.note(|scope, moment| {
+                    scope.got_acm(arn, read.started, checked.map(Arc::new), read.not_before, moment)
+                });
             }
         }
     }
@@ -105,16 +122,16 @@ impl<G: Gateway> Poller<G> {
     /// Makes a call, unless calls may not start now or no resource wants its answer any more.
     async fn called<T, F: Future<Output = Result<T, GatewayError>>>(
         &self,
+        account: &Account,
         topic: &Topic,
         due: Tick,
         call: impl Fn() -> F,
-    ) -> Option<(Account, Called<T>)> {
-        let account = self.shared.limited_by(&self.place);
-        match self.call(&account, Priority::Read { due }, |scope| scope.is_wanted(topic), call).await {
+    ) -> Option<Called<T>> {
+        match self.call(account, Priority::Read { due }, |scope| scope.is_wanted(topic), call).await {
             Ok(called) => {
                 let (started, outcome) = called?;
-                let not_before = self.shared.limiter.paused(&account).map(|paused| paused.until);
-                Some((account, Called { started, outcome, not_before }))
+                let not_before = self.shared.limiter.paused(account).map(|paused| paused.until);
+                Some(Called { started, outcome, not_before })
             }
             Err(Paused { until }) => {
                 self.note(|scope, moment| scope.paused(topic, until, moment));

@@ -194,7 +194,9 @@ fn still_holds(target: &Target, resource: &ClientCertificateRef, owner_exists: b
 fn is_made_of_recorded(target: &Target, resource: &ClientCertificateRef) -> bool {
     let recorded = resource.status.as_ref().map(|status| status.certificates.as_slice()).unwrap_or_default();
     let recorded: Option<Vec<&str>> = recorded.iter().map(|held| held.sha256_fingerprint.as_deref()).collect();
-    recorded.is_some_and(|recorded| is_made_of(&target.content, resource, &recorded))
+    let held = resource.status.iter().flat_map(|status| &status.certificates);
+    let anchors: Vec<String> = held.flat_map(CertificateStatus::anchors).collect();
+    recorded.is_some_and(|recorded| is_made_of(&target.content, resource, &recorded, &anchors))
 }
 
 fn cause_of_absence(resource: &ClientCertificateRef) -> Cause {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::api::{AcmTrust, Stage};
 use crate::aws::answer::Answer;
 use crate::aws::cache::{Listing, Snapshot as Read, Stages};
-use crate::aws::gateway::{GatewayError, Place, RestApi, Source};
+use crate::aws::gateway::{GatewayError, Place, RestApi, Source, is_of_acm};
 use crate::controllers::description::Outcome as DescriptionOutcome;
 use crate::error::{ClusterFailure, ReadFailure, Subject};
 use crate::rules::Refusal;
@@ -78,6 +79,8 @@ pub struct StageRead {
     pub api: RestApi,
     /// The name of the stage.
     pub name: String,
+    /// Whether to trust a certificate of ACM.
+    pub acm: AcmTrust,
     /// What the cache holds of the stages of the API.
     pub read: Option<Read<Stages>>,
 }
@@ -87,7 +90,7 @@ pub struct StageRead {
 pub enum Presented<'a> {
     /// This process has no answer yet.
     Pending,
-    /// This client certificate.
+    /// This certificate: an id, or the ARN of one of ACM.
     Certificate(&'a str),
     /// Nothing that the operator can read.
     Failed {
@@ -116,7 +119,7 @@ impl StageRead {
                     ReadFailure::StageNotFound { api: api(), region, stage: stage() }
                 }
                 Some(None) => ReadFailure::StageHasNoCertificate { api: api(), stage: stage() },
-                Some(Some(arn)) if is_of_acm(arn) => {
+                Some(Some(arn)) if is_of_acm(arn) && self.acm == AcmTrust::Refuse => {
                     ReadFailure::AcmNotAllowed { api: api(), stage: stage(), arn: arn.clone() }
                 }
                 Some(Some(id)) => return Presented::Certificate(id),
@@ -132,14 +135,9 @@ impl StageRead {
     }
 }
 
-/// The client certificate that a stage presents.
-pub fn presented(stages: &Stages, name: &str) -> Option<String> {
-    stages.get(name)?.clone().filter(|id| !is_of_acm(id))
-}
-
-/// A stage presents the id of a client certificate, or the ARN of a certificate of ACM.
-fn is_of_acm(id: &str) -> bool {
-    id.starts_with("arn:")
+/// The certificate that a stage presents, as far as the spec trusts it.
+pub fn presented(stages: &Stages, stage: &Stage) -> Option<String> {
+    stages.get(&stage.stage_name)?.clone().filter(|id| !is_of_acm(id) || stage.acm == AcmTrust::Trust)
 }
 
 /// What the list of client certificates says of their tags.

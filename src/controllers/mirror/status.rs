@@ -88,7 +88,7 @@ pub fn status(
         TargetPlan::NoCertificate if snapshot.target == Ok(None) => status.certificates.clear(),
         _ => {}
     }
-    status.verifier_class = verifier_class(resource);
+    status.verifier_class = verifier_class(resource, &status.certificates);
     note_trust(&mut status, resource, snapshot, &target);
     status.observed_generation = resource.generation();
     status.stage = stage(resource, snapshot, &status);
@@ -152,9 +152,9 @@ fn note_trust(
         let is_it = |recorded: &&CertificateStatus| recorded.sha256_fingerprint == held.sha256_fingerprint;
         let recorded = before.and_then(|before| before.certificates.iter().find(is_it)).and_then(|it| it.trusted_since);
         let is_over = held.expiration_date.is_some_and(|end| end <= now);
-        let fingerprint = held.sha256_fingerprint.as_deref().unwrap_or_default();
+        let anchors = held.anchors();
         let was_there = match &snapshot.target {
-            Ok(Some(found)) => is_same_target && holds_certificate(&found.content, resource, fingerprint),
+            Ok(Some(found)) => is_same_target && holds_certificate(&found.content, resource, &anchors),
             Ok(None) => false,
             Err(_) => true,
         };
@@ -261,7 +261,7 @@ fn name_main(
 ) -> Option<CertificateStatus> {
     let held = status.main_certificate(resource.additional_ids()).cloned();
     status.client_certificate_id = match (resource.main(), named_by_stage) {
-        (Some(Main::Certificate(id)), _) => Some(id.to_owned()),
+        (Some(Main::Certificate(id) | Main::Acm(id)), _) => Some(id.to_owned()),
         (_, Some(named)) => named.map(str::to_owned),
         (_, None) => status.client_certificate_id.take().filter(|_| resource.stage_status().is_some()),
     };
@@ -331,7 +331,14 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
                 .stage
                 .as_ref()
                 .map(|stage| format!("; stage {} of REST API {} presents it", stage.name, stage.api.id));
-            let message = format!("client certificate {source} was read{}", presented.unwrap_or_default());
+            let root = match &look {
+                Look::Good(answer) if answer.certificate.lacks_root() => {
+                    "; the chain has no root certificate, which OpenSSL requires: import the certificate with its root"
+                }
+                _ => "",
+            };
+            let what = if source.is_of_acm() { "ACM certificate" } else { "client certificate" };
+            let message = format!("{what} {source} was read{}{root}", presented.unwrap_or_default());
             Finding::yes(Reason::Read, message)
         }
         (Look::Failed { failure, .. }, _) => {
@@ -651,6 +658,12 @@ fn description(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Describe
             }
             let message = format!("the description could not be read from API Gateway: {failure}");
             return Described::Set(Finding::no(failure.reason(), message));
+        }
+        Look::Good(answer) if answer.source.is_of_acm() => {
+            return Described::Set(Finding::no(
+                Reason::NotApplicable,
+                "the stage presents an ACM certificate, which has no description in API Gateway; remove spec.description",
+            ));
         }
         Look::Good(answer) => answer.description == *wanted,
     };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::snapshot::{Look, Named, Snapshot};
 use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, MAX_CERTIFICATES};
-use crate::aws::gateway::Source;
+use crate::aws::gateway::{Source, is_of_acm};
 use crate::aws::scope::Tags;
 use crate::certificate::Certificate;
 use crate::conditions::whole_seconds;
@@ -52,6 +52,7 @@ impl Trust {
         if trust.entries.is_empty() && !trust.is_unknown && !snapshot.main_has_ended() {
             return trust;
         }
+        trust.keep_former_of_acm(resource, snapshot);
         let unnamed: Vec<_> =
             snapshot.unnamed.iter().filter_map(|named| Some((named, standing(resource, snapshot, named)?))).collect();
         for (named, standing) in &unnamed {
@@ -146,6 +147,29 @@ impl Trust {
         }
     }
 
+    /// Certificates of ACM that were the main one: ACM gives the present one of an ARN alone, so only the status has them.
+    fn keep_former_of_acm(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
+        let now = snapshot.now.wall;
+        let main = snapshot.main.as_ref().map(|main| main.id.as_str());
+        let place = snapshot.main_source().map(|source| &source.place);
+        for held in recorded(resource).filter(|held| is_of_acm(&held.id)) {
+            let since = match held.role {
+                // The same ARN, or the same stage: the spec names no other source.
+                Some(CertificateRole::Main) if main == Some(&held.id) || resource.stage_status().is_some() => now,
+                Some(CertificateRole::Former) => held.former_since.unwrap_or(now),
+                _ => continue,
+            };
+            let Some(since) = former_since(resource, since, now) else { continue };
+            let is_here = place.is_none_or(|place| is_of(held, &Source { place: place.clone(), id: held.id.clone() }));
+            if let Some(mut entry) = Entry::from_status(held, CertificateRole::Former).filter(|_| is_here)
+                && !entry.certificate.is_expired(now)
+            {
+                entry.status.former_since = Some(since);
+                self.push(entry);
+            }
+        }
+    }
+
     /// The main certificate of the status: the one that the spec names, else the former one, which stays where it is
     /// until the new one was read.
     fn keep_main(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
@@ -188,12 +212,7 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
     let now = snapshot.now.wall;
     let wanted = &resource.spec.additional_client_certificate_tags;
     let recorded = || recorded(resource).filter(|held| is_of(held, source));
-    let former = |since: Timestamp| {
-        // A clock that was ahead, or a status that was edited, makes none stay for ever.
-        let since = since.min(whole_seconds(now));
-        let end = since.checked_add(resource.overlap()).ok()?;
-        (end > now).then_some(Standing::Former { since })
-    };
+    let former = |since| former_since(resource, since, now).map(|since| Standing::Former { since });
     let was_former = || {
         let held = recorded().find(|held| held.role == Some(CertificateRole::Former));
         // The status has a stage only once the stage's certificate was the main one.
@@ -225,6 +244,14 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
         Some(_) => former(now),
         None => was_former(),
     }
+}
+
+/// Since when a certificate is former, if the overlap has not passed. A clock that was ahead, or a status that was edited,
+/// makes none stay for ever.
+fn former_since(resource: &ClientCertificateRef, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let since = since.min(whole_seconds(now));
+    let end = since.checked_add(resource.overlap()).ok()?;
+    (end > now).then_some(since)
 }
 
 /// Of the tags of a certificate those that the spec selects by, as the list says or as the status did.
@@ -271,7 +298,11 @@ impl Entry {
     /// An entry of the status, checked, because another writer may have changed it: its PEM is a certificate, and the fingerprint
     /// is that of the PEM.
     fn from_status(recorded: &CertificateStatus, role: CertificateRole) -> Option<Self> {
-        let certificate = Certificate::parse(recorded.pem.as_deref()?).ok()?;
+        let pem = recorded.pem.as_deref()?;
+        let certificate = match recorded.chain.is_empty() {
+            true => Certificate::parse(pem).ok()?,
+            false => Certificate::issued(pem, &recorded.chain.concat()).ok()?,
+        };
         if recorded.sha256_fingerprint.as_deref() != Some(certificate.main().fingerprint.to_string().as_str()) {
             return None;
         }

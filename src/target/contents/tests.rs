@@ -102,9 +102,16 @@ fn nothing_is_ever_empty() {
     for content in
         [Content::Bundle, Content::Sha256Pins, Content::Sha1Pins, Content::SpkiPins, Content::NginxMap, Content::Pkcs12]
     {
-        assert_eq!(value(content, Some(&main), &[], None), None, "{content:?}");
+        assert_eq!(
+            value(content, Some(&main), &Valid { certificates: vec![], anchors: vec![] }, None),
+            None,
+            "{content:?}"
+        );
     }
-    assert_eq!(value(Content::Active, None, &[main.main()], None), None);
+    assert_eq!(
+        value(Content::Active, None, &Valid { certificates: vec![main.main()], anchors: vec![main.main()] }, None),
+        None
+    );
 }
 
 #[test]
@@ -158,7 +165,7 @@ fn the_class_of_verifiers_is_told_where_it_is_known() {
         (with_keys(&[("a", Content::SpkiPins), ("b", Content::NginxMap)]), Some(OverlapSafe)),
         (with_keys(&[("a", Content::EnvoySds), ("b", Content::Pkcs12)]), Some(OverlapSafe)),
     ] {
-        assert_eq!(verifier_class(&resource), class, "{:?}", resource.spec.target);
+        assert_eq!(verifier_class(&resource, &[]), class, "{:?}", resource.spec.target);
     }
 }
 
@@ -169,19 +176,24 @@ fn a_target_of_more_than_certificates_is_known_again_by_its_mark() {
     let written = secret_of(&rendered(&resource, &[PEM, OTHER_PEM]));
     let content = written.content();
     let both = [PEM_FINGERPRINT, OTHER_FINGERPRINT];
-    assert!(is_made_of(&content, &resource, &both));
-    assert!(is_made_of(&content, &resource, &[both[0], both[0], both[1]]), "each counts once");
-    assert!(!is_made_of(&content, &resource, &both[..1]), "the Bundle shows more");
+    assert!(made_of(&content, &resource, &both));
+    assert!(made_of(&content, &resource, &[both[0], both[0], both[1]]), "each counts once");
+    assert!(!made_of(&content, &resource, &both[..1]), "the Bundle shows more");
     let meant_otherwise = with_keys(&[keys[0], ("b", Content::SpkiPins), keys[2]]);
-    assert!(!is_made_of(&content, &meant_otherwise, &both));
+    assert!(!made_of(&content, &meant_otherwise, &both));
     for key in ["b", "c", "truststore.password"] {
         let mut edited = written.clone();
         edited.data.as_mut().unwrap().get_mut(key).unwrap().0.push(b'x');
-        assert!(!is_made_of(&edited.content(), &resource, &both), "{key}");
+        assert!(!made_of(&edited.content(), &resource, &both), "{key}");
     }
     let mut unmarked = written.clone();
     unmarked.metadata.annotations = None;
-    assert!(!is_made_of(&unmarked.content(), &resource, &both));
+    assert!(!made_of(&unmarked.content(), &resource, &both));
     assert_eq!(content.password("truststore.password"), Password::made(b"changeit").as_ref());
     assert_eq!(content.password("b"), None);
+}
+
+/// As certificates without a chain are known.
+fn made_of(content: &TargetContent, resource: &ClientCertificateRef, fingerprints: &[&str]) -> bool {
+    is_made_of(content, resource, fingerprints, &fingerprints.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>())
 }

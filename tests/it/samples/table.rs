@@ -23,7 +23,7 @@ fn every_sample_of_a_backend_is_in_it_with_the_class_that_the_status_tells() {
     folders.sort();
     assert_eq!(found, folders);
     for backend in ALL {
-        let told = verifier_class(&backend.resource().unwrap());
+        let told = verifier_class(&backend.resource().unwrap(), &[]);
         assert!(told.is_none() || told == backend.class, "{}: status.verifierClass tells {told:?}", backend.sample);
     }
 }

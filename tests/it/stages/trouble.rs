@@ -139,22 +139,18 @@ async fn is_kept_in(world: &World<'_>, name: &str) {
 }
 
 #[tokio::test]
-async fn a_certificate_of_acm_is_not_allowed_whatever_the_spec_says() {
+async fn a_certificate_of_acm_is_not_allowed_by_default() {
     const ARN: &str = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012";
     let world = world("acm").await;
     world.following("payments", json!({})).await;
-    let trusting = json!({ "stage": { "restApiId": API, "stageName": STAGE, "acm": "Trust" } });
-    world.create_resource("trusting", trusting).await;
-    world.until_ready("trusting").await;
     present(&world, Some(ARN));
-    for name in ["payments", "trusting"] {
-        ask(&world, name).await;
-        let resource = world.until(name, READ, "False", "AcmNotAllowed").await;
-        assert!(message(&resource, READ).contains(ARN), "{}", message(&resource, READ));
-        assert_eq!(condition(&resource, "Stalled").unwrap().reason, "AcmNotAllowed");
-        assert_eq!(resource.status.as_ref().unwrap().client_certificate_id.as_deref(), Some(ARN));
-        is_kept(&world, name).await;
-    }
+    ask(&world, "payments").await;
+    let resource = world.until("payments", READ, "False", "AcmNotAllowed").await;
+    let says = message(&resource, READ);
+    assert!(says.contains(ARN) && says.contains("spec.stage.acm is Refuse; set it to Trust"), "{says}");
+    assert_eq!(condition(&resource, "Stalled").unwrap().reason, "AcmNotAllowed");
+    assert_eq!(resource.status.as_ref().unwrap().client_certificate_id.as_deref(), Some(ARN));
+    is_kept(&world, "payments").await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::super::plan::plan;
 use super::super::snapshot::TagRead;
 use super::*;
 use crate::aws::answer::Answer;
-use crate::aws::gateway::{ClientCertificate, Denial, GatewayError, Place};
+use crate::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, Denial, GatewayError, Place};
 use crate::aws::scope::{Listing, Snapshot as Read};
 use crate::fixtures::{OTHER_FINGERPRINT, OTHER_PEM, PEM, certificate, resource, secret_of};
 use crate::settings::Now;
@@ -18,6 +18,16 @@ const NEW: &str = "k2c0qe";
 
 fn tags(tags: &[(&str, &str)]) -> Tags {
     tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn settings() -> Settings {
+    Settings {
+        default_region: None,
+        expiring_within: Duration::from_secs(3600),
+        installation: "operators/ours".into(),
+        manage_descriptions: true,
+        target_kinds: Default::default(),
+    }
 }
 
 struct Story {
@@ -109,14 +119,7 @@ impl Story {
                 self.target = Some(secret_of(desired).into_target());
             }
         }
-        let settings = Settings {
-            default_region: None,
-            expiring_within: Duration::from_secs(3600),
-            installation: "operators/ours".into(),
-            manage_descriptions: true,
-            target_kinds: Default::default(),
-        };
-        status(&self.resource, &snapshot, &plan, &effects, None, &settings)
+        status(&self.resource, &snapshot, &plan, &effects, None, &settings())
     }
 
     fn pass(&mut self, seconds: i64) -> Outcome {
@@ -317,4 +320,101 @@ fn a_list_without_tags_or_without_the_right_says_so() {
     story.listed = None;
     story.pass(30);
     assert!(others(&story).2.chars().count() <= 1024);
+}
+
+/// A resource that names a certificate of ACM, and a target that holds what was written.
+struct Issued {
+    resource: ClientCertificateRef,
+    target: Option<Target>,
+}
+
+const ARN: &str = "arn:aws:acm:us-east-1:111122223333:certificate/1";
+
+impl Issued {
+    fn new() -> Self {
+        let mut resource = resource("payments");
+        resource.spec.client_certificate_id = None;
+        resource.spec.acm_certificate_arn = Some(ARN.into());
+        Issued { resource, target: None }
+    }
+
+    /// A reconcile so many seconds after the first, with this leaf and chain in ACM; none where ACM has not answered.
+    fn pass(&mut self, seconds: i64, read: Option<(&str, &str)>) -> Outcome {
+        let mut snapshot = Story::new().snapshot(seconds);
+        let source = Source::own("us-east-1", ARN);
+        let read = read.map(|(leaf, chain)| {
+            let came = AcmCertificate {
+                arn: ARN.into(),
+                status: AcmStatus::Issued,
+                expires: None,
+                leaf: Some(leaf.into()),
+                chain: Some(chain.into()),
+            };
+            let answer = Arc::new(Answer::check_acm(&source, None, came, snapshot.now.wall).unwrap());
+            let (started, last_good) = (snapshot.now.tick, Some(Arc::clone(&answer)));
+            Read { started, outcome: Ok(answer), last_good, failing_since: None }
+        });
+        snapshot.main = Some(Named { id: ARN.into(), source: Ok(source), read });
+        (snapshot.unnamed, snapshot.tags, snapshot.target) = (vec![], None, Ok(self.target.clone()));
+        let plan = plan(&self.resource, &snapshot);
+        let effects: Vec<_> =
+            plan.actions.iter().map(|action| Effect { action: action.clone(), result: Some(Ok(())) }).collect();
+        for effect in &effects {
+            if let Action::Create { desired, .. } | Action::Replace { desired, .. } = &effect.action {
+                self.target = Some(secret_of(desired).into_target());
+            }
+        }
+        let outcome = status(&self.resource, &snapshot, &plan, &effects, None, &settings());
+        self.resource.status = Some(outcome.status.clone());
+        outcome
+    }
+
+    /// The fingerprints of what the target holds.
+    fn bundle(&self) -> Vec<String> {
+        let content = &self.target.as_ref().unwrap().content;
+        content.certificates[0].iter().map(ToString::to_string).collect()
+    }
+
+    fn held(&self) -> Vec<(CertificateRole, usize)> {
+        let held = &self.resource.status.as_ref().unwrap().certificates;
+        held.iter().map(|held| (held.role.unwrap(), held.chain.len())).collect()
+    }
+}
+
+fn of(pem: &str) -> String {
+    crate::certificate::Certificate::parse(pem).unwrap().main().fingerprint.to_string()
+}
+
+#[test]
+fn a_bundle_holds_the_chain_of_an_acm_certificate_and_a_re_import_keeps_the_former_leaf() {
+    use crate::fixtures::issued::{ISSUING_PEM, LEAF_PEM, NEXT_LEAF_PEM, ROOT_PEM};
+    let (main, former) = (CertificateRole::Main, CertificateRole::Former);
+    let chain = format!("{ISSUING_PEM}{ROOT_PEM}");
+    let mut issued = Issued::new();
+    let outcome = issued.pass(0, Some((LEAF_PEM, &chain)));
+    assert_eq!(issued.bundle(), [of(ISSUING_PEM), of(ROOT_PEM)]);
+    assert_eq!(issued.held(), [(main, 2)]);
+    assert_eq!(outcome.status.verifier_class, Some(VerifierClass::OverlapSafe));
+    let ready = find(&outcome.status.conditions, ConditionType::Ready).unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "Mirrored"));
+
+    // A new process, and ACM does not answer: nothing changes.
+    let again = issued.pass(5, None);
+    assert_eq!(again.status, outcome.status);
+
+    issued.pass(10, Some((NEXT_LEAF_PEM, &chain)));
+    assert_eq!(issued.held(), [(main, 2), (former, 2)]);
+    assert_eq!(issued.bundle(), [of(ISSUING_PEM), of(ROOT_PEM)], "one chain");
+    issued.pass(3605, Some((NEXT_LEAF_PEM, &chain)));
+    assert_eq!(issued.held(), [(main, 2), (former, 2)]);
+    issued.pass(3611, Some((NEXT_LEAF_PEM, &chain)));
+    assert_eq!(issued.held(), [(main, 2)], "the overlap has passed");
+
+    // Back again, to another chain, and pins.
+    issued.resource.spec.target.keys = Some([("pins".to_owned(), crate::api::Content::Sha256Pins)].into());
+    issued.resource.metadata.generation = Some(2);
+    let outcome = issued.pass(4000, Some((LEAF_PEM, ISSUING_PEM)));
+    assert_eq!(issued.held(), [(main, 1), (former, 2)]);
+    let read = find(&outcome.status.conditions, ConditionType::CertificateRead).unwrap();
+    assert!(read.message.contains("no root certificate, which OpenSSL requires"), "{}", read.message);
 }

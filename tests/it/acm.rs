@@ -1,0 +1,85 @@
+//! Certificates of ACM, by ARN and on a stage: the target trusts their chain, and a re-import takes nothing away.
+
+mod chains;
+mod imports;
+mod refusals;
+
+use client_certificate_operator::api::{CertificateRole, ClientCertificateRef, REFRESH_ANNOTATION};
+use operator_testing::emulator::DEFAULT_REGION;
+use operator_testing::private_ca::{Leaf, NewLeaf, PrivateCa};
+use operator_testing::wait::eventually;
+use serde_json::{Value, json};
+
+use crate::fixture::{SOON, World, condition, conditions, data};
+
+const READ: &str = "CertificateRead";
+const API: &str = "a1b2c3d4e5";
+const STAGE: &str = "prod";
+
+/// A root and a CA below it.
+struct Cas {
+    root: PrivateCa,
+    issuing: PrivateCa,
+}
+
+impl Cas {
+    fn new() -> Self {
+        let root = PrivateCa::root("Payments Root");
+        let issuing = root.intermediate("Payments Issuing");
+        Cas { root, issuing }
+    }
+
+    fn leaf(&self) -> Leaf {
+        self.issuing.issue(NewLeaf::new("api.example.com"))
+    }
+
+    /// The chain as a target has to hold it.
+    fn chain(&self) -> String {
+        format!("{}{}", self.issuing.certificate(), self.root.certificate())
+    }
+}
+
+fn by_arn(arn: &str, more: Value) -> Value {
+    let mut spec = json!({ "acmCertificateArn": arn, "refreshInterval": "30s" });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+fn on_stage(more: Value) -> Value {
+    let stage = json!({ "restApiId": API, "stageName": STAGE, "acm": "Trust" });
+    let mut spec = json!({ "stage": stage, "refreshInterval": "30s" });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+/// The role of each certificate, and how long its chain is.
+fn held(resource: &ClientCertificateRef) -> Vec<(CertificateRole, usize)> {
+    let held = resource.status.iter().flat_map(|status| &status.certificates);
+    held.map(|held| (held.role.unwrap(), held.chain.len())).collect()
+}
+
+fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
+    &condition(resource, type_).unwrap().message
+}
+
+async fn ask(world: &World<'_>, name: &str) {
+    let value = format!("{:016x}", fastrand::u64(..));
+    world.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+}
+
+async fn until(
+    world: &World<'_>,
+    name: &str,
+    what: &str,
+    is: impl Fn(&ClientCertificateRef) -> bool,
+) -> ClientCertificateRef {
+    eventually(SOON, what, async || {
+        let resource = world.resource(name).await;
+        if is(&resource) { Ok(resource) } else { Err(format!("{:?} {:?}", held(&resource), conditions(&resource))) }
+    })
+    .await
+}
+
+async fn bundle(world: &World<'_>, name: &str) -> String {
+    data(&world.target(name).await, "ca.crt").unwrap().to_owned()
+}
