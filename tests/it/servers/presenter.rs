@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::{DEFAULT_REGION as REGION, Emulator, Presented, Presenter};
+use operator_testing::private_ca::{NewLeaf, PrivateCa};
 use operator_testing::servers::{Answer, Caller, Mount, Server, Setup};
 
 use super::world::{NEW, OLD};
@@ -79,4 +80,39 @@ async fn a_switch_that_has_propagated_is_complete() {
     assert_eq!(after(None).await, 0, "a stage without a certificate presents none");
     assert_eq!(presenter.presented_of(Presenter::NOTHING).requests, REQUESTS);
     assert_eq!(after(Some(OLD)).await, REQUESTS);
+}
+
+/// The server knows the root of the old one alone, so what it lets in came with its intermediate.
+#[tokio::test]
+async fn a_reimport_into_acm_propagates_like_a_switch() {
+    let emulator = Emulator::start().await.unwrap();
+    emulator.generate(REGION, NewCertificate::new().id(OLD).shared_key());
+    let roots = ["old", "new"].map(PrivateCa::root);
+    let [old, new] = [0, 1].map(|n| roots[n].intermediate("intermediate").issue(NewLeaf::new("payments")));
+    let trusted = roots[0].certificate().as_bytes().to_vec();
+    let mount = Mount::new(&BTreeMap::from([("ca.crt".to_owned(), trusted)])).unwrap();
+    let server = Server::start(Setup::Go, &mount).await.unwrap();
+    let arn = emulator.import_acm(REGION, old.clone());
+    emulator.present(REGION, "acm0000000", "prod", Some(&arn));
+    let presenter = emulator.presenter(REGION, "acm0000000", "prod", &server, LONG);
+    assert_eq!(let_in(&presenter).await, REQUESTS);
+    assert_eq!(presenter.presented_of(&old.serial_number), Presented { requests: REQUESTS, propagating: 0 });
+
+    emulator.put_acm(&arn, new.clone());
+    let mixed = let_in(&presenter).await;
+    assert!((REQUESTS / 4..REQUESTS * 3 / 4).contains(&mixed), "{mixed} of {REQUESTS} presented the former one");
+    let left = REQUESTS - mixed;
+    assert_eq!(presenter.presented_of(&new.serial_number), Presented { requests: left, propagating: left });
+
+    // From the one kind to the other, and back: the former kind is presented for a while too.
+    emulator.present(REGION, "acm0000000", "prod", Some(OLD));
+    let_in(&presenter).await;
+    let names: Vec<_> = [OLD, &old.serial_number, &new.serial_number].map(|name| presenter.presented_of(name)).into();
+    assert!(names[0].propagating > 0 && names[1].propagating > mixed && names[2].propagating > left, "{presenter}");
+    tokio::time::sleep(SHORT).await;
+    let later = emulator.presenter(REGION, "acm0000000", "prod", &server, SHORT);
+    emulator.present(REGION, "acm0000000", "prod", Some(&arn));
+    tokio::time::sleep(SHORT).await;
+    assert_eq!(let_in(&later).await, 0, "the new one alone");
+    assert_eq!(later.presented_of(&new.serial_number), Presented { requests: REQUESTS, propagating: 0 });
 }

@@ -1,4 +1,5 @@
-//! API Gateway as a backend sees it: a client that presents what a stage does and, for a while after a switch, what it did.
+//! API Gateway as a backend sees it: a client that presents what a stage does and, for a while after a switch or a re-import into ACM, what it
+//! did.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use super::Emulator;
 use super::access::HOME_ACCOUNT;
 use super::state::{Location, State};
+use crate::private_ca::Leaf;
 use crate::servers::{Answer, Caller, Client, Identity, Peer};
 
 /// The same way every time, unless a test wants another.
@@ -33,9 +35,17 @@ struct Shared {
 
 struct Drawn {
     chance: fastrand::Rng,
-    /// By the certificate that they present.
+    /// By what they present, PEM.
     clients: HashMap<Option<String>, Client>,
     presented: BTreeMap<String, Presented>,
+}
+
+/// What a request can present.
+struct Choice {
+    /// In figures.
+    name: String,
+    /// The certificate with its chain, and its key, PEM; none, where nothing is presented.
+    identity: Option<(String, String)>,
 }
 
 /// How often a certificate was presented.
@@ -48,8 +58,9 @@ pub struct Presented {
 }
 
 impl Emulator {
-    /// API Gateway for a stage of the home account whose backend is this server. So long after a switch of the stage, a request
-    /// presents what the stage presented before as likely as what it presents now.
+    /// API Gateway for a stage of the home account whose backend is this server. So long after a switch of the stage, and after a
+    /// re-import into ACM under the ARN that it presents, a request presents what the stage presented before as likely as what it
+    /// presents now. A certificate of ACM is presented with its chain.
     pub fn presenter(
         &self,
         region: &str,
@@ -80,14 +91,14 @@ impl Presenter {
         self.shared.lock().chance.seed(seed);
     }
 
-    /// How often each certificate was presented, by id.
+    /// How often each certificate was presented, by id; one of ACM by its serial number, as an ARN has one after the other.
     pub fn presented(&self) -> BTreeMap<String, Presented> {
         self.shared.lock().presented.clone()
     }
 
     /// How often this one was.
-    pub fn presented_of(&self, id: &str) -> Presented {
-        self.shared.lock().presented.get(id).copied().unwrap_or_default()
+    pub fn presented_of(&self, name: &str) -> Presented {
+        self.shared.lock().presented.get(name).copied().unwrap_or_default()
     }
 }
 
@@ -104,8 +115,8 @@ impl Caller for Presenter {
 impl fmt::Display for Presenter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let presented = self.presented();
-        let figures = presented.iter().map(|(id, Presented { requests, propagating })| {
-            format!("{id} {requests} times, {propagating} of them while propagating")
+        let figures = presented.iter().map(|(name, Presented { requests, propagating })| {
+            format!("{name} {requests} times, {propagating} of them while propagating")
         });
         f.write_str(&figures.collect::<Vec<_>>().join("; "))
     }
@@ -118,34 +129,52 @@ impl Shared {
 
     /// Chooses what to present.
     fn draw(&self) -> Result<Client> {
-        let choices = self.state.presented_within(&self.api, &self.stage, self.propagation);
-        let choices = choices.with_context(|| format!("there is no stage {} of {}", self.stage, self.api.id))?;
+        let choices = self.choices()?;
         let mut drawn = self.lock();
-        let chosen = choices[drawn.chance.usize(..choices.len())].as_deref();
-        let key = match chosen {
-            Some(id) => Some(self.key_of(id).with_context(|| format!("nobody has the key of {id}"))?),
-            None => None,
-        };
-        let presented = drawn.presented.entry(chosen.unwrap_or(Presenter::NOTHING).to_owned()).or_default();
+        let Choice { name, identity } = &choices[drawn.chance.usize(..choices.len())];
+        let presented = drawn.presented.entry(name.clone()).or_default();
         presented.requests += 1;
         presented.propagating += usize::from(choices.len() > 1);
         // A certificate that was renewed under its id is another one.
-        let pem = key.as_ref().map(|(pem, _)| pem.clone());
+        let pem = identity.as_ref().map(|(pem, _)| pem.clone());
         if let Some(client) = drawn.clients.get(&pem) {
             return Ok(client.clone());
         }
-        let identity = key.map(|(pem, key)| Identity::new(&pem, &key)).transpose()?;
+        let identity = identity.as_ref().map(|(pem, key)| Identity::new(pem, key)).transpose()?;
         let client = Client::new(&self.server, identity.as_ref())?;
         drawn.clients.insert(pem, client.clone());
         Ok(client)
     }
 
-    /// A certificate and its key. A stage goes on presenting one that was deleted.
-    fn key_of(&self, id: &str) -> Option<(String, String)> {
-        let at = Location { id: id.to_owned(), ..self.api.clone() };
+    /// What the stage presents, first, and what else is still presented.
+    fn choices(&self) -> Result<Vec<Choice>> {
+        let presented = self.state.presented_within(&self.api, &self.stage, self.propagation);
+        let presented = presented.with_context(|| format!("there is no stage {} of {}", self.stage, self.api.id))?;
+        let mut choices = Vec::new();
+        for presented in presented {
+            match presented {
+                None => choices.push(Choice { name: Presenter::NOTHING.to_owned(), identity: None }),
+                Some(id) => choices.extend(self.known_as(&id).with_context(|| format!("nobody has the key of {id}"))?),
+            }
+        }
+        Ok(choices)
+    }
+
+    /// The certificate that an id or an ARN stands for, and under an ARN what it stood for until a moment ago. A stage goes on
+    /// presenting a certificate of API Gateway that was deleted.
+    fn known_as(&self, id: &str) -> Option<Vec<Choice>> {
         let inner = self.state.lock();
+        if let Some(leaves) = inner.acm.presented_within(id, self.propagation) {
+            let choice = |leaf: Leaf| Choice {
+                identity: Some((leaf.certificate + &leaf.chain.unwrap_or_default(), leaf.private_key)),
+                name: leaf.serial_number,
+            };
+            return Some(leaves.into_iter().map(choice).collect());
+        }
+        let at = Location { id: id.to_owned(), ..self.api.clone() };
         let issued = inner.certificates.get(&at).or_else(|| inner.deleted.get(&at))?;
-        Some((issued.certificate.pem.clone(), issued.private_key_pem.clone()))
+        let identity = Some((issued.certificate.pem.clone(), issued.private_key_pem.clone()));
+        Some(vec![Choice { name: id.to_owned(), identity }])
     }
 }
 

@@ -22,19 +22,21 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A certificate and its key.
+/// A certificate, the chain that is presented with it, and its key.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    certificate: CertificateDer<'static>,
+    certificates: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
 }
 
 impl Identity {
-    /// Of PEM.
-    pub fn new(certificate_pem: &str, key_pem: &str) -> Result<Self> {
-        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).context("a certificate's PEM")?;
+    /// Of PEM: the certificate first, and after it the chain where there is one.
+    pub fn new(certificates_pem: &str, key_pem: &str) -> Result<Self> {
+        let certificates = CertificateDer::pem_slice_iter(certificates_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.context("a certificate's PEM")?;
+        anyhow::ensure!(!certificates.is_empty(), "no certificate's PEM");
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).context("a private key's PEM")?;
-        Ok(Self { certificate, key: Arc::new(key) })
+        Ok(Self { certificates, key: Arc::new(key) })
     }
 }
 
@@ -126,9 +128,7 @@ impl Client {
             .with_protocol_versions(versions)?
             .with_root_certificates(roots);
         let mut config = match identity {
-            Some(identity) => {
-                builder.with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?
-            }
+            Some(identity) => builder.with_client_auth_cert(identity.certificates.clone(), identity.key.clone_key())?,
             None => builder.with_no_client_auth(),
         };
         // Or the server would take the certificate of an earlier connection for good.
