@@ -9,7 +9,7 @@
 //! ```text
 //!  Kubernetes ─ watch ─► stores (resources; targets by metadata) ──┐
 //!                                                                  ├─► queue ─► reconcile:  snapshot ─► plan ─► apply ─► status
-//!  AWS ─────── poll ───► cache (certificates, stages) ─────────────┘           (reads)     (pure)    (I/O)    (pure, then one write)
+//!  AWS ─────── poll ───► cache (certificates, stages, ACM) ────────┘           (reads)     (pure)    (I/O)    (pure, then one write)
 //! ```
 //!
 //! Three principles:

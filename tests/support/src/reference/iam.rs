@@ -67,6 +67,14 @@ pub fn policies() -> Result<String> {
             policy(vec![allow(json!("apigateway:GET"), json!(Place::own("*").stages_arn("*")))]),
         ),
         (
+            "Read ACM certificates",
+            "For resources with `spec.acmCertificateArn` or `spec.stage.acm: Trust`, beside one of the policies above. Name the ARNs as narrowly as you can.",
+            policy(vec![allow(
+                json!(["acm:DescribeCertificate", "acm:GetCertificate"]),
+                json!("arn:aws:acm:*:111122223333:certificate/*"),
+            )]),
+        ),
+        (
             "Assume a role of another account",
             "For the operator's own role, with `sts:TagSession` beside `sts:AssumeRole` if the rules set `sessionTags`.",
             policy(vec![allow(json!("sts:AssumeRole"), json!(role))]),
