@@ -69,16 +69,18 @@ test: ## Run every test, on a real control plane, but for those of large gateway
 	# Most tests wait, for the clock or for others: more at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace -- $(foreach gateway,$(LARGE_GATEWAYS),--skip $(call gateway_tests,$(gateway)))
 
-check: ## Check format, lints, generated files, and the licences, sources and advisories of dependencies
-	@tests/prerequisites rust helm
+check: ## Check format, lints, generated files, the guides, and the licences, sources and advisories of dependencies
+	@tests/prerequisites rust go helm openssl
 	$(call say,"format")
 	cargo fmt --all --check
 	$(call say,"lints: a few minutes the first time")
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	$(call say,"licences and sources and duplicates and advisories of dependencies: about 5 minutes on 2 cores the first time")
 	tests/dependencies
-	$(call say,"generated files and links of pages and the API group and licences of dependencies")
-	cargo test --locked --test it -- generated:: docs:: group:: licences::
+	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
+	tests/kubernetes/build >/dev/null
+	$(call say,"generated files and links of pages and commands of guides and the API group and licences of dependencies")
+	cargo test --locked --test it -- generated:: docs:: guide:: group:: licences::
 
 docs: ## Build the book into target/book, with search
 	@tests/prerequisites rust
