@@ -1,8 +1,10 @@
 //! What was found of a backend, in lines that a script can read, and the verdict on it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::api::{CertificateStatus, ClientCertificateRef};
+use crate::certificate::Certificate;
 use crate::conditions::{ConditionType, find, is_true};
 
 /// The subject of every client certificate of API Gateway, for a status without one.
@@ -140,6 +142,14 @@ impl Findings {
                 }
             }
         }
+        let chained = trusted.iter().filter(|certificate| !certificate.chain.is_empty());
+        let cas: BTreeSet<String> = chained.flat_map(authorities).collect();
+        if !cas.is_empty() {
+            let cas = cas.into_iter().collect::<Vec<_>>().join("; ");
+            lines += &format!(
+                "note: the target trusts every certificate of {cas}; the server accepts all of them unless it also compares pins or the subject\n"
+            );
+        }
         lines += "the right certificate: not tried (AWS keeps its private key)\n";
         lines + "the server's own certificate: not checked (API Gateway checks it)\n"
     }
@@ -187,8 +197,17 @@ fn is_ambiguous(reception: &Reception) -> bool {
     matches!(reception, Reception::RefusedByHttp(400 | 401 | 403))
 }
 
+/// The names of the authorities that a server which reads the target may name: those of a chain, or the certificate's own.
+fn authorities(certificate: &CertificateStatus) -> Vec<String> {
+    let chain = Certificate::parse(&certificate.chain.concat());
+    chain.map_or_else(
+        |_| vec![subject(certificate).to_owned()],
+        |chain| chain.blocks().map(|block| block.subject.clone()).collect(),
+    )
+}
+
 fn is_ours(hint: &str, trusted: &[CertificateStatus]) -> bool {
-    trusted.iter().any(|certificate| subject(certificate) == hint)
+    trusted.iter().any(|certificate| authorities(certificate).iter().any(|name| name == hint))
 }
 
 fn hinted(hints: &[String], trusted: &[CertificateStatus]) -> String {
@@ -222,6 +241,29 @@ mod tests {
     fn findings(hints: Option<&[&str]>, strangers: Option<(Reception, Option<Reception>)>) -> Findings {
         let hints = hints.map(|hints| hints.iter().map(|hint| (*hint).to_owned()).collect());
         Findings { hints, strangers: strangers.map(|(without, other)| Strangers { without, other }) }
+    }
+
+    #[test]
+    fn the_authorities_of_a_chain_are_ours_and_wider_than_one_certificate() {
+        use crate::fixtures::issued::{ISSUING_PEM, ROOT_PEM};
+        let subject = |cn: &str| format!("O=Payments, CN={cn}");
+        let of_acm = CertificateStatus {
+            subject: Some(subject("api")),
+            chain: vec![ISSUING_PEM.to_owned(), ROOT_PEM.to_owned()],
+            ..CertificateStatus::default()
+        };
+        let refused = || Reception::RefusedByTls("unknown_ca".into());
+        let issuing = subject("Issuing");
+        let found = findings(Some(&[&issuing]), Some((refused(), Some(refused()))));
+        assert!(matches!(found.verdict(std::slice::from_ref(&of_acm)), Verdict::On(_)));
+        assert!(matches!(found.verdict(&trusted_certificates()), Verdict::Off(_)));
+        let lines = found.lines(&[of_acm]);
+        let note = format!(
+            "the target trusts every certificate of {issuing}; {}; the server accepts all of them",
+            subject("Root")
+        );
+        assert!(lines.contains(&note), "{lines}");
+        assert!(!found.lines(&trusted_certificates()).contains("trusts every certificate"));
     }
 
     /// The first word of the verdict.
