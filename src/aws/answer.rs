@@ -61,7 +61,8 @@ impl Answer {
         came: AcmCertificate,
         now: Timestamp,
     ) -> Result<Self, ReadFailure> {
-        let AcmCertificate { arn, status, expires, leaf, chain } = came;
+        // ACM's own date is that of an earlier call: after a re-import in between it may be of the former certificate.
+        let AcmCertificate { arn, status, expires: _, leaf, chain } = came;
         if arn != source.id {
             return Err(GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None }.into());
         }
@@ -75,7 +76,7 @@ impl Answer {
         }
         let Some(leaf) = leaf else { return Err(ReadFailure::NotIssued { arn, status: "PENDING_VALIDATION" }) };
         let certificate = Certificate::issued(&leaf, chain.as_deref().unwrap_or_default())?;
-        let certificate = certificate.ending_by(expires).without_ended_authorities(now);
+        let certificate = certificate.without_ended_authorities(now);
         let account = account.map(str::to_owned);
         let answer = Answer { source: source.clone(), certificate, description: String::new(), account, created: None };
         match answer.valid_at(now) {
