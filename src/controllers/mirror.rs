@@ -139,7 +139,12 @@ impl<G: Gateway> Context<G> {
     pub fn may_describe(&self, resource: &ClientCertificateRef) -> Option<(CertificateKey, Source)> {
         let access = self.access.of(resource)?;
         let stages = access.stages.as_ref().and_then(|api| self.aws.stages(api));
-        match self.access.with_found(resource, &found(resource, None, stages.as_ref(), self.now()))? {
+        let found = found(resource, None, stages.as_ref(), self.now());
+        if found.presented.is_none() && stages.is_some_and(|stages| stages.outcome.is_ok()) {
+            // What the stage presented before is nobody's to describe.
+            return None;
+        }
+        match self.access.with_found(resource, &found)? {
             Access { main: Some(access::Named { source: Ok(source), .. }), description: Ok(()), .. }
                 if !source.is_of_acm() =>
             {
@@ -433,9 +438,11 @@ async fn gather<G: Gateway>(
         Ok(()) if is_account_unknown => Err(HeldBack::AccountUnknown),
         Ok(()) => Ok(()),
     };
+    // Before the stage was read it may present another certificate.
+    let may_send = stages.is_none() || found(resource, None, view.stages.as_ref(), context.now()).presented.is_some();
     let description = key
         .filter(|_| resource.spec.description.is_some() && may_describe.is_ok())
-        .and_then(|key| context.descriptions.reconcile(&key, true));
+        .and_then(|key| context.descriptions.reconcile(&key, may_send));
     let mut reads = view.reads.into_iter();
     let mut named = |access::Named { id, source }| {
         let read = if source.is_ok() { reads.next().flatten() } else { None };

@@ -124,14 +124,18 @@ fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
     let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let of_generation =
         |type_| find(conditions, type_).filter(|condition| condition.observed_generation == resource.generation());
-    let recorded = of_generation(ConditionType::DescriptionSynced).map_or(Recorded::Nothing, |condition| {
-        match Reason::parse(&condition.reason) {
-            Some(Reason::Synced) => Recorded::Synced,
-            Some(Reason::NotApplied) => Recorded::NotApplied,
-            Some(Reason::Contested) => Recorded::Contested,
-            _ => Recorded::Nothing,
-        }
-    });
+    // What the status says of the certificate that a stage presented before says nothing of this one.
+    let main = resource.status.as_ref().and_then(|status| status.main_certificate(resource.additional_ids()));
+    let is_of_it = resource.spec.stage.is_none() || main.is_some_and(|main| main.id == source.id);
+    let recorded =
+        of_generation(ConditionType::DescriptionSynced).filter(|_| is_of_it).map_or(Recorded::Nothing, |condition| {
+            match Reason::parse(&condition.reason) {
+                Some(Reason::Synced) => Recorded::Synced,
+                Some(Reason::NotApplied) => Recorded::NotApplied,
+                Some(Reason::Contested) => Recorded::Contested,
+                _ => Recorded::Nothing,
+            }
+        });
     Some(Claim {
         resource: ResourceName::new(resource.namespace(), resource.name()),
         uid: resource.uid().to_owned(),

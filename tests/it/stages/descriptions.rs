@@ -21,8 +21,57 @@ async fn the_description_goes_to_what_the_stage_presents_now() {
     .await;
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
     assert_eq!(description(ID), "payments, prod", "the former one is left as it is");
+    // No other writer has undone anything: the new one was never described.
+    let events = eventually(SOON, "both updates have an event", async || {
+        let events = world.events("payments").await;
+        let of_description = events.iter().filter(|(key, _)| key.starts_with("Normal Description"));
+        if of_description.map(|(_, count)| count).sum::<i32>() == 2 { Ok(events) } else { Err(format!("{events:?}")) }
+    })
+    .await;
+    assert_eq!(events.get("Normal DescriptionRestored"), None, "{events:?}");
     // Nobody describes the former one any more: who names it by its id may.
     world.create_ready("former", json!({ "description": "retired" })).await;
     world.until("former", "DescriptionSynced", "True", "Synced").await;
     assert_eq!((description(ID).as_str(), description(NEW).as_str()), ("retired", "payments, prod"));
+}
+
+#[tokio::test]
+async fn what_the_stage_does_not_present_any_more_is_not_described() {
+    let world = world("undescribed").await;
+    let id = crate::ground::source(ID);
+    world.following("payments", json!({ "description": "payments, prod" })).await;
+    world.until("payments", "DescriptionSynced", "True", "Synced").await;
+    present(&world, None);
+    world.emulator.set_description(&id, "retired");
+    ask(&world, "payments").await;
+    world.until("payments", READ, "False", "StageHasNoCertificate").await;
+    refresh(&world, "payments").await;
+    tokio::time::sleep(crate::fixture::A_WHILE).await;
+    assert_eq!(world.emulator.certificate(&id).unwrap().description, "retired");
+    // Who names it by its id may describe it now, though younger.
+    world.create_ready("named", json!({ "description": "of another" })).await;
+    world.until("named", "DescriptionSynced", "True", "Synced").await;
+    assert_eq!(world.emulator.certificate(&id).unwrap().description, "of another");
+}
+
+#[tokio::test]
+async fn before_the_stage_is_read_nothing_is_described() {
+    let mut world = world("unread-description").await;
+    let id = crate::ground::source(ID);
+    world.following("payments", json!({ "description": "payments, prod" })).await;
+    world.until("payments", "DescriptionSynced", "True", "Synced").await;
+    world.stop_operator().await;
+    present(&world, Some(NEW));
+    world.emulator.set_description(&id, "retired");
+    let fault =
+        operator_testing::emulator::Fault::error(503, "", "no").on(operator_testing::script::Operation::GetStages);
+    world.emulator.inject(fault);
+    world.start_operator().await;
+    tokio::time::sleep(crate::fixture::A_WHILE * 2).await;
+    assert!(world.emulator.count(operator_testing::script::Operation::GetStages) > 0);
+    assert_eq!(world.emulator.certificate(&id).unwrap().description, "retired");
+    world.emulator.clear_faults();
+    until(&world, "payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
+    world.until("payments", "DescriptionSynced", "True", "Synced").await;
+    assert_eq!(world.emulator.certificate(&id).unwrap().description, "retired");
 }
