@@ -75,7 +75,6 @@ impl Access {
             id: id.to_owned(),
             source: place.map(|place| Source { place, id: id.to_owned() }),
         };
-        let additional = |id: &str| named(id, of_id(id).map(|(place, _)| place));
         let of_arn = |arn: &str| {
             // The region of an ARN is the certificate's own.
             let (place, description) = permit(What::Acm(arn))?;
@@ -107,6 +106,10 @@ impl Access {
             Some(_) => recorded().filter(|held| may_be_presented(held)).map(|held| held.id.as_str()).collect(),
             None => Vec::new(),
         };
+        let beside = |id: &str| match &place {
+            Ok(place) if presented.contains(&id) => named(id, Ok(place.clone())),
+            _ => named(id, of_id(id).map(|(place, _)| place)),
+        };
         let mut unnamed: Vec<Named> = Vec::new();
         let others = recorded().filter(|held| may_be_unnamed(held)).map(|held| held.id.as_str());
         let all = found.tagged.iter().map(String::as_str).chain(presented.iter().copied()).chain(others);
@@ -114,14 +117,13 @@ impl Access {
         for id in all.filter(|id| !is_of_acm(id)) {
             let is_main = main.as_ref().is_some_and(|main| main.id == id);
             if !is_main && !resource.names(id) && unnamed.iter().all(|named| named.id != id) {
-                let was_presented = presented.contains(&id);
-                unnamed.push(if was_presented { named(id, place.clone()) } else { additional(id) });
+                unnamed.push(beside(id));
             }
         }
         Access {
-            additional: resource.additional_ids().map(additional).collect(),
+            additional: resource.additional_ids().map(beside).collect(),
             unnamed,
-            tags: place.ok().filter(|_| !resource.spec.additional_client_certificate_tags.is_empty()),
+            tags: place.clone().ok().filter(|_| !resource.spec.additional_client_certificate_tags.is_empty()),
             description: allowed.map_or(Ok(()), |(_, description)| description),
             main,
             stages,
@@ -149,7 +151,7 @@ fn presented_before<'a>(resource: &'a ClientCertificateRef, region: Option<&Stri
 
 /// Whether an entry of the status may be of a certificate that the stage presented.
 fn may_be_presented(held: &CertificateStatus) -> bool {
-    matches!(held.role, Some(CertificateRole::Main | CertificateRole::Former))
+    matches!(held.role, Some(CertificateRole::Main | CertificateRole::Former)) || held.former_since.is_some()
 }
 
 /// Whether an entry of the status may belong into the target though the spec does not name it.

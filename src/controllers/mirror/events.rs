@@ -60,7 +60,10 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
                 let note = format!("{target} has held {id} for {soak}; a stage may be switched to it");
                 Some(normal("SafeToSwitch", "Read", note))
             }
-            CertificateRole::Former if !matches!(was?.role, Some(CertificateRole::Main | CertificateRole::Former)) => {
+            CertificateRole::Former
+                if !matches!(was?.role, Some(CertificateRole::Main | CertificateRole::Former))
+                    && was?.former_since != held.former_since =>
+            {
                 let end = held.former_since?.checked_add(resource.overlap()).ok()?;
                 let note = format!(
                     "client certificate {id} no longer has the tags of the spec; {target} holds it until {end}"

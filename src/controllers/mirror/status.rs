@@ -22,6 +22,9 @@ use crate::error::{ClusterFailure, ReadFailure, Subject};
 use crate::settings::{Settings, Tick};
 use crate::target::{Password, holds_certificate, verifier_class};
 
+/// What left the target, or outlived its overlap, is read no longer, or only if the rules allow it: the next pass, after this
+/// time, subscribes without it.
+const ONE_LEFT: Duration = Duration::from_secs(1);
 /// A blocked target is read again after this time, without a call to AWS.
 const BLOCKED: Duration = Duration::from_secs(60);
 
@@ -771,7 +774,14 @@ fn requeue(
         status.certificates.iter().filter_map(|held| soak_end(held, resource)).filter_map(until).filter(is_ahead);
     let former = status.certificates.iter().filter_map(|held| held.former_since?.checked_add(resource.overlap()).ok());
     let leaves = former.filter_map(until).filter(is_ahead);
-    let waits = [next_end, expiring, blocked, retry, lasting.min(), description, soaked.min(), leaves.min(), list];
+    let before = resource.status.iter().flat_map(|before| &before.certificates);
+    let left = before.filter(|held| match status.certificates.iter().find(|stays| stays.id == held.id) {
+        Some(stays) => held.former_since.is_some() && stays.former_since.is_none(),
+        None => true,
+    });
+    let left = left.map(|_| ONE_LEFT);
+    let waits =
+        [next_end, expiring, blocked, retry, lasting.min(), description, soaked.min(), leaves.min(), list, left.min()];
     waits.into_iter().flatten().min()
 }
 

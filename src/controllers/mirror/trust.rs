@@ -60,12 +60,14 @@ impl Trust {
                 trust.add(resource, snapshot, named, CertificateRole::Former, Some(*since));
             }
         }
+        // The memory of what the stage presented outlives a certificate's other role.
+        let presented = |named| former_since(resource, snapshot, named).filter(|_| resource.stage_status().is_some());
         for named in &snapshot.additional {
-            trust.add(resource, snapshot, named, CertificateRole::Additional, None);
+            trust.add(resource, snapshot, named, CertificateRole::Additional, presented(named));
         }
         for (named, standing) in &unnamed {
             if *standing == Standing::Tagged {
-                trust.add(resource, snapshot, named, CertificateRole::Tagged, None);
+                trust.add(resource, snapshot, named, CertificateRole::Tagged, presented(named));
             }
         }
         let is_list_awaited = snapshot.tags.as_ref().is_some_and(|tags| tags.read.is_none());
@@ -159,7 +161,7 @@ impl Trust {
                 Some(CertificateRole::Former) => held.former_since.unwrap_or(now),
                 _ => continue,
             };
-            let Some(since) = former_since(resource, since, now) else { continue };
+            let Some(since) = within_overlap(resource, snapshot, since) else { continue };
             let is_here = place.is_none_or(|place| is_of(held, &Source { place: place.clone(), id: held.id.clone() }));
             if let Some(mut entry) = Entry::from_status(held, CertificateRole::Former).filter(|_| is_here)
                 && !entry.certificate.is_expired(now)
@@ -209,21 +211,9 @@ pub enum Standing {
 /// One that the list lacks has lost nothing: the read by its id finds out what became of it.
 pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named) -> Option<Standing> {
     let source = named.source.as_ref().ok()?;
-    let now = snapshot.now.wall;
     let wanted = &resource.spec.additional_client_certificate_tags;
     let recorded = || recorded(resource).filter(|held| is_of(held, source));
-    let former = |since| former_since(resource, since, now).map(|since| Standing::Former { since });
-    let was_former = || {
-        let held = recorded().find(|held| held.role == Some(CertificateRole::Former));
-        // The status has a stage only once the stage's certificate was the main one.
-        let was_presented =
-            || resource.stage_status().is_some() && recorded().any(|held| held.role == Some(CertificateRole::Main));
-        match held {
-            Some(held) => former(held.former_since?),
-            None if was_presented() => former(now),
-            None => None,
-        }
-    };
+    let was_former = || former_since(resource, snapshot, named).map(|since| Standing::Former { since });
     if wanted.is_empty() {
         return was_former();
     }
@@ -239,19 +229,36 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
     match was_tagged {
         _ if listing.has_tags(&named.id, wanted) => Some(Standing::Tagged),
         // Other tags of the spec are no loss of the certificate's.
-        Some(held) if held.tags != *wanted => None,
+        Some(held) if held.tags != *wanted => was_former(),
         Some(_) if listing.tags_of(&named.id).is_none() => Some(Standing::Tagged),
-        Some(_) => former(now),
+        Some(_) => within_overlap(resource, snapshot, snapshot.now.wall).map(|since| Standing::Former { since }),
         None => was_former(),
     }
 }
 
-/// Since when a certificate is former, if the overlap has not passed. A clock that was ahead, or a status that was edited,
-/// makes none stay for ever.
-fn former_since(resource: &ClientCertificateRef, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    let since = since.min(whole_seconds(now));
+/// Since when a certificate is Former, or would be without its other role: the stage presented it until then, or it had the
+/// tags. None once the overlap has passed.
+fn former_since(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named) -> Option<Timestamp> {
+    let source = named.source.as_ref().ok()?;
+    // The status has a stage only once the stage's certificate was the main one.
+    let was_presented =
+        |held: &CertificateStatus| held.role == Some(CertificateRole::Main) && resource.stage_status().is_some();
+    let since = recorded(resource).filter(|held| is_of(held, source)).find_map(|held| match was_presented(held) {
+        true => Some(snapshot.now.wall),
+        false => held.former_since,
+    });
+    within_overlap(resource, snapshot, since?)
+}
+
+/// The time from which the overlap counts, unless it has passed. Before a stage was read, it has not: the stage may present
+/// the certificate again.
+fn within_overlap(resource: &ClientCertificateRef, snapshot: &Snapshot, since: Timestamp) -> Option<Timestamp> {
+    let now = snapshot.now.wall;
+    // A clock that was ahead, or a status that was edited, makes none stay for ever.
+    let since = since.min(now);
+    let is_unread = snapshot.stage.as_ref().is_some_and(|stage| stage.names().is_none());
     let end = since.checked_add(resource.overlap()).ok()?;
-    (end > now).then_some(since)
+    (is_unread || end > now).then_some(whole_seconds(since))
 }
 
 /// Of the tags of a certificate those that the spec selects by, as the list says or as the status did.
@@ -308,7 +315,8 @@ impl Entry {
         }
         certificate.single_pem()?;
         let certificate = certificate.ending_by(recorded.expiration_date);
-        Some(Entry { certificate, status: CertificateStatus { role: Some(role), ..recorded.clone() } })
+        let status = CertificateStatus { role: Some(role), former_since: None, ..recorded.clone() };
+        Some(Entry { certificate, status })
     }
 }
 

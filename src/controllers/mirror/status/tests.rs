@@ -1,5 +1,7 @@
 //! Trust by tag over time: `plan` and `status` pass after pass, with a target that holds what was written.
 
+mod stages;
+
 use std::sync::Arc;
 
 use super::super::installation::Marked;
@@ -40,6 +42,8 @@ struct Story {
     read: Option<Result<(), ReadFailure>>,
     source: Result<(), ReadFailure>,
     repaired: Option<Timestamp>,
+    /// The stage that the resource follows.
+    followed: Option<stages::Followed>,
 }
 
 impl Story {
@@ -55,7 +59,16 @@ impl Story {
             read: Some(Ok(())),
             source: Ok(()),
             repaired: None,
+            followed: None,
         }
+    }
+
+    /// The read of a certificate.
+    fn read_of(&self, id: &str, pem: &str, result: Result<(), ReadFailure>) -> Read<Answer> {
+        let source = Source::own("us-east-1", id);
+        let answer = || Arc::new(Answer::check(&source, None, certificate(id, pem), self.start).unwrap());
+        let outcome = result.map(|()| answer());
+        Read { started: Tick::from_secs(1_000_000), last_good: outcome.clone().ok(), failing_since: None, outcome }
     }
 
     fn at(&self, seconds: i64) -> Timestamp {
@@ -66,11 +79,6 @@ impl Story {
         let wall = self.at(seconds);
         let now = Now { wall, tick: Tick::from_secs(1_000_000) };
         let source = |id: &str| Source::own("us-east-1", id);
-        let read = |id: &str, pem: &str, result: Result<(), ReadFailure>| {
-            let answer = || Arc::new(Answer::check(&source(id), None, certificate(id, pem), self.start).unwrap());
-            let outcome = result.map(|()| answer());
-            Read { started: now.tick, last_good: outcome.clone().ok(), failing_since: None, outcome }
-        };
         let outcome = match &self.listed {
             Some(of_new) => {
                 let mut listing = Listing::default();
@@ -84,13 +92,17 @@ impl Story {
         Snapshot {
             now,
             jitter: 0.5,
-            main: Some(Named { id: MAIN.into(), source: Ok(source(MAIN)), read: Some(read(MAIN, PEM, Ok(()))) }),
+            main: Some(Named {
+                id: MAIN.into(),
+                source: Ok(source(MAIN)),
+                read: Some(self.read_of(MAIN, PEM, Ok(()))),
+            }),
             stage: None,
             additional: vec![],
             unnamed: vec![Named {
                 id: NEW.into(),
                 source: self.source.clone().map(|()| source(NEW)),
-                read: self.read.clone().map(|result| read(NEW, OTHER_PEM, result)),
+                read: self.read.clone().map(|result| self.read_of(NEW, OTHER_PEM, result)),
             }],
             tags: Some(TagRead { place: Place::own("us-east-1"), read: Some(tag_read) }),
             repaired: self.repaired,
@@ -110,7 +122,11 @@ impl Story {
 
     /// A reconcile. Its status is not written yet.
     fn decide(&mut self, seconds: i64) -> Outcome {
-        let snapshot = self.snapshot(seconds);
+        let settings = settings();
+        let mut snapshot = self.snapshot(seconds);
+        if let Some(followed) = &self.followed {
+            followed.fill(self, &mut snapshot, &settings);
+        }
         let plan = plan(&self.resource, &snapshot);
         let effects: Vec<_> =
             plan.actions.iter().map(|action| Effect { action: action.clone(), result: Some(Ok(())) }).collect();
@@ -119,7 +135,7 @@ impl Story {
                 self.target = Some(secret_of(desired).into_target());
             }
         }
-        status(&self.resource, &snapshot, &plan, &effects, None, &settings())
+        status(&self.resource, &snapshot, &plan, &effects, None, &settings)
     }
 
     fn pass(&mut self, seconds: i64) -> Outcome {
