@@ -260,6 +260,11 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         let names_main = status.client_certificate_id.is_some() || access.stages.is_some();
         status.observed_generation == resource.generation() && names_main
     });
+    // So has one before a switch of the stage, unless the certificate was read before. The main one is the first.
+    let presented = found(resource, None, view.stages.as_ref(), now).presented;
+    let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_ref());
+    let is_unread = view.reads.first().is_some_and(Option::is_none);
+    let is_current = is_current && !(is_unread && presented.is_some() && presented.as_ref() != named);
     let patience = (view.asked + FIRST_ANSWER).saturating_sub(now.tick);
     if !view.answered && !is_current && !patience.is_zero() {
         return Done::waits(Some(patience));

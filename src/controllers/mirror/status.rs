@@ -312,10 +312,13 @@ fn keep(condition: &Condition) -> Option<Finding> {
     Some(Finding { is, reason: Reason::parse(&condition.reason)?, message: condition.message.clone() })
 }
 
-/// Whether the conditions of the status are about the certificate that the spec names now.
+/// Whether a condition is about the certificate that the spec names or the stage presents now.
 fn is_unchanged(resource: &ClientCertificateRef, snapshot: &Snapshot, condition: &Condition) -> bool {
     let is_held = |source| recorded_main(resource).is_some_and(|held| is_of(held, source));
-    condition.observed_generation == resource.generation() || snapshot.main_source().is_some_and(is_held)
+    let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_deref());
+    let is_switched = snapshot.stage.as_ref().and_then(StageRead::names).is_some_and(|presents| presents != named);
+    (condition.observed_generation == resource.generation() && !is_switched)
+        || snapshot.main_source().is_some_and(is_held)
 }
 
 /// An unchanged source keeps its condition until AWS has answered, and through a transient failure as long as the target

@@ -75,6 +75,11 @@ fn held(story: &Story) -> Vec<(&str, CertificateRole)> {
     held.iter().map(|held| (held.id.as_str(), held.role.unwrap())).collect()
 }
 
+fn reason(story: &Story, type_: ConditionType) -> (&str, &str) {
+    let condition = find(&story.resource.status.as_ref().unwrap().conditions, type_).unwrap();
+    (&condition.status, &condition.reason)
+}
+
 fn outage() -> ReadFailure {
     GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }.into()
 }
@@ -96,6 +101,32 @@ fn a_former_certificate_stays_until_the_stage_was_read_after_the_overlap() {
         presents(&mut back, Some(Ok(Some(NEW))));
         back.pass(10 + 3700);
         assert_eq!(held(&back), [(NEW, MainOne)]);
+    }
+}
+
+#[test]
+fn what_the_stage_presents_and_nobody_has_read_is_said_not_to_be_read() {
+    for (unread, is, reason_) in [(None, "Unknown", "NotRead"), (Some(Err(outage())), "False", "Unavailable")] {
+        let mut story = following(|_| {});
+        story.pass(0);
+        assert_eq!(reason(&story, ConditionType::Ready), ("True", "Mirrored"));
+        presents(&mut story, Some(Ok(Some(NEW))));
+        read(&mut story, NEW, unread);
+        for second in [10, 20] {
+            story.pass(second);
+            assert_eq!(held(&story), [(MAIN, MainOne)]);
+            assert_eq!(reason(&story, ConditionType::CertificateRead), (is, reason_));
+            assert_eq!(reason(&story, ConditionType::Ready), ("False", reason_));
+        }
+        read(&mut story, NEW, Some(Ok(())));
+        story.pass(30);
+        assert_eq!(held(&story), [(NEW, MainOne), (MAIN, Former)]);
+        assert_eq!(reason(&story, ConditionType::Ready), ("True", "Mirrored"));
+        // Once it was read, a failure that passes changes nothing.
+        read(&mut story, NEW, Some(Err(outage())));
+        let before = story.resource.status.clone();
+        story.pass(40);
+        assert_eq!(story.resource.status, before);
     }
 }
 
