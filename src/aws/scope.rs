@@ -343,31 +343,34 @@ impl Scope {
         }
         let mut next = Next { now, at: None };
         let stages = self.stages.iter().filter_map(|(api, entry)| next.call(entry, || Topic::Stages(api.clone())));
-        let mut single: Vec<_> = stages.collect();
-        single.extend(self.acm.iter().filter_map(|(arn, entry)| next.call(entry, || Topic::Acm(arn.clone()))));
-        if !single.is_empty() && self.room() > 0 {
-            return self.read(single);
-        }
+        let mut calls: Vec<_> = stages.collect();
+        calls.extend(self.acm.iter().filter_map(|(arn, entry)| next.call(entry, || Topic::Acm(arn.clone()))));
         if self.is_listing {
-            return Step::Wait(next.at);
+            return if calls.is_empty() || self.room() == 0 { Step::Wait(next.at) } else { self.read(calls) };
         }
         let due: Vec<_> =
             self.certificates.iter().filter(|(_, certificate)| next.is_due(certificate.due_at())).collect();
         let is_list_due = self.list.as_ref().is_some_and(|list| next.is_due(list.due_at()));
+        // What no list brings takes its turn among the stages, which may be more than the budget is for.
+        let is_list_off = !is_list_due && now < self.list_off_until;
+        let is_any_omitted = due.iter().any(|(_, certificate)| certificate.is_omitted);
+        if !calls.is_empty() || is_any_omitted {
+            let by_name = |(_, certificate): &&(_, &Certificate)| certificate.is_omitted || is_list_off;
+            calls.extend(due.iter().filter(by_name).map(call_of));
+            if is_any_omitted || self.room() > 0 {
+                return self.read(calls);
+            }
+        }
         if due.is_empty() && !is_list_due {
             self.gather_until = None;
             return Step::Wait(next.at);
-        }
-        let omitted: Vec<_> = due.iter().filter(|(_, certificate)| certificate.is_omitted).map(call_of).collect();
-        if !omitted.is_empty() {
-            return self.read(omitted);
         }
         let until = *self.gather_until.get_or_insert(now + GATHER);
         if now < until {
             return Step::Wait(Some(until));
         }
         let calls: Vec<_> = due.iter().map(call_of).collect();
-        if !is_list_due && (now < self.list_off_until || !self.is_list_worth(&due)) {
+        if is_list_off || (!is_list_due && !self.is_list_worth(&due)) {
             return self.read(calls);
         }
         self.gather_until = None;

@@ -766,3 +766,30 @@ fn what_stages_present_is_read_by_one_list() {
     assert!(has_answered(&scope, "b", "s"));
     assert_eq!(next(&mut scope, 5.0), 285.0);
 }
+
+#[test]
+fn more_stages_than_the_budget_takes_keep_no_certificate_from_being_read() {
+    let mut scope = scope();
+    subscribe(&mut scope, "omitted", "r", 0.0);
+    subscribe(&mut scope, "listed", "r", 0.0);
+    assert_eq!(plan(&mut scope, 0.0), Step::List);
+    listed(&mut scope, &["listed"], 0.0, 0.1);
+    (0..100).for_each(|api| _ = follow(&mut scope, &format!("api{api}"), "s", false, 0.1));
+    // There is room for eight calls, and one ends at a time.
+    let mut asked = Vec::new();
+    for call in 0..50 {
+        let time = 1.0 + f64::from(call);
+        if let Step::Read(calls) = plan(&mut scope, time) {
+            asked.extend(calls.into_iter().map(|(topic, _)| topic));
+        }
+        let Some(Topic::Stages(api)) = asked.get(call as usize).cloned() else { break };
+        scope.got_stages(&api, seconds(time), Ok(Vec::new()), None, at(time));
+    }
+    assert!(asked.contains(&topic("omitted")), "{asked:?}");
+    // Where the list is refused, the one that is due for longest comes first.
+    let mut scope = self::scope();
+    subscribe(&mut scope, "first", "r", 0.0);
+    (0..100).for_each(|api| _ = follow(&mut scope, &format!("api{api}"), "s", false, 1.0));
+    assert_eq!(scope.list_failed(seconds(1.0), &denied(), None, at(1.0)), []);
+    assert!(matches!(plan(&mut scope, 2.0), Step::Read(calls) if calls.len() == 8 && calls[0].0 == topic("first")));
+}

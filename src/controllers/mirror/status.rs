@@ -778,7 +778,10 @@ fn requeue(
     let former = status.certificates.iter().filter_map(|held| held.former_since?.checked_add(resource.overlap()).ok());
     let leaves = former.filter_map(until).filter(is_ahead);
     let before = resource.status.iter().flat_map(|before| &before.certificates);
-    let left = before.filter(|held| match status.certificates.iter().find(|stays| stays.id == held.id) {
+    let is_it = |one: &CertificateStatus, other: &CertificateStatus| {
+        one.id == other.id && one.sha256_fingerprint == other.sha256_fingerprint
+    };
+    let left = before.filter(|held| match status.certificates.iter().find(|stays| is_it(stays, held)) {
         Some(stays) => held.former_since.is_some() && stays.former_since.is_none(),
         None => true,
     });
