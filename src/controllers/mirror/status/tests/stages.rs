@@ -42,7 +42,12 @@ impl Followed {
         snapshot.main = main.map(named);
         snapshot.additional = additional.into_iter().map(named).collect();
         snapshot.unnamed = unnamed.into_iter().map(named).collect();
-        snapshot.stage = api.map(|api: RestApi| StageRead { api, name: "prod".into(), acm: crate::api::AcmTrust::Refuse, read: stages });
+        snapshot.stage = api.map(|api: RestApi| StageRead {
+            api,
+            name: "prod".into(),
+            acm: crate::api::AcmTrust::Refuse,
+            read: stages,
+        });
         if resource.spec.additional_client_certificate_tags.is_empty() {
             snapshot.tags = None;
         }
