@@ -24,6 +24,11 @@ macro_rules! proves {
         async fn a_renewal_by_tag_under_load() {
             crate::servers::tagged::under_load(operator_testing::servers::Setup::$setup).await;
         }
+
+        #[tokio::test]
+        async fn an_acm_certificate_is_let_in_and_another_one_of_its_ca_unless_there_are_pins() {
+            crate::servers::issued::one_certificate(operator_testing::servers::Setup::$setup).await;
+        }
     };
 }
 
@@ -31,6 +36,7 @@ mod envoy;
 mod expired;
 mod go;
 mod haproxy;
+mod issued;
 mod java;
 pub mod load;
 mod nginx;

@@ -3,15 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use client_certificate_operator::api::{REFRESH_ANNOTATION, VerifierClass};
+use client_certificate_operator::api::VerifierClass;
 use operator_testing::emulator::{DEFAULT_REGION as REGION, Presenter};
 use operator_testing::servers::{Server, Setup};
-use operator_testing::wait::eventually;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::load::Load;
 use super::world::{Mirrored, NAME, NEW, OLD, turn, until_let_in, until_refused};
-use crate::fixture::SOON;
 use crate::ground::source;
 
 const API: &str = "a1b2c3d4e5";
@@ -45,7 +43,7 @@ async fn no_call_is_lost_while_a_switch_propagates() {
         "target": { "verifierClass": VerifierClass::OverlapSafe },
     });
     world.patch(NAME, json!({ "spec": spec })).await;
-    until(&world, "the stage presents the old one", "/status/stage/clientCertificateId", |id| id == OLD).await;
+    world.until_status("the stage presents the old one", "/stage/clientCertificateId", |id| id == OLD).await;
     world.until_held(&[OLD]).await;
     let loads: Vec<(Load<Presenter>, Presenter)> = servers
         .iter()
@@ -55,28 +53,28 @@ async fn no_call_is_lost_while_a_switch_propagates() {
 
     // Prepared: every server has followed before the status says that it is safe.
     world.emulator.set_tags(&source(NEW), &[TAG]);
-    refresh(&world, "made").await;
+    world.refresh("made").await;
     world.until_held(&[OLD, NEW]).await;
-    follow(&mut world, &mut servers).await;
+    world.follow(&mut servers).await;
     for server in &servers {
         until_let_in(&world.client(server, NEW), server.setup().name()).await;
     }
-    until(&world, "the new one is safe", "/status/certificates/1/safeToSwitch", |safe| *safe == true).await;
+    world.until_status("the new one is safe", "/certificates/1/safeToSwitch", |safe| *safe == true).await;
 
     // Switched: nobody edits the resource.
     let patch = json!({ "patchOperations": [{ "op": "replace", "path": "/clientCertificateId", "value": NEW }] });
     let answer = world.emulator.signed(REGION, "PATCH", STAGE, &patch.to_string()).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     let switched = Instant::now();
-    refresh(&world, "switched").await;
+    world.refresh("switched").await;
     world.until_held(&[NEW, OLD]).await;
-    until(&world, "the old one is a former one", "/status/certificates/1/role", |role| role == "Former").await;
-    follow(&mut world, &mut servers).await;
+    world.until_status("the old one is a former one", "/certificates/1/role", |role| role == "Former").await;
+    world.follow(&mut servers).await;
     tokio::time::sleep(PROPAGATION.saturating_sub(switched.elapsed())).await;
 
     // Dropped: once its overlap is over.
     world.until_held(&[NEW]).await;
-    follow(&mut world, &mut servers).await;
+    world.follow(&mut servers).await;
     for server in &servers {
         until_refused(&world.client(server, OLD), OLD).await;
     }
@@ -92,25 +90,4 @@ async fn no_call_is_lost_while_a_switch_propagates() {
         assert!(old.propagating.min(new.propagating) > REQUESTS / 20, "both were presented: {line}");
         assert!(old.requests > old.propagating && new.requests > new.propagating, "before and after, too: {line}");
     }
-}
-
-/// What the target holds is mounted, and every server reads it.
-async fn follow(world: &mut Mirrored, servers: &mut [Server]) {
-    world.swap().await;
-    for server in servers {
-        server.reload().await.unwrap();
-    }
-}
-
-async fn refresh(world: &Mirrored, value: &str) {
-    world.patch(NAME, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
-    until(world, "the refresh is acted on", "/status/lastHandledRefresh", |handled| handled == value).await;
-}
-
-async fn until(world: &Mirrored, what: &str, pointer: &str, is: impl Fn(&Value) -> bool) {
-    eventually(SOON, what, async || {
-        let resource = serde_json::to_value(world.resource(NAME).await).unwrap();
-        if resource.pointer(pointer).is_some_and(&is) { Ok(()) } else { Err(resource["status"].to_string()) }
-    })
-    .await;
 }

@@ -106,7 +106,7 @@ pub async fn two_certificates(setup: Setup) {
 }
 
 /// What the server says to each, which has to be the same under TLS 1.2 and TLS 1.3.
-async fn answers(server: &Server, identities: &[Option<&Identity>]) -> Vec<Answer> {
+pub async fn answers(server: &Server, identities: &[Option<&Identity>]) -> Vec<Answer> {
     let mut all = Vec::new();
     for identity in identities {
         let answer = Client::new(server, *identity).unwrap().get().await;

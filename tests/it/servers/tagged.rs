@@ -1,6 +1,6 @@
 //! The renewal by tag, as its guide has it: nobody edits a resource before the switch, and the switch waits for `safeToSwitch`.
 
-use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION, VerifierClass};
+use client_certificate_operator::api::{ClientCertificateRef, VerifierClass};
 use operator_testing::servers::{Server, Setup};
 use operator_testing::wait::eventually;
 use serde_json::json;
@@ -31,7 +31,7 @@ pub async fn under_load(setup: Setup) {
 
     // The new one is made, and the server follows within the soak.
     world.emulator.set_tags(&source(NEW), &[TAG]);
-    refresh(&world, "made").await;
+    world.refresh("made").await;
     world.until_held(&[OLD, NEW]).await;
     world.swap().await;
     server.reload().await.unwrap();
@@ -55,7 +55,7 @@ pub async fn under_load(setup: Setup) {
 
     // The former one goes.
     world.emulator.delete(&source(OLD));
-    refresh(&world, "deleted").await;
+    world.refresh("deleted").await;
     world.until_held(&[NEW]).await;
     world.swap().await;
     server.reload().await.unwrap();
@@ -70,14 +70,6 @@ pub async fn under_load(setup: Setup) {
 fn is_safe(resource: &ClientCertificateRef) -> Option<bool> {
     let held = resource.status.iter().flat_map(|status| &status.certificates).find(|held| held.id == NEW);
     held.and_then(|held| held.safe_to_switch)
-}
-
-async fn refresh(world: &Mirrored, value: &str) {
-    world.patch(NAME, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
-    until(world, "the refresh is acted on", |resource| {
-        resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref()) == Some(value)
-    })
-    .await;
 }
 
 async fn until(world: &Mirrored, what: &str, is: impl Fn(&ClientCertificateRef) -> bool) {

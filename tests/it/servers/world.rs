@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 
-use client_certificate_operator::api::Content;
+use client_certificate_operator::api::{Content, REFRESH_ANNOTATION};
 use k8s_openapi::api::core::v1::Secret;
 use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::servers::{Answer, Client, Identity, Mount, Server, Setup};
 use operator_testing::wait::eventually;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -79,6 +79,29 @@ impl Mirrored {
     pub async fn swap(&mut self) {
         let data = self.data().await;
         self.mount.update(&data).unwrap();
+    }
+
+    /// What the target holds is mounted, and every server reads it.
+    pub async fn follow(&mut self, servers: &mut [Server]) {
+        self.swap().await;
+        for server in servers {
+            server.reload().await.unwrap();
+        }
+    }
+
+    /// Has AWS asked now, and waits until it was.
+    pub async fn refresh(&self, value: &str) {
+        self.world.patch(NAME, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+        self.until_status("the refresh is acted on", "/lastHandledRefresh", |handled| handled == value).await;
+    }
+
+    /// Waits until what is there in the status is so.
+    pub async fn until_status(&self, what: &str, pointer: &str, is: impl Fn(&Value) -> bool) {
+        eventually(SOON, what, async || {
+            let status = serde_json::to_value(self.world.resource(NAME).await.status).unwrap();
+            if status.pointer(pointer).is_some_and(&is) { Ok(()) } else { Err(status.to_string()) }
+        })
+        .await;
     }
 
     /// A certificate of API Gateway with its key.

@@ -42,6 +42,8 @@ pub enum Proof {
     Server {
         /// The tests, or modules of them.
         tests: &'static [&'static str],
+        /// How it tells a certificate of ACM from others.
+        acm: Acm,
     },
     /// A gateway was run against a control plane.
     Gateway(Gateway),
@@ -55,6 +57,15 @@ pub enum Proof {
         /// Why it was not run.
         why: &'static str,
     },
+}
+
+/// How a server verifies a certificate of ACM.
+#[derive(Clone, Copy, Debug)]
+pub enum Acm {
+    /// By its chain.
+    Chain,
+    /// By the pin of the certificate itself.
+    Pin,
 }
 
 /// A gateway that was run, and what it does with a target that is not as it has to be.
@@ -98,56 +109,65 @@ pub const ALL: [Backend; 19] = [
         setting: "by pins",
         sample: "nginx",
         class: OVERLAP_SAFE,
-        proof: Proof::Server { tests: &["servers::nginx::pins", "samples::programs::nginx"] },
+        proof: Proof::Server { tests: &["servers::nginx::pins", "samples::programs::nginx"], acm: Acm::Pin },
     },
     Backend {
         name: "nginx",
         setting: "`ssl_client_certificate`",
         sample: "nginx-ca",
         class: FIRST_WINS,
-        proof: Proof::Server { tests: &["servers::nginx::authorities", "samples::programs::nginx_ca"] },
+        proof: Proof::Server {
+            tests: &["servers::nginx::authorities", "samples::programs::nginx_ca"],
+            acm: Acm::Chain,
+        },
     },
     Backend {
         name: "HAProxy",
         setting: "by pins",
         sample: "haproxy",
         class: OVERLAP_SAFE,
-        proof: Proof::Server { tests: &["servers::haproxy::pins", "samples::programs::haproxy"] },
+        proof: Proof::Server { tests: &["servers::haproxy::pins", "samples::programs::haproxy"], acm: Acm::Pin },
     },
     Backend {
         name: "HAProxy",
         setting: "`ca-file`",
         sample: "haproxy-ca",
         class: FIRST_WINS,
-        proof: Proof::Server { tests: &["servers::haproxy::authorities", "samples::programs::haproxy_ca"] },
+        proof: Proof::Server {
+            tests: &["servers::haproxy::authorities", "samples::programs::haproxy_ca"],
+            acm: Acm::Chain,
+        },
     },
     Backend {
         name: "Envoy",
         setting: "by pins from SDS",
         sample: "envoy",
         class: OVERLAP_SAFE,
-        proof: Proof::Server { tests: &["servers::envoy::hashes", "samples::programs::envoy"] },
+        proof: Proof::Server { tests: &["servers::envoy::hashes", "samples::programs::envoy"], acm: Acm::Pin },
     },
     Backend {
         name: "Envoy",
         setting: "`trusted_ca`",
         sample: "envoy-ca",
         class: FIRST_WINS,
-        proof: Proof::Server { tests: &["servers::envoy::authorities", "samples::programs::envoy_ca"] },
+        proof: Proof::Server {
+            tests: &["servers::envoy::authorities", "samples::programs::envoy_ca"],
+            acm: Acm::Chain,
+        },
     },
     Backend {
         name: "a Go service",
         setting: "",
         sample: "go",
         class: OVERLAP_SAFE,
-        proof: Proof::Server { tests: &["servers::go", "samples::programs::go"] },
+        proof: Proof::Server { tests: &["servers::go", "samples::programs::go"], acm: Acm::Chain },
     },
     Backend {
         name: "a Java service",
         setting: "PKCS#12",
         sample: "java",
         class: OVERLAP_SAFE,
-        proof: Proof::Server { tests: &["servers::java::pkcs12", "samples::programs::java"] },
+        proof: Proof::Server { tests: &["servers::java::pkcs12", "samples::programs::java"], acm: Acm::Chain },
     },
     Backend {
         name: "Gateway API",
@@ -287,7 +307,7 @@ impl Backend {
     /// The tests that its rows name.
     pub fn tests(&self) -> Vec<String> {
         match &self.proof {
-            Proof::Server { tests } => tests.iter().map(|test| (*test).to_owned()).collect(),
+            Proof::Server { tests, .. } => tests.iter().map(|test| (*test).to_owned()).collect(),
             Proof::Gateway(gateway) => {
                 let claimed = gateway.claims().into_iter().filter_map(|claim| claim.test);
                 let claimed = claimed.map(|test| format!("{}::{test}", gateway.tests()));
@@ -325,6 +345,11 @@ impl Backend {
         };
         let library = if self.was_run() || self.class.is_none() { "" } else { " †" };
         let named = |tests: &[String]| tests.iter().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(", ");
+        let acm = match self.proof {
+            Proof::Server { acm: Acm::Chain, .. } => "by its chain: overlap-safe, and lets in what else the CA issued",
+            Proof::Server { acm: Acm::Pin, .. } => "by its pin: refuses a re-import until it has followed",
+            Proof::Gateway(_) | Proof::Objects { .. } | Proof::Target { .. } => "not tried",
+        };
         let (without, proof) = match self.proof {
             Proof::Server { .. } => ("keeps the last ‡", named(&self.tests())),
             Proof::Gateway(gateway) => (gateway.without, named(&[gateway.tests()])),
@@ -333,7 +358,7 @@ impl Backend {
         };
         let sample = self.sample;
         Ok(format!(
-            "| {name} | [{sample}](samples/{sample}.md) | {}, {holds} | {class}{library} | {without} | {proof} |\n",
+            "| {name} | [{sample}](samples/{sample}.md) | {}, {holds} | {class}{library} | {acm} | {without} | {proof} |\n",
             target.kind.as_str()
         ))
     }
@@ -375,8 +400,10 @@ pub fn page(root: &Path) -> Result<(PathBuf, String)> {
 }
 
 fn render(page: &str) -> Result<String> {
-    let mut backends = "| backend | sample | target | verifier class | without its target | proven by |\n".to_owned();
-    backends += "|---|---|---|---|---|---|\n";
+    let mut backends =
+        "| backend | sample | target | verifier class | ACM certificate | without its target | proven by |\n"
+            .to_owned();
+    backends += "|---|---|---|---|---|---|---|\n";
     let mut gateways =
         "| gateway | the target missing | its key empty | of the wrong kind | in another namespace |\n".to_owned();
     gateways += "|---|---|---|---|---|\n";

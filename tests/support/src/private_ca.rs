@@ -68,6 +68,7 @@ pub enum Usage {
 pub struct NewLeaf {
     name: String,
     key: KeyType,
+    kept_key: Option<String>,
     chain: Chain,
     usage: Usage,
     expires_in_seconds: i64,
@@ -79,6 +80,7 @@ impl NewLeaf {
         Self {
             name: name.into(),
             key: KeyType::default(),
+            kept_key: None,
             chain: Chain::default(),
             usage: Usage::default(),
             expires_in_seconds: A_YEAR,
@@ -88,6 +90,12 @@ impl NewLeaf {
     /// With a key of this type.
     pub fn key(mut self, key: KeyType) -> Self {
         self.key = key;
+        self
+    }
+
+    /// With the key of a former one, as cert-manager renews with `rotationPolicy: Never`.
+    pub fn key_of(mut self, former: &Leaf) -> Self {
+        self.kept_key = Some(former.private_key.clone());
         self
     }
 
@@ -207,7 +215,7 @@ impl PrivateCa {
 
     /// Issues a certificate.
     pub fn issue(&self, new: NewLeaf) -> Leaf {
-        let key = new.key.make();
+        let key = new.kept_key.map_or_else(|| new.key.make(), |pem| KeyPair::from_pem(&pem).unwrap());
         let (mut params, [not_before, not_after], serial_number) = params(&new.name, new.expires_in_seconds, A_YEAR);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

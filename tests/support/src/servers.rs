@@ -114,6 +114,11 @@ impl Setup {
         }
     }
 
+    /// Whether it compares pins, so that no authority's word is enough.
+    pub fn has_pins(self) -> bool {
+        matches!(self, Setup::NginxPins | Setup::HaproxyPins | Setup::EnvoyHashes | Setup::EnvoySpki)
+    }
+
     /// Whether an expired certificate is refused although the target holds it.
     pub fn refuses_expired(self) -> bool {
         !matches!(self, Setup::EnvoyHashes | Setup::EnvoySpki | Setup::JavaPem | Setup::JavaPkcs12)
