@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use client_certificate_operator::api::VerifierClass;
 use operator_testing::emulator::{DEFAULT_REGION as REGION, Presented, Presenter};
-use operator_testing::private_ca::{Leaf, NewLeaf, PrivateCa};
+use operator_testing::private_ca::{Chain, Leaf, NewLeaf, PrivateCa};
 use operator_testing::servers::{Client, Identity, Server, Setup};
 use operator_testing::wait::eventually;
 use serde_json::{Value, json};
@@ -51,6 +51,37 @@ pub async fn one_certificate(setup: Setup) {
     assert!(said[2].is_refused(), "one of a CA of the same names: {}", said[2]);
     assert!(said[3].is_refused(), "the generated one, which the target held: {}", said[3]);
     assert!(said[4].is_refused(), "no certificate: {}", said[4]);
+}
+
+/// ACM may have been given the chain without its root. OpenSSL wants the root; all others take the word of the CA below it.
+#[tokio::test]
+async fn a_chain_without_its_root_is_refused_where_openssl_asks() {
+    let _turn = turn().await;
+    let setups: Vec<Setup> = Setup::ALL.into_iter().filter(|setup| !setup.has_pins()).collect();
+    let ca = issuing();
+    let [leaf, whole] = [Chain::WithoutRoot, Chain::Full].map(|chain| ca.issue(payments().chain(chain)));
+    let mut world = Mirrored::start("servers-issued-rootless", &setups).await;
+    let arn = world.emulator.import_acm(REGION, leaf.clone());
+    world.patch(NAME, json!({ "spec": { "clientCertificateId": null, "acmCertificateArn": arn } })).await;
+    world.until_held(&[&arn]).await;
+    let mut servers = started(&mut world, &setups).await;
+    for server in &servers {
+        let (setup, said) = (server.setup(), answers(server, &[Some(&identity(&leaf))]).await.remove(0));
+        match setup {
+            Setup::NginxCa | Setup::HaproxyCa => assert!(said.is_refused(), "{} lets it in: {said}", setup.name()),
+            _ => assert!(said.is_let_in(), "{} refuses it: {said}", setup.name()),
+        }
+    }
+
+    // The same certificate, once its chain was imported as a whole.
+    world.emulator.put_acm(&arn, Leaf { chain: whole.chain, ..leaf.clone() });
+    world.refresh("whole").await;
+    world.until_status("the chain is whole", "/certificates/0/chain/1", Value::is_string).await;
+    world.until_held(&[&arn]).await;
+    world.follow(&mut servers).await;
+    for server in &servers {
+        until_let_in(&client(server, &leaf), server.setup().name()).await;
+    }
 }
 
 /// Where a chain is asked, a re-import costs nothing, and nobody has to prepare it. Where the leaf or its key is pinned, the new one is
