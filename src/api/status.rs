@@ -165,7 +165,7 @@ pub struct CertificateStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe_to_switch: Option<bool>,
 
-    /// Since when the certificate is Former, UTC. It leaves the target after `overlap`.
+    /// Since when the stage no longer presents the certificate, or it has lost its tags, UTC. It leaves the target after `overlap`, unless another role keeps it there. While the stage cannot be read, it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub former_since: Option<Timestamp>,
