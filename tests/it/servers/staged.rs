@@ -87,7 +87,8 @@ async fn no_call_is_lost_while_a_switch_propagates() {
         assert!(figures.sent >= REQUESTS, "{line}");
         assert_eq!(figures.lost, Vec::<String>::new(), "{line}");
         let (old, new) = (presenter.presented_of(OLD), presenter.presented_of(NEW));
-        assert!(old.propagating.min(new.propagating) > REQUESTS / 20, "both were presented: {line}");
+        // Not a number for speed: each of them is presented half of the time.
+        assert!(old.propagating.min(new.propagating) >= 10, "both were presented: {line}");
         assert!(old.requests > old.propagating && new.requests > new.propagating, "before and after, too: {line}");
     }
 }
