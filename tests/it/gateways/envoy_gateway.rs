@@ -3,6 +3,7 @@
 use operator_testing::servers::Client;
 use serde_json::{Value, json};
 
+use super::stories::{self, Other};
 use super::world::{Form, Guarded, NAME, NEW, Verdict};
 use crate::fixture::ID;
 use crate::servers::world::{stranger, until_let_in, until_refused};
@@ -12,31 +13,13 @@ proves!(EnvoyGateway);
 /// Whatever is no ConfigMap with a certificate, Envoy Gateway lets nobody through, and never anybody unasked.
 #[tokio::test]
 async fn without_a_target_nobody_gets_through() {
-    let mut world = Guarded::start(Form::EnvoyGateway, "envoy-gateway-without").await;
-    world.until(Verdict::Checks).await;
-
-    // Nobody puts back what is taken away.
-    world.stop_operator().await;
-    world.delete_target().await;
-    world.until(Verdict::RefusesAll).await;
-    world.create_target("ConfigMap", json!({ "ca.crt": "" })).await;
-    world.until(Verdict::RefusesAll).await;
-    world.delete_target().await;
-    world.create_target("Secret", json!({ "ca.crt": world.pem(ID) })).await;
-    world.until(Verdict::RefusesAll).await;
-
-    // The operator's own again.
-    world.delete_target().await;
-    world.start_operator().await;
-    world.until(Verdict::Checks).await;
+    let others = [Other::Object { kind: "Secret", key: "ca.crt" }];
+    stories::refuses_without_a_target(Form::EnvoyGateway, "envoy-gateway-without", "ConfigMap", &others).await;
 }
 
 #[tokio::test]
 async fn before_there_is_a_target_nobody_gets_through() {
-    let world = Guarded::without_target(Form::EnvoyGateway, "envoy-gateway-before").await;
-    world.until(Verdict::RefusesAll).await;
-    world.apply_resource().await;
-    world.until(Verdict::Checks).await;
+    stories::refuses_before_there_is_a_target(Form::EnvoyGateway, "envoy-gateway-before").await;
 }
 
 #[tokio::test]

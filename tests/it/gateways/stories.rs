@@ -8,7 +8,9 @@ use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::gateways::HOST;
 
-use super::world::{Form, Guarded, NAME, NEW};
+use serde_json::json;
+
+use super::world::{Form, Guarded, NAME, NEW, Verdict};
 use crate::fixture::ID;
 use crate::servers::load::Load;
 use crate::servers::world::{stranger, until_let_in, until_refused};
@@ -118,4 +120,46 @@ pub async fn renewal(form: Form) {
     if form.class() == VerifierClass::OverlapSafe {
         assert_eq!(figures.lost, Vec::<String>::new(), "{line}");
     }
+}
+
+/// Whatever stands in the target's place, nobody is let in: none, one without content, and these, each a kind and its data. The
+/// operator's own target puts that right.
+pub async fn refuses_without_a_target(form: Form, prefix: &str, kind: &str, others: &[Other<'_>]) {
+    let mut world = Guarded::start(form, prefix).await;
+    world.until(Verdict::Checks).await;
+
+    // No operator restores what is removed.
+    world.stop_operator().await;
+    world.delete_target().await;
+    world.until(Verdict::RefusesAll).await;
+    world.create_target(kind, json!({ "ca.crt": "" })).await;
+    world.until(Verdict::RefusesAll).await;
+    for other in others {
+        world.delete_target().await;
+        match other {
+            Other::Object { kind, key } => world.create_target(kind, json!({ *key: world.pem(ID) })).await,
+            Other::SecretOf { type_ } => world.create_secret(type_, json!({ "ca.crt": world.pem(ID) })).await,
+        }
+        world.until(Verdict::RefusesAll).await;
+    }
+
+    world.delete_target().await;
+    world.start_operator().await;
+    world.until(Verdict::Checks).await;
+}
+
+/// What may stand in the target's place, with the right certificate in it.
+pub enum Other<'a> {
+    /// An object of another kind, or with another key.
+    Object { kind: &'a str, key: &'a str },
+    /// A Secret of another type.
+    SecretOf { type_: &'a str },
+}
+
+/// The gateway is there before the target: it lets nobody in, and then whom the target names.
+pub async fn refuses_before_there_is_a_target(form: Form, prefix: &str) {
+    let world = Guarded::without_target(form, prefix).await;
+    world.until(Verdict::RefusesAll).await;
+    world.apply_resource().await;
+    world.until(Verdict::Checks).await;
 }

@@ -1,42 +1,22 @@
 //! Traefik: Go's verdict.
 
-use serde_json::json;
-
 use operator_testing::servers::Client;
 
+use super::stories::{self, Other};
 use super::world::{Form, Guarded, NAME, Verdict};
-use crate::fixture::ID;
 use crate::servers::world::{stranger, until_let_in};
 
 proves!(Traefik);
 
 #[tokio::test]
 async fn without_a_target_everybody_is_refused() {
-    let mut world = Guarded::start(Form::Traefik, "traefik-without").await;
-    world.until(Verdict::Checks).await;
-
-    // Nobody puts back what is taken away.
-    world.stop_operator().await;
-    world.delete_target().await;
-    world.until(Verdict::RefusesAll).await;
-    world.create_target("Secret", json!({ "ca.crt": "" })).await;
-    world.until(Verdict::RefusesAll).await;
-    world.delete_target().await;
-    world.create_target("ConfigMap", json!({ "ca.crt": world.pem(ID) })).await;
-    world.until(Verdict::RefusesAll).await;
-
-    // The operator's own again.
-    world.delete_target().await;
-    world.start_operator().await;
-    world.until(Verdict::Checks).await;
+    let others = [Other::Object { kind: "ConfigMap", key: "ca.crt" }];
+    stories::refuses_without_a_target(Form::Traefik, "traefik-without", "Secret", &others).await;
 }
 
 #[tokio::test]
 async fn before_there_is_a_target_everybody_is_refused() {
-    let world = Guarded::without_target(Form::Traefik, "traefik-before").await;
-    world.until(Verdict::RefusesAll).await;
-    world.apply_resource().await;
-    world.until(Verdict::Checks).await;
+    stories::refuses_before_there_is_a_target(Form::Traefik, "traefik-before").await;
 }
 
 #[tokio::test]
