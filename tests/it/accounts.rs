@@ -16,7 +16,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION};
+use client_certificate_operator::api::ClientCertificateRef;
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::Call;
 use operator_testing::wait::eventually;
@@ -128,22 +128,6 @@ impl World<'_> {
         let pem = self.emulator.account(account).certificate(region, id).unwrap().pem;
         let pem = format!("{}\n", pem.replace("\r\n", "\n"));
         self.until_target(SOON, name, "it holds the certificate", |secret| data(secret, "ca.crt") == Some(&pem)).await;
-    }
-
-    /// Asks for a read by the annotation, without waiting for it.
-    async fn ask(&self, name: &str, value: &str) {
-        self.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
-    }
-
-    /// The same, and waits until it has been answered: forced reads are 10 s apart.
-    async fn ask_and_hear(&self, name: &str, value: &str) -> ClientCertificateRef {
-        self.ask(name, value).await;
-        eventually(SOON, &format!("the read {value} of {name} is done"), async || {
-            let resource = self.resource(name).await;
-            let handled = resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_deref());
-            if handled == Some(value) { Ok(resource) } else { Err(format!("handled: {handled:?}")) }
-        })
-        .await
     }
 
     /// The calls that were signed with one access key.

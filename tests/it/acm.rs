@@ -4,13 +4,12 @@ mod chains;
 mod imports;
 mod refusals;
 
-use client_certificate_operator::api::{CertificateRole, ClientCertificateRef, REFRESH_ANNOTATION};
+use client_certificate_operator::api::{CertificateRole, ClientCertificateRef};
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::private_ca::{Leaf, NewLeaf, PrivateCa};
-use operator_testing::wait::eventually;
 use serde_json::{Value, json};
 
-use crate::fixture::{SOON, World, condition, conditions, data};
+use crate::fixture::{SOON, World, condition, data};
 
 const READ: &str = "CertificateRead";
 const API: &str = "a1b2c3d4e5";
@@ -60,24 +59,6 @@ fn held(resource: &ClientCertificateRef) -> Vec<(CertificateRole, usize)> {
 
 fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
     &condition(resource, type_).unwrap().message
-}
-
-async fn ask(world: &World<'_>, name: &str) {
-    let value = format!("{:016x}", fastrand::u64(..));
-    world.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
-}
-
-async fn until(
-    world: &World<'_>,
-    name: &str,
-    what: &str,
-    is: impl Fn(&ClientCertificateRef) -> bool,
-) -> ClientCertificateRef {
-    eventually(SOON, what, async || {
-        let resource = world.resource(name).await;
-        if is(&resource) { Ok(resource) } else { Err(format!("{:?} {:?}", held(&resource), conditions(&resource))) }
-    })
-    .await
 }
 
 async fn bundle(world: &World<'_>, name: &str) -> String {

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::process::Output;
 use std::time::Duration;
 
-use client_certificate_operator::api::{ClientCertificateRef, TargetKind};
+use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION, TargetKind};
 use client_certificate_operator::target::TargetObject;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -190,6 +190,47 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         .await
     }
 
+    /// Waits until the resource looks like this.
+    pub async fn until_it(
+        &self,
+        name: &str,
+        what: &str,
+        is: impl Fn(&ClientCertificateRef) -> bool,
+    ) -> ClientCertificateRef {
+        eventually(SOON, &format!("{name}: {what}"), async || {
+            let resource = self.resource(name).await;
+            if is(&resource) { Ok(resource) } else { Err(described(&resource)) }
+        })
+        .await
+    }
+
+    /// Asks for a read by a value of the annotation, without waiting for it.
+    pub async fn ask(&self, name: &str, value: &str) {
+        self.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+    }
+
+    /// Asks for a read by a new value, without waiting for it.
+    pub async fn ask_now(&self, name: &str) -> String {
+        let value = format!("{:016x}", fastrand::u64(..));
+        self.ask(name, &value).await;
+        value
+    }
+
+    /// Asks for a read by a value, and waits until the operator has acted on it: forced reads are 10 s apart.
+    pub async fn ask_and_hear(&self, name: &str, value: &str) -> ClientCertificateRef {
+        self.ask(name, value).await;
+        self.until_it(name, "the refresh is acted on", |resource| {
+            let status = resource.status.as_ref();
+            status.and_then(|status| status.last_handled_refresh.as_deref()) == Some(value)
+        })
+        .await
+    }
+
+    /// The same by a new value.
+    pub async fn refresh(&self, name: &str) -> ClientCertificateRef {
+        self.ask_and_hear(name, &format!("{:016x}", fastrand::u64(..))).await
+    }
+
     pub async fn until_ready(&self, name: &str) -> ClientCertificateRef {
         self.until(name, "Ready", "True", "Mirrored").await
     }
@@ -262,6 +303,13 @@ pub fn condition<'r>(resource: &'r ClientCertificateRef, type_: &str) -> Option<
 pub fn conditions(resource: &ClientCertificateRef) -> Vec<String> {
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
     conditions.map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message)).collect()
+}
+
+/// What a test that fails shows of a resource: each certificate with its role, and the conditions.
+fn described(resource: &ClientCertificateRef) -> String {
+    let held = resource.status.iter().flat_map(|status| &status.certificates);
+    let held: Vec<_> = held.map(|held| (held.id.as_str(), held.role, held.chain.len())).collect();
+    format!("{held:?} {:?}", conditions(resource))
 }
 
 /// The fields of an object with `text` under the name that the kind has for it.

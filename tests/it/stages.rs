@@ -8,9 +8,7 @@ mod rules;
 mod spec;
 mod trouble;
 
-use client_certificate_operator::api::{
-    CertificateRole, CertificateStatus, ClientCertificateRef, REFRESH_ANNOTATION, StageStatus,
-};
+use client_certificate_operator::api::{CertificateRole, CertificateStatus, ClientCertificateRef, StageStatus};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::wait::eventually;
@@ -72,41 +70,6 @@ fn stage(resource: &ClientCertificateRef) -> Option<&StageStatus> {
 
 fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
     &condition(resource, type_).unwrap().message
-}
-
-/// Asks for a read now.
-async fn ask(world: &World<'_>, name: &str) -> String {
-    let value = format!("{:016x}", fastrand::u64(..));
-    world.patch(name, annotation(&value)).await;
-    value
-}
-
-/// A patch that asks for a read.
-fn annotation(value: &str) -> Value {
-    json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })
-}
-
-/// Asks for a read now, and waits until it was acted on.
-async fn refresh(world: &World<'_>, name: &str) -> ClientCertificateRef {
-    let value = ask(world, name).await;
-    until(world, name, "the refresh is acted on", |resource| {
-        resource.status.as_ref().and_then(|status| status.last_handled_refresh.as_ref()) == Some(&value)
-    })
-    .await
-}
-
-/// Waits until a resource looks like this.
-async fn until(
-    world: &World<'_>,
-    name: &str,
-    what: &str,
-    is: impl Fn(&ClientCertificateRef) -> bool,
-) -> ClientCertificateRef {
-    eventually(SOON, what, async || {
-        let resource = world.resource(name).await;
-        if is(&resource) { Ok(resource) } else { Err(format!("{:?} {:?}", held(&resource), conditions(&resource))) }
-    })
-    .await
 }
 
 /// What the target has to hold, of these certificates.

@@ -6,12 +6,11 @@ mod lists;
 mod lost;
 mod soak;
 
-use client_certificate_operator::api::{CertificateRole, CertificateStatus, ClientCertificateRef, REFRESH_ANNOTATION};
+use client_certificate_operator::api::{CertificateRole, CertificateStatus, ClientCertificateRef};
 use operator_testing::certificates::NewCertificate;
-use operator_testing::wait::eventually;
 use serde_json::{Value, json};
 
-use crate::fixture::{ID, SOON, TestedKind, World, WorldOf, condition, conditions, data};
+use crate::fixture::{ID, World, WorldOf, condition, conditions, data};
 
 const OTHERS: &str = "AdditionalCertificatesRead";
 const SWITCH: &str = "SafeToSwitch";
@@ -56,32 +55,6 @@ fn entry<'r>(resource: &'r ClientCertificateRef, id: &str) -> Option<&'r Certifi
 
 fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
     &condition(resource, type_).unwrap().message
-}
-
-/// Asks for a read now, and waits until it was acted on.
-async fn refresh<K: TestedKind>(world: &WorldOf<'_, K>, name: &str) -> ClientCertificateRef {
-    let value = format!("{:016x}", fastrand::u64(..));
-    world.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
-    eventually(SOON, "the refresh is acted on", async || {
-        let resource = world.resource(name).await;
-        let handled = resource.status.as_ref().and_then(|status| status.last_handled_refresh.clone());
-        if handled.as_ref() == Some(&value) { Ok(resource) } else { Err(format!("{:?}", conditions(&resource))) }
-    })
-    .await
-}
-
-/// Waits until a resource looks like this.
-async fn until<K: TestedKind>(
-    world: &WorldOf<'_, K>,
-    name: &str,
-    what: &str,
-    is: impl Fn(&ClientCertificateRef) -> bool,
-) -> ClientCertificateRef {
-    eventually(SOON, what, async || {
-        let resource = world.resource(name).await;
-        if is(&resource) { Ok(resource) } else { Err(format!("{:?} {:?}", held(&resource), conditions(&resource))) }
-    })
-    .await
 }
 
 async fn pin_lines(world: &World<'_>, name: &str) -> usize {

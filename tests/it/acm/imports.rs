@@ -32,7 +32,7 @@ async fn a_re_import_keeps_the_former_leaf_for_the_overlap_also_through_a_restar
     let second = cas.leaf();
     world.emulator.put_acm(&arn, second.clone());
     world.start_operator().await;
-    let resource = until(&world, "payments", "both leaves", |resource| held(resource).len() == 2).await;
+    let resource = world.until_it("payments", "both leaves", |resource| held(resource).len() == 2).await;
     assert_eq!(held(&resource), [(Main, 2), (Former, 2)]);
     let target = world.target("payments").await;
     assert_eq!(data(&target, "ca.crt"), Some(cas.chain().as_str()), "one chain");
@@ -49,7 +49,7 @@ async fn a_re_import_keeps_the_former_leaf_for_the_overlap_also_through_a_restar
     let resource = world.resource("payments").await;
     assert_eq!(held(&resource), [(Main, 2), (Former, 2)]);
     assert_eq!(resource.status.as_ref().unwrap().certificates[1].former_since, since);
-    until(&world, "payments", "the overlap has passed", |resource| held(resource) == [(Main, 2)]).await;
+    world.until_it("payments", "the overlap has passed", |resource| held(resource) == [(Main, 2)]).await;
     assert_eq!(data(&world.target("payments").await, "pins").unwrap().lines().count(), 1);
 }
 
@@ -62,13 +62,13 @@ async fn five_re_imports_within_the_overlap_are_all_kept_and_another_ca_too() {
     world.until_ready("payments").await;
     for number in 2..=6 {
         world.emulator.put_acm(&arn, cas.leaf());
-        ask(&world, "payments").await;
-        until(&world, "payments", "one more", |resource| held(resource).len() == number).await;
+        world.ask_now("payments").await;
+        world.until_it("payments", "one more", |resource| held(resource).len() == number).await;
     }
     assert_eq!(bundle(&world, "payments").await, cas.chain());
     world.emulator.put_acm(&arn, others.leaf());
-    ask(&world, "payments").await;
-    let resource = until(&world, "payments", "the other CA", |resource| held(resource).len() == 7).await;
+    world.ask_now("payments").await;
+    let resource = world.until_it("payments", "the other CA", |resource| held(resource).len() == 7).await;
     assert_eq!(held(&resource)[0], (Main, 2));
     assert_eq!(bundle(&world, "payments").await, format!("{}{}", others.chain(), cas.chain()));
 }
@@ -85,21 +85,21 @@ async fn a_stage_goes_from_a_generated_certificate_to_acm_and_back_and_both_are_
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
 
     world.emulator.present(DEFAULT_REGION, API, STAGE, Some(&arn));
-    ask(&world, "payments").await;
-    let resource = until(&world, "payments", "it follows", |resource| held(resource).len() == 2).await;
+    world.ask_now("payments").await;
+    let resource = world.until_it("payments", "it follows", |resource| held(resource).len() == 2).await;
     assert_eq!(held(&resource), [(Main, 2), (Former, 0)]);
     assert_eq!(bundle(&world, "payments").await, format!("{}{}", cas.chain(), world.pem(ID)));
     world.until("payments", "DescriptionSynced", "False", "NotApplicable").await;
     assert!(message(&world.resource("payments").await, READ).contains("stage prod of REST API a1b2c3d4e5 presents it"));
 
     world.emulator.put_acm(&arn, cas.leaf());
-    ask(&world, "payments").await;
-    until(&world, "payments", "a re-import", |resource| held(resource) == [(Main, 2), (Former, 2), (Former, 0)]).await;
+    world.ask_now("payments").await;
+    world.until_it("payments", "a re-import", |resource| held(resource) == [(Main, 2), (Former, 2), (Former, 0)]).await;
 
     world.generate(NewCertificate::new().id("k2c0qe"));
     world.emulator.present(DEFAULT_REGION, API, STAGE, Some("k2c0qe"));
-    ask(&world, "payments").await;
-    let resource = until(&world, "payments", "back", |resource| held(resource).first() == Some(&(Main, 0))).await;
+    world.ask_now("payments").await;
+    let resource = world.until_it("payments", "back", |resource| held(resource).first() == Some(&(Main, 0))).await;
     assert_eq!(held(&resource).len(), 4, "{:?}", held(&resource));
     let bundle = bundle(&world, "payments").await;
     assert!(

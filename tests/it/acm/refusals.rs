@@ -27,7 +27,7 @@ async fn every_state_of_a_certificate_has_its_reason_and_keeps_the_target() {
     }
     for ((name, status, reason, is_final), arn) in cases.iter().zip(&arns) {
         assert!(world.emulator.set_acm_status(arn, status));
-        ask(&world, name).await;
+        world.ask_now(name).await;
         let resource = world.until(name, READ, "False", reason).await;
         assert_eq!(condition(&resource, "Stalled").is_some(), *is_final, "{name}");
         assert_eq!(held(&resource), [(Main, 2)], "{name}");
@@ -49,7 +49,7 @@ async fn an_arn_that_is_gone_denied_throttled_or_silent_keeps_the_target() {
         world.until_ready(name).await;
     }
     assert!(world.emulator.lose_acm(&arns[0]));
-    ask(&world, "gone").await;
+    world.ask_now("gone").await;
     let resource = world.until("gone", READ, "False", "NotFound").await;
     assert!(
         message(&resource, READ).starts_with("ACM has no certificate arn:aws:acm:"),
@@ -59,14 +59,14 @@ async fn an_arn_that_is_gone_denied_throttled_or_silent_keeps_the_target() {
 
     let denied = Fault::error(400, "AccessDeniedException", "no");
     world.emulator.inject(denied.on(GetCertificate).of(&arns[1]));
-    ask(&world, "denied").await;
+    world.ask_now("denied").await;
     let resource = world.until("denied", READ, "False", "AccessDenied").await;
     let says = message(&resource, READ);
     assert!(says.contains("acm:GetCertificate") && says.contains(&arns[1]), "{says}");
 
     let throttled = Fault::error(400, "ThrottlingException", "no");
     world.emulator.inject(throttled.on(DescribeCertificate).of(&arns[3]));
-    ask(&world, "throttled").await;
+    world.ask_now("throttled").await;
     // ACM has a limiter of its own: API Gateway answers meanwhile.
     world.create_ready("generated", json!({})).await;
     for name in names {

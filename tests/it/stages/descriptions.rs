@@ -12,8 +12,8 @@ async fn the_description_goes_to_what_the_stage_presents_now() {
     let description = |id: &str| world.emulator.certificate(&source(id)).unwrap().description;
     assert_eq!((description(ID).as_str(), description(NEW).as_str()), ("payments, prod", "from outside"));
     present(&world, Some(NEW));
-    ask(&world, "payments").await;
-    until(&world, "payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
+    world.ask_now("payments").await;
+    world.until_it("payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
     eventually(SOON, "the new one is described", async || {
         let found = description(NEW);
         if found == "payments, prod" { Ok(()) } else { Err(found) }
@@ -43,9 +43,9 @@ async fn what_the_stage_does_not_present_any_more_is_not_described() {
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
     present(&world, None);
     world.emulator.set_description(&id, "retired");
-    ask(&world, "payments").await;
+    world.ask_now("payments").await;
     world.until("payments", READ, "False", "StageHasNoCertificate").await;
-    refresh(&world, "payments").await;
+    world.refresh("payments").await;
     tokio::time::sleep(crate::fixture::A_WHILE).await;
     assert_eq!(world.emulator.certificate(&id).unwrap().description, "retired");
     // Who names it by its id may describe it now, though younger.
@@ -71,7 +71,7 @@ async fn before_the_stage_is_read_nothing_is_described() {
     assert!(world.emulator.count(operator_testing::script::Operation::GetStages) > 0);
     assert_eq!(world.emulator.certificate(&id).unwrap().description, "retired");
     world.emulator.clear_faults();
-    until(&world, "payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
+    world.until_it("payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
     assert_eq!(world.emulator.certificate(&id).unwrap().description, "retired");
 }

@@ -22,7 +22,7 @@ async fn a_switch_reaches_the_target_and_the_former_certificate_stays_for_the_ov
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
 
     present(&world, Some(NEW));
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), [(NEW, Main), (ID, Former)]);
     let former = entry(&resource, ID);
     assert!(former.former_since.is_some() && former.safe_to_switch == Some(false));
@@ -32,7 +32,7 @@ async fn a_switch_reaches_the_target_and_the_former_certificate_stays_for_the_ov
     assert!(holds(&world, "payments", &[NEW, ID]).await);
     assert_eq!(condition(&resource, "Ready").unwrap().status, "True");
 
-    until(&world, "payments", "the former one leaves", |resource| held(resource) == [(NEW, Main)]).await;
+    world.until_it("payments", "the former one leaves", |resource| held(resource) == [(NEW, Main)]).await;
     assert!(holds(&world, "payments", &[NEW]).await);
     let events = world.events("payments").await;
     assert_eq!((events.get("Normal StageSwitched"), events.get("Normal TagsLost")), (Some(&1), None), "{events:?}");
@@ -76,8 +76,8 @@ async fn a_stage_that_goes_back_and_forth_changes_the_order_alone() {
     for next in [NEW, ID, NEW, NEWER, ID] {
         let writes = world.target_writes().len();
         present(&world, Some(next));
-        ask(&world, "payments").await;
-        let resource = until(&world, "payments", "it follows", |resource| held(resource)[0].0 == next).await;
+        world.ask_now("payments").await;
+        let resource = world.until_it("payments", "it follows", |resource| held(resource)[0].0 == next).await;
         expected.retain(|id| *id != next);
         expected.insert(0, next);
         let mut ids: Vec<_> = held(&resource).into_iter().map(|(id, _)| id).collect();
@@ -101,15 +101,15 @@ async fn what_is_trusted_by_tag_is_switched_to_without_a_moment_of_neither() {
     let resource = world.following("payments", more).await;
     assert_eq!(held(&resource), [(ID, Main), ("tagged", Tagged)]);
     present(&world, Some("tagged"));
-    ask(&world, "payments").await;
+    world.ask_now("payments").await;
     let is = |resource: &ClientCertificateRef| held(resource) == [("tagged", Main), (ID, Tagged)];
-    let resource = until(&world, "payments", "it has the tag still", is).await;
+    let resource = world.until_it("payments", "it has the tag still", is).await;
     assert_eq!(resource.status.unwrap().client_certificate_id.as_deref(), Some("tagged"));
     assert!(holds(&world, "payments", &["tagged", ID]).await);
     // Without the tag it leaves after the overlap.
     world.emulator.set_tags(&crate::ground::source(ID), &[]);
-    ask(&world, "payments").await;
-    until(&world, "payments", "it leaves", |resource| held(resource) == [("tagged", Main)]).await;
+    world.ask_now("payments").await;
+    world.until_it("payments", "it leaves", |resource| held(resource) == [("tagged", Main)]).await;
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_switch_while_no_operator_runs_is_found_and_aws_that_is_down_changes_n
 
     present(&world, Some(NEW));
     world.start_operator().await;
-    until(&world, "payments", "it follows", |resource| held(resource) == [(NEW, Main), (ID, Former)]).await;
+    world.until_it("payments", "it follows", |resource| held(resource) == [(NEW, Main), (ID, Former)]).await;
     assert!(holds(&world, "payments", &[NEW, ID]).await);
 }
 
@@ -159,7 +159,7 @@ async fn metrics_say_what_each_stage_presents_and_how_many_present_nothing() {
     assert_eq!(metric(&mut world, "ccr_stages_without_certificate", &[]).await, Some(0.0));
     present(&world, None);
     for name in ["payments", "orders"] {
-        ask(&world, name).await;
+        world.ask_now(name).await;
         world.until(name, READ, "False", "StageHasNoCertificate").await;
     }
     assert_eq!(metric(&mut world, "ccr_stages_without_certificate", &[]).await, Some(1.0), "one stage");

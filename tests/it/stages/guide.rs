@@ -31,7 +31,7 @@ async fn a_renewal_with_a_stage() {
             let new = acted.new.clone();
             acted.until_held(&[&new, ID]).await;
             acted.delete(argument(command, "--client-certificate-id ")).await;
-            acted.world.patch("payments", crate::stages::annotation("dropped")).await;
+            acted.world.ask("payments", "dropped").await;
             acted.until_held(&[&new]).await;
             dropped = true;
         } else {

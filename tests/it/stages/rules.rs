@@ -22,8 +22,10 @@ async fn of_two_who_follow_one_stage_only_the_one_that_the_rules_allow_reads_it(
     // The rule for the API allows what its stages present, without the certificate's id.
     allowed.until_ready("payments").await;
     present(&allowed, Some(NEW));
-    ask(&allowed, "payments").await;
-    until(&allowed, "payments", "it follows", |resource| held(resource)[0].0 == NEW && held(resource).len() == 2).await;
+    allowed.ask_now("payments").await;
+    allowed
+        .until_it("payments", "it follows", |resource| held(resource)[0].0 == NEW && held(resource).len() == 2)
+        .await;
 
     let resource = refused.until("payments", READ, "False", "CertificateNotAllowed").await;
     let says = message(&resource, READ);

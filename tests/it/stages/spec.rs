@@ -59,7 +59,7 @@ async fn a_change_of_the_spec_makes_no_former_certificate() {
     let to_stage =
         json!({ "spec": { "clientCertificateId": null, "stage": { "restApiId": API, "stageName": STAGE } } });
     world.patch("payments", to_stage.clone()).await;
-    until(&world, "payments", "the stage counts", |resource| held(resource) == [(NEW, Main)]).await;
+    world.until_it("payments", "the stage counts", |resource| held(resource) == [(NEW, Main)]).await;
     world.until_ready("payments").await;
     assert!(holds(&world, "payments", &[NEW]).await);
     let resource = world.resource("payments").await;
@@ -82,14 +82,14 @@ async fn a_change_of_the_spec_makes_no_former_certificate() {
     assert_eq!((held(&resource), stage(&resource)), (vec![(NEW, Main)], None));
     assert_eq!(world.target("payments").await.metadata.resource_version, resource_version);
     world.emulator.clear_faults();
-    ask(&world, "payments").await;
-    until(&world, "payments", "the stage counts", |resource| held(resource) == [(NEWER, Main)]).await;
+    world.ask_now("payments").await;
+    world.until_it("payments", "the stage counts", |resource| held(resource) == [(NEWER, Main)]).await;
     assert!(holds(&world, "payments", &[NEWER]).await);
 
     // Another stage of the API is another source, also one that the last answer about the API lacks.
     world.emulator.present(DEFAULT_REGION, API, "test", Some(ID));
     world.patch("payments", json!({ "spec": { "stage": { "stageName": "test" } } })).await;
-    until(&world, "payments", "the other stage counts", |resource| held(resource) == [(ID, Main)]).await;
+    world.until_it("payments", "the other stage counts", |resource| held(resource) == [(ID, Main)]).await;
 }
 
 /// What an operator sees of a resource whose main certificate is named in a way that came after the operator: by the CRD of

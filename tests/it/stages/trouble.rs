@@ -20,7 +20,7 @@ async fn a_stage_that_lost_its_certificate_or_is_gone_keeps_the_target() {
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
 
     present(&world, None);
-    ask(&world, "payments").await;
+    world.ask_now("payments").await;
     let resource = world.until("payments", READ, "False", "StageHasNoCertificate").await;
     assert!(message(&resource, READ).starts_with("stage prod of REST API a1b2c3d4e5 has no client certificate"));
     assert_eq!(condition(&resource, "Ready").unwrap().reason, "StageHasNoCertificate");
@@ -32,13 +32,13 @@ async fn a_stage_that_lost_its_certificate_or_is_gone_keeps_the_target() {
     assert_eq!(world.events("payments").await.get("Warning StageHasNoCertificate"), Some(&1));
 
     world.emulator.delete_stage(DEFAULT_REGION, API, STAGE);
-    ask(&world, "payments").await;
+    world.ask_now("payments").await;
     let resource = world.until("payments", READ, "False", "StageNotFound").await;
     assert!(message(&resource, READ).contains("REST API a1b2c3d4e5 in us-east-1 has no stage prod"));
     world.emulator.delete_api(DEFAULT_REGION, API);
-    ask(&world, "payments").await;
+    world.ask_now("payments").await;
     let is_gone = |resource: &ClientCertificateRef| message(resource, READ).contains("there is no REST API a1b2c3d4e5");
-    let resource = until(&world, "payments", "the API is gone", is_gone).await;
+    let resource = world.until_it("payments", "the API is gone", is_gone).await;
     assert_eq!(condition(&resource, READ).unwrap().reason, "StageNotFound");
     assert!(condition(&resource, "Stalled").is_none());
     is_kept(&world, "payments").await;
@@ -49,8 +49,8 @@ async fn a_stage_that_lost_its_certificate_or_is_gone_keeps_the_target() {
 
     // It presents another certificate than before all that.
     present(&world, Some(NEW));
-    ask(&world, "payments").await;
-    let resource = until(&world, "payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
+    world.ask_now("payments").await;
+    let resource = world.until_it("payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
     assert_eq!(held(&resource), [(NEW, Main), (ID, Former)]);
     world.until_ready("payments").await;
 }
@@ -67,7 +67,7 @@ async fn a_stage_that_never_had_a_certificate_makes_no_target() {
     world.create_resource("missing", missing).await;
     world.until("missing", READ, "False", "StageNotFound").await;
     present(&world, Some(ID));
-    ask(&world, "payments").await;
+    world.ask_now("payments").await;
     world.until_ready("payments").await;
 }
 
@@ -99,7 +99,7 @@ async fn every_trouble_with_get_stages_keeps_the_target_and_names_the_right_that
     for (name, fault, ..) in &cases {
         world.emulator.inject(fault.clone().on(GetStages).in_region(format!("xx-{name}-1")));
         let fresh = json!({ "region": format!("xx-{name}-1"), "target": { "name": format!("new-{name}") } });
-        ask(&world, name).await;
+        world.ask_now(name).await;
         world.create_resource(&format!("new-{name}"), follows(fresh)).await;
     }
     for (name, _, reason, passes) in &cases {
@@ -111,7 +111,7 @@ async fn every_trouble_with_get_stages_keeps_the_target_and_names_the_right_that
         } else {
             world.until(name, READ, "False", reason).await;
         }
-        until(&world, &fresh, "it is told or mirrored", |resource| condition(resource, "Ready").is_some()).await;
+        world.until_it(&fresh, "it is told or mirrored", |resource| condition(resource, "Ready").is_some()).await;
         is_kept_in(&world, name).await;
         if *reason == "AccessDenied" {
             let resource = world.resource(name).await;
@@ -144,7 +144,7 @@ async fn a_certificate_of_acm_is_not_allowed_by_default() {
     let world = world("acm").await;
     world.following("payments", json!({})).await;
     present(&world, Some(ARN));
-    ask(&world, "payments").await;
+    world.ask_now("payments").await;
     let resource = world.until("payments", READ, "False", "AcmNotAllowed").await;
     let says = message(&resource, READ);
     assert!(says.contains(ARN) && says.contains("spec.stage.acm is Refuse; set it to Trust"), "{says}");
@@ -160,12 +160,12 @@ async fn a_certificate_that_cannot_be_read_yet_leaves_the_former_one_as_it_is() 
     world.start_operator().await;
     world.following("payments", json!({})).await;
     world.emulator.present(DEFAULT_REGION, API, STAGE, Some(NEW));
-    ask(&world, "payments").await;
+    world.ask_now("payments").await;
     let resource = world.until("payments", READ, "False", "NotFound").await;
     assert_eq!(resource.status.as_ref().unwrap().client_certificate_id.as_deref(), Some(NEW));
     is_kept(&world, "payments").await;
     world.emulator.restore(&crate::ground::source(NEW));
-    ask(&world, "payments").await;
-    let resource = until(&world, "payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
+    world.ask_now("payments").await;
+    let resource = world.until_it("payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
     assert_eq!(held(&resource), [(NEW, Main), (ID, Former)]);
 }

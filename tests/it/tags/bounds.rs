@@ -32,14 +32,14 @@ async fn one_that_ends_is_left_out_and_one_that_is_garbled_is_named() {
     world.generate(tagged("past00").expires_in_seconds(-3600));
     world.generate(tagged("soon00").expires_in_seconds(20));
     world.create("payments", pins(json!({ "soak": "0s" }))).await;
-    until(&world, "payments", "those that are valid are in", |resource| certificates(resource).len() == 3).await;
+    world.until_it("payments", "those that are valid are in", |resource| certificates(resource).len() == 3).await;
     let resource =
-        until(&world, "payments", "one ends", |resource| held(resource) == [(ID, Main), ("hour00", Tagged)]).await;
+        world.until_it("payments", "one ends", |resource| held(resource) == [(ID, Main), ("hour00", Tagged)]).await;
     assert_eq!(condition(&resource, OTHERS).unwrap().status, "True", "{:?}", conditions(&resource));
     world.until("payments", SWITCH, "True", "Soaked").await;
     world.generate(tagged("waste0"));
     world.emulator.set_pem(&source("waste0"), "testcert-123");
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), [(ID, Main), ("hour00", Tagged)]);
     let resource = world.until("payments", OTHERS, "False", "InvalidCertificate").await;
     assert!(message(&resource, OTHERS).starts_with("waste0: "), "{:?}", conditions(&resource));

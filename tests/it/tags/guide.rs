@@ -88,10 +88,11 @@ impl Acted {
     }
 
     pub async fn until_held(&self, ids: &[&str]) {
-        until(&self.world, "payments", &format!("the target holds {ids:?}"), |resource| {
-            held(resource).iter().map(|(id, _)| *id).eq(ids.iter().copied())
-        })
-        .await;
+        self.world
+            .until_it("payments", &format!("the target holds {ids:?}"), |resource| {
+                held(resource).iter().map(|(id, _)| *id).eq(ids.iter().copied())
+            })
+            .await;
     }
 
     pub async fn safe(&self) -> Option<bool> {
@@ -118,7 +119,7 @@ async fn a_renewal_with_the_aws_cli() {
             let new = acted.new.clone();
             acted.until_held(&[&new, ID]).await;
             acted.delete(argument(command, "--client-certificate-id ")).await;
-            refresh(&acted.world, "payments").await;
+            acted.world.refresh("payments").await;
             acted.until_held(&[&new]).await;
             dropped = true;
         } else {
@@ -157,6 +158,6 @@ async fn a_renewal_with_terraform_in_two_applies() {
     let new = acted.new.clone();
     acted.world.patch("payments", json!({ "spec": { "clientCertificateId": new } })).await;
     acted.delete(ID).await;
-    refresh(&acted.world, "payments").await;
+    acted.world.refresh("payments").await;
     acted.until_held(&[&new]).await;
 }

@@ -22,7 +22,7 @@ async fn with_new(prefix: &str) -> World<'static> {
 async fn a_list_that_is_denied_takes_nothing_away_also_after_a_restart() {
     let mut world = with_new("denied").await;
     world.emulator.inject(Fault::error(403, "AccessDeniedException", "no").on(Operation::List));
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     let resource = match condition(&resource, OTHERS).unwrap().status.as_str() {
         "False" => resource,
         _ => world.until("payments", OTHERS, "False", "AccessDenied").await,
@@ -34,14 +34,14 @@ async fn a_list_that_is_denied_takes_nothing_away_also_after_a_restart() {
     world.emulator.set_tags(&source(NEW), &[]);
     world.stop_operator().await;
     world.start_operator().await;
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), BOTH);
     world.until("payments", OTHERS, "False", "AccessDenied").await;
     // One that is gone is gone.
     world.emulator.delete(&source(NEW));
-    until(&world, "payments", "the read by its id tells", |resource| held(resource) == [(ID, Main)]).await;
+    world.until_it("payments", "the read by its id tells", |resource| held(resource) == [(ID, Main)]).await;
     world.emulator.clear_faults();
-    refresh(&world, "payments").await;
+    world.refresh("payments").await;
     world.until("payments", OTHERS, "True", "Read").await;
 }
 
@@ -50,7 +50,7 @@ async fn a_list_that_is_not_whole_takes_nothing_away() {
     let world = with_new("partial").await;
     world.emulator.set_tags(&source(NEW), &[]);
     world.emulator.inject(Fault::repeated_position().on(Operation::List));
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), BOTH);
     world.emulator.clear_faults();
 
@@ -62,22 +62,22 @@ async fn a_list_that_is_not_whole_takes_nothing_away() {
         Fault::pass().on(Operation::List).once(),
         Fault::error(500, "InternalFailure", "down").on(Operation::List),
     ]);
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), BOTH);
     world.emulator.clear_faults();
-    until(&world, "payments", "a whole list counts", |resource| held(resource) != BOTH).await;
+    world.until_it("payments", "a whole list counts", |resource| held(resource) != BOTH).await;
 }
 
 #[tokio::test]
 async fn a_list_without_any_tags_says_nothing_of_tags() {
     let world = with_new("tagless").await;
     world.emulator.inject(Fault::without_tags().on(Operation::List));
-    refresh(&world, "payments").await;
+    world.refresh("payments").await;
     let resource = world.until("payments", OTHERS, "Unknown", "NotRead").await;
     assert!(message(&resource, OTHERS).contains("contains no tags"), "{:?}", conditions(&resource));
     assert_eq!(held(&resource), BOTH);
     world.emulator.clear_faults();
-    refresh(&world, "payments").await;
+    world.refresh("payments").await;
     world.until("payments", OTHERS, "True", "Read").await;
 }
 

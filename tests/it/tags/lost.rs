@@ -22,22 +22,23 @@ async fn one_that_loses_its_tag_stays_for_the_overlap() {
     assert_eq!(roles, [(ID, Main), ("byid00", Additional), (NEW, Tagged), (NEWER, Tagged)]);
 
     world.emulator.set_tags(&source(NEW), &[("app", "orders")]);
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), [(ID, Main), (NEW, Former), ("byid00", Additional), (NEWER, Tagged)]);
     let new = entry(&resource, NEW).unwrap();
     assert!(new.former_since.is_some() && new.safe_to_switch == Some(false) && new.tags.is_empty());
     assert_eq!(pin_lines(&world, "payments").await, 4);
-    let resource = until(&world, "payments", "it leaves when the overlap has passed", |resource| {
-        held(resource) == [(ID, Main), ("byid00", Additional), (NEWER, Tagged)]
-    })
-    .await;
+    let resource = world
+        .until_it("payments", "it leaves when the overlap has passed", |resource| {
+            held(resource) == [(ID, Main), ("byid00", Additional), (NEWER, Tagged)]
+        })
+        .await;
     assert_eq!(pin_lines(&world, "payments").await, 3);
     assert_eq!(condition(&resource, OTHERS).unwrap().status, "True");
     assert_eq!(world.events("payments").await.get("Normal TagsLost"), Some(&1));
 
     // Back again, it is as any other.
     world.emulator.set_tags(&source(NEW), &[TAG]);
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     let new = entry(&resource, NEW).unwrap();
     assert_eq!((new.role, new.former_since), (Some(Tagged), None));
 }
@@ -49,10 +50,10 @@ async fn the_overlap_goes_on_through_a_restart_and_without_one_it_leaves_at_once
     world.create_ready("long", pins(json!({ "overlap": "168h" }))).await;
     world.create_ready("none", pins(json!({ "overlap": "0s" }))).await;
     world.emulator.set_tags(&source(NEW), &[]);
-    let resource = refresh(&world, "none").await;
+    let resource = world.refresh("none").await;
     assert_eq!(held(&resource), [(ID, Main)]);
     let resource =
-        until(&world, "long", "one list is for both", |resource| held(resource) == [(ID, Main), (NEW, Former)]).await;
+        world.until_it("long", "one list is for both", |resource| held(resource) == [(ID, Main), (NEW, Former)]).await;
     let since = entry(&resource, NEW).unwrap().former_since;
     world.stop_operator().await;
     world.start_operator().await;
@@ -62,13 +63,13 @@ async fn the_overlap_goes_on_through_a_restart_and_without_one_it_leaves_at_once
 
     // Other tags in the spec are no loss: what they do not select leaves at once. So does a former one that is gone.
     world.generate(tagged(NEWER));
-    let resource = refresh(&world, "long").await;
+    let resource = world.refresh("long").await;
     assert_eq!(held(&resource), [(ID, Main), (NEW, Former), (NEWER, Tagged)]);
     world.emulator.delete(&source(NEW));
     let tags = json!({ "spec": { "additionalClientCertificateTags": { "app": "orders" } } });
     world.patch("long", tags).await;
-    until(&world, "long", "it leaves", |resource| held(resource) == [(ID, Main), (NEW, Former)]).await;
-    let resource = refresh(&world, "long").await;
+    world.until_it("long", "it leaves", |resource| held(resource) == [(ID, Main), (NEW, Former)]).await;
+    let resource = world.refresh("long").await;
     assert_eq!(held(&resource), [(ID, Main)]);
     assert!(message(&resource, OTHERS).contains("no certificate in us-east-1 has the tag app=orders"));
 }
@@ -84,19 +85,20 @@ async fn a_certificate_that_is_named_needs_no_tag() {
     for id in [ID, NEW] {
         world.emulator.set_tags(&source(id), &[]);
     }
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), [(ID, Main), (NEW, Additional), (NEWER, Tagged)]);
 
     // Taken out of the spec, one with the tag stays and one without it goes.
     world.emulator.set_tags(&source(ID), &[TAG]);
-    refresh(&world, "payments").await;
+    world.refresh("payments").await;
     let end = json!({ "spec": { "clientCertificateId": NEWER, "additionalClientCertificateIds": null } });
     world.patch("payments", end).await;
-    until(&world, "payments", "the spec decides", |resource| held(resource) == [(NEWER, Main), (ID, Tagged)]).await;
+    world.until_it("payments", "the spec decides", |resource| held(resource) == [(NEWER, Main), (ID, Tagged)]).await;
     world.patch("payments", json!({ "spec": { "additionalClientCertificateTags": null } })).await;
-    let resource = until(&world, "payments", "the main one is alone", |resource| {
-        held(resource) == [(NEWER, Main)] && condition(resource, OTHERS).is_none()
-    })
-    .await;
+    let resource = world
+        .until_it("payments", "the main one is alone", |resource| {
+            held(resource) == [(NEWER, Main)] && condition(resource, OTHERS).is_none()
+        })
+        .await;
     assert!(condition(&resource, SWITCH).is_none());
 }

@@ -14,7 +14,7 @@ async fn a_tagged_certificate_comes_in_by_itself_and_is_safe_when_it_has_soaked(
     assert!(condition(&resource, SWITCH).is_none(), "nothing stands beside the main one");
     assert_eq!(entry(&resource, ID).unwrap().tags, [("app".to_owned(), "payments".to_owned())].into());
     world.generate(tagged(NEW));
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), [(ID, Main), (NEW, Tagged)]);
     let soaking = condition(&resource, SWITCH).unwrap();
     assert_eq!((soaking.status.as_str(), soaking.reason.as_str()), ("False", "Soaking"));
@@ -50,13 +50,13 @@ async fn a_tagged_certificate_comes_in_by_itself_and_is_safe_when_it_has_soaked(
 
     // The switch: the new one becomes the main one, and what it was before is known.
     world.patch("payments", json!({ "spec": { "clientCertificateId": NEW } })).await;
-    let resource =
-        until(&world, "payments", "the two change places", |resource| held(resource) == [(NEW, Main), (ID, Tagged)])
-            .await;
+    let resource = world
+        .until_it("payments", "the two change places", |resource| held(resource) == [(NEW, Main), (ID, Tagged)])
+        .await;
     let new = entry(&resource, NEW).unwrap();
     assert_eq!((new.trusted_since, new.safe_to_switch), (Some(since), Some(true)));
     world.emulator.delete(&crate::ground::source(ID));
-    let resource = refresh(&world, "payments").await;
+    let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), [(NEW, Main)], "one that is gone leaves at once");
 }
 
@@ -109,7 +109,7 @@ async fn a_target_that_another_writer_changes_or_deletes_begins_its_soak_again()
                 continue;
             }
         }
-        resource = until(&world, name, "the soak begins again", |resource| since(resource, NEW) > before).await;
+        resource = world.until_it(name, "the soak begins again", |resource| since(resource, NEW) > before).await;
         assert_eq!(pin_lines(&world, name).await, 2);
         assert_eq!(condition(&resource, SWITCH).unwrap().reason, "Soaking");
     }
@@ -118,7 +118,8 @@ async fn a_target_that_another_writer_changes_or_deletes_begins_its_soak_again()
     let (main, new) = (since(&resource, ID), since(&resource, NEW));
     tokio::time::sleep(A_WHILE).await;
     world.patch_target("bundle", json!({ "text": { "more.crt": world.pem(ID) } })).await;
-    let resource = until(&world, "bundle", "the soak of one begins again", |resource| since(resource, NEW) > new).await;
+    let resource =
+        world.until_it("bundle", "the soak of one begins again", |resource| since(resource, NEW) > new).await;
     assert_eq!(since(&resource, ID), main, "the other was never missing");
 }
 
@@ -148,10 +149,11 @@ async fn a_restart_during_the_soak_is_no_beginning() {
     world.stop_operator().await;
     world.patch_target("payments", json!({ "text": { "pins": "AA\n" } })).await;
     world.start_operator().await;
-    until(&world, "payments", "it begins again", |resource| {
-        entry(resource, NEW).is_some_and(|new| new.trusted_since > before.trusted_since)
-    })
-    .await;
+    world
+        .until_it("payments", "it begins again", |resource| {
+            entry(resource, NEW).is_some_and(|new| new.trusted_since > before.trusted_since)
+        })
+        .await;
     world.until("payments", SWITCH, "False", "Soaking").await;
 }
 
