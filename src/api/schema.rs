@@ -8,6 +8,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use super::{ClientCertificateRef, GROUP};
+use crate::certificate::{MAX_CHAIN, MAX_PEM};
 
 /// Labels and annotations under these domains belong to Kubernetes or to a tool that acts on what it finds there.
 const RESERVED_DOMAINS: [&str; 5] = ["kubernetes.io", "k8s.io", "argocd.argoproj.io", "meta.helm.sh", GROUP];
@@ -58,9 +59,9 @@ pub(super) fn tags(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn chain(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 5,
+        "maxItems": MAX_CHAIN,
         "x-kubernetes-list-type": "atomic",
-        "items": { "type": "string", "maxLength": 8192, "description": "The certificate of an authority, PEM." }
+        "items": { "type": "string", "maxLength": MAX_PEM, "description": "The certificate of an authority, PEM." }
     })
 }
 

@@ -139,12 +139,12 @@ impl<G: Gateway> Context<G> {
     pub fn may_describe(&self, resource: &ClientCertificateRef) -> Option<(CertificateKey, Source)> {
         let access = self.access.of(resource)?;
         let stages = access.stages.as_ref().and_then(|api| self.aws.stages(api));
-        let found = found(resource, None, stages.as_ref(), self.now());
-        if found.presented.is_none() && stages.is_some_and(|stages| stages.outcome.is_ok()) {
+        let presented = snapshot::presented(resource, stages.as_ref()).map(str::to_owned);
+        if presented.is_none() && stages.is_some_and(|stages| stages.outcome.is_ok()) {
             // What the stage presented before is nobody's to describe.
             return None;
         }
-        match self.access.with_found(resource, &found)? {
+        match self.access.with_found(resource, &Found { presented, tagged: Vec::new() })? {
             Access { main: Some(access::Named { source: Ok(source), .. }), description: Ok(()), .. }
                 if !source.is_of_acm() =>
             {
@@ -261,15 +261,19 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         status.observed_generation == resource.generation() && names_main
     });
     // So has one before a switch of the stage, unless the certificate was read before. The main one is the first.
-    let presented = found(resource, None, view.stages.as_ref(), now).presented;
-    let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_ref());
+    let presented = snapshot::presented(resource, view.stages.as_ref());
+    let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_deref());
     let is_unread = view.reads.first().is_some_and(Option::is_none);
-    let is_current = is_current && !(is_unread && presented.is_some() && presented.as_ref() != named);
+    let is_current = is_current && !(is_unread && presented.is_some() && presented != named);
+    // Before the stage was read it may present another certificate than the one that is described.
+    let may_send = access.stages.is_none() || presented.is_some();
     let patience = (view.asked + FIRST_ANSWER).saturating_sub(now.tick);
     if !view.answered && !is_current && !patience.is_zero() {
         return Done::waits(Some(patience));
     }
-    let Some(mut snapshot) = gather(resource, &name, access, view, context).await else { return Done::success(None) };
+    let Some(mut snapshot) = gather(resource, &name, access, view, may_send, context).await else {
+        return Done::success(None);
+    };
     let mut plan = plan(resource, &snapshot);
     let mut effects = apply::apply(plan.actions.clone(), context).await;
     if apply::lost_a_race(&effects) {
@@ -406,20 +410,17 @@ pub fn found(
 ) -> Found {
     let listing = list.and_then(|read| read.outcome.as_ref().ok());
     let having = listing.map(|list| list.having(&resource.spec.additional_client_certificate_tags, now.wall));
-    let stages = stages.and_then(|read| read.outcome.as_ref().ok());
-    let presented = match resource.main() {
-        Some(Main::Stage(stage)) => stages.and_then(|stages| snapshot::presented(stages, stage)),
-        Some(Main::Certificate(_) | Main::Acm(_)) | None => None,
-    };
+    let presented = snapshot::presented(resource, stages).map(str::to_owned);
     Found { presented, tagged: having.unwrap_or_default().into_iter().map(str::to_owned).collect() }
 }
 
-/// Gathers what a decision needs. None where the resource is being deleted, and the store has not seen that yet.
+/// Gathers what a decision needs; `may_send` a description. None where the resource is being deleted, and the store has not seen that yet.
 async fn gather<G: Gateway>(
     resource: &ClientCertificateRef,
     name: &ResourceName,
     access: Access,
     view: View,
+    may_send: bool,
     context: &Context<G>,
 ) -> Option<Snapshot> {
     let target = read_target(resource, context).await;
@@ -443,8 +444,6 @@ async fn gather<G: Gateway>(
         Ok(()) if is_account_unknown => Err(HeldBack::AccountUnknown),
         Ok(()) => Ok(()),
     };
-    // Before the stage was read it may present another certificate.
-    let may_send = stages.is_none() || found(resource, None, view.stages.as_ref(), context.now()).presented.is_some();
     let description = key
         .filter(|_| resource.spec.description.is_some() && may_describe.is_ok())
         .and_then(|key| context.descriptions.reconcile(&key, may_send));

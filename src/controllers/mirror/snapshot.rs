@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{AcmTrust, Stage};
+use crate::api::{AcmTrust, ClientCertificateRef, Main};
 use crate::aws::answer::Answer;
 use crate::aws::cache::{Listing, Snapshot as Read, Stages};
 use crate::aws::gateway::{GatewayError, Place, RestApi, Source, is_of_acm};
@@ -135,9 +135,11 @@ impl StageRead {
     }
 }
 
-/// The certificate that a stage presents, as far as the spec trusts it.
-pub fn presented(stages: &Stages, stage: &Stage) -> Option<String> {
-    stages.get(&stage.stage_name)?.clone().filter(|id| !is_of_acm(id) || stage.acm == AcmTrust::Trust)
+/// The certificate that the stage of a resource presents, as far as the spec trusts it.
+pub fn presented<'s>(resource: &ClientCertificateRef, stages: Option<&'s Read<Stages>>) -> Option<&'s str> {
+    let Some(Main::Stage(stage)) = resource.main() else { return None };
+    let id = stages?.outcome.as_ref().ok()?.get(&stage.stage_name)?.as_deref()?;
+    (!is_of_acm(id) || stage.acm == AcmTrust::Trust).then_some(id)
 }
 
 /// What the list of client certificates says of their tags.

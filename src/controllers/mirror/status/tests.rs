@@ -32,6 +32,16 @@ fn settings() -> Settings {
     }
 }
 
+/// The effects of a plan of which everything succeeds, and the target afterwards.
+fn carried_out(plan: &Plan, target: &mut Option<Target>) -> Vec<Effect> {
+    for action in &plan.actions {
+        if let Action::Create { desired, .. } | Action::Replace { desired, .. } = action {
+            *target = Some(secret_of(desired).into_target());
+        }
+    }
+    plan.actions.iter().map(|action| Effect { action: action.clone(), result: Some(Ok(())) }).collect()
+}
+
 struct Story {
     resource: ClientCertificateRef,
     start: Timestamp,
@@ -128,13 +138,7 @@ impl Story {
             followed.fill(self, &mut snapshot, &settings);
         }
         let plan = plan(&self.resource, &snapshot);
-        let effects: Vec<_> =
-            plan.actions.iter().map(|action| Effect { action: action.clone(), result: Some(Ok(())) }).collect();
-        for effect in &effects {
-            if let Action::Create { desired, .. } | Action::Replace { desired, .. } = &effect.action {
-                self.target = Some(secret_of(desired).into_target());
-            }
-        }
+        let effects = carried_out(&plan, &mut self.target);
         status(&self.resource, &snapshot, &plan, &effects, None, &settings)
     }
 
@@ -373,13 +377,7 @@ impl Issued {
         snapshot.main = Some(Named { id: ARN.into(), source: Ok(source), read });
         (snapshot.unnamed, snapshot.tags, snapshot.target) = (vec![], None, Ok(self.target.clone()));
         let plan = plan(&self.resource, &snapshot);
-        let effects: Vec<_> =
-            plan.actions.iter().map(|action| Effect { action: action.clone(), result: Some(Ok(())) }).collect();
-        for effect in &effects {
-            if let Action::Create { desired, .. } | Action::Replace { desired, .. } = &effect.action {
-                self.target = Some(secret_of(desired).into_target());
-            }
-        }
+        let effects = carried_out(&plan, &mut self.target);
         let outcome = status(&self.resource, &snapshot, &plan, &effects, None, &settings());
         self.resource.status = Some(outcome.status.clone());
         outcome
