@@ -250,7 +250,7 @@ fn loads(world: &Mirrored, servers: &[Server]) -> Vec<(Load<Presenter>, Presente
 
 /// Ends a load once it has made all of its requests; answers its figures. No more than these were lost.
 async fn stopped(what: &str, load: Load<Presenter>, presenter: &Presenter, setup: Setup, lost: usize) -> String {
-    load.more(REQUESTS.saturating_sub(presenter.presented().values().map(|times| times.requests).sum())).await;
+    load.in_all(REQUESTS).await;
     let figures = load.stop().await;
     let line = figures.print(&format!("servers: {what}: {}", setup.name()));
     let line = format!("{line}: {presenter}");

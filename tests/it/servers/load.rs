@@ -74,14 +74,17 @@ impl<C: Caller> Load<C> {
 
     /// Waits until so many more have been answered.
     pub async fn more(&self, requests: usize) {
-        let wanted = self.shared.sent.load(Ordering::Relaxed) + requests;
-        let sent = || self.shared.sent.load(Ordering::Relaxed);
-        eventually(
-            AMPLE,
-            &format!("{requests} more requests"),
-            async || if sent() >= wanted { Ok(()) } else { Err(sent()) },
-        )
-        .await;
+        self.in_all(self.sent() + requests).await;
+    }
+
+    /// Waits until so many have been answered since the start.
+    pub async fn in_all(&self, requests: usize) {
+        let what = format!("{requests} requests in all");
+        eventually(AMPLE, &what, async || if self.sent() >= requests { Ok(()) } else { Err(self.sent()) }).await;
+    }
+
+    fn sent(&self) -> usize {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 
     /// How many were not let in so far.
@@ -94,7 +97,7 @@ impl<C: Caller> Load<C> {
         // Workers look at the client before each request: none is left to send with.
         self.shared.sent.fetch_add(STOPPED, Ordering::Relaxed);
         while self.workers.join_next().await.is_some() {}
-        let sent = self.shared.sent.load(Ordering::Relaxed) - STOPPED;
+        let sent = self.sent() - STOPPED;
         let lost = std::mem::take(&mut *self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner));
         Figures { sent, lost, took: self.started.elapsed() }
     }

@@ -79,7 +79,7 @@ async fn no_call_is_lost_while_a_switch_propagates() {
         until_refused(&world.client(server, OLD), OLD).await;
     }
     for ((load, presenter), server) in loads.into_iter().zip(&servers) {
-        load.more(REQUESTS.saturating_sub(presenter.presented().values().map(|times| times.requests).sum())).await;
+        load.in_all(REQUESTS).await;
         let figures = load.stop().await;
         let line = figures.print(&format!("servers: a stage switch under load: {}", server.setup().name()));
         let line = format!("{line}: {presenter}");

@@ -92,7 +92,7 @@ impl Presenter {
     }
 
     /// How often each certificate was presented, by id; one of ACM by its serial number, as an ARN has one after the other.
-    pub fn presented(&self) -> BTreeMap<String, Presented> {
+    fn presented(&self) -> BTreeMap<String, Presented> {
         self.shared.lock().presented.clone()
     }
 
