@@ -255,7 +255,7 @@ pub enum ReadFailure {
     },
     /// The stage has no certificate.
     #[error(
-        "stage {stage} of REST API {api} has no client certificate, so backends cannot tell it from other clients; select a client certificate on the stage"
+        "stage {stage} of REST API {api} has no client certificate, so backends cannot distinguish its calls from those of other clients; select a client certificate on the stage"
     )]
     StageHasNoCertificate {
         /// The id of the API.

@@ -161,7 +161,7 @@ impl Reason {
             Reason::StageHasNoCertificate => vec![one(
                 CertificateRead,
                 Is::False,
-                "The stage that `spec.stage` names has no client certificate, so its backends cannot tell it from other clients. The target keeps the last certificate.",
+                "The stage that `spec.stage` names has no client certificate, so its backends cannot distinguish its calls from those of other clients. The target keeps the last certificate.",
                 "Select a client certificate on the stage. The operator tries again after `refreshInterval`.",
             )],
             Reason::StageNotFound => vec![one(

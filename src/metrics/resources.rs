@@ -88,7 +88,7 @@ impl Collector for ResourceCollector {
         encoder
             .encode_descriptor(
                 "stages_without_certificate",
-                "Stages that resources follow and that have no client certificate, so that backends cannot tell them from other clients.",
+                "Stages that resources follow and that have no client certificate, so that backends cannot distinguish their calls from those of other clients.",
                 None,
                 MetricType::Gauge,
             )?
