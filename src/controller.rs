@@ -1,4 +1,4 @@
-//! Which events wake which resource, how many reconciles run at once, and how they end.
+//! The events that wake a resource, the queue of reconciles, and their end.
 //!
 //! ```text
 //! resources ──► changed spec, annotation, deletion ──►┐
@@ -59,7 +59,7 @@ const AFTER_A_FAILURE: Duration = Duration::from_secs(60);
 
 /// The parts of the controller.
 pub struct Parts<G> {
-    /// How to reach the Kubernetes API.
+    /// The client configuration of the Kubernetes API.
     pub config: kube::Config,
     /// API Gateway.
     pub gateway: G,
@@ -159,7 +159,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     }
     let rules_apply = access::follow_rules(rules, &tasks, Arc::clone(&context));
     let all_synced = async {
-        // AWS is not asked before there is a cluster to serve.
+        // No call to AWS before the operator can read the cluster.
         availability.wait_any_listed().await;
         let account_known = access::learn_own_account(&tasks, Arc::clone(&context));
         rules_apply.await;
@@ -199,7 +199,7 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
         if let Some(queue) = queue {
             let _ = queue.await;
         }
-        // The status has to contain the results of the last updates.
+        // The statuses must contain the results of the last updates.
         for name in concerned {
             let reference = ObjectRef::new(&name.name).within(&name.namespace);
             if let Some(cached) = ending.stores.resources().get(&reference) {

@@ -1,9 +1,9 @@
-//! What is known of one scope, that is of one region as one identity sees it: who subscribes to what, what the last answers
-//! were, what is due, and which resources an answer concerns. Pure: time, jitter and answers are arguments.
+//! One scope is one region as one identity sees it. A scope holds the subscribers, the last answers, the calls that are due,
+//! and the resources that an answer concerns. Pure: time, jitter and answers are arguments.
 //!
 //! Each certificate, the list with its tags, and the stages of each API have an [`Entry`] as long as a resource subscribes to
-//! them. Certificates that are due within a few milliseconds are asked for together: by the list, or by name where that
-//! takes no more calls, and where the list is refused. The stages of an API are one call.
+//! them. Certificates that are due within a few milliseconds are read together: by the list, or by id if that takes no more
+//! calls or AWS refuses the list. The stages of an API take one call.
 
 mod entry;
 mod tags;
@@ -30,45 +30,45 @@ use crate::settings::Tick;
 pub const GATHER: Duration = Duration::from_millis(4);
 /// A list that is denied or invalid is not requested again for this long.
 pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
-/// What a list brought of certificates without a subscriber answers a new subscription for this long: resources
-/// are often created one after the other.
+/// A certificate of the last list that has no subscriber answers a new subscription for this long: users often create
+/// resources one after the other.
 pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
-/// The most reads of one scope at the same time, lists apart.
+/// The most reads of one scope at the same time, besides the list.
 const READS_AT_ONCE: usize = 8;
 
-/// What the stages of an API present: an id or ARN by the name of the stage, none where a stage has no certificate.
+/// The id or ARN that each stage of an API presents, by the name of the stage; `None` for a stage without a certificate.
 pub type Stages = BTreeMap<String, Option<String>>;
 
-/// The time, and what else a decision needs.
+/// The inputs of a decision that differ from call to call.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// By the steady clock.
+    /// The time of the steady clock.
     pub now: Tick,
-    /// By the wall clock.
+    /// The time of the wall clock.
     pub wall: Timestamp,
     /// A random number from 0 to 1.
     pub jitter: f64,
 }
 
-/// What to do next.
+/// The next step of the poller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// There is no subscriber: no call is made any more.
+    /// The scope has no subscriber, so the poller ends.
     End,
-    /// Wait until then, or until something changes where no time is given.
+    /// Wait until this time; without a time, until the scope changes.
     Wait(Option<Tick>),
-    /// Make these calls; with the time at which each was due.
+    /// Make these calls. The time is when each was due.
     Read(Vec<(Topic, Tick)>),
-    /// Ask for the list.
+    /// Read the list.
     List,
 }
 
-/// What resources subscribe to in a scope.
+/// A value of AWS to which resources subscribe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topic {
     /// The certificate with this id.
     Certificate(String),
-    /// Which certificates have which tags.
+    /// The tags of all certificates.
     Tags,
     /// The stages of the API with this id.
     Stages(String),
@@ -86,24 +86,24 @@ impl Topic {
 /// The requirements of one subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Interest {
-    /// How old an answer may be.
+    /// The greatest age of an answer.
     pub interval: Duration,
-    /// Whether a read has to start from now on.
+    /// Whether only a read that starts after this moment is an answer.
     pub force: bool,
 }
 
-/// What a subscription has changed.
+/// The change that a subscription made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscribed {
     /// The resource did not subscribe to this certificate before.
     New,
-    /// What it wants is another interval, or a read that starts from now on.
+    /// The subscriber has another interval, or forces a read.
     Changed,
-    /// Nothing.
+    /// The subscription is as before.
     Unchanged,
 }
 
-/// An answer about a certificate after the checks.
+/// A response about a certificate after the checks.
 #[derive(Clone, Debug)]
 pub struct Checked {
     digest: u64,
@@ -113,9 +113,9 @@ pub struct Checked {
 /// A certificate in a list.
 #[derive(Clone, Debug)]
 pub enum Listed {
-    /// One that has a subscriber.
+    /// A certificate with a subscriber.
     Checked(String, Checked),
-    /// One that had no subscriber when its page came.
+    /// A certificate that had no subscriber when its page arrived.
     Unclaimed(ClientCertificate),
 }
 
@@ -124,35 +124,35 @@ pub enum Listed {
 pub struct Scope {
     place: Place,
     certificates: HashMap<String, Certificate>,
-    /// The list, for those who ask for tags.
+    /// The list, for resources that select by tags.
     list: Option<Entry<Listing>>,
     /// By the id of the API.
     stages: HashMap<String, Entry<Stages>>,
     /// By the ARN.
     acm: HashMap<String, Entry<Answer>>,
-    /// What the last list brought beside the certificates with a subscriber.
+    /// The certificates of the last list that have no subscriber.
     unclaimed: HashMap<String, ClientCertificate>,
     unclaimed_started: Tick,
-    /// Calls that a list takes, as far as is known.
+    /// The calls that the last list took.
     pages: usize,
     list_off_until: Tick,
     is_listing: bool,
     gather_until: Option<Tick>,
-    /// The backoff of lists that fail as every call of the scope does.
+    /// The backoff after a list that failed as every call of the scope would.
     backoff: Backoff,
 }
 
 #[derive(Debug)]
 struct Certificate {
     entry: Entry<Answer>,
-    /// Of the answer as it came that the good outcome was made of: the same need not be checked again.
+    /// The digest of the response behind the good outcome: the same response needs no second check.
     digest: Option<u64>,
-    /// The list does not have it, so it is asked for by name.
+    /// The list lacks the certificate, so it is read by id.
     is_omitted: bool,
 }
 
-/// Whether a failure of the list means that the list cannot be used, which says nothing of any certificate. Other failures
-/// would meet every call of the scope.
+/// Whether a failure concerns the list alone, and says nothing about any certificate. Every call of the scope would meet
+/// the other failures.
 pub fn refuses_the_list(failure: &GatewayError) -> bool {
     match failure.class() {
         FailureClass::Settled | FailureClass::Conflict => true,
@@ -167,7 +167,7 @@ fn is_status_404(failure: &GatewayError) -> bool {
 }
 
 impl Checked {
-    /// Checks an answer. One that is as it was when `known` was made of it is not checked again, but for its end.
+    /// Checks a response. The response that `known` comes from is not checked again, apart from its expiry.
     pub fn new(
         source: &Source,
         account: Option<&str>,
@@ -226,7 +226,7 @@ impl Scope {
         }
     }
 
-    /// What is known of a certificate that has a subscriber.
+    /// The snapshot of a certificate with a subscriber.
     pub fn certificate(&self, id: &str) -> Option<&Snapshot<Answer>> {
         match self.certificates.get(id) {
             Some(certificate) => certificate.entry.snapshot(),
@@ -234,17 +234,17 @@ impl Scope {
         }
     }
 
-    /// What is known of tags, where any resource asks for some.
+    /// The snapshot of the list, if any resource selects by tags.
     pub fn list(&self) -> Option<&Snapshot<Listing>> {
         self.list.as_ref()?.snapshot()
     }
 
-    /// What is known of the stages of an API that has a subscriber.
+    /// The snapshot of the stages of an API with a subscriber.
     pub fn stages(&self, api: &str) -> Option<&Snapshot<Stages>> {
         self.stages.get(api)?.snapshot()
     }
 
-    /// Whether what is known is as new as this subscriber wants it.
+    /// Whether the snapshot is as new as this subscriber wants it.
     pub fn has_answered(&self, topic: &Topic, resource: &ResourceName) -> bool {
         match topic {
             Topic::Certificate(id) => self.certificates.get(id).is_some_and(|it| it.entry.has_answered(resource)),
@@ -254,7 +254,7 @@ impl Scope {
         }
     }
 
-    /// Subscribes a resource, or changes what it wants.
+    /// Subscribes a resource, or changes its interest.
     pub fn subscribe(
         &mut self,
         topic: &Topic,
@@ -299,14 +299,14 @@ impl Scope {
         if let Some(came) = self.unclaimed.remove(id) {
             let source = Source { place: self.place.clone(), id: id.to_owned() };
             let checked = Checked::new(&source, account, came, None, moment.wall);
-            // Its only subscriber reads it now.
+            // The only subscriber reads the answer in this reconcile.
             let _ = certificate.record(self.unclaimed_started, checked, None, moment);
         }
         self.certificates.insert(id.to_owned(), certificate);
         subscribed
     }
 
-    /// Ends a subscription. What is known of a topic is forgotten with its last subscriber.
+    /// Ends a subscription. The last one of a topic drops the topic's snapshot.
     pub fn unsubscribe(&mut self, topic: &Topic, resource: &ResourceName) {
         match topic {
             Topic::Certificate(id) => {
@@ -328,15 +328,14 @@ impl Scope {
         }
     }
 
-    /// Asks for a read of a certificate that starts from now on, at whose end every subscriber is woken.
+    /// Forces a read of a certificate. Its answer wakes every subscriber.
     pub fn refresh(&mut self, id: &str, now: Tick) {
         if let Some(certificate) = self.certificates.get_mut(id) {
             certificate.entry.refresh(now);
         }
     }
 
-    /// What to do next. Where calls may not start before `paused_until`, what is due is answered by
-    /// [`paused`](Self::paused) in place of a call.
+    /// The next step of the poller at this time.
     pub fn plan(&mut self, now: Tick) -> Step {
         if self.is_empty() {
             return Step::End;
@@ -351,7 +350,7 @@ impl Scope {
         let due: Vec<_> =
             self.certificates.iter().filter(|(_, certificate)| next.is_due(certificate.due_at())).collect();
         let is_list_due = self.list.as_ref().is_some_and(|list| next.is_due(list.due_at()));
-        // What no list brings takes its turn among the stages, which may be more than the budget is for.
+        // Reads by id take turns with the stages: there may be more stages than the rate limit allows.
         let is_list_off = !is_list_due && now < self.list_off_until;
         let is_any_omitted = due.iter().any(|(_, certificate)| certificate.is_omitted);
         if !calls.is_empty() || is_any_omitted {
@@ -378,15 +377,15 @@ impl Scope {
         Step::List
     }
 
-    /// Whether the list takes fewer calls than reads by name would. What stages present comes one after the other, and the
-    /// list brings all of it: there it may take as many.
+    /// Whether the list takes fewer calls than reads by id. The certificates that stages present become due one after the
+    /// other, and the list brings all of them: with stages, the list may take as many calls.
     fn is_list_worth(&self, due: &[(&String, &Certificate)]) -> bool {
         let by_name = self.calls_by_name(due);
         by_name > self.pages || (by_name == self.pages && !self.stages.is_empty())
     }
 
-    /// How many calls it takes to do without a list. Where a good answer has grown old, those count that are to be
-    /// refreshed before it is due again: the list brings them into step.
+    /// The number of calls without a list. With a good answer that has grown old, the count includes every certificate that
+    /// will be due before this one is due again: the list brings them into step.
     fn calls_by_name(&self, due: &[(&String, &Certificate)]) -> usize {
         let refreshed = due.iter().filter(|(_, certificate)| certificate.grows_old());
         let soon = refreshed.filter_map(|(_, certificate)| Some(certificate.due_at()? + certificate.entry.interval()));
@@ -408,7 +407,7 @@ impl Scope {
         calls.sort_by_key(|(_, due)| *due);
         calls.truncate(self.room());
         if calls.is_empty() {
-            // The next call that ends makes room.
+            // The end of a running call makes room.
             return Step::Wait(None);
         }
         for (topic, _) in &calls {
@@ -422,13 +421,13 @@ impl Scope {
         Step::Read(calls)
     }
 
-    /// What a certificate's last good answer was made of, so that the same is not checked again.
+    /// The last good answer about a certificate, with the digest of its response.
     pub fn known(&self, id: &str) -> Option<(u64, Arc<Answer>)> {
         let certificate = self.certificates.get(id)?;
         Some((certificate.digest?, Arc::clone(certificate.entry.snapshot()?.last_good.as_ref()?)))
     }
 
-    /// Records what a call about one certificate brought. Calls may not start before `not_before`. Returns the resources
+    /// Records the outcome of a call about one certificate. Calls may not start before `not_before`. Returns the resources
     /// to wake.
     pub fn got(
         &mut self,
@@ -443,7 +442,7 @@ impl Scope {
         certificate.is_omitted = false;
         match came {
             Ok(checked) => {
-                // An outage is over.
+                // AWS answers again.
                 self.backoff.reset();
                 certificate.record(started, checked, not_before, moment)
             }
@@ -451,7 +450,7 @@ impl Scope {
         }
     }
 
-    /// Records what a call about the stages of an API brought. Returns the resources to wake.
+    /// Records the outcome of a call about the stages of an API. Returns the resources to wake.
     pub fn got_stages(
         &mut self,
         api: &str,
@@ -472,7 +471,7 @@ impl Scope {
         }
     }
 
-    /// Records what a call about a certificate of ACM brought. Returns the resources to wake.
+    /// Records the outcome of the calls about an ACM certificate. Returns the resources to wake.
     pub fn got_acm(
         &mut self,
         arn: &str,
@@ -518,7 +517,7 @@ impl Scope {
         }
     }
 
-    /// Records a whole list, after so many pages; `listing` is what it says of tags. Returns the resources to wake.
+    /// Records a whole list of `pages` pages; `listing` holds its tags. Returns the resources to wake.
     pub fn listed(
         &mut self,
         started: Tick,
@@ -558,7 +557,7 @@ impl Scope {
         }
         for certificate in self.certificates.values_mut().filter(|certificate| certificate.is_omitted) {
             certificate.is_omitted = false;
-            // A certificate that is known to be missing, or was read since, need not be read by name.
+            // No read by id for a certificate that is known to be missing, or was read after the list started.
             certificate.is_omitted = match certificate.entry.snapshot() {
                 Some(snapshot) if snapshot.started >= started => false,
                 Some(Snapshot { outcome: Err(failure), .. }) if Kind::of(failure) == Kind::NotFound => {
@@ -570,8 +569,8 @@ impl Scope {
         woken
     }
 
-    /// The list is unavailable. Where that would meet every call, it is an answer to all that is due or failing in the same
-    /// way. Returns the resources to wake.
+    /// The list failed. A failure that every call of the scope would meet answers every certificate that is due or fails in
+    /// the same way. Returns the resources to wake.
     pub fn list_failed(
         &mut self,
         started: Tick,
@@ -602,8 +601,8 @@ impl Scope {
         woken
     }
 
-    /// The description was written, and AWS answered with this one; none where the outcome is not known. Returns of calls
-    /// that started before `now` do not count any more. Returns the resources to wake.
+    /// The operator wrote the description, and AWS returned this one; `None` if the outcome is unknown. Responses to calls
+    /// that started before `now` no longer count. Returns the resources to wake.
     pub fn described(&mut self, id: &str, description: Option<&str>, now: Tick) -> Vec<ResourceName> {
         self.unclaimed.remove(id);
         let Some(certificate) = self.certificates.get_mut(id) else { return Vec::new() };
@@ -621,7 +620,7 @@ impl Scope {
     }
 }
 
-/// The first of the times that have not come.
+/// The earliest due time after now.
 struct Next {
     now: Tick,
     at: Option<Tick>,

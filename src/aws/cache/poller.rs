@@ -21,7 +21,7 @@ use crate::aws::scope::{Checked, Listed, Listing, Moment, Scope, Step, Topic, re
 use crate::error::ReadFailure;
 use crate::settings::Tick;
 
-/// Longer than the gateway's own time-outs take: no read keeps a poller for ever.
+/// Longer than the timeouts of the client: no read holds up a poller for ever.
 const LONGEST_READ: Duration = Duration::from_secs(20);
 /// More pages than any account has: the default quota is 60 certificates, and a page holds 500.
 const PAGES_MOST: usize = 100;
@@ -48,7 +48,7 @@ impl<G: Gateway> Poller<G> {
     pub(super) async fn run(self) {
         let poller = &self;
         let mut calls: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
-        // None if the scope has ended: running calls are cancelled.
+        // `None` if the scope has ended; dropping the running calls cancels them.
         while let Some(step) = poller.with_scope(|scope| scope.plan(poller.shared.clock.now())) {
             match step {
                 Step::End => return,
@@ -71,7 +71,7 @@ impl<G: Gateway> Poller<G> {
         }
     }
 
-    /// Runs a function on the scope; none if the scope has ended.
+    /// Runs a function on the scope; `None` if the scope has ended.
     fn with_scope<R>(&self, what: impl FnOnce(&mut Scope) -> R) -> Option<R> {
         let mut state = self.shared.state.lock();
         let polled = state.scopes.get_mut(&self.place).filter(|polled| polled.generation == self.generation)?;
@@ -105,7 +105,7 @@ impl<G: Gateway> Poller<G> {
             }
             Topic::Acm(arn) => {
                 let source = Source { place: self.place.clone(), id: arn.clone() };
-                // ACM counts its requests by itself.
+                // ACM has rate limits of its own.
                 let account = Account { service: Service::Acm, ..self.shared.limited_by(&self.place) };
                 let call = || self.shared.gateway.get_acm_certificate(&self.place, arn);
                 let Some(read) = self.called(&account, &topic, due, call).await else { return };
@@ -140,8 +140,8 @@ impl<G: Gateway> Poller<G> {
         }
     }
 
-    /// Makes a call once it has a token and if it is wanted still. Credentials that AWS refuses are replaced by others, so
-    /// the call is made once more then. Returns when the call started, and its outcome.
+    /// Makes a call once the rate limiter allows it, if a resource still wants it. After AWS refuses the credentials, the
+    /// client gets others, so the call is made a second time. Returns the start of the call, and its outcome.
     async fn call<T, F: Future<Output = Result<T, GatewayError>>>(
         &self,
         account: &Account,

@@ -1,4 +1,4 @@
-//! Which certificates have which tags, as the last whole list says.
+//! The tags of all certificates, from the last whole list.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::aws::gateway::ClientCertificate;
 /// Tags, by key.
 pub type Tags = BTreeMap<String, String>;
 
-/// A whole list, as far as it is about tags.
+/// The tags in a whole list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing(BTreeMap<String, Item>);
 
@@ -28,13 +28,13 @@ impl Listing {
         self.0.insert(certificate.id.clone(), item);
     }
 
-    /// Whether any certificate has any tag. A list that carries none says nothing about tags: whether AWS fills them in is
-    /// not documented.
+    /// Whether any certificate has any tag. A list without tags proves nothing: AWS does not document whether the list
+    /// contains tags.
     pub fn carries_tags(&self) -> bool {
         self.0.values().any(|item| !item.tags.is_empty())
     }
 
-    /// The tags of a certificate; none where the list does not have it.
+    /// The tags of a certificate; `None` if the list lacks the certificate.
     pub fn tags_of(&self, id: &str) -> Option<&Tags> {
         self.0.get(id).map(|item| &item.tags)
     }
@@ -48,7 +48,7 @@ impl Listing {
     pub fn having(&self, tags: &Tags, now: Timestamp) -> Vec<&str> {
         let is_over = |item: &Item| item.expires.is_some_and(|end| end <= now);
         let mut having: Vec<_> = self.0.iter().filter(|(_, item)| item.has(tags) && !is_over(item)).collect();
-        // Those of one moment are in the order of their ids.
+        // Certificates of the same moment are in the order of their ids.
         having.sort_by_key(|(_, item)| std::cmp::Reverse(item.created));
         having.into_iter().map(|(id, _)| id.as_str()).collect()
     }

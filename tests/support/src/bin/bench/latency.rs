@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use client_certificate_operator::api::ClientCertificateRef;
+use futures::channel::mpsc;
+use futures::{FutureExt, SinkExt, StreamExt};
 use kube::api::{Api, PostParams};
+use kube::runtime::controller::{Action, Config, ReconcileRequest};
+use kube::runtime::{applier, reflector, watcher};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::script::Operation;
 
@@ -93,6 +97,9 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
         RATIO_ALLOWED,
         ratio <= RATIO_ALLOWED,
     );
+    let queue = kube_queue(&warm, options.samples).await?;
+    report
+        .figure("latency: of this, the queue of kube's runtime, whose timer counts milliseconds", milliseconds(queue));
     report.limited("latency: certificate in the cache, calls to API Gateway", calls, 0, calls == 0);
     report.figure("latency: API Gateway's", milliseconds(options.gateway_latency()));
     let limit = median(&known.secret) + options.gateway_latency() + EXCESS_ALLOWED;
@@ -109,4 +116,31 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
 async fn create(world: &World, resource: &ClientCertificateRef) -> Result<ClientCertificateRef> {
     let resources: Api<ClientCertificateRef> = Api::namespaced(world.author.clone(), resource.namespace());
     Ok(resources.create(&PostParams::default(), resource).await?)
+}
+
+/// How long a request waits in the queue of kube's runtime although nothing else is in it, median.
+async fn kube_queue(resource: &ClientCertificateRef, samples: usize) -> Result<Duration> {
+    let (store, mut writer) = reflector::store();
+    writer.apply_watcher_event(&watcher::Event::Apply(resource.clone()));
+    let (mut requests, requested) = mpsc::channel(1);
+    let began = |_, _| std::future::ready(Ok::<_, std::convert::Infallible>(Action::await_change())).boxed();
+    let results = applier(
+        began,
+        |_, never, _| match *never {},
+        ().into(),
+        store,
+        requested.map(Ok::<_, std::convert::Infallible>),
+        Config::default(),
+    );
+    let mut results = std::pin::pin!(results);
+    let mut waits = Vec::new();
+    for _ in 0..samples {
+        let sent = Instant::now();
+        requests.send(ReconcileRequest::from(reflector::ObjectRef::from_obj(resource))).await?;
+        results.next().await.context("the queue goes on")??;
+        waits.push(sent.elapsed());
+        // Apart from each other, as creates are.
+        tokio::time::sleep(Duration::from_micros(3_300)).await;
+    }
+    Ok(quantile(&waits, 0.5))
 }
