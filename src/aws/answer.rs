@@ -1,4 +1,4 @@
-//! What API Gateway says of a certificate, checked.
+//! Checks the responses about a certificate.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,24 +11,25 @@ use crate::certificate::{Certificate, MAX_PEM};
 use crate::conditions::whole_seconds;
 use crate::error::ReadFailure;
 
-/// Forced reads of one certificate are at least this far apart.
+/// The least time between two forced reads of one certificate.
 pub const FORCED_READS_APART: Duration = Duration::from_secs(10);
 
-/// An answer of API Gateway that passed every check.
+/// A response of API Gateway or ACM that passed every check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Where it was read.
+    /// The certificate's place and id.
     pub source: Source,
-    /// The certificate in it.
+    /// The certificate in the response.
     pub certificate: Certificate,
-    /// The description in it.
+    /// The description in the response; empty for a certificate of ACM.
     pub description: String,
     pub(crate) account: Option<String>,
     pub(crate) created: Option<Timestamp>,
 }
 
 impl Answer {
-    /// Checks a response: the right id, a certificate and nothing else, not past its end.
+    /// Checks a response of API Gateway: the id is the requested one, the PEM holds a certificate and nothing else, and
+    /// the certificate has not expired.
     pub fn check(
         source: &Source,
         account: Option<&str>,
@@ -38,7 +39,7 @@ impl Answer {
         if came.id != source.id {
             return Err(GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None }.into());
         }
-        // API Gateway has an expiration date too. The earlier one counts everywhere.
+        // The response has an expiration date too. The earlier of the two dates counts everywhere.
         let certificate = Certificate::parse(&came.pem)?.ending_by(came.expires);
         let answer = Answer {
             source: source.clone(),
@@ -47,21 +48,23 @@ impl Answer {
             account: account.map(str::to_owned),
             created: came.created,
         };
-        // One that is not valid yet becomes valid while it is cached.
+        // A certificate that is not valid yet becomes valid while it is cached.
         match answer.valid_at(now) {
             Ok(()) | Err(ReadFailure::NotYetValid { .. }) => Ok(answer),
             Err(failure) => Err(failure),
         }
     }
 
-    /// The same of a certificate of ACM: issued, with a chain that leads to it, not past its end.
+    /// Checks a response of ACM: the ARN is the requested one, the certificate is issued, the chain leads to it, and it
+    /// has not expired.
     pub fn check_acm(
         source: &Source,
         account: Option<&str>,
         came: AcmCertificate,
         now: Timestamp,
     ) -> Result<Self, ReadFailure> {
-        // ACM's own date is that of an earlier call: after a re-import in between it may be of the former certificate.
+        // The expiration date comes from an earlier call than the PEM. After a re-import between the two calls, it may
+        // be the date of the former certificate.
         let AcmCertificate { arn, status, expires: _, leaf, chain } = came;
         if arn != source.id {
             return Err(GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None }.into());
@@ -107,7 +110,7 @@ impl Answer {
         self.certificate.main().not_after
     }
 
-    /// The answer as the status shows it.
+    /// The certificate as the status shows it.
     pub fn to_status(&self, role: CertificateRole) -> CertificateStatus {
         let main = self.certificate.main();
         let cut = |text: &str, length: usize| text.chars().take(length).collect::<String>();
@@ -124,7 +127,7 @@ impl Answer {
             description: Some(cut(&self.description, 1024)).filter(|text| !text.is_empty()),
             created_date: self.created.map(whole_seconds),
             expiration_date: Some(whole_seconds(self.end())),
-            // The list says which tags it has.
+            // The tags come from the list.
             tags: BTreeMap::new(),
             serial_number: Some(cut(&main.serial_number, 64)),
             sha256_fingerprint: Some(self.fingerprint()),

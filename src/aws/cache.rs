@@ -1,5 +1,5 @@
-//! Snapshots of certificates, kept up to date by one poller for each scope: resources subscribe, read what is known
-//! without waiting, and are woken when it changes.
+//! Snapshots of certificates, tags and stages, kept up to date by one poller for each scope. A resource subscribes,
+//! reads the snapshots without waiting, and is woken when one of them changes.
 //!
 //! [`Scope`] decides, and the poller makes the calls; this file holds the lock. A poller starts with the first subscription of its scope
 //! and ends with the last one. No call is made for a scope without subscriptions.
@@ -31,39 +31,39 @@ use crate::tasks::Tasks;
 /// Receives the resources to reconcile.
 pub type Wake = Box<dyn Fn(Vec<ResourceName>) + Send + Sync>;
 
-/// What a resource wants from AWS, in place of what it wanted before.
+/// The data that a resource needs from AWS. It replaces the resource's earlier subscription.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     /// The certificates.
     pub sources: Vec<Source>,
-    /// Where to look for certificates with tags.
+    /// The place whose tags the resource needs.
     pub tags: Option<Place>,
-    /// The API whose stages to look at.
+    /// The API whose stages the resource needs.
     pub stages: Option<RestApi>,
-    /// How old an answer may be.
+    /// The greatest age of an answer.
     pub interval: Duration,
-    /// A new value asks for a read that starts from now on: for a refresh annotation, an end of suspension, or a spec that
-    /// changed after a failure. None does not force a read.
+    /// A new value requests a read that has not started yet: for a refresh annotation, an end of suspension, or a spec
+    /// that changed after a failure. `None` does not force a read.
     pub force: Option<String>,
 }
 
-/// What the cache knows for one subscriber.
+/// The snapshots for one subscriber.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// In the order of the subscription's sources.
+    /// The certificates, in the order of the subscription's sources.
     pub reads: Vec<Option<Snapshot<Answer>>>,
-    /// What the list says of tags, where the subscription asks for some.
+    /// The tags of the place, if the subscription has one.
     pub tags: Option<Snapshot<Listing>>,
-    /// What the stages present, where the subscription asks for that.
+    /// The stages of the API and the certificates that they present, if the subscription has an API.
     pub stages: Option<Snapshot<Stages>>,
-    /// Whether everything has an answer as new as the subscription asks for.
+    /// Whether every topic of the subscription has an answer that is new enough.
     pub answered: bool,
-    /// Since when the subscriber has been waiting for that: the time of its first subscription, of a new topic, or of the
-    /// last new force. Meaningful while not `answered`.
+    /// When the subscriber began to wait for its answers: the time of its first subscription, of its last new topic, or
+    /// of its last new force. Meaningful only if `answered` is false.
     pub asked: Tick,
 }
 
-/// The certificates of all scopes. Clones are the same cache.
+/// The snapshots of all scopes. A clone shares them.
 pub struct Cache<G> {
     shared: Arc<Shared<G>>,
 }
@@ -112,14 +112,14 @@ impl Subscription {
 /// A scope and the poller that serves it.
 struct Polled {
     scope: Scope,
-    /// A poller serves one generation: the scope may have been emptied and made again.
+    /// A poller serves one generation: a scope can end, and a new scope of the same place can begin.
     generation: u64,
     notify: Arc<Notify>,
 }
 
 impl<G: Gateway> Cache<G> {
-    /// A cache without subscriptions, which makes its calls through this gateway within these limits, writes only where
-    /// the fence is open, gives the resources that an answer concerns to `wake`, and starts its pollers among `tasks`.
+    /// A cache without subscriptions. It makes its calls through `gateway` within `limits`, writes only while `fence`
+    /// is open, passes the resources that an answer concerns to `wake`, and spawns its pollers in `tasks`.
     pub fn new(
         gateway: G,
         limits: Limits,
@@ -143,8 +143,8 @@ impl<G: Gateway> Cache<G> {
         Cache { shared: Arc::new(shared) }
     }
 
-    /// Subscribes a resource, in place of what it subscribed to before, and returns what is known. Never waits. Has to be
-    /// called within a tokio runtime, which the pollers run on.
+    /// Subscribes a resource, in place of its earlier subscription, and returns the snapshots. Never waits. The caller
+    /// has to be within a tokio runtime, on which the pollers run.
     pub fn subscribe(&self, resource: &ResourceName, subscription: Subscription) -> View {
         let shared = &self.shared;
         let moment = shared.moment();
@@ -169,7 +169,8 @@ impl<G: Gateway> Cache<G> {
                 polled.notify.notify_one();
             }
         }
-        // Only now, so that a scope that is left and entered keeps its session and its poller.
+        // The earlier subscription ends after the new one has begun: thus a scope that is in both keeps its session and
+        // its poller.
         for (place, topic) in before.iter().flat_map(|before| &before.topics) {
             if !topics.iter().any(|(at, kept)| at == place && kept == topic) {
                 shared.leave(&mut state, place, topic, resource);
@@ -201,7 +202,8 @@ impl<G: Gateway> Cache<G> {
         }
     }
 
-    /// Ends every subscription: another replica leads now. The answer of a call that is under way is dropped.
+    /// Ends every subscription, because another replica leads now. The answers of calls that are in progress are
+    /// dropped.
     pub fn unsubscribe_all(&self) {
         let mut state = self.shared.state.lock();
         state.subscribers.clear();
@@ -210,23 +212,23 @@ impl<G: Gateway> Cache<G> {
         }
     }
 
-    /// What is known of a certificate that has a subscriber.
+    /// The snapshot of a certificate that has a subscriber.
     pub fn get(&self, source: &Source) -> Option<Snapshot<Answer>> {
         self.shared.state.lock().scopes.get(&source.place)?.scope.certificate(&source.id).cloned()
     }
 
-    /// What is known of the tags of a place, where any resource asks for some.
+    /// The snapshot of the tags of a place, if any resource subscribes to them.
     pub fn tags(&self, place: &Place) -> Option<Snapshot<Listing>> {
         self.shared.state.lock().scopes.get(place)?.scope.list().cloned()
     }
 
-    /// What is known of the stages of an API that has a subscriber.
+    /// The snapshot of the stages of an API that has a subscriber.
     pub fn stages(&self, api: &RestApi) -> Option<Snapshot<Stages>> {
         self.shared.state.lock().scopes.get(&api.place)?.scope.stages(&api.id).cloned()
     }
 
-    /// Asks for a read of a certificate that starts from now on. Its subscribers are woken when the read ends, even where
-    /// nothing has changed. At most one forced read of a certificate starts within 10 s.
+    /// Requests a read of a certificate; a read that has already started does not count. The end of the read wakes the
+    /// subscribers, even if nothing changed. At most one forced read of a certificate starts in 10 s.
     pub fn refresh(&self, source: &Source) {
         let now = self.shared.clock.now();
         if let Some(polled) = self.shared.state.lock().scopes.get_mut(&source.place) {
@@ -235,7 +237,7 @@ impl<G: Gateway> Cache<G> {
         }
     }
 
-    /// Sends a description and returns what AWS then holds. The snapshot has it at once.
+    /// Sends a description, and returns the description in the response. The snapshot has it at once.
     pub async fn set_description(&self, source: &Source, text: &str) -> Result<String, GatewayError> {
         let shared = &self.shared;
         let account = shared.limited_by(&source.place);
@@ -243,7 +245,7 @@ impl<G: Gateway> Cache<G> {
             let left = until.saturating_sub(shared.clock.now());
             return Err(GatewayError::Throttled { retry_after: Some(left) });
         }
-        // Checked only now: the wait for the token may have been long.
+        // The check comes after the wait for the token, which may have been long.
         if !shared.fence.may_write() {
             return Err(GatewayError::Unavailable { outage: Outage::NotLeading, retry_after: None });
         }
@@ -255,7 +257,7 @@ impl<G: Gateway> Cache<G> {
             let now = shared.clock.now();
             let mut state = shared.state.lock();
             let scope = state.scopes.get_mut(&source.place).map(|polled| &mut polled.scope);
-            // A call that failed may have been carried out all the same.
+            // AWS may have carried out a call that failed.
             scope.map(|scope| scope.described(&source.id, description, now)).unwrap_or_default()
         };
         shared.wake(woken);
@@ -265,20 +267,20 @@ impl<G: Gateway> Cache<G> {
         outcome.map(|answer| answer.description)
     }
 
-    /// The certificate of a source: two roles of one account name the same one.
+    /// The key of a source's certificate: the sources of two roles in one account have the same key.
     pub fn key_of(&self, source: &Source) -> CertificateKey {
         let Source { place, id } = source;
         CertificateKey { account: self.shared.account_of(place), region: place.region.clone(), id: id.clone() }
     }
 
-    /// Asks AWS for the account of the operator's own credentials, and remembers it.
+    /// Reads the account of the operator's own credentials from AWS, and keeps it.
     pub async fn learn_own_account(&self) -> Result<String, GatewayError> {
         let account = self.shared.gateway.own_account().await?;
         *self.shared.own_account.write() = Some(account.clone());
         Ok(account)
     }
 
-    /// Ends the scopes of places that may not be used any more, and their sessions.
+    /// Ends the scopes, and the sessions, of all places that may no longer be used.
     pub fn retain(&self, may_be_used: impl Fn(&Place) -> bool) {
         self.shared.state.lock().scopes.retain(|place, polled| {
             let stays = may_be_used(place);
@@ -295,7 +297,7 @@ impl<G: Gateway> Shared<G> {
         Moment { now: self.clock.now(), wall: Timestamp::now(), jitter: fastrand::f64() }
     }
 
-    /// The account of a place; none, where it is the operator's own and not known yet.
+    /// The account of a place; `None` while the operator's own account is unknown.
     fn account_of(&self, place: &Place) -> Option<String> {
         let own = || self.own_account.read().clone();
         place.account().map(str::to_owned).or_else(own)
@@ -305,7 +307,7 @@ impl<G: Gateway> Shared<G> {
         Account { id: self.account_of(place), region: place.region.clone(), service: Service::ApiGateway }
     }
 
-    /// The scope of a place, which is made, and polled from now on, where there is none.
+    /// The scope of a place. If the place has none, creates a scope and starts its poller.
     fn polled<'a>(self: &Arc<Self>, state: &'a mut State, place: &Place) -> &'a mut Polled {
         let State { scopes, next_generation, .. } = state;
         scopes.entry(place.clone()).or_insert_with(|| {

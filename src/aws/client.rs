@@ -28,8 +28,8 @@ use super::gateway::{
     Place, Source, Stage,
 };
 
-/// Observes each call: the API's name of the operation, how it ended (an HTTP status such as
-/// `200`, or a word such as `timeout`, `connection`, `credentials`, `too-large`, `not-understood`), how long it took.
+/// Observes each call. The arguments are the operation's name in the API, the outcome (an HTTP status such as `200`, or
+/// a word such as `timeout`, `connection`, `credentials`, `too-large`, `not-understood`), and the duration.
 pub type Observer = Arc<dyn Fn(&'static str, &str, Duration) + Send + Sync>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,11 +39,11 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct AwsGateway {
     clients: Clients,
     observer: Observer,
-    /// Why AWS is unreachable, by place and service: logged once until it changes.
+    /// The cause for which AWS is unreachable, by place and service: a cause is logged once, until it changes.
     logged: Mutex<HashMap<(Place, Service), GatewayError>>,
 }
 
-/// What answers a call: each has an endpoint of its own.
+/// The service that a call goes to. Each service has its own endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Service {
     ApiGateway,
@@ -72,7 +72,7 @@ impl AwsGateway {
         Self::with(Clients::from_environment(timeouts(CONNECT_TIMEOUT, ATTEMPT_TIMEOUT)).await)
     }
 
-    /// A gateway from settings given in code, which reads nothing from the environment: for tests.
+    /// A gateway with settings from code, for tests. It reads nothing from the environment.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -85,18 +85,18 @@ impl AwsGateway {
         Self { clients, observer: Arc::new(|_, _, _| {}), logged: Mutex::default() }
     }
 
-    /// Reports every call, for metrics.
+    /// Sets the observer of every call, for metrics.
     pub fn with_observer(mut self, observer: Observer) -> Self {
         self.observer = observer;
         self
     }
 
-    /// The region that the environment or the profile names, for resources that name none.
+    /// The region of the environment or the profile, for resources without `spec.region`.
     pub fn default_region(&self) -> Option<String> {
         self.clients.base().region().map(ToString::to_string)
     }
 
-    /// Loads the credentials once, so that a missing role is one clear log line at the start.
+    /// Loads the credentials once, so that the log shows a missing role at the start.
     pub async fn check_credentials(&self) -> Result<(), String> {
         let Some(provider) = self.clients.base().credentials_provider() else {
             return Err("no source of AWS credentials is configured".into());
@@ -106,7 +106,7 @@ impl AwsGateway {
             Err(error) if !matches!(error, CredentialsError::CredentialsNotLoaded(_)) => {
                 Err(errors::no_credentials(&error).to_string())
             }
-            // The SDK lists what it tried, a line each.
+            // The SDK lists the sources that it tried, one in each line.
             Err(error) => {
                 let tried: Vec<_> = errors::chain(&error).split_whitespace().map(str::to_owned).collect();
                 Err(format!("no AWS credentials: {}", tried.join(" ")))
@@ -114,8 +114,8 @@ impl AwsGateway {
         }
     }
 
-    /// Makes a call and reports it. Its span is a child of the reconcile's; but many resources wait for one read, so a read
-    /// is a trace of its own.
+    /// Makes a call and reports it. The span of a write is a child of the reconcile's span. A read is a separate trace,
+    /// because many resources wait for one read.
     async fn observed<T>(
         &self,
         operation: &'static str,
@@ -173,7 +173,7 @@ impl AwsGateway {
         }
     }
 
-    /// Logs why AWS is unreachable, and the recovery.
+    /// Logs the cause for which AWS is unreachable, and the recovery.
     fn log_change(&self, place: &Place, service: Service, failure: Option<&GatewayError>) {
         let failure = failure.filter(|failure| {
             let outage = match failure {
@@ -207,9 +207,9 @@ impl AwsGateway {
         }
     }
 
-    /// Credentials that AWS does not take, before their time, are not used again; and where the operator's own are
-    /// missing or refused, others may have taken their place. `unsent` means that there was no session to send the
-    /// call with: then STS refused the operator's own credentials.
+    /// Drops a session that AWS refused before its end. If the operator's own credentials are missing or refused, the
+    /// next call loads the environment again, where new credentials may have replaced them. `unsent` means that the
+    /// call had no session: then STS refused the operator's own credentials.
     fn credentials_failed(&self, place: &Place, error: &GatewayError, unsent: bool) {
         let refused = matches!(error, GatewayError::AccessDenied(Denial::BadCredentials { .. }));
         if refused && place.identity != Identity::Operator {
@@ -227,7 +227,7 @@ impl AwsGateway {
 }
 
 fn timeouts(connect: Duration, attempt: Duration) -> TimeoutConfig {
-    // The read time-out comes first, because it alone knows the host.
+    // The read timeout is the shorter one, because only its error names the host.
     let read = attempt.mul_f64(0.95);
     TimeoutConfig::builder().connect_timeout(connect).read_timeout(read).operation_attempt_timeout(attempt).build()
 }

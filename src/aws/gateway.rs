@@ -1,6 +1,6 @@
 //! The interface to API Gateway, ACM and STS: requests, responses and errors, without types of the SDK.
 //!
-//! [`client`](super::client) is the real implementation. The tests have one in memory; both pass the same
+//! [`client`](super::client) is the real implementation. The tests have an implementation in memory. Both pass the same
 //! contract suite.
 
 use std::collections::BTreeMap;
@@ -21,46 +21,46 @@ pub enum Identity {
     Role(Arc<AssumedRole>),
 }
 
-/// A role as it is assumed for the resources of one namespace. No two namespaces share a session: CloudTrail shows the
-/// namespace, and the session of one can end without the other's.
+/// A role, as the operator assumes it for the resources of one namespace. No two namespaces share a session: CloudTrail
+/// shows the namespace, and the session of one namespace can end without the session of another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AssumedRole {
-    /// ARN of the role.
+    /// The ARN of the role.
     pub arn: String,
     /// The external id, if the role's trust policy requires one.
     pub external_id: Option<String>,
-    /// The namespace of the resources; the session is named after it.
+    /// The namespace of the resources. The name of the session contains it.
     pub namespace: String,
     /// Whether the session carries the namespace as a tag too, which the trust policy has to allow.
     pub tags_session: bool,
 }
 
-/// Where certificates are read: one region, seen with one identity's rights.
+/// A region with the identity that reads its certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// The identity.
+    /// The identity that makes the calls.
     pub identity: Identity,
-    /// AWS region, for example `us-east-1`.
+    /// The AWS region, for example `us-east-1`.
     pub region: String,
 }
 
 impl Place {
-    /// A region, seen with the operator's own rights.
+    /// A region with the operator's own credentials.
     pub fn own(region: impl Into<String>) -> Self {
         Place { identity: Identity::Operator, region: region.into() }
     }
 
-    /// The ARN of the list of its certificates, which IAM policies name; the account field is empty.
+    /// The ARN of the place's list of certificates, for IAM policies. Its account field is empty.
     pub fn list_arn(&self) -> String {
         format!("arn:{}:apigateway:{}::/clientcertificates", partition(&self.region), self.region)
     }
 
-    /// The ARN of the stages of an API, which IAM policies name; the account field is empty.
+    /// The ARN of the stages of an API, for IAM policies. Its account field is empty.
     pub fn stages_arn(&self, rest_api_id: &str) -> String {
         format!("arn:{}:apigateway:{}::/restapis/{rest_api_id}/stages", partition(&self.region), self.region)
     }
 
-    /// The account, if the place has a role: the ARN contains it.
+    /// The account, if the place has a role: the role's ARN contains it.
     pub fn account(&self) -> Option<&str> {
         match &self.identity {
             Identity::Operator => None,
@@ -76,67 +76,67 @@ impl AssumedRole {
     }
 }
 
-/// A REST API: its stages are read together.
+/// A REST API. One call reads all its stages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RestApi {
-    /// Where it is read.
+    /// The place of the API.
     pub place: Place,
     /// API Gateway's identifier of the API, for example `a1b2c3d4e5`.
     pub id: String,
 }
 
 impl RestApi {
-    /// The ARN of its stages, which IAM policies name.
+    /// The ARN of the API's stages, for IAM policies.
     pub fn stages_arn(&self) -> String {
         self.place.stages_arn(&self.id)
     }
 }
 
-/// Which client certificate is meant: API Gateway's ids are unique in an account and region.
+/// The place and id of a client certificate. API Gateway's ids are unique in an account and region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source {
-    /// Where it is read.
+    /// The place of the certificate.
     pub place: Place,
-    /// API Gateway's identifier of the client certificate, for example `9ao60f`; the ARN of a certificate of ACM.
+    /// API Gateway's identifier of the client certificate, for example `9ao60f`, or the ARN of an ACM certificate.
     pub id: String,
 }
 
 impl Source {
-    /// A certificate of a region, seen with the operator's own rights.
+    /// A certificate of a region, read with the operator's own credentials.
     pub fn own(region: impl Into<String>, id: impl Into<String>) -> Self {
         Source { place: Place::own(region), id: id.into() }
     }
 
-    /// The ARN that IAM policies name.
+    /// The ARN of the certificate, for IAM policies.
     pub fn arn(&self) -> String {
         if self.is_of_acm() { self.id.clone() } else { format!("{}/{}", self.place.list_arn(), self.id) }
     }
 
-    /// Whether it is a certificate of ACM, whose id is its ARN.
+    /// Whether the source is an ACM certificate. The id of such a source is an ARN.
     pub fn is_of_acm(&self) -> bool {
         is_of_acm(&self.id)
     }
 }
 
-/// Whether what a stage presents is a certificate of ACM: then it is an ARN, and otherwise the id of a client certificate.
+/// Whether the certificate of a stage is an ACM certificate: an ARN. Otherwise it is the id of a client certificate.
 pub fn is_of_acm(id: &str) -> bool {
     id.starts_with("arn:")
 }
 
-/// The region in the ARN of a certificate of ACM: `arn:partition:acm:region:account:certificate/id`.
+/// The region in the ARN of an ACM certificate: `arn:partition:acm:region:account:certificate/id`.
 pub fn region_of_acm(arn: &str) -> Option<&str> {
     arn.split(':').nth(3).filter(|region| !region.is_empty())
 }
 
-/// One client certificate, independent of the identity: two resources that name the same one with different roles still
+/// A client certificate, independent of the identity. Two resources that name the same certificate with different roles
 /// conflict about its description.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateKey {
-    /// The account; none, where it is the operator's own and not known.
+    /// The account; `None` if it is the operator's own and unknown.
     pub account: Option<String>,
     /// The region, which determines the partition too.
     pub region: String,
-    /// The id.
+    /// API Gateway's identifier, or the ARN of an ACM certificate.
     pub id: String,
 }
 
@@ -153,7 +153,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The AWS partition a region belongs to, by the prefixes that AWS documents.
+/// The AWS partition of a region, by the prefixes that AWS documents.
 fn partition(region: &str) -> &'static str {
     match region {
         r if r.starts_with("cn-") => "aws-cn",
@@ -167,18 +167,18 @@ fn partition(region: &str) -> &'static str {
     }
 }
 
-/// One client certificate as API Gateway describes it: the six response elements of the API, unchecked.
+/// A client certificate in a response of API Gateway: the six response elements, unchecked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientCertificate {
     /// `clientCertificateId`
     pub id: String,
-    /// `description`; API Gateway leaves an empty one out, which reads as `""` here.
+    /// `description`. API Gateway omits an empty description, which is `""` here.
     pub description: String,
     /// `createdDate`
     pub created: Option<Timestamp>,
     /// `expirationDate`
     pub expires: Option<Timestamp>,
-    /// `pemEncodedCertificate`, exactly as it came: CRLF line ends, no final newline.
+    /// `pemEncodedCertificate`, unchanged: CRLF line ends, no final newline.
     pub pem: String,
     /// `tags`
     pub tags: BTreeMap<String, String>,
@@ -187,23 +187,23 @@ pub struct ClientCertificate {
 /// A page of the list of client certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The certificates, as far as they can be used: an item without an id or without a PEM is left out.
+    /// The usable certificates: an item without an id or without a PEM is left out.
     pub certificates: Vec<ClientCertificate>,
-    /// The position of the next page, where there is one.
+    /// The position of the next page, if there is one.
     pub next: Option<String>,
 }
 
-/// A stage of a REST API, as far as the certificate goes that it presents to backends.
+/// A stage of a REST API: its name and the certificate that it presents to backends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stage {
     /// `stageName`
     pub name: String,
-    /// `clientCertificateId`, exactly as it came: the id of a client certificate, or the ARN of an ACM certificate.
-    /// None, where the stage presents no certificate.
+    /// `clientCertificateId`, unchanged: the id of a client certificate, or the ARN of an ACM certificate. `None` if
+    /// the stage presents no certificate.
     pub certificate: Option<String>,
 }
 
-/// A certificate of ACM, as DescribeCertificate and GetCertificate show it together, unchecked.
+/// An ACM certificate in the responses to DescribeCertificate and GetCertificate, unchecked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AcmCertificate {
     /// `CertificateArn`
@@ -212,19 +212,18 @@ pub struct AcmCertificate {
     pub status: AcmStatus,
     /// `NotAfter`
     pub expires: Option<Timestamp>,
-    /// `Certificate`, exactly as it came: one PEM block. None, where ACM has not issued it or does not stand by it any
-    /// more: it is read with the status ISSUED or EXPIRED alone.
+    /// `Certificate`, unchanged: one PEM block. `None` unless the status is ISSUED or EXPIRED.
     pub leaf: Option<String>,
-    /// `CertificateChain`, exactly as it came: PEM blocks without the leaf. A certificate can be imported without one.
+    /// `CertificateChain`, unchanged: PEM blocks without the leaf. An imported certificate may have no chain.
     pub chain: Option<String>,
 }
 
-/// How ACM stands by a certificate.
+/// The status of an ACM certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AcmStatus {
     /// `ISSUED`
     Issued,
-    /// `PENDING_VALIDATION`, and where GetCertificate says that the request is in progress.
+    /// `PENDING_VALIDATION`, or GetCertificate returned RequestInProgressException.
     Pending,
     /// `FAILED` or `VALIDATION_TIMED_OUT`
     Failed,
@@ -236,7 +235,8 @@ pub enum AcmStatus {
     Expired,
 }
 
-/// The most certificates that a page holds, and what is asked for: a page costs one call however many there are.
+/// The number of certificates that a list call requests: the largest that API Gateway allows. A page costs one call,
+/// whatever its size.
 pub const PAGE_SIZE: usize = 500;
 
 /// The calls that the operator makes to AWS.
@@ -254,7 +254,7 @@ pub trait Gateway: Send + Sync + 'static {
         position: Option<&str>,
     ) -> impl Future<Output = Result<Page, GatewayError>> + Send;
 
-    /// GetStages: all stages of a REST API at once. [`GatewayError::NotFound`] means that there is no such API in this
+    /// GetStages: all stages of a REST API. [`GatewayError::NotFound`] means that the API does not exist in this
     /// account and region.
     fn get_stages(
         &self,
@@ -262,17 +262,16 @@ pub trait Gateway: Send + Sync + 'static {
         rest_api_id: &str,
     ) -> impl Future<Output = Result<Vec<Stage>, GatewayError>> + Send;
 
-    /// DescribeCertificate of ACM, and GetCertificate where the status is ISSUED or EXPIRED. An ARN of another region,
-    /// account or partition is [`GatewayError::NotFound`]. A status that ACM did not have when this was written is
-    /// [`Outage::NotUnderstood`].
+    /// DescribeCertificate of ACM, and GetCertificate if the status is ISSUED or EXPIRED. An ARN of another region,
+    /// account or partition is [`GatewayError::NotFound`]. An unknown status is [`Outage::NotUnderstood`].
     fn get_acm_certificate(
         &self,
         place: &Place,
         arn: &str,
     ) -> impl Future<Output = Result<AcmCertificate, GatewayError>> + Send;
 
-    /// UpdateClientCertificate with the one operation `replace /description`. Returns what API Gateway then holds,
-    /// which the caller compares with what it sent.
+    /// UpdateClientCertificate with the one operation `replace /description`. Returns the certificate in the response;
+    /// the caller compares its description with the one that it sent.
     fn set_description(
         &self,
         source: &Source,
@@ -282,7 +281,7 @@ pub trait Gateway: Send + Sync + 'static {
     /// The account of the operator's own credentials: sts:GetCallerIdentity, which needs no permission.
     fn own_account(&self) -> impl Future<Output = Result<String, GatewayError>> + Send;
 
-    /// Forgets the credentials that were got for a place. The next call gets new ones.
+    /// Drops the session of a place. The next call starts a new session.
     fn end_session(&self, place: &Place);
 }
 
@@ -316,19 +315,19 @@ impl<G: Gateway> Gateway for Arc<G> {
     }
 }
 
-/// How a call to API Gateway can fail, by what the caller can do.
+/// The failures of a call to AWS, by what the caller can do.
 ///
-/// The texts end up in the status of resources, so they hold nothing that differs from one failure to the next of its
-/// kind: no request ids, no times.
+/// The texts appear in the status of resources. Two failures of the same kind have the same text: it holds no request
+/// id and no time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GatewayError {
-    /// 400: the request itself is wrong; sending it again does not help.
+    /// 400: the request is invalid. A retry does not help.
     #[error("API Gateway refused the request as invalid: {message}")]
     BadRequest {
-        /// What API Gateway says is wrong, stripped of everything that changes from request to request.
+        /// API Gateway's message, without the parts that differ between requests.
         message: String,
     },
-    /// 404: there is no such certificate in this account and region.
+    /// 404: the certificate does not exist in this account and region.
     #[error("API Gateway has no such client certificate")]
     NotFound,
     /// 401 or 403.
@@ -337,18 +336,18 @@ pub enum GatewayError {
     /// 409: another writer changed the certificate at the same time.
     #[error("another writer changed the certificate in API Gateway at the same time; retrying with backoff")]
     Conflict,
-    /// 429, whether TooManyRequestsException or LimitExceededException.
+    /// 429: TooManyRequestsException or LimitExceededException.
     #[error("API Gateway is throttling the requests of the account; retrying with backoff")]
     Throttled {
-        /// The `Retry-After` header, where it held a number of seconds.
+        /// The `Retry-After` header, if it held a number of seconds.
         retry_after: Option<Duration>,
     },
-    /// No usable answer.
+    /// The call brought no usable answer.
     #[error("the call to API Gateway failed: {outage}")]
     Unavailable {
-        /// What went wrong.
+        /// The cause.
         outage: Outage,
-        /// The `Retry-After` header, which a 503 can carry too.
+        /// The `Retry-After` header, which a 503 can have too.
         retry_after: Option<Duration>,
     },
 }
@@ -359,7 +358,7 @@ pub enum Denial {
     /// IAM does not allow the call.
     #[error("IAM does not allow the call")]
     NotAuthorized,
-    /// The credentials themselves were refused, for example because they have expired.
+    /// AWS refused the credentials, for example because they have expired.
     #[error("AWS refused the operator's credentials ({code})")]
     BadCredentials {
         /// AWS's name for the refusal, for example `ExpiredTokenException`.
@@ -370,35 +369,36 @@ pub enum Denial {
     IdentityRefused {
         /// AWS's name for the refusal, for example `InvalidIdentityToken`.
         code: String,
-        /// What AWS says, stripped of everything that changes from request to request.
+        /// AWS's message, without the parts that differ between requests.
         message: String,
     },
-    /// A source of credentials is configured, but returns none.
+    /// A source of credentials is configured, but returns no credentials.
     #[error("the operator's AWS credentials cannot be loaded: {cause}")]
     CredentialsUnusable {
-        /// What is wrong with the source.
+        /// The fault of the source.
         cause: String,
     },
-    /// STS does not let the operator assume the role, or knows no such role, which it answers the same way.
+    /// STS does not allow the operator to assume the role, or the role does not exist. STS returns the same error for
+    /// both.
     #[error("AWS does not allow the operator to assume the role")]
     RoleRefused,
 }
 
-/// Why no usable answer came.
+/// The cause for which a call brought no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Outage {
-    /// No credentials could be found, so nothing was sent.
+    /// No credentials were found, so the call was not sent.
     #[error(
         "no AWS credentials were found; give the operator an IAM role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     )]
     NoCredentials,
-    /// The endpoint of the pod's credentials is unavailable or throttles, so nothing was sent.
+    /// The endpoint of the pod's credentials is unavailable or throttles, so the call was not sent.
     #[error("the endpoint of the pod's AWS credentials returned HTTP status {0}")]
     CredentialsEndpoint(u16),
-    /// STS returned no session for the role, so nothing was sent.
+    /// STS returned no session for the role, so the call was not sent.
     #[error("AWS STS returned no session for the role")]
     NoSession,
-    /// STS could not be reached for a session of the role.
+    /// STS was unreachable when the operator requested a session of the role.
     #[error("AWS STS returned no session for the role: {0}")]
     SessionUnreached(Box<Outage>),
     /// The answer did not come in time.
@@ -407,16 +407,16 @@ pub enum Outage {
     /// The answer of this host did not come in time.
     #[error("the request to {host} timed out")]
     NoAnswer {
-        /// The host, with the port where that is not the usual one.
+        /// The host, with the port if it is not the default port.
         host: String,
     },
-    /// The connection could not be made or broke.
+    /// The connection failed.
     #[error("the connection failed")]
     Connection,
-    /// The connection to this host could not be made or broke.
+    /// The connection to this host failed.
     #[error("the connection to {host} failed: {cause}")]
     Unreachable {
-        /// The host, with the port where that is not the usual one.
+        /// The host, with the port if it is not the default port.
         host: String,
         /// The innermost cause.
         cause: String,
@@ -424,16 +424,16 @@ pub enum Outage {
     /// A proxy requires a user and a password.
     #[error("the proxy requires authentication (HTTP status 407); add a user and a password to HTTPS_PROXY")]
     ProxyAuthentication,
-    /// A status that no other class names, most often 5xx.
+    /// Any other HTTP status, most often 5xx.
     #[error("HTTP status {0}")]
     Status(u16),
-    /// The answer is not what the API documents.
+    /// The response differs from the API's documentation.
     #[error("the response is not the JSON that the API documents")]
     NotUnderstood,
-    /// Another replica leads, so nothing was sent.
+    /// Another replica leads, so the call was not sent.
     #[error("this replica does not hold the Lease, so it wrote nothing")]
     NotLeading,
-    /// The answer is larger than any real one.
+    /// The response is larger than any valid one.
     #[error("the response is larger than 5 MiB")]
     TooLarge,
 }

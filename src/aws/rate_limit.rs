@@ -1,11 +1,11 @@
 //! The rate limit: a token bucket for each account and region, shared by all calls to API Gateway there. The control
 //! plane allows an account ten requests a second in total, and other tools need them too.
 //!
-//! Calls that wait for a token are served in this order: updates of descriptions, then lists, then single reads by the time
-//! at which each was due. There is no fairness between namespaces. A single read therefore waits, at worst, for every
-//! update and list that is asked for meanwhile and for every single read that was due before: behind *n* of them about
-//! *n* / rate seconds, which is 12 s for the default quota of 60 certificates at the default rate of 5 a second. It is that
-//! long only where the list is denied, because one list call serves up to 500 certificates.
+//! Waiting calls get tokens in this order: updates of descriptions, then lists, then single reads by the time at which
+//! each was due. There is no fairness between namespaces. At worst, a single read waits for every update and list that
+//! is requested meanwhile and for every single read that was due earlier. Behind *n* calls, it waits about *n* / rate
+//! seconds: 12 s for the default quota of 60 certificates at the default rate of 5 a second. The wait is that long only
+//! if the list is denied, because one list call serves up to 500 certificates.
 //!
 //! A 429 pauses the bucket for its `Retry-After` (1 s without one, 5 min at most). Every call that waits for
 //! a token, or requests one, fails at once.
@@ -27,7 +27,7 @@ use crate::error::retry_after_asked;
 use crate::metrics::Metrics;
 use crate::settings::Tick;
 
-/// What a bucket allows.
+/// The size of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Calls a second in the long run.
@@ -36,14 +36,13 @@ pub struct Limits {
     pub burst: NonZeroU32,
 }
 
-/// What a bucket is for.
+/// The key of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
-    /// The AWS account; none, where it is the operator's own and not known yet.
+    /// The AWS account; `None` while the operator's own account is unknown.
     pub id: Option<String>,
-    /// The region.
     pub region: String,
-    /// The service, each of which counts by itself.
+    /// The service. Each service counts its requests separately.
     pub service: Service,
 }
 
@@ -56,7 +55,7 @@ pub enum Service {
     Acm,
 }
 
-/// Which of the calls that wait gets the next token: the smallest.
+/// The order of waiting calls: the smallest value gets the next token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// An update of a description.
@@ -70,7 +69,7 @@ pub enum Priority {
     },
 }
 
-/// API Gateway throttles: no call may start before this time.
+/// The service throttles. No call may start before this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paused {
     /// When calls may start again.
@@ -98,7 +97,7 @@ struct State {
     waiting: BTreeMap<(Priority, u64), Arc<Notify>>,
 }
 
-/// A clock that shows what it was set to last: governor asks the time itself.
+/// A clock with a time that the bucket sets, because governor reads its clock by itself.
 #[derive(Clone, Debug, Default)]
 struct TickClock(Arc<AtomicU64>);
 
@@ -110,7 +109,7 @@ impl governor::clock::Clock for TickClock {
     }
 }
 
-/// A place in the queue, which is given up when this is dropped.
+/// A place in the queue. The drop of the ticket frees it.
 struct Ticket<'a> {
     bucket: &'a Bucket,
     key: (Priority, u64),
@@ -142,7 +141,8 @@ impl Bucket {
         Bucket { tokens: Governor::direct_with_clock(quota, time.clone()), time, state: Mutex::default() }
     }
 
-    /// Takes a token, or returns when the next comes. Called with the state locked, so that the clock does not go back.
+    /// Takes a token, or returns the time of the next token. The caller holds the lock of the state, so that the clock
+    /// does not go back.
     fn take(&self, now: Tick) -> Result<(), Tick> {
         self.time.0.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.tokens.check().map_err(|until| now + until.wait_time_from(now))
@@ -196,13 +196,13 @@ impl RateLimiter {
         }
     }
 
-    /// Whether and until when no call may start.
+    /// The pause of a bucket, if there is one.
     pub fn paused(&self, account: &Account) -> Option<Paused> {
         let until = self.bucket(account).state.lock().paused_until;
         (self.clock.now() < until).then_some(Paused { until })
     }
 
-    /// API Gateway answered a call with 429. A pause is never shortened.
+    /// Pauses a bucket after a 429. A second 429 never shortens a pause.
     pub fn throttled(&self, account: &Account, retry_after: Option<Duration>) {
         self.metrics.throttled();
         let asked = retry_after.filter(|time| !time.is_zero()).unwrap_or(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! From the SDK's answers to [`ClientCertificate`], [`Stage`] and [`AcmCertificate`].
+//! Converts the SDK's responses to [`ClientCertificate`], [`Stage`] and [`AcmCertificate`].
 
 use std::collections::HashMap;
 
@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use super::errors::Failure;
 use crate::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, Page, Source, Stage};
 
-/// An answer without a certificate is no answer: it is far likelier to come from something between the operator and
-/// API Gateway than to be one. An empty or invalid certificate passes here: [`answer`](crate::aws::answer) checks it.
+/// A response without a PEM is an error: it probably comes from a proxy, not from API Gateway. An empty or invalid PEM
+/// passes here; [`answer`](crate::aws::answer) checks it.
 pub(super) fn of_get(source: &Source, answer: GetClientCertificateOutput) -> Result<ClientCertificate, Failure> {
     let pem = answer.pem_encoded_certificate.ok_or_else(Failure::not_understood)?;
     certificate(
@@ -31,7 +31,7 @@ pub(super) fn of_get(source: &Source, answer: GetClientCertificateOutput) -> Res
     )
 }
 
-/// The caller needs only the description of this response, so nothing else is required.
+/// The caller needs only the description of this response, so a response without a PEM is valid.
 pub(super) fn of_update(source: &Source, answer: UpdateClientCertificateOutput) -> Result<ClientCertificate, Failure> {
     certificate(
         source,
@@ -43,8 +43,8 @@ pub(super) fn of_update(source: &Source, answer: UpdateClientCertificateOutput) 
     )
 }
 
-/// A page. An invalid item is left out: a resource that names the certificate reads it by id and gets the
-/// error. A page without the element `item` is not one.
+/// A page of the list. An invalid item is left out: a resource that names the certificate reads it by id and gets the
+/// error. A response without the element `item` is an error.
 pub(super) fn of_list(answer: GetClientCertificatesOutput) -> Result<Page, Failure> {
     let items = answer.items.ok_or_else(Failure::not_understood)?;
     let usable = items.into_iter().filter_map(|item| {
@@ -54,7 +54,8 @@ pub(super) fn of_list(answer: GetClientCertificatesOutput) -> Result<Page, Failu
     Ok(Page { certificates: usable.collect(), next: answer.position.filter(|position| !position.is_empty()) })
 }
 
-/// The stages of an API. One without a name can be nobody's. An answer without the element `item` is not one.
+/// The stages of an API. A stage without a name is left out, because no resource can name it. A response without the
+/// element `item` is an error.
 pub(super) fn of_stages(answer: GetStagesOutput) -> Result<Vec<Stage>, Failure> {
     let items = answer.item.ok_or_else(Failure::not_understood)?;
     let named = items.into_iter().filter_map(|item| {
@@ -64,22 +65,22 @@ pub(super) fn of_stages(answer: GetStagesOutput) -> Result<Vec<Stage>, Failure> 
     Ok(named.collect())
 }
 
-/// What ACM says of a certificate, as yet without the certificate itself.
+/// The ARN, status and date of an ACM certificate, without its PEM.
 pub(super) fn of_describe(arn: &str, answer: DescribeCertificateOutput) -> Result<AcmCertificate, Failure> {
     let detail = answer.certificate.ok_or_else(Failure::not_understood)?;
-    // A broken cache or proxy must not replace one certificate by another.
+    // A broken cache or proxy must not replace one certificate with another.
     let arn = detail.certificate_arn.filter(|said| said == arn).ok_or_else(Failure::not_understood)?;
     let status = detail.status.as_ref().and_then(acm_status).ok_or_else(Failure::not_understood)?;
     Ok(AcmCertificate { arn, status, expires: detail.not_after.and_then(timestamp), leaf: None, chain: None })
 }
 
-/// The certificate and its chain, where there is one. An answer without a certificate is no answer.
+/// The PEM of the certificate, and of its chain if there is one. A response without a PEM is an error.
 pub(super) fn of_get_acm(answer: GetCertificateOutput) -> Result<(String, Option<String>), Failure> {
     let leaf = answer.certificate.ok_or_else(Failure::not_understood)?;
     Ok((leaf, answer.certificate_chain.filter(|chain| !chain.is_empty())))
 }
 
-/// Whether ACM has not issued the certificate yet, whatever it said of it just before.
+/// Whether ACM has not issued the certificate yet, even if DescribeCertificate returned another status just before.
 pub(super) fn is_in_progress<R>(error: &SdkError<GetCertificateError, R>) -> bool {
     error.as_service_error().is_some_and(GetCertificateError::is_request_in_progress_exception)
 }
@@ -109,7 +110,7 @@ fn certificate(
     pem: String,
     tags: Option<HashMap<String, String>>,
 ) -> Result<ClientCertificate, Failure> {
-    // A broken cache or proxy must not replace one certificate by another.
+    // A broken cache or proxy must not replace one certificate with another.
     let id = id.filter(|id| *id == source.id).ok_or_else(Failure::not_understood)?;
     Ok(elements(id, description, dates, pem, tags))
 }

@@ -1,5 +1,5 @@
-//! The HTTP client below the SDK: it honours a proxy, never takes in more of an answer than a real one can hold, and names
-//! the host that a connection failed to.
+//! The HTTP client below the SDK. It uses a proxy, reads no more of a response than a valid one can hold, and names the
+//! host of a failed connection.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -22,17 +22,17 @@ use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::config_bag::ConfigBag;
 use http_body_util::Limited;
 
-/// A certificate is about a kilobyte; the largest list, 500 of them, stays below this.
+/// A certificate takes about a kilobyte, and the largest page, with 500 certificates, is smaller than this.
 const LIMIT: usize = 5 * 1024 * 1024;
 
-/// The SDK buffers whole answers. Without a limit, the server decides how much memory the operator uses.
+/// The SDK buffers whole responses. Without a limit, the server would decide how much memory the operator uses.
 pub(super) fn http_client(proxy: ProxyConfig) -> SharedHttpClient {
     SharedHttpClient::new(BoundedClient { proxied: unbounded(proxy), direct: unbounded(ProxyConfig::disabled()) })
 }
 
 fn unbounded(proxy: ProxyConfig) -> SharedHttpClient {
-    // The builder's other ways to a client cannot set a proxy; this one keeps its cache of connectors, and with it
-    // the pool of connections.
+    // No other function of the builder can set a proxy. This one keeps the cache of connectors, and with it the pool of
+    // connections.
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut builder = Connector::builder().proxy_config(proxy.clone());
         builder.set_connector_settings(settings.cloned());
@@ -63,7 +63,7 @@ impl HttpClient for BoundedClient {
         components: &RuntimeComponentsBuilder,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        // The SDK makes a connector to see whether it can.
+        // This check of the SDK makes a connector, which fails without CA certificates.
         match problem_of_environment() {
             Some(_) => Ok(()),
             None => HttpClient::validate_base_client_config(&self.proxied, components, config),
@@ -106,8 +106,8 @@ impl HttpConnector for BoundedConnector {
     }
 }
 
-/// The response of the endpoint of the container's credentials without credentials. It is an error of the connection,
-/// because the SDK drops the body of such an answer, which has AWS's code and message.
+/// An error response from the endpoint of the container's credentials. It becomes an error of the connection, because
+/// the SDK drops the body of such a response, and the body has AWS's code and message.
 #[derive(Debug)]
 pub(super) struct EndpointRefusal {
     pub(super) status: u16,
@@ -131,7 +131,7 @@ impl fmt::Display for EndpointRefusal {
 
 impl Error for EndpointRefusal {}
 
-/// A connection that could not be made or broke, and to which host.
+/// A failed connection, and its host.
 #[derive(Debug)]
 pub(super) struct Unreached {
     pub(super) host: String,
@@ -139,7 +139,7 @@ pub(super) struct Unreached {
 }
 
 impl Unreached {
-    /// The same error with the host in its chain of causes.
+    /// Adds the host to the chain of causes of an error.
     fn wrap(host: String, error: ConnectorError) -> ConnectorError {
         let (is_timeout, is_io, is_user, kind) = (error.is_timeout(), error.is_io(), error.is_user(), error.as_other());
         let unreached: BoxError = Box::new(Unreached { host, error });
@@ -164,7 +164,7 @@ impl Error for Unreached {
     }
 }
 
-/// The host of a URI, with the port where that is not the usual one.
+/// The host of a URI, with the port if it is not the default port.
 fn host_of(uri: &str) -> String {
     let Ok(uri) = uri.parse::<http::Uri>() else { return "an unknown host".to_owned() };
     let host = uri.host().unwrap_or("an unknown host");
@@ -175,8 +175,8 @@ fn host_of(uri: &str) -> String {
     }
 }
 
-/// Stands for a client without any CA certificate: the SDK would read the CA certificates once, find none, and refuse every
-/// server for as long as the process lives.
+/// Replaces a client without any CA certificate. The SDK would read the CA certificates once, find none, and refuse
+/// every server until the process ends.
 #[derive(Debug)]
 struct Untrusting {
     problem: &'static str,
@@ -193,7 +193,7 @@ fn problem_of_environment() -> Option<&'static str> {
     trust_store_problem(std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR"))
 }
 
-/// What is wrong with the file of CA certificates that the environment names. A bad block among good ones is left out.
+/// The fault of the CA file that the environment names. A bad block among good ones is no fault.
 fn trust_store_problem(file: Option<impl AsRef<OsStr>>, directory: Option<impl AsRef<OsStr>>) -> Option<&'static str> {
     let file = file.filter(|_| directory.is_none())?;
     match std::fs::read(file.as_ref()) {
@@ -205,8 +205,8 @@ fn trust_store_problem(file: Option<impl AsRef<OsStr>>, directory: Option<impl A
 
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// The machine's and the container's own endpoints speak plain HTTP on addresses that mean something on this node
-/// only. A proxy could not reach them, and must not see the credentials.
+/// Whether a URI is an endpoint that returns the credentials of the node or the container: plain HTTP to an address
+/// that is valid on this node alone. A proxy could not reach it, and must not see the credentials.
 fn hands_out_credentials(uri: &str) -> bool {
     let Some(rest) = uri.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -219,7 +219,7 @@ fn hands_out_credentials(uri: &str) -> bool {
 
 fn bound(answer: HttpResponse) -> HttpResponse {
     let announced = answer.headers().get("content-length").and_then(|length| length.parse::<u64>().ok());
-    // An answer that announces too much is refused at its first byte. Its status and headers still count.
+    // The first byte of a response with too large a Content-Length is an error. Its status and headers still count.
     let limit = if announced.is_some_and(|length| length > LIMIT as u64) { 0 } else { LIMIT };
     answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, limit)))
 }

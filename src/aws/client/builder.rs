@@ -1,4 +1,4 @@
-//! Settings of a gateway that come from code instead of the AWS environment.
+//! A gateway with settings from code instead of the AWS environment.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Where calls go instead of to AWS, whatever the region.
+    /// The endpoint of all calls in every region, instead of AWS's.
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
         self.endpoint_url = Some(url.into());
         self
     }
 
-    /// What [`AwsGateway::default_region`] returns.
+    /// The region that [`AwsGateway::default_region`] returns.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
@@ -63,7 +63,7 @@ impl Builder {
         self
     }
 
-    /// The gateway.
+    /// Builds the gateway.
     pub fn build(self) -> AwsGateway {
         let mut base = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())

@@ -1,4 +1,4 @@
-//! The SDK as it is configured, and its clients for each place.
+//! The SDK's configuration, and its clients for each place.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -17,17 +17,16 @@ use parking_lot::Mutex;
 use super::bounded;
 use crate::aws::gateway::{AssumedRole, Identity, Place};
 
-/// Places come from resources that many people may write. Far more than one installation has, so that only nonsense is
-/// dropped.
+/// A limit of memory, because users create places by their resources. No real installation reaches it.
 const MAX_CLIENTS: usize = 1024;
-/// Many calls that find no credentials at the same time reload the environment once.
+/// The least time between two loads of the environment: many calls that find no credentials at the same time load it
+/// once.
 const RELOADS_APART: Duration = Duration::from_millis(500);
-/// The time limit for a session. The SDK's own is a little longer, and its error does not name the cause.
+/// The time limit to get a session. The SDK's limit is a little longer, and the SDK's error does not name the cause.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
-/// The longest name that STS takes for a session.
+/// The greatest length of a session name in STS.
 const SESSION_NAME_MOST: usize = 64;
 
-/// The SDK's configuration and its clients.
 pub(super) struct Clients {
     state: Mutex<State>,
     from_environment: bool,
@@ -42,11 +41,11 @@ struct State {
     is_stale: bool,
 }
 
-/// The clients of a place. They share its credentials, so that a role has one session for both services.
+/// The clients of a place. They share the credentials of the place, so a role has one session for both services.
 struct OfPlace {
     config: SdkConfig,
     gateway: Client,
-    /// Made where it is needed.
+    /// Made at the first use.
     acm: OnceLock<aws_sdk_acm::Client>,
 }
 
@@ -57,17 +56,16 @@ impl State {
 }
 
 impl Clients {
-    /// Clients that are configured by the standard AWS environment.
+    /// Clients with the configuration of the standard AWS environment.
     pub(super) async fn from_environment(timeouts: TimeoutConfig) -> Self {
         Clients { from_environment: true, ..Clients::new(load().await, timeouts) }
     }
 
-    /// Clients that are configured by code.
+    /// Clients with a configuration from code.
     pub(super) fn new(base: SdkConfig, timeouts: TimeoutConfig) -> Self {
         Clients { state: Mutex::new(State::new(base)), from_environment: false, timeouts }
     }
 
-    /// The SDK's configuration.
     pub(super) fn base(&self) -> SdkConfig {
         self.state.lock().base.clone()
     }
@@ -83,15 +81,15 @@ impl Clients {
         of_place.acm.get_or_init(|| aws_sdk_acm::Client::new(&of_place.config)).clone()
     }
 
-    /// The clients of a place, with credentials of their own where the place has a role.
+    /// The clients of a place, with a session of the role if the place has one.
     async fn of_place(&self, place: &Place) -> Arc<OfPlace> {
         self.reload_if_stale().await;
         if let Some(clients) = self.state.lock().by_place.get(place) {
             return clients.clone();
         }
         let base = self.base();
-        // The operator waits for `Retry-After`, which the SDK's retries do not read. These settings are for
-        // API Gateway and ACM alone: the calls that fetch credentials keep the SDK's own.
+        // The operator waits for `Retry-After`, which the SDK's retries do not read. These settings are for API Gateway
+        // and ACM alone: the calls that fetch credentials keep the SDK's default settings.
         let mut config = base
             .to_builder()
             .region(Region::new(place.region.clone()))
@@ -107,7 +105,7 @@ impl Clients {
         if state.by_place.len() >= MAX_CLIENTS {
             state.by_place.clear();
         }
-        // Another call may have been faster: one session is enough.
+        // Another call may have inserted clients meanwhile. One session is enough.
         state.by_place.entry(place.clone()).or_insert_with(|| Arc::new(clients)).clone()
     }
 
@@ -120,14 +118,13 @@ impl Clients {
         aws_sdk_sts::Client::from_conf(config.build())
     }
 
-    /// Forgets the credentials of a place.
+    /// Drops the clients and the session of a place.
     pub(super) fn forget(&self, place: &Place) {
         self.state.lock().by_place.remove(place);
     }
 
-    /// The SDK reads profiles once, and remembers that there were none: credentials that came since, or took the place of
-    /// others, are found only by reading the environment again. The next call does so, after a while: the current
-    /// credentials have most likely just been refused.
+    /// Makes the next call load the environment again, at the earliest [`RELOADS_APART`] after the last load. The SDK
+    /// reads profiles once: without a new load it would not find credentials that were added or replaced since.
     pub(super) fn look_for_credentials_again(&self) {
         self.state.lock().is_stale = self.from_environment;
     }
@@ -149,7 +146,7 @@ async fn load() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
 }
 
-/// Assumes the role where and when its credentials are needed, and again before they end.
+/// A provider that assumes the role when its credentials are needed, and again before they expire.
 async fn assume(role: &AssumedRole, region: &str, base: &SdkConfig) -> SharedCredentialsProvider {
     let timeouts = TimeoutConfig::builder().operation_timeout(SESSION_TIMEOUT).build();
     let mut provider = AssumeRoleProvider::builder(&role.arn)
@@ -165,7 +162,7 @@ async fn assume(role: &AssumedRole, region: &str, base: &SdkConfig) -> SharedCre
     SharedCredentialsProvider::new(provider.build().await)
 }
 
-/// The name of the session in CloudTrail: the namespace, cut to 64 characters.
+/// The name of the session in CloudTrail: `ccr-` and the namespace, or the namespace alone if that is too long.
 fn session_name(namespace: &str) -> String {
     let name = format!("ccr-{namespace}");
     if name.len() <= SESSION_NAME_MOST { name } else { namespace.to_owned() }

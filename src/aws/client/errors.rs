@@ -1,7 +1,7 @@
-//! From the SDK's errors to [`GatewayError`]: the HTTP status decides, then the name of the error.
+//! Converts the SDK's errors to [`GatewayError`]: by the HTTP status, then by the name of the error.
 //!
-//! The SDK's own parsing of an error is not used. It gives up on bodies that are not JSON and on odd headers, where
-//! the status still says what to do.
+//! This module does not use the SDK's parsing of errors. That fails for bodies that are not JSON and for invalid
+//! headers, although the status is enough to decide.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -23,11 +23,10 @@ use crate::text::stable;
 /// The metric label of a call that could not be signed.
 pub(super) const NO_CREDENTIALS: &str = "credentials";
 
-/// A failed call.
 pub(super) struct Failure {
     /// The error for the caller.
     pub(super) error: GatewayError,
-    /// The label in metrics.
+    /// The metric label.
     pub(super) code: Cow<'static, str>,
     /// Details for the log, which may differ from call to call. Empty if AWS's message could repeat a session token.
     pub(super) detail: String,
@@ -39,7 +38,7 @@ impl Failure {
         Self { error, code: Cow::Borrowed(code), detail: String::new() }
     }
 
-    /// A successful status with something else than the documented answer.
+    /// A successful status without the documented response.
     pub(super) fn not_understood() -> Self {
         Self::outage(Outage::NotUnderstood, "not-understood")
     }
@@ -49,7 +48,7 @@ pub(super) fn classify<E: Error + Send + Sync + 'static>(error: SdkError<E, Http
     let failure = match error.raw_response() {
         Some(response) if !response.status().is_success() => return answered(response),
         Some(_) if find::<LengthLimitError>(&error).is_some() => Failure::outage(Outage::TooLarge, "too-large"),
-        // What was not read to its end is missing; what was is no answer of the API.
+        // Without its bytes, the body was not read to its end. With its bytes, the body is no response of the API.
         Some(response) if response.body().bytes().is_none() => Failure::outage(Outage::Connection, "connection"),
         Some(_) => Failure::not_understood(),
         None => unanswered(&error),
@@ -80,8 +79,8 @@ fn unanswered<E: Error + Send + Sync + 'static>(error: &SdkError<E, HttpResponse
     }
 }
 
-/// The role could not be assumed, so the call was not made. STS returns the same error whether a role does not exist, does not
-/// trust the operator, or asks for another external id.
+/// AssumeRole failed, so the call was not sent. STS returns the same error if the role does not exist, does not trust
+/// the operator, or requires another external id.
 fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
     let Some(response) = refused.raw_response() else {
         let error = match (find::<CredentialsError>(refused), find::<Unreached>(refused)) {
@@ -104,7 +103,8 @@ fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
     Failure { error, code: Cow::Borrowed(NO_CREDENTIALS), detail: String::new() }
 }
 
-/// The operator's own credentials could not be loaded. None were found only where no source of them is set up.
+/// The operator's own credentials could not be loaded. `CredentialsNotLoaded` means that no source of credentials is
+/// configured.
 pub(super) fn no_credentials(error: &CredentialsError) -> GatewayError {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => return unavailable(Outage::NoCredentials),
@@ -138,7 +138,8 @@ pub(super) fn no_credentials(error: &CredentialsError) -> GatewayError {
     }
 }
 
-/// The agent of EKS Pod Identity answers in text: `[request id]: (Code): message, fault: client`, or a sentence alone.
+/// The agent of EKS Pod Identity returns plain text: `[request id]: (Code): message, fault: client`, or a sentence
+/// alone.
 fn endpoint_refused(EndpointRefusal { status, body }: &EndpointRefusal) -> GatewayError {
     let text = body.trim();
     let coded = text.split_once("(").and_then(|(_, rest)| rest.split_once("): "));
@@ -160,8 +161,8 @@ fn unavailable(outage: Outage) -> GatewayError {
     GatewayError::Unavailable { outage, retry_after: None }
 }
 
-/// What is wrong with a source of credentials that is set up. The path of a file stays out; the variable that names it
-/// says more.
+/// The fault of a configured source of credentials. The text names the environment variable instead of the path of a
+/// file.
 fn unusable(error: &CredentialsError) -> String {
     let cause = innermost(error);
     let variable = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]
@@ -196,14 +197,14 @@ fn outage_of(unreached: &Unreached) -> Outage {
     Outage::Unreachable { host, cause }
 }
 
-/// The innermost cause, without what changes from one failure to the next.
+/// The innermost cause, without the parts that differ between failures.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
     let text = innermost.to_string();
-    // The system's error number repeats its text, and the time of a certificate's verification changes.
+    // The operating system's error number repeats the text, and the time of verification differs between failures.
     let text = text.split(" (os error").next().unwrap_or_default();
     let text = text.split(": verification time").next().unwrap_or_default();
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
@@ -215,7 +216,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// The first error of a type in the chain of causes.
+/// The first error of type `T` in the chain of causes.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -247,7 +248,7 @@ fn answered(response: &HttpResponse) -> Failure {
     let message = body.message.unwrap_or_default();
     let error = from_status(status, name, &message, retry_after);
     let detail = match error {
-        // AWS explains a wrong signature by repeating the request, session token and all.
+        // AWS's message about a wrong signature repeats the request with its session token.
         GatewayError::AccessDenied(Denial::BadCredentials { .. }) => String::new(),
         _ => message.chars().take(1000).collect(),
     };
@@ -262,7 +263,7 @@ struct Body {
     message: Option<String>,
 }
 
-/// `namespace#Name:http://…` is how some of AWS's front ends write `Name`.
+/// The bare name of an error: some of AWS's front ends send `namespace#Name:http://…` instead of `Name`.
 fn bare(name: &str) -> &str {
     let name = name.split(':').next().unwrap_or_default();
     name.rsplit('#').next().unwrap_or_default().trim()
@@ -280,13 +281,13 @@ fn from_status(status: u16, name: &str, message: &str, retry_after: Option<Durat
             GatewayError::AccessDenied(Denial::BadCredentials { code: name.to_owned() })
         }
         401 | 403 => GatewayError::AccessDenied(Denial::NotAuthorized),
-        // ACM says 400 to everything that is the caller's fault, and the name alone tells one from the other.
+        // ACM returns 400 for every error of the caller. Only the name distinguishes these errors.
         400 if name == "AccessDeniedException" => GatewayError::AccessDenied(Denial::NotAuthorized),
         400 if name == "ResourceNotFoundException" => GatewayError::NotFound,
-        // What is a 409 today used to be a 400 with the same words.
+        // API Gateway returned this message with 400 before it used 409.
         400 if message.contains("concurrent modification") => GatewayError::Conflict,
         400 => GatewayError::BadRequest { message: stable(message) },
-        // Any other 404 is of a proxy or of another service, and says nothing of a certificate.
+        // Any other 404 comes from a proxy or another service. It does not mean that the certificate is missing.
         404 if name == "NotFoundException" => GatewayError::NotFound,
         407 => unavailable(Outage::ProxyAuthentication),
         409 => GatewayError::Conflict,

@@ -1,9 +1,10 @@
-//! What a request may name, checked before anything is sent.
+//! Checks the names in a request before it is sent.
 
 use crate::aws::gateway::{GatewayError, Place, Source};
 
-/// The region becomes part of a host name and the id part of a path. The resource's schema checks both too, but that
-/// alone must not be what keeps a signed request from going to a host that a user chose.
+/// Checks the place and the id of a certificate. The region becomes part of a host name, and the id part of a path. The
+/// resource's schema checks both too, but the schema must not be the only guard: a signed request must not go to a host
+/// that a user chose.
 pub(super) fn check(source: &Source) -> Result<(), GatewayError> {
     check_place(&source.place)?;
     if !is_id(&source.id) {
@@ -12,7 +13,7 @@ pub(super) fn check(source: &Source) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// The same for a place. A role names no host: STS is found by the region.
+/// Checks a place. A role needs no check, because it is in no host name: the region determines STS's host.
 pub(super) fn check_place(place: &Place) -> Result<(), GatewayError> {
     if !is_region(&place.region) {
         return Err(refused("the region is not the name of an AWS region"));
@@ -20,7 +21,7 @@ pub(super) fn check_place(place: &Place) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// The same for the id of a REST API, which becomes part of a path too.
+/// Checks a place and the id of a REST API, which becomes part of a path too.
 pub(super) fn check_api(place: &Place, rest_api_id: &str) -> Result<(), GatewayError> {
     check_place(place)?;
     if !is_api(rest_api_id) {
