@@ -12,33 +12,34 @@ use crate::error::ReadFailure;
 use crate::rules::{Refusal, Rules, Wanted, What};
 use crate::settings::Settings;
 
-/// The certificates that a resource names, as the rules allow them.
+/// The certificates of a resource, and whether the rules allow each of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Access {
-    /// The main certificate. None where a stage names it that was not read yet.
+    /// The main certificate. `None` if a stage presents it and the stage was not read yet.
     pub main: Option<Named>,
-    /// The API whose stages name the main certificate.
+    /// The API of the stage that presents the main certificate.
     pub stages: Option<RestApi>,
-    /// The additional ones.
+    /// The certificates of `spec.additionalClientCertificateIds`.
     pub additional: Vec<Named>,
-    /// Those that the spec does not name: they have its tags, or the status has them as such or as presented before.
+    /// The certificates that the spec does not name by id: certificates with the tags of the spec, and the tagged and
+    /// formerly presented certificates of the status.
     pub unnamed: Vec<Named>,
-    /// Where to look for certificates with the tags of the spec: where the main one is.
+    /// The place to look for certificates with the tags of the spec: the place of the main certificate.
     pub tags: Option<Place>,
-    /// Whether it may own the description.
+    /// Whether the resource may own the description.
     pub description: Result<(), Refusal>,
 }
 
-/// A certificate by its id, and where to read it.
+/// A certificate by its id, with its source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named {
-    /// Its id.
+    /// The id, or the ARN of an ACM certificate.
     pub id: String,
-    /// Where to read it, if the rules allow that.
+    /// The source, if the rules allow the resource to read it.
     pub source: Result<Source, ReadFailure>,
 }
 
-/// What AWS says of the certificates that the spec does not name by id.
+/// The certificates that AWS names for a stage or for tags of the spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The certificate that the stage presents.
@@ -48,7 +49,7 @@ pub struct Found {
 }
 
 impl Access {
-    /// The access of a resource, given what AWS says, the rules, and the labels of its namespace.
+    /// The access of a resource, by the certificates that AWS names, the rules, and the labels of the namespace.
     pub fn of(
         resource: &ClientCertificateRef,
         found: &Found,
@@ -76,7 +77,7 @@ impl Access {
             source: place.map(|place| Source { place, id: id.to_owned() }),
         };
         let of_arn = |arn: &str| {
-            // The region of an ARN is the certificate's own.
+            // An ACM certificate is read in the region of its ARN.
             let (place, description) = permit(What::Acm(arn))?;
             let region = region_of_acm(arn).map_or(place.region, str::to_owned);
             Ok((Place { region, ..place }, description))
@@ -96,11 +97,11 @@ impl Access {
         let place = allowed.as_ref().map(|(place, _)| place.clone()).map_err(Clone::clone);
         let main = match (id, &place) {
             (None, Ok(_)) => None,
-            // A certificate of ACM is trusted for its CA, so the rule for the API is not enough.
+            // Backends trust the CA of an ACM certificate, so the rule for the API is not enough.
             (Some(arn), Ok(_)) if is_of_acm(arn) => Some(named(arn, of_arn(arn).map(|(place, _)| place))),
             (id, _) => Some(named(id.unwrap_or_default(), place.clone())),
         };
-        // What the stage presented before needs no rule but that for the API.
+        // A certificate that the stage presented before needs only the rule for the API.
         let recorded = || resource.status.iter().flat_map(|status| &status.certificates);
         let presented: Vec<&str> = match resource.stage_status() {
             Some(_) => recorded().filter(|held| may_be_presented(held)).map(|held| held.id.as_str()).collect(),
@@ -113,7 +114,7 @@ impl Access {
         let mut unnamed: Vec<Named> = Vec::new();
         let others = recorded().filter(|held| may_be_unnamed(held)).map(|held| held.id.as_str());
         let all = found.tagged.iter().map(String::as_str).chain(presented.iter().copied()).chain(others);
-        // A former certificate of ACM cannot be read any more: the status has it.
+        // The operator does not read a former ACM certificate again. The status has it.
         for id in all.filter(|id| !is_of_acm(id)) {
             let is_main = main.as_ref().is_some_and(|main| main.id == id);
             if !is_main && !resource.names(id) && unnamed.iter().all(|named| named.id != id) {
@@ -130,31 +131,31 @@ impl Access {
         }
     }
 
-    /// The certificates that it may read.
+    /// The certificates that the resource may read.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
         let named = self.main.iter().chain(&self.additional).chain(&self.unnamed);
         named.filter_map(|named| named.source.as_ref().ok())
     }
 
-    /// Where it reads.
+    /// The places that the resource reads.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         self.sources().map(|source| &source.place).chain(self.stages.as_ref().map(|api| &api.place))
     }
 }
 
-/// The certificate that the stage presented when its certificate was last read, as the status says.
+/// The certificate in the status that the stage presented at the last read.
 fn presented_before<'a>(resource: &'a ClientCertificateRef, region: Option<&String>) -> Option<&'a str> {
     resource.stage_status()?;
     let main = resource.status.as_ref()?.main_certificate(resource.additional_ids())?;
     (main.region.as_ref() == region).then_some(&main.id)
 }
 
-/// Whether an entry of the status may be of a certificate that the stage presented.
+/// Whether an entry of the status may be a certificate that the stage presents or presented.
 fn may_be_presented(held: &CertificateStatus) -> bool {
     matches!(held.role, Some(CertificateRole::Main | CertificateRole::Former)) || held.former_since.is_some()
 }
 
-/// Whether an entry of the status may belong into the target though the spec does not name it.
+/// Whether an entry of the status may belong in the target although the spec does not name the certificate.
 fn may_be_unnamed(held: &CertificateStatus) -> bool {
     matches!(held.role, Some(CertificateRole::Tagged | CertificateRole::Former)) || !held.tags.is_empty()
 }

@@ -1,8 +1,8 @@
-//! How long to wait after each consecutive failure. Pure: the jitter is an argument.
+//! The wait after each consecutive failure. Pure: the jitter is an argument.
 
 use std::time::Duration;
 
-/// Waits that double from the first to the longest.
+/// Waits that double from the shortest to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -11,25 +11,25 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// No failure yet. The longest wait is `max`, and never less than `first`.
+    /// A backoff without failures. The longest wait is `max`, or `first` if that is longer.
     pub const fn new(first: Duration, max: Duration) -> Self {
         Backoff { first, max, failures: 0 }
     }
 
-    /// Counts one more failure and returns how long to wait. `jitter` is a random number from 0 to 1, which changes the
-    /// wait by a tenth at most, so that calls that failed together are not retried together.
+    /// Counts one more failure and returns the wait. `jitter` is a random number from 0 to 1. It changes the wait by at
+    /// most a tenth, so that calls that failed together are not retried together.
     pub fn fail(&mut self, jitter: f64) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         self.first.saturating_mul(factor).min(self.max.max(self.first)).mul_f64(0.9 + 0.2 * jitter)
     }
 
-    /// Forgets the failures.
+    /// Resets the count of failures.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Consecutive failures.
+    /// The count of consecutive failures.
     pub fn failures(&self) -> u32 {
         self.failures
     }

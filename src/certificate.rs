@@ -1,7 +1,8 @@
 //! PEM in, checked X.509 facts out: validity, serial number, fingerprint, and the PEM encoded again.
 //!
-//! API Gateway returns CRLF line ends and no newline after the last line. Concatenated as they are, two such PEMs
-//! make `-----END CERTIFICATE----------BEGIN…`, which OpenSSL, nginx, Envoy and Java refuse and Go reads as nothing.
+//! API Gateway returns CRLF line ends and no newline after the last line. Two such PEMs, concatenated without change,
+//! make `-----END CERTIFICATE----------BEGIN…`. OpenSSL, nginx, Envoy and Java refuse that, and Go finds no certificate
+//! in it.
 
 mod chain;
 mod der;
@@ -25,7 +26,7 @@ const CERTIFICATE: &str = "CERTIFICATE";
 const END: &str = "-----END CERTIFICATE-----";
 const COLUMNS: usize = 64;
 
-/// SHA-256 of a certificate's DER; prints as lower-case hexadecimal.
+/// The SHA-256 of a certificate's DER. Its text is lower-case hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -50,23 +51,24 @@ impl fmt::Debug for Fingerprint {
 /// One CERTIFICATE block that parses as X.509.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The PEM, written from the DER: lines of 64 characters, LF, one newline at its end. Every reader takes that.
+    /// The PEM, encoded again from the DER: lines of 64 characters, LF, a newline at the end. Every program can read
+    /// this form.
     pub pem: String,
-    /// Upper-case hexadecimal, as `openssl x509 -serial` prints it, on one line.
+    /// The serial number in upper-case hexadecimal, as `openssl x509 -serial` prints it, on one line.
     pub serial_number: String,
-    /// SHA-256 of the DER.
+    /// The SHA-256 of the DER.
     pub fingerprint: Fingerprint,
-    /// In the order of the certificate, for example `C=US, L=Seattle, CN=ApiGateway`; printable ASCII.
+    /// The subject in the order of the certificate, for example `C=US, L=Seattle, CN=ApiGateway`; printable ASCII.
     pub subject: String,
-    /// The first moment at which it is valid.
+    /// The start of the validity.
     pub not_before: Timestamp,
-    /// The last moment at which it is valid. The end of the year 9999, which means no expiry, is two days more than a
-    /// timestamp holds.
+    /// The end of the validity. The end of the year 9999, which means no expiry, is two days later than the last
+    /// `Timestamp`; it becomes that last `Timestamp`.
     pub not_after: Timestamp,
 }
 
-/// A client certificate: what API Gateway calls one, which is one or more CERTIFICATE blocks, the client's own first; or one
-/// of ACM with its chain.
+/// A client certificate. One of API Gateway has one or more CERTIFICATE blocks, the client's own first. One of ACM has
+/// one block and a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     first: Block,
@@ -74,15 +76,15 @@ pub struct Certificate {
     chain: Vec<Block>,
 }
 
-/// The most certificates in a chain.
+/// The greatest number of certificates in a chain.
 pub const MAX_CHAIN: usize = 5;
-/// The longest PEM of one certificate that a status holds, in bytes.
+/// The greatest length of a certificate's PEM in a status, in bytes.
 pub const MAX_PEM: usize = 8192;
 
-/// Why a text is not a certificate that a backend may trust.
+/// The reason for which a text is not a certificate that a backend may trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CertificateError {
-    /// Nothing, or white space.
+    /// The text is empty or white space.
     #[error("the PEM is empty")]
     Empty,
     /// A private key, which must not be stored or logged.
@@ -94,19 +96,19 @@ pub enum CertificateError {
     /// Text outside of PEM blocks.
     #[error("the text is not PEM")]
     NotPem,
-    /// A block that begins and does not end.
+    /// A block without its END line.
     #[error("the PEM is truncated: a block has no END line")]
     Truncated,
     /// A body that is not base64.
     #[error("the body of the PEM is not base64")]
     NotBase64,
-    /// Bytes that are not exactly one X.509 certificate, in DER to the letter.
+    /// Bytes that are not exactly one X.509 certificate in strict DER.
     #[error("the PEM does not hold an X.509 certificate")]
     NotX509,
-    /// The chain has more certificates than API Gateway takes.
+    /// The chain has more certificates than API Gateway accepts.
     #[error("the chain has more than 5 certificates")]
     LongChain,
-    /// A certificate of the chain is longer than a status holds.
+    /// A certificate of the chain is longer than [`MAX_PEM`].
     #[error("a certificate of the chain is longer than 8 KiB")]
     LongPem,
     /// The extended key usage excludes clients.
@@ -117,7 +119,7 @@ pub enum CertificateError {
 impl Certificate {
     /// Reads one or more CERTIFICATE blocks and nothing else.
     pub fn parse(pem: &str) -> Result<Self, CertificateError> {
-        // Line ends of every kind: LF, CRLF, and CR alone.
+        // Every kind of line end: LF, CRLF, and CR alone.
         let mut lines = pem.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty());
         let first = next_block(&mut lines)?.ok_or(CertificateError::Empty)?;
         let mut rest = Vec::new();
@@ -127,8 +129,8 @@ impl Certificate {
         Ok(Certificate { first, rest, chain: Vec::new() })
     }
 
-    /// Reads a certificate that an authority issued, and its chain, which is sorted by issuer. Without a chain the
-    /// certificate itself is what a backend trusts.
+    /// Reads a certificate that an authority issued, and its chain, and sorts the chain by issuer. Without a chain, a
+    /// backend trusts the certificate itself.
     pub fn issued(leaf: &str, chain: &str) -> Result<Self, CertificateError> {
         let mut certificate = Certificate::parse(leaf)?;
         if !certificate.rest.is_empty() {
@@ -152,24 +154,25 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// The certificates of the authorities that issued it, the nearest first; none for one that API Gateway generated.
+    /// The certificates of the authorities, the issuer of the client certificate first. Empty for a certificate that
+    /// API Gateway generated.
     pub fn chain(&self) -> &[Block] {
         &self.chain
     }
 
-    /// What a backend trusts: the chain, or the certificate itself without one.
+    /// The trust anchors for a backend: the chain, or the certificate itself if it has no chain.
     pub fn anchors(&self) -> impl Iterator<Item = &Block> {
         let own = self.chain.is_empty().then(|| self.blocks());
         own.into_iter().flatten().chain(&self.chain)
     }
 
-    /// The same certificate without the authorities that are past their end.
+    /// The same certificate without the expired certificates of its chain.
     pub fn without_ended_authorities(mut self, now: Timestamp) -> Self {
         self.chain.retain(|block| !block.is_expired(now));
         self
     }
 
-    /// Whether there is a chain, and no authority in it signed itself.
+    /// Whether the certificate has a chain without a self-issued certificate.
     pub fn lacks_root(&self) -> bool {
         !self.chain.is_empty() && !self.chain.iter().any(Block::is_self_issued)
     }
@@ -184,42 +187,42 @@ impl Certificate {
         std::iter::once(&self.first).chain(&self.rest)
     }
 
-    /// The PEM, where it is one block alone.
+    /// The PEM, if the certificate has one block.
     pub fn single_pem(&self) -> Option<&str> {
         self.rest.is_empty().then_some(self.first.pem.as_str())
     }
 
-    /// The same certificate, whose end is the earlier of its own and `end`.
+    /// The same certificate with an earlier end, if `end` is earlier than its own.
     pub fn ending_by(mut self, end: Option<Timestamp>) -> Self {
         self.first.not_after = end.map_or(self.first.not_after, |end| end.min(self.first.not_after));
         self
     }
 
-    /// Whether the client certificate is past its end.
+    /// Whether the client certificate has expired.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.first.is_expired(now)
     }
 
-    /// Whether the client certificate is before its start.
+    /// Whether the validity of the client certificate has not begun.
     pub fn is_not_yet_valid(&self, now: Timestamp) -> bool {
         self.first.is_not_yet_valid(now)
     }
 }
 
 impl Block {
-    /// Whether the certificate is past its end.
+    /// Whether the certificate has expired.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.not_after <= now
     }
 
-    /// Whether the certificate is before its start.
+    /// Whether the validity of the certificate has not begun.
     pub fn is_not_yet_valid(&self, now: Timestamp) -> bool {
         now < self.not_before
     }
 }
 
-/// The fingerprints of the certificates that a PEM file is made of; none where it is anything else. For files that other
-/// writers may have changed.
+/// The fingerprints of the certificates in a PEM file; none if the file holds anything else. Another writer may have
+/// changed the file.
 pub fn fingerprints(pem: &[u8]) -> Box<[Fingerprint]> {
     let certificate = std::str::from_utf8(pem).ok().and_then(|text| Certificate::parse(text).ok());
     certificate.iter().flat_map(Certificate::blocks).map(|block| block.fingerprint).collect()
@@ -271,7 +274,7 @@ fn checked(der: &[u8]) -> Option<Block> {
     })
 }
 
-/// Whether OpenSSL and BoringSSL load what `x509-parser` took.
+/// Whether OpenSSL and BoringSSL load a certificate that `x509-parser` accepts.
 fn is_loadable(der: &[u8], certificate: &X509Certificate<'_>) -> bool {
     let version = certificate.version();
     let has_its_version = match version {
@@ -285,7 +288,7 @@ fn is_loadable(der: &[u8], certificate: &X509Certificate<'_>) -> bool {
         && certificate.extensions_map().is_ok()
 }
 
-/// A second, as near as a timestamp comes to it.
+/// The timestamp of a second, or the nearest one that a `Timestamp` can hold.
 fn moment(second: i64) -> Timestamp {
     let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
     Timestamp::from_second(second.clamp(first, last)).unwrap_or(Timestamp::MAX)
@@ -302,12 +305,12 @@ fn encoded(der: &[u8]) -> String {
         rest = after;
     }
     pem.extend([END, "\n"]);
-    // It is kept for as long as the resource is there.
+    // The PEM stays in memory as long as the resource exists.
     pem.shrink_to_fit();
     pem
 }
 
-/// An INTEGER as OpenSSL prints it: whole bytes of its amount, behind a minus where it is negative.
+/// An INTEGER as OpenSSL prints it: the whole bytes of its absolute value, after a minus sign if it is negative.
 fn hexadecimal(integer: &[u8]) -> String {
     let is_negative = integer.first().is_some_and(|byte| *byte >= 0x80);
     let mut amount = integer.to_vec();

@@ -1,10 +1,10 @@
-//! The steady clock of the process, which never jumps. Decisions get its [`Tick`]s as an argument.
+//! The steady clock of the process, which never jumps. A decision receives a [`Tick`] of this clock as an argument.
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::settings::Tick;
 
-/// A steady clock. Copies show the same time.
+/// A steady clock. A copy shows the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -16,12 +16,12 @@ impl Clock {
         Clock { started: Instant::now() }
     }
 
-    /// What it shows.
+    /// The time since the start of the clock.
     pub fn now(&self) -> Tick {
         self.started.elapsed()
     }
 
-    /// Waits until it shows this.
+    /// Waits until the clock shows `tick`.
     pub async fn wait_until(&self, tick: Tick) {
         sleep_until(self.started + tick).await;
     }

@@ -1,4 +1,4 @@
-//! The conditions of a resource: their types, their reasons, and how a reconcile changes them.
+//! The conditions of a resource: their types, their reasons, and their changes in a reconcile.
 
 mod explanations;
 
@@ -8,33 +8,34 @@ pub use explanations::Explanation;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// A message has at most so many characters.
+/// The greatest length of a message, in characters.
 const MAX_MESSAGE: usize = 1024;
 
-/// Type of a condition; the name of the variant is the name in the status.
+/// The type of a condition. The name of the variant is the name in the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionType {
-    /// The target holds an unexpired certificate of the spec's id.
+    /// The target holds an unexpired certificate of the spec's main id.
     Ready,
-    /// API Gateway was read.
+    /// The main certificate was read from API Gateway.
     CertificateRead,
-    /// The additional certificates were read. Absent without any in the spec.
+    /// The additional certificates were read. Absent if the spec has none.
     AdditionalCertificatesRead,
-    /// The target is as it should be.
+    /// The target has the content that the spec requires.
     TargetWritten,
-    /// A stage may be switched to any certificate beside the main one. Absent without any in the target.
+    /// A stage may be switched to any certificate of the target other than the main one. Absent if the target holds no
+    /// other.
     SafeToSwitch,
-    /// API Gateway holds the description of the spec. Absent without `spec.description`.
+    /// API Gateway has the description of the spec. Absent without `spec.description`.
     DescriptionSynced,
     /// The certificate ends soon.
     Expiring,
-    /// Retrying does not help. Absent otherwise, so that kstatus does not report a transient failure as final.
+    /// A retry does not help. Absent otherwise, so that kstatus does not report a transient failure as final.
     Stalled,
     /// The resource is suspended. Absent otherwise.
     Suspended,
 }
 
-/// Reason of a condition; the name of the variant is the name in the status.
+/// The reason of a condition. The name of the variant is the name in the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     Mirrored,
@@ -150,12 +151,12 @@ impl Reason {
         Reason::NotApplicable,
     ];
 
-    /// The reason of this name.
+    /// The reason with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Reason::ALL.into_iter().find(|reason| reason.to_string() == name)
     }
 
-    /// Whether retrying does not help: a user has to change the spec, AWS or the cluster.
+    /// Whether a retry does not help: a user has to change the spec, AWS or the cluster.
     pub fn is_final(self) -> bool {
         matches!(
             self,
@@ -177,7 +178,7 @@ impl Reason {
     }
 }
 
-/// What a condition can be.
+/// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Is {
     /// `True`
@@ -207,48 +208,48 @@ impl Is {
 /// The result of a reconcile for one condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether it holds.
+    /// The status.
     pub is: Is,
     /// The reason.
     pub reason: Reason,
-    /// The message: why, and what to do.
+    /// The message: the cause, and the action for the user.
     pub message: String,
 }
 
 impl Finding {
-    /// It holds.
+    /// The condition is True.
     pub fn yes(reason: Reason, message: impl Into<String>) -> Self {
         Finding { is: Is::True, reason, message: message.into() }
     }
 
-    /// It does not hold.
+    /// The condition is False.
     pub fn no(reason: Reason, message: impl Into<String>) -> Self {
         Finding { is: Is::False, reason, message: message.into() }
     }
 
-    /// It is not known.
+    /// The condition is Unknown.
     pub fn unknown(reason: Reason, message: impl Into<String>) -> Self {
         Finding { is: Is::Unknown, reason, message: message.into() }
     }
 }
 
-/// The condition of a type among many.
+/// The condition of a type, if `conditions` has one.
 pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     let name = type_.to_string();
     conditions.iter().find(|condition| condition.type_ == name)
 }
 
-/// Whether a condition is there and True.
+/// Whether a condition is present and True.
 pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == Is::True.as_str())
 }
 
-/// Whether a condition is there and False.
+/// Whether a condition is present and False.
 pub fn is_false(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == Is::False.as_str())
 }
 
-/// Puts a finding in its place. The transition time stays while the status does.
+/// Sets a condition to a finding. The transition time changes only with the status.
 pub fn set(
     conditions: &mut Vec<Condition>,
     type_: ConditionType,
@@ -272,7 +273,7 @@ pub fn set(
     }
 }
 
-/// Cuts a message to its limit, between two characters, so that the API server accepts the status.
+/// Cuts a message at its limit, between two characters, so that the API server accepts the status.
 fn bounded(mut message: String) -> String {
     if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
         message.truncate(end);
@@ -286,7 +287,7 @@ pub fn clear(conditions: &mut Vec<Condition>, type_: ConditionType) {
     conditions.retain(|condition| condition.type_ != name);
 }
 
-/// Kubernetes writes times in whole seconds; comparing what was written with what was read needs the same.
+/// Cuts a time to whole seconds, as Kubernetes does, so that a time before a write equals the same time after a read.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

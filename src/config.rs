@@ -1,5 +1,5 @@
-//! Command line and environment, read into one typed configuration. Nothing else reads either, but for the AWS SDK and
-//! the Kubernetes client with their own standard variables.
+//! The command line and the environment as one typed configuration. No other code reads them, except the AWS SDK and
+//! the Kubernetes client, which read their standard variables.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[allow(clippy::large_enum_variant)] // there is one, and it is consumed at once
+#[allow(clippy::large_enum_variant)] // there is one value, and it is consumed at once
 pub enum Command {
     /// Run the operator until SIGTERM or SIGINT.
     Run(RunArgs),
@@ -191,8 +191,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// The names in a list. A variable that is set to nothing means all, as one that is not set; a list of commas alone means nothing, and
-/// must not widen what the operator watches.
+/// The names in a list. An empty variable means all namespaces, like an unset one. A list of commas alone is an error,
+/// because it must not make the operator watch all namespaces.
 fn namespaces(text: &str) -> Result<Vec<String>, String> {
     let is_name = |name: &str| {
         let is_edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

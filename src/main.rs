@@ -60,7 +60,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The first background task that ends though the process is not asked to stop.
+/// The first background task that ends before the process receives a signal to stop.
 async fn unexpected_end(mut ended: Ended, stopping: watch::Receiver<bool>) -> &'static str {
     loop {
         let name = ended.next().await;
@@ -99,7 +99,7 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
     let config = cluster::config().await?;
 
     let counted = Arc::clone(&metrics);
-    // Looking for the region may ask the instance's metadata, which can take seconds where there is none.
+    // The search for the region may request the instance metadata, which can take seconds if there is none.
     let gateway = tokio::select! {
         gateway = AwsGateway::from_environment() => gateway,
         _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
@@ -148,7 +148,7 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
     Ok(())
 }
 
-/// Nothing waits for this: credentials may come later, and every read loads them again.
+/// No task waits for this check: credentials may come later, and every read loads them again.
 async fn tell_of_missing_credentials(gateway: Arc<AwsGateway>) {
     if let Err(failure) = gateway.check_credentials().await {
         warn!(
@@ -157,7 +157,7 @@ async fn tell_of_missing_credentials(gateway: Arc<AwsGateway>) {
     }
 }
 
-/// A default name for a replica, unique also for two on one host.
+/// A default name for a replica. Two replicas on one host have different names.
 fn unique_holder() -> String {
     let host = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     format!("{host}-{:08x}", fastrand::u32(..))

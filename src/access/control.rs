@@ -1,4 +1,4 @@
-//! The rules in force and the labels of namespaces, which may both change at any time.
+//! The rules in force and the labels of namespaces. Both may change at any time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::settings::Settings;
 pub struct AccessControl {
     settings: Settings,
     rules: RwLock<Arc<Rules>>,
-    /// Those of the namespaces that are known.
+    /// The labels by namespace, for each namespace whose labels are known.
     labels: RwLock<HashMap<String, BTreeMap<String, String>>>,
 }
 
 impl AccessControl {
-    /// Access by these rules.
+    /// A control with these rules, without the labels of any namespace.
     pub fn new(settings: Settings, rules: Rules) -> Self {
         AccessControl { settings, rules: RwLock::new(Arc::new(rules)), labels: RwLock::default() }
     }
@@ -35,8 +35,8 @@ impl AccessControl {
         *self.rules.write() = Arc::new(rules);
     }
 
-    /// Records the labels of a namespace. Returns whether other rules select the namespace than before, or any for the
-    /// first time.
+    /// Records the labels of a namespace. Returns whether they change the rules that select the namespace, or are the
+    /// first labels of the namespace.
     pub fn set_labels(&self, namespace: &str, labels: BTreeMap<String, String>) -> bool {
         let rules = self.rules();
         let selected = rules.selected_by(&labels);
@@ -49,18 +49,18 @@ impl AccessControl {
         self.labels.read().keys().cloned().collect()
     }
 
-    /// Forgets the labels of the namespaces that are gone.
+    /// Drops the labels of the namespaces for which `is_there` is false.
     pub fn retain_labels(&self, is_there: impl Fn(&str) -> bool) {
         self.labels.write().retain(|namespace, _| is_there(namespace));
     }
 
-    /// What a resource has access to. None where that is not decided yet: the rules select by labels, and those of its
-    /// namespace are not known.
+    /// The access of a resource. `None` if it is not decided yet: the rules select by labels, and the labels of the
+    /// namespace are unknown.
     pub fn of(&self, resource: &ClientCertificateRef) -> Option<Access> {
         self.with_found(resource, &Found::default())
     }
 
-    /// The same, with the certificates that AWS names.
+    /// The access of a resource, with the certificates that AWS names.
     pub fn with_found(&self, resource: &ClientCertificateRef, found: &Found) -> Option<Access> {
         let rules = self.rules();
         let none = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The chain of a certificate that an authority issued: its order, and what its parts may be used for.
+//! The chain of a certificate that an authority issued: its order, and the use of a certificate.
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -12,12 +12,12 @@ impl Block {
         Some((certificate.subject().as_raw().to_vec(), certificate.issuer().as_raw().to_vec()))
     }
 
-    /// Whether the subject is its own issuer.
+    /// Whether the subject and the issuer are the same.
     pub fn is_self_issued(&self) -> bool {
         self.names().is_some_and(|(subject, issuer)| subject == issuer)
     }
 
-    /// Whether the extended key usage, where there is one, includes clients.
+    /// Whether the extended key usage, if there is one, includes clients.
     pub fn may_be_a_client(&self) -> bool {
         let Some(der) = self.der() else { return false };
         let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
@@ -29,7 +29,7 @@ impl Block {
     }
 }
 
-/// A chain in the order of its issuers, the one of `leaf` first. What belongs to none comes last.
+/// Sorts a chain by issuer, the issuer of `leaf` first. Certificates that issued none of the others come last.
 pub(super) fn sorted(leaf: &Block, chain: Vec<Block>) -> Vec<Block> {
     let mut sorted = Vec::with_capacity(chain.len());
     let mut rest = chain;

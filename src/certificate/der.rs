@@ -1,7 +1,7 @@
-//! Whether bytes are DER, to the letter. `x509-parser` takes more than OpenSSL and BoringSSL do, and a target that holds a
-//! block that a server refuses takes the server's whole file away.
+//! Checks that bytes are strict DER. `x509-parser` accepts more than OpenSSL and BoringSSL do, and one block that a
+//! server refuses makes the server refuse the whole file.
 
-/// Nothing in a certificate nests deeper by far.
+/// A limit of nesting. Real certificates nest far less deeply.
 const MOST_NESTED: usize = 32;
 
 pub const INTEGER: u8 = 0x02;
@@ -25,10 +25,10 @@ const VERSION: u8 = 0xa0;
 const ISSUER_ID: u8 = 0x81;
 const SUBJECT_ID: u8 = 0x82;
 const EXTENSIONS: u8 = 0xa3;
-/// rsaEncryption.
+/// The object identifier of `rsaEncryption`.
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 
-/// One element: its identifier octet, its contents, and both with the length between them.
+/// One element: its identifier octet, its contents octets, and the whole encoding with the length octets.
 #[derive(Clone, Copy)]
 pub struct Element<'a> {
     pub tag: u8,
@@ -37,7 +37,7 @@ pub struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// The one element that bytes are.
+    /// Reads bytes that are exactly one element.
     pub fn only(bytes: &'a [u8]) -> Option<Self> {
         let (element, rest) = Self::first(bytes)?;
         rest.is_empty().then_some(element)
@@ -53,7 +53,7 @@ impl<'a> Element<'a> {
             rest = after;
             let length =
                 digits.iter().try_fold(0_usize, |sum, digit| Some(sum.checked_mul(256)? + usize::from(*digit)));
-            // The shortest form alone; no digits at all would be a length that is found by its end.
+            // DER allows only the shortest form of a length. No digits would mean BER's indefinite length.
             length.filter(|length| *length >= 0x80 && digits.first() != Some(&0))?
         };
         let (content, rest) = rest.split_at_checked(length)?;
@@ -61,7 +61,7 @@ impl<'a> Element<'a> {
         (tag & LONG_TAG != LONG_TAG).then_some((Element { tag, content, whole }, rest))
     }
 
-    /// The elements that it is made of.
+    /// The elements in the contents.
     pub fn elements(&self) -> Option<Vec<Element<'a>>> {
         let (mut elements, mut rest) = (Vec::new(), self.content);
         while !rest.is_empty() {
@@ -72,7 +72,7 @@ impl<'a> Element<'a> {
         Some(elements)
     }
 
-    /// Whether it is encoded as DER wants it, with all that it is made of.
+    /// Whether the element, with all elements in it, is strict DER.
     pub fn is_strict(&self) -> bool {
         self.is_strict_to(MOST_NESTED)
     }
@@ -110,15 +110,15 @@ impl<'a> Element<'a> {
             UTF8_STRING | UNIVERSAL_STRING | BMP_STRING => text(self).is_some(),
             UTC_TIME => digits(12),
             GENERALIZED_TIME => digits(14),
-            // The end of what has no length, and SEQUENCE and SET in one piece.
+            // End-of-contents, and a SEQUENCE or SET that is not constructed.
             0 | 0x10 | 0x11 => false,
             _ => true,
         }
     }
 }
 
-/// The text of a string; none where it is no string, or not of its type. What is neither UTF-8 nor wider is taken for
-/// Latin-1, as OpenSSL takes it.
+/// The text of a string; `None` if the element is no string, or its bytes are invalid for its type. The types with one
+/// byte for each character are read as Latin-1, as OpenSSL reads them.
 pub fn text(element: &Element<'_>) -> Option<String> {
     let characters = |width: usize| {
         let is_whole = element.content.len().is_multiple_of(width);
@@ -130,13 +130,13 @@ pub fn text(element: &Element<'_>) -> Option<String> {
         UTF8_STRING => std::str::from_utf8(element.content).ok().map(str::to_owned),
         UNIVERSAL_STRING => characters(4),
         BMP_STRING => characters(2),
-        // Numeric, Printable, Teletex and IA5 strings: no name takes another.
+        // NumericString, PrintableString, TeletexString and IA5String. A name may hold no other type of string.
         0x12..=0x14 | 0x16 => characters(1),
         _ => None,
     }
 }
 
-/// Whether bytes are a certificate by the tags of each of its fields: `x509-parser` looks at a part of each tag alone.
+/// Whether bytes are a certificate, by the whole tag of each field: `x509-parser` checks only a part of each tag.
 pub fn is_certificate(der: &[u8]) -> bool {
     certificate(der).is_some()
 }
@@ -151,7 +151,7 @@ fn certificate(der: &[u8]) -> Option<()> {
     let fields = match inner.split_first()? {
         (version, fields) if version.tag == VERSION => {
             let version = version.of(VERSION)?;
-            // Version 1 is encoded by leaving the field out.
+            // In DER, a certificate of version 1 has no version field.
             version.first().filter(|it| it.tag == INTEGER && it.content != [0] && version.len() == 1)?;
             fields
         }
@@ -176,7 +176,7 @@ fn certificate(der: &[u8]) -> Option<()> {
     (are_times && are_in_order && all_known).then_some(())
 }
 
-/// Where a field stands behind the key.
+/// The position of an optional field after the key.
 fn order(field: &Element<'_>) -> Option<usize> {
     [ISSUER_ID, SUBJECT_ID, EXTENSIONS].iter().position(|tag| *tag == field.tag)
 }
@@ -186,7 +186,7 @@ impl<'a> Element<'a> {
         (self.tag == tag).then_some(())
     }
 
-    /// What it is made of, where it has this tag.
+    /// The elements in the contents, if the element has this tag.
     pub fn of(&self, tag: u8) -> Option<Vec<Element<'a>>> {
         self.has(tag)?;
         self.elements()
@@ -208,7 +208,7 @@ impl<'a> Element<'a> {
         }
         let key = Element::only(bits.content.strip_prefix(&[0])?).filter(Element::is_strict)?;
         let numbers = key.of(SEQUENCE)?;
-        // A sign would make the modulus a negative one.
+        // A set first bit would make the number negative.
         let is_number =
             |number: &Element<'_>| number.tag == INTEGER && number.content.first().is_some_and(|it| *it < 0x80);
         (numbers.len() == 2 && numbers.iter().all(is_number)).then_some(())

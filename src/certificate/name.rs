@@ -1,10 +1,10 @@
-//! Distinguished names as text: one line of printable ASCII, whatever their content.
+//! Distinguished names as text: one line of printable ASCII, for any content.
 
 use std::fmt::Write;
 
 use super::der::{self, Element};
 
-/// The names that OpenSSL uses; all other types are printed as numbers.
+/// The names of attribute types in OpenSSL. All other types are printed as numbers.
 pub(super) const TYPES: &[(&[u8], &str)] = &[
     (&[0x55, 4, 3], "CN"),
     (&[0x55, 4, 4], "SN"),
@@ -31,8 +31,9 @@ pub(super) const TYPES: &[(&[u8], &str)] = &[
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1], "emailAddress"),
 ];
 
-/// A name of X.509 as `openssl x509 -nameopt esc_2253,esc_ctrl,esc_msb,utf8,dump_nostr,dump_der,sname,sep_comma_plus_space`
-/// prints it; none where the bytes are no name.
+/// A name of X.509 as `openssl x509 -nameopt
+/// esc_2253,esc_ctrl,esc_msb,utf8,dump_nostr,dump_der,sname,sep_comma_plus_space` prints it; `None` if the bytes are
+/// not a name.
 pub fn readable(name: &[u8]) -> Option<String> {
     let mut text = String::new();
     for set in Element::only(name)?.of(der::SEQUENCE)? {
@@ -78,7 +79,7 @@ fn push_kind(text: &mut String, oid: &[u8]) {
     }
 }
 
-/// Nothing where a name takes no such value: OpenSSL loads none with it.
+/// Returns `None` if a name may not hold a value of this type: OpenSSL loads no certificate with such a name.
 fn push_value(text: &mut String, value: &Element<'_>) -> Option<()> {
     if matches!(value.tag, der::BIT_STRING | der::SEQUENCE) {
         text.push('#');

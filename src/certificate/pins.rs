@@ -1,5 +1,5 @@
-//! Pins other than SHA-256 of the DER. They are computed on demand: few targets need them, and a [`Block`] is kept for
-//! each resource.
+//! Pins other than the SHA-256 of the DER. They are computed on demand: few targets need them, and a [`Block`] stays in
+//! memory for each resource.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,18 +11,18 @@ use super::Block;
 use crate::text::hex;
 
 impl Block {
-    /// The certificate itself. Always there: the PEM was checked.
+    /// The DER of the certificate. Never `None`, because the PEM was checked.
     pub fn der(&self) -> Option<Vec<u8>> {
         let body: String = self.pem.lines().filter(|line| !line.starts_with('-')).collect();
         STANDARD.decode(body).ok()
     }
 
-    /// SHA-1 of the DER, lower-case hexadecimal, as nginx writes `$ssl_client_fingerprint`.
+    /// The SHA-1 of the DER in lower-case hexadecimal, as in nginx's `$ssl_client_fingerprint`.
     pub fn sha1(&self) -> Option<String> {
         Some(hex(&<Sha1 as sha1::Digest>::digest(self.der()?)))
     }
 
-    /// Base64 of the SHA-256 of the SubjectPublicKeyInfo, as RFC 7469 pins a key.
+    /// The base64 of the SHA-256 of the SubjectPublicKeyInfo, as RFC 7469 pins a key.
     pub fn spki_sha256(&self) -> Option<String> {
         let der = self.der()?;
         let (_, certificate) = X509Certificate::from_der(&der).ok()?;

@@ -1,4 +1,4 @@
-//! What is read and refused, and certificates that nobody should make, held to what OpenSSL says of them.
+//! Certificates that are read and refused. Invalid and unusual certificates are compared with OpenSSL's result.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use super::der::Element;
 use super::*;
 use crate::fixtures::{OTHER_PEM, PEM, PEM_FINGERPRINT, PEM_NOT_AFTER, PEM_SERIAL};
 
-/// The name options that the subject is written by.
+/// The options of OpenSSL that print the subject as the operator does.
 const NAME_OPTIONS: &str = "esc_2253,esc_ctrl,esc_msb,utf8,dump_nostr,dump_der,sname,sep_comma_plus_space";
 
 fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -20,7 +20,7 @@ fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     [vec![tag], length, content].concat()
 }
 
-/// The parts of a certificate, in DER: those of the fixture until one is replaced.
+/// The parts of the fixture's certificate, in DER. A test replaces some of them.
 #[derive(Clone)]
 struct Parts {
     version: Vec<u8>,
@@ -90,7 +90,8 @@ fn parsed(der: &[u8]) -> Result<Block, CertificateError> {
     Certificate::parse(&encoded(der)).map(|certificate| certificate.main().clone())
 }
 
-/// What `openssl x509` prints, without line ends that OpenSSL makes within a number; none where it does not load it.
+/// The output of `openssl x509`, without the line ends that OpenSSL prints within a number; `None` if OpenSSL does not
+/// load the certificate.
 fn openssl(der: &[u8], args: &[&str]) -> Option<String> {
     let mut openssl = Command::new("openssl")
         .args(["x509", "-noout", "-nameopt", NAME_OPTIONS])
@@ -157,11 +158,11 @@ fn names_are_one_line_of_printable_ascii_as_openssl_prints_them() {
     names.extend([
         common_name(der::BMP_STRING, &big),
         common_name(der::UNIVERSAL_STRING, &wide),
-        // Teletex, IA5 and Printable strings with bytes that are none of theirs.
+        // TeletexString, IA5String and PrintableString with bytes that their type does not allow.
         common_name(0x14, b"Z\xfcrich"),
         common_name(0x16, b"\x00\xff\x1b"),
         common_name(0x13, b"a\n*_"),
-        // No strings at all.
+        // Values that are not strings.
         common_name(der::BIT_STRING, b"\x00bits"),
         common_name(der::SEQUENCE, &tlv(12, &[b"within"])),
     ]);
@@ -191,7 +192,7 @@ fn what_openssl_does_not_load_is_refused() {
         let der = Parts::of_fixture().der();
         [&[0x30, 0x80][..], &der[4..], &[0, 0]].concat()
     };
-    // Those that OpenSSL itself does not load.
+    // Certificates that OpenSSL does not load.
     for (what, der) in [
         ("a serial that is too long by a zero", with(|parts| parts.serial = tlv(2, &[&[0, 1]]))),
         ("a serial that is too long by a sign", with(|parts| parts.serial = tlv(2, &[&[0xff, 0x80]]))),
@@ -227,7 +228,8 @@ fn what_openssl_does_not_load_is_refused() {
         assert_eq!(parsed(&der), Err(CertificateError::NotX509), "{what}");
         assert_eq!(openssl(&der, &["-subject"]), None, "{what}");
     }
-    // Those that it loads, and BoringSSL or Java does not, or that no certificate can be checked by.
+    // Certificates that OpenSSL loads, but that BoringSSL or Java does not load, or that cannot verify another
+    // certificate.
     for (what, der) in [
         ("more behind it", [Parts::of_fixture().der(), vec![0, 0]].concat()),
         ("a length in more bytes than it takes", long_form(&Parts::of_fixture())),
@@ -269,7 +271,7 @@ fn what_openssl_does_not_load_is_refused() {
     }
 }
 
-/// Each byte of a certificate is changed, but for those of the modulus and the signature, which may be any.
+/// Changes each byte of a certificate, except the bytes of the modulus and the signature, which may have any value.
 #[test]
 fn of_certificates_that_are_damaged_none_is_taken_that_openssl_does_not_load() {
     let whole = Parts::of_fixture().der();
@@ -282,7 +284,7 @@ fn of_certificates_that_are_damaged_none_is_taken_that_openssl_does_not_load() {
             der[at] ^= change;
             let Ok(block) = parsed(&der) else { continue };
             taken += 1;
-            // A key of an algorithm that OpenSSL does not know is loaded all the same.
+            // OpenSSL also loads a certificate whose key has an unknown algorithm.
             let is_of_algorithm = (modulus - 30..modulus - 13).contains(&at);
             let shown = openssl(&der, if is_of_algorithm { &["-serial"] } else { &["-serial", "-pubkey"] });
             let shown = shown.unwrap_or_else(|| panic!("byte {at} changed by {change:02x} is not loaded"));
@@ -349,7 +351,7 @@ fn the_pem_is_written_anew_whatever_form_it_came_in() {
     }
     let two = format!("{}\r{}", in_columns(64, "\r"), in_columns(76, "\r"));
     assert_eq!(Certificate::parse(&two).unwrap().blocks().count(), 2);
-    // No line ends at all: no reader takes that, and what stands between the dashes may be anything.
+    // Without line ends, no program can read the PEM, and the text between the dashes may be anything.
     assert_eq!(Certificate::parse(&in_columns(64, "")), Err(CertificateError::NotPem));
 }
 
@@ -414,7 +416,7 @@ fn anything_else_is_refused_for_its_own_reason() {
         (&der_long, CertificateError::NotX509),
         (&format!("{PEM}trailing words"), CertificateError::NotPem),
         (&format!("{PEM}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), CertificateError::PrivateKey),
-        // What the naive concatenation makes of two of API Gateway's PEMs.
+        // Two of API Gateway's PEMs, concatenated without a newline between them.
         (&format!("{}{}", PEM.trim_end(), OTHER_PEM), CertificateError::Truncated),
     ] {
         assert_eq!(Certificate::parse(text), Err(error), "{text}");
@@ -432,7 +434,7 @@ fn a_chain_is_sorted_by_its_issuers() {
     assert!(!sorted.lacks_root());
     let without_root = Certificate::issued(LEAF_PEM, ISSUING_PEM).unwrap();
     assert!(without_root.lacks_root());
-    // What belongs to none comes last.
+    // A certificate that issued none of the others comes last.
     let foreign = Certificate::issued(LEAF_PEM, &format!("{PEM}{ROOT_PEM}{ISSUING_PEM}")).unwrap();
     assert_eq!(
         foreign.chain().iter().map(|block| block.pem.as_str()).collect::<Vec<_>>(),

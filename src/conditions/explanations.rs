@@ -1,5 +1,5 @@
-//! What each condition and each reason means and what to do about it: the text of `docs/reference/conditions.md`. A reason without
-//! a cause and a remedy does not compile.
+//! The meaning of each condition, and the cause and remedy of each reason: the text of `docs/reference/conditions.md`.
+//! A reason without a cause and a remedy does not compile.
 
 use super::{ConditionType, Is, Reason};
 
@@ -10,9 +10,9 @@ pub struct Explanation {
     pub of: ConditionType,
     /// The status of the condition with this reason.
     pub is: Is,
-    /// What has happened.
+    /// The cause of the reason.
     pub cause: &'static str,
-    /// What a user does about it, and when the operator tries again.
+    /// The action for the user, and when the operator retries.
     pub remedy: &'static str,
 }
 
@@ -30,7 +30,7 @@ impl ConditionType {
         ConditionType::Suspended,
     ];
 
-    /// What the condition says, when a resource has it, and whether it changes Ready.
+    /// The meaning of the condition, when a resource has it, and whether it changes Ready.
     pub fn meaning(self) -> &'static str {
         match self {
             ConditionType::Ready => {
@@ -63,8 +63,8 @@ impl ConditionType {
 }
 
 impl Reason {
-    /// What the reason means, for each condition that can have it. Ready and Stalled repeat a reason of another condition, and are
-    /// named only for the reasons that are their own.
+    /// The explanations of the reason, one for each condition that can have it. Ready and Stalled mostly repeat the
+    /// reason of another condition; they have an explanation only for a reason that no other condition has.
     pub fn explanations(self) -> Vec<Explanation> {
         use ConditionType::{
             AdditionalCertificatesRead, CertificateRead, DescriptionSynced, Expiring, Ready, SafeToSwitch, Suspended,

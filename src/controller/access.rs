@@ -1,5 +1,5 @@
-//! What changes the access of namespaces while the operator runs: the rules file, the labels of namespaces, and that the
-//! operator's own account becomes known.
+//! The events that change the access of namespaces while the operator runs: a new rules file, new labels of a
+//! namespace, and the first answer about the operator's own account.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -25,24 +25,25 @@ use crate::metrics::Metrics;
 use crate::rules::{InvalidRules, Rules};
 use crate::tasks::Tasks;
 
-/// How often the rules file is checked. The kubelet takes up to a minute to bring a change of a ConfigMap.
+/// The interval at which the rules file is checked. The kubelet takes up to a minute to update the file after a change
+/// of the ConfigMap.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long the start waits for the operator's own account.
+/// The time for which the start waits for the operator's own account.
 const ACCOUNT_PATIENCE: Duration = Duration::from_secs(2);
 const ACCOUNT_RETRY: Duration = Duration::from_secs(30);
 
-/// The rules, and the file that they come from.
+/// The rules, and the file that holds them.
 #[derive(Clone, Debug, Default)]
 pub struct RulesFile {
     path: Option<PathBuf>,
     text: String,
-    /// What was read.
+    /// The rules at the last read.
     pub rules: Rules,
     /// Whether the operator watches namespaces.
     sees_namespaces: bool,
 }
 
-/// Why rules cannot be put in force.
+/// The reason for which rules cannot be used.
 #[derive(Debug, Error)]
 pub enum UnusableRules {
     /// The file cannot be read.
@@ -53,7 +54,7 @@ pub enum UnusableRules {
         /// Why.
         source: std::io::Error,
     },
-    /// The file holds no rules.
+    /// The content of the file is invalid.
     #[error("the rules file {} is invalid: {source}", path.display())]
     Invalid {
         /// The file.
@@ -61,7 +62,7 @@ pub enum UnusableRules {
         /// Why.
         source: InvalidRules,
     },
-    /// The operator does not watch namespaces.
+    /// The rules select namespaces by label, and the operator does not watch namespaces.
     #[error(
         "the rules file {} has a namespaceSelector, but an operator with --namespaces does not watch the labels of namespaces; list the namespaces in `namespaces`",
         path.display()
@@ -94,19 +95,19 @@ fn parse(path: &Path, text: &str, sees_namespaces: bool) -> Result<Rules, Unusab
     Ok(rules)
 }
 
-/// Notes which description a resource may own. Returns the other resources to reconcile because of it.
+/// Records the description that a resource may own. Returns the other resources to reconcile.
 pub fn claim<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Vec<ResourceName> {
     let reads = context.may_describe(resource);
     context.descriptions.apply(resource, reads.as_ref().map(|(key, source)| (key, source)))
 }
 
-/// Applies what is in force now to everything: claims are decided again, sessions that are not allowed any more end at
-/// once, and every resource is reconciled.
+/// Decides the access of all resources again: decides the claims, ends the sessions that are no longer allowed, and
+/// wakes every resource.
 pub fn apply<G: Gateway>(context: &Context<G>) {
     apply_to(&Scope::All, context);
 }
 
-/// The same for what the rules decide otherwise in this scope alone.
+/// Decides the access of the resources of one scope again.
 fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
     let is_in_scope = |cached: &Cached| cached.meta().namespace.as_deref().is_some_and(|name| scope.covers(name));
     let all: Vec<_> = context.stores.all_resources().collect();
@@ -128,7 +129,8 @@ fn apply_to<G: Gateway>(scope: &Scope, context: &Context<G>) {
     context.stores.wake(woken);
 }
 
-/// Reads the operator's own account, with retries. The future ends when it is known, or after a moment.
+/// Reads the operator's own account, with retries. The future ends when the account is known, or after
+/// `ACCOUNT_PATIENCE`.
 pub fn learn_own_account<G: Gateway>(tasks: &Tasks, context: Arc<Context<G>>) -> impl Future<Output = ()> + use<G> {
     let (known, is_known) = oneshot::channel();
     tasks.spawn_finite("account", async move {
@@ -159,7 +161,8 @@ pub fn learn_own_account<G: Gateway>(tasks: &Tasks, context: Arc<Context<G>>) ->
     }
 }
 
-/// Follows the rules file and the labels that it selects by. The future ends when the first rules can be applied.
+/// Follows the rules file and the labels of namespaces that its rules select by. The future ends when the first rules
+/// can be applied.
 pub fn follow_rules<G: Gateway>(
     mut file: RulesFile,
     tasks: &Tasks,
@@ -179,7 +182,8 @@ pub fn follow_rules<G: Gateway>(
         while file.path.is_some() {
             tokio::time::sleep(LOOK).await;
             next = file.look(&context.metrics).or(next);
-            // Without the labels a namespace would get the default, which may allow more than its rule.
+            // Without its labels, a namespace would get the default, which may allow more than the rule for the
+            // namespace.
             let can_apply = |rules: &mut Rules| {
                 !rules.use_labels() || *labels.get_or_insert_with(|| watch_labels(&watches, &context)).borrow()
             };
@@ -196,8 +200,7 @@ pub fn follow_rules<G: Gateway>(
 }
 
 impl RulesFile {
-    /// Returns the rules if the file has changed. The same failure is logged once: the content, or the error, is then the
-    /// same.
+    /// Returns the rules if the file has changed. A failure is logged once, until the content changes.
     fn look(&mut self, metrics: &Metrics) -> Option<Rules> {
         let path = self.path.as_ref()?;
         let text = match read(path) {
@@ -218,7 +221,7 @@ impl RulesFile {
     }
 }
 
-/// Watches the labels of namespaces. Becomes true when all are known.
+/// Watches the labels of namespaces. The receiver becomes true when all labels are known.
 fn watch_labels<G: Gateway>(tasks: &Tasks, context: &Arc<Context<G>>) -> watch::Receiver<bool> {
     let (known, is_known) = watch::channel(false);
     let context = Arc::clone(context);
@@ -233,7 +236,7 @@ fn watch_labels<G: Gateway>(tasks: &Tasks, context: &Arc<Context<G>>) -> watch::
                     let name = namespace.name_any();
                     context.access.set_labels(&name, labels).then_some(name)
                 }
-                // The resources of a deleted namespace are deleted too.
+                // No resource is left to wake: Kubernetes deletes the resources of a deleted namespace.
                 Change::Removed(gone) => {
                     context.access.retain_labels(|namespace| namespace != gone.name);
                     None

@@ -1,4 +1,4 @@
-//! Which of the namespaces are available. A namespace that is missing, or that RBAC does not allow, does not delay the
+//! The availability of each namespace. A namespace that does not exist, or that RBAC does not allow, does not delay the
 //! others.
 
 use std::collections::BTreeMap;
@@ -26,35 +26,35 @@ pub struct Availability {
 }
 
 impl Availability {
-    /// Of these watches, of which none has listed anything yet.
+    /// The availability of these watches. None of them has listed its objects yet.
     pub fn new(watches: impl IntoIterator<Item = (Scope, String)>, metrics: Arc<Metrics>) -> Self {
         let watches = watches.into_iter().map(|watch| (watch, Watch::default())).collect();
         Availability { watches: watch::Sender::new(watches), metrics }
     }
 
-    /// A watch has listed everything.
+    /// Records that a watch has listed all its objects.
     pub fn listed(&self, scope: &Scope, plural: &str) {
         self.change(scope, plural, |watch| *watch = Watch { listed: true, refused: false });
     }
 
-    /// The operator may not list or watch, or may again.
+    /// Records whether RBAC refuses to let a watch list its objects.
     pub fn refused(&self, scope: &Scope, plural: &str, refused: bool) {
         self.change(scope, plural, |watch| watch.refused = refused);
     }
 
-    /// Waits until a watch has listed everything.
+    /// Waits until a watch has listed all its objects.
     pub async fn wait_listed(&self, scope: &Scope, plural: &str) {
         let key = (scope.clone(), plural.to_owned());
-        // The sender is here.
+        // This wait cannot fail, because `self` holds the sender.
         let _ = self.watches.subscribe().wait_for(|all| all.get(&key).is_some_and(|watch| watch.listed)).await;
     }
 
-    /// Waits until any watch has listed everything.
+    /// Waits until one of the watches has listed all its objects.
     pub async fn wait_any_listed(&self) {
         let _ = self.watches.subscribe().wait_for(|all| all.values().any(|watch| watch.listed)).await;
     }
 
-    /// Waits until everything that is available is known, if anything is.
+    /// Waits until every scope is listed or refused, and at least one scope is listed and not refused.
     pub async fn wait_ready(&self) {
         let _ = self.watches.subscribe().wait_for(is_ready).await;
     }
@@ -68,7 +68,7 @@ impl Availability {
     }
 }
 
-/// Each scope: whether all of its watches have listed, and whether any is refused.
+/// The progress of each scope: `listed` if all its watches have listed, and `refused` if any of them is refused.
 fn by_scope(all: &Watches) -> BTreeMap<&Scope, Watch> {
     let mut scopes = BTreeMap::new();
     for ((scope, _), watch) in all {

@@ -1,4 +1,4 @@
-//! The watches on resources and on targets: what they report goes into the stores.
+//! The watches on resources and on targets, which write their objects into the stores.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,18 +19,19 @@ use crate::kubernetes::watch::{Change, Scope, retry, watch};
 use crate::target::{TargetMeta, TargetObject};
 use crate::tasks::Tasks;
 
-/// The page size of full reads: the memory of a page is not returned to the system entirely.
+/// The page size of full reads. Pages are small, because the process does not return all memory of a page to the
+/// system.
 const PAGE: u32 = 100;
-/// As watches name the resources.
+/// The plural of the resources, which names their watch.
 const RESOURCES: &str = "clientcertificaterefs";
 
-/// The watches that there will be.
+/// The key of each watch: a scope and a plural.
 pub fn of<'a>(scopes: &'a [Scope], kinds: &'a [TargetKind]) -> impl Iterator<Item = (Scope, String)> + use<'a> {
     let plurals = || [RESOURCES].into_iter().chain(kinds.iter().map(|kind| kind.plural()));
     scopes.iter().flat_map(move |scope| plurals().map(move |plural| (scope.clone(), plural.to_owned())))
 }
 
-/// Begins to watch a scope.
+/// Starts the watches of a scope.
 pub fn begin<G: Gateway>(scope: &Scope, tasks: &Tasks, availability: &Availability, context: &Arc<Context<G>>) {
     tasks.spawn("watch on clientcertificaterefs", resources(scope.clone(), availability.clone(), Arc::clone(context)));
     for kind in context.settings.target_kinds.iter() {
@@ -64,7 +65,8 @@ fn resource_applied<G: Gateway>(resource: Cached, context: &Context<G>) {
     let before = context.stores.resources().get(&ObjectRef::from_obj(&resource));
     let version = |meta: &ObjectMeta| meta.resource_version.clone();
     let is_known = before.is_some_and(|before| version(before.meta()) == version(resource.meta()));
-    // In the store before anything else: a reconcile that waits for this version has to be woken.
+    // The store gets the resource before the check of `counters`: a reconcile that was put off until the store has this
+    // version has to be woken.
     let event = Event::Apply(resource);
     context.stores.store(&event);
     let Event::Apply(resource) = event else { return };
@@ -97,8 +99,8 @@ fn strip(meta: &mut ObjectMeta) {
     }
 }
 
-/// Watches the metadata of the targets of one kind in a scope, after one full read. Not before the resources of the scope
-/// are known, so that an unavailable scope is requested once.
+/// Watches the metadata of the targets of one kind in a scope, after one full read. It waits for the list of the
+/// scope's resources first, so that an unavailable scope gets requests from one watch only.
 async fn targets<K: TargetObject, G: Gateway>(
     scope: Scope,
     availability: Availability,
@@ -151,7 +153,7 @@ pub async fn read_again<G>(scope: &Scope, context: &Context<G>) -> Result<(), ku
     Ok(())
 }
 
-/// Reads every target of a kind with its content, once: this finds changes from before the start.
+/// Reads every target of a kind with its content. At the start, this finds changes from before the start.
 async fn read_targets<K: TargetObject, G>(scope: &Scope, context: &Context<G>) -> Result<(), kube::Error> {
     let objects: Api<K> = scope.api(&context.client);
     let mut page = ListParams::default().labels(&selector()).limit(PAGE);

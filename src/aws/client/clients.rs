@@ -123,7 +123,7 @@ impl Clients {
         self.state.lock().by_place.remove(place);
     }
 
-    /// Makes the next call load the environment again, at the earliest [`RELOADS_APART`] after the last load. The SDK
+    /// Makes the next call load the environment again, at the earliest `RELOADS_APART` after the last load. The SDK
     /// reads profiles once: without a new load it would not find credentials that were added or replaced since.
     pub(super) fn look_for_credentials_again(&self) {
         self.state.lock().is_stale = self.from_environment;
