@@ -1,4 +1,5 @@
-//! The controllers: one concern and one key each. [`mirror`] is keyed by resource, [`description`] by certificate.
+//! The controllers. Each has one concern and one key: the key of [`mirror`] is a resource, the key of [`description`] a
+//! certificate.
 
 pub mod description;
 pub mod mirror;

@@ -1,8 +1,8 @@
-//! The description of a certificate in API Gateway: a controller keyed by certificate.
+//! The controller of the descriptions in API Gateway. Its key is a certificate.
 //!
-//! The oldest resource that asks for a description owns it. The owner's text is compared with what the AWS cache holds,
-//! and sent where it differs: at most one update of a certificate is under way. The mirror reads the
-//! outcome and writes it into the status.
+//! The oldest resource with `spec.description` owns the description. The controller compares the owner's text with the
+//! description in the AWS cache, and sends the text if the two differ. At most one update of a certificate is in
+//! progress. The mirror reads the outcome and writes it into the status.
 
 mod attempts;
 mod claims;
@@ -29,26 +29,26 @@ use crate::settings::Tick;
 pub struct Outcome {
     /// The resource that owns the description.
     pub owner: ResourceName,
-    /// The text that the owner asks for.
+    /// The owner's text.
     pub text: String,
-    /// The certificate, as the owner reads it.
+    /// The certificate, with the place where the owner reads it.
     pub source: Source,
-    /// What API Gateway holds. None where that is not known yet.
+    /// The state of the description in API Gateway; `None` while it is unknown.
     pub state: Option<State>,
-    /// When to retry.
+    /// The time of the retry, if there is one.
     pub retry_at: Option<Tick>,
 }
 
-/// What API Gateway holds, and what is done about it.
+/// The description that API Gateway holds, compared with the owner's text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// The owner's text.
     Synced,
     /// Another text, and the operator may not change it.
     NotManaged,
-    /// What API Gateway made of the owner's text.
+    /// Another text, which API Gateway stored in response to the owner's text.
     NotApplied,
-    /// Another text, which another writer keeps putting there.
+    /// Another text, because another writer keeps changing the description.
     Contested,
     /// Another text, because the update failed.
     Failed(GatewayError),
@@ -88,14 +88,14 @@ impl<G> Clone for Descriptions<G> {
 }
 
 impl<G: Gateway> Descriptions<G> {
-    /// No claims yet. `manages` is false where no update may ever be sent.
+    /// Descriptions without claims. If `manages` is false, the controller never sends an update.
     pub fn new(cache: Cache<G>, clock: Clock, publisher: Arc<Publisher>, wake: Wake, manages: bool) -> Self {
         let shared =
             Shared { cache, clock, publisher, wake, manages, state: Mutex::default(), updates: TaskTracker::new() };
         Descriptions { shared: Arc::new(shared) }
     }
 
-    /// A resource is in the store. Returns the other resources to reconcile because of it.
+    /// Updates the claim of a resource. Returns the other resources to reconcile.
     pub fn apply(
         &self,
         resource: &ClientCertificateRef,
@@ -104,13 +104,13 @@ impl<G: Gateway> Descriptions<G> {
         self.shared.state.lock().claims.apply(resource, reads)
     }
 
-    /// A resource is gone. Returns the other resources to reconcile because of it.
+    /// Removes the claim of a resource. Returns the other resources to reconcile.
     pub fn remove(&self, resource: &ResourceName) -> Vec<ResourceName> {
         self.shared.state.lock().claims.remove(resource)
     }
 
-    /// Compares the owner's text with what the cache holds, starts an update where one is due and `may_send`, and answers
-    /// the outcome so far. None where nothing claims the description.
+    /// Compares the owner's text with the description in the cache, starts an update if one is due and `may_send` is
+    /// true, and returns the current outcome. `None` if no resource owns the description.
     pub fn reconcile(&self, key: &CertificateKey, may_send: bool) -> Option<Outcome> {
         let shared = &self.shared;
         let now = shared.clock.now();
@@ -143,14 +143,14 @@ impl<G: Gateway> Descriptions<G> {
             Verdict::Send { restores } => {
                 work.is_under_way = true;
                 let update = update(Arc::clone(shared), key.clone(), owner.clone(), found.to_owned(), restores);
-                // In the trace of the reconcile that started it.
+                // The update belongs to the trace of the reconcile that starts it.
                 shared.updates.spawn(update.instrument(Span::current()));
                 outcome(None, None)
             }
         }
     }
 
-    /// Waits until no update is under way, and returns the resources whose status has to contain the results.
+    /// Waits until no update is in progress, and returns the resources whose status has to contain the results.
     pub async fn drain(&self) -> Vec<ResourceName> {
         let concerned = {
             let locked = self.shared.state.lock();
@@ -164,7 +164,7 @@ impl<G: Gateway> Descriptions<G> {
 }
 
 async fn update<G: Gateway>(shared: Arc<Shared<G>>, key: CertificateKey, owner: Claim, from: String, restores: bool) {
-    // A panic must not leave the certificate marked as being updated.
+    // The guard clears `is_under_way` even after a panic.
     let end = End { shared: Arc::clone(&shared), key: key.clone() };
     let result = shared.cache.set_description(&owner.source, &owner.text).await;
     let claimants = {

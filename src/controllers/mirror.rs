@@ -1,11 +1,12 @@
-//! The mirror: a controller keyed by resource. It keeps the target equal to the certificates in AWS and the spec.
+//! The mirror: a controller whose key is a resource. It keeps the target equal to the certificates in AWS and the spec.
 //!
 //! ```text
 //!  stores, caches ──► Snapshot ──► plan ──► Plan ──► apply ──► Effects ──► status ──► Outcome ──► publish
 //!                     (reads)     (pure)            (writes)              (pure)                 (one write)
 //! ```
 //!
-//! A reconcile never waits for AWS: it subscribes, uses what the cache holds, and runs again when that changes.
+//! A reconcile never waits for AWS: it subscribes, uses the snapshots in the cache, and runs again when a snapshot
+//! changes.
 
 mod apply;
 mod backoff;
@@ -52,12 +53,12 @@ use crate::metrics::{Metrics, ReconcileResult};
 use crate::settings::{Now, Settings};
 use crate::target::{Password, Target, is_controlled_by_another};
 
-/// The status shows a new spec without an answer of AWS only after this time: most answers are faster.
+/// The time for which the status of a new spec waits for AWS's first answer. Most answers are faster.
 pub const FIRST_ANSWER: Duration = Duration::from_secs(2);
-/// A failed write of a status is retried after this time.
+/// The wait before the retry of a failed write of a status.
 const STATUS_RETRY: Duration = Duration::from_secs(5);
-/// The retry of a failed report about an invalid resource, and of a resource whose store is out of date, should its watch
-/// be down.
+/// The wait before the retry of a failed report about an invalid resource. Also the wait for an out-of-date store, in
+/// case its watch has failed.
 const LATE_RETRY: Duration = Duration::from_secs(60);
 
 /// The dependencies of every reconcile.
@@ -72,25 +73,26 @@ pub struct Context<G> {
     pub access: AccessControl,
     /// The stores of the watches.
     pub stores: Arc<Stores>,
-    /// Status and events.
+    /// The writer of status and events.
     pub publisher: Arc<Publisher>,
-    /// Configuration that decisions depend on.
+    /// The configuration for decisions.
     pub settings: Settings,
-    /// Counters.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// True once the stores have synced: nothing is written before.
+    /// True after the stores have synced. The operator writes nothing before.
     pub synced: tokio::sync::watch::Receiver<bool>,
-    /// True once the process is asked to stop.
+    /// True after the process has received a signal to stop.
     pub stopping: tokio::sync::watch::Receiver<bool>,
-    /// Whether this process leads, and may write.
+    /// Whether this process leads and may write.
     pub fence: Fence,
     /// The steady clock.
     pub clock: Clock,
-    /// Counters and backoffs by resource.
+    /// The counters and backoffs of each resource.
     pub counters: Counters,
 }
 
-/// Counters and backoffs by resource. No decision is lost with them: a new process may try once more.
+/// The counters and backoffs of each resource. A restart loses them, without effect on decisions: the new process may
+/// try once more.
 #[derive(Debug, Default)]
 pub struct Counters(Mutex<HashMap<ResourceName, Counter>>);
 
@@ -98,13 +100,13 @@ pub struct Counters(Mutex<HashMap<ResourceName, Counter>>);
 struct Counter {
     writes: Option<WriteBackoff>,
     mark: Mark,
-    /// The version of the last status that was written: the store has to pass it before the next decision.
+    /// The resourceVersion of the last written status. The store has to reach it before the next decision.
     written: Option<String>,
-    /// Whether a reconcile waits for that.
+    /// Whether a reconcile waits for that version.
     was_put_off: bool,
-    /// The password of a truststore that was made and written last.
+    /// The last password of a truststore that this process generated and wrote.
     password: Option<Password>,
-    /// When the target was last repaired, until the status says since when it holds what was put back.
+    /// The time of the last repair of the target, until a status with the new `trustedSince` is written.
     repaired: Option<Timestamp>,
 }
 
@@ -113,18 +115,19 @@ impl Counters {
         what(self.0.lock().entry(name.clone()).or_default())
     }
 
-    /// Whether a version of a resource is the status that was written last, so that there is nothing to reconcile.
+    /// Whether a version of a resource is the last written status. Then it needs no reconcile, unless a reconcile was
+    /// put off until this version.
     pub fn is_own_write(&self, name: &ResourceName, meta: &ObjectMeta) -> bool {
         let written = |counter: &&Counter| counter.written.is_some() && counter.written == meta.resource_version;
         self.0.lock().get(name).filter(written).is_some_and(|counter| !counter.was_put_off)
     }
 
-    /// Forgets a resource that is gone.
+    /// Drops the counters of a deleted resource.
     pub fn forget(&self, name: &ResourceName) {
         self.0.lock().remove(name);
     }
 
-    /// Forgets everything: another replica has led meanwhile.
+    /// Drops all counters, because another replica has led meanwhile.
     pub fn clear(&self) {
         self.0.lock().clear();
     }
@@ -135,13 +138,14 @@ impl<G: Gateway> Context<G> {
         Now { wall: Timestamp::now(), tick: self.clock.now() }
     }
 
-    /// The certificate whose description a resource may own, and how it reads it.
+    /// The certificate whose description a resource may own, with its source.
     pub fn may_describe(&self, resource: &ClientCertificateRef) -> Option<(CertificateKey, Source)> {
         let access = self.access.of(resource)?;
         let stages = access.stages.as_ref().and_then(|api| self.aws.stages(api));
         let presented = snapshot::presented(resource, stages.as_ref()).map(str::to_owned);
         if presented.is_none() && stages.is_some_and(|stages| stages.outcome.is_ok()) {
-            // What the stage presented before is nobody's to describe.
+            // The stage presents no certificate now. The resource may not describe the one that the stage presented
+            // before.
             return None;
         }
         match self.access.with_found(resource, &Found { presented, tagged: Vec::new() })? {
@@ -158,7 +162,7 @@ impl<G: Gateway> Context<G> {
 /// The result of a reconcile.
 struct Done {
     requeue: Option<Duration>,
-    /// None if it only waits.
+    /// `None` if the reconcile only waits.
     result: Option<ReconcileResult>,
 }
 
@@ -172,7 +176,7 @@ impl Done {
     }
 }
 
-/// Reconciles one resource, as far as that is possible now, and returns when to reconcile it again.
+/// Reconciles one resource, if this replica leads, and returns the time until the next reconcile.
 pub async fn reconcile<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>) -> Option<Duration> {
     let mut synced = context.synced.clone();
     if synced.wait_for(|synced| *synced).await.is_err() || *context.stopping.borrow() {
@@ -181,17 +185,17 @@ pub async fn reconcile<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>
     let mut stopping = context.stopping.clone();
     let leads = tokio::select! {
         leads = context.fence.wait() => leads,
-        // A late renewal is not waited for then.
+        // During shutdown, the reconcile does not wait for a late renewal of the Lease.
         _ = stopping.wait_for(|stopping| *stopping) => false,
     };
-    // A replica that begins to lead reconciles everything.
+    // A replica that starts to lead reconciles every resource, so this reconcile needs no retry.
     if !leads {
         return None;
     }
     conclude(cached, context).await
 }
 
-/// The same, also during shutdown: the status has to contain what was done.
+/// Reconciles one resource, also during shutdown, so that the status contains the finished writes.
 pub async fn conclude<G: Gateway>(cached: Arc<Cached>, context: Arc<Context<G>>) -> Option<Duration> {
     let (meta, result) = (cached.meta(), field::Empty);
     let span = info_span!("reconcile", namespace = meta.namespace, name = meta.name, result, otel.status_code = result);
@@ -224,12 +228,13 @@ async fn measured<G: Gateway>(cached: &Cached, context: &Context<G>) -> Option<D
 async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Done {
     let name = ResourceName::new(resource.namespace(), resource.name());
     if resource.is_being_deleted() {
-        // Garbage collection does the rest: no write, no PATCH, no repair.
+        // The garbage collector deletes the target. The operator writes and repairs nothing, and sends no PATCH.
         context.aws.unsubscribe(&name);
         return Done::success(None);
     }
     if context.counters.of(&name, |counter| counter.is_ahead_of(resource)) {
-        // The watch brings the status that was written, and with it the next reconcile; it may just have done so.
+        // The watch delivers the written status and wakes the resource. It may have done so just now, so the code reads
+        // the store again.
         let stored = context.stores.resources().get(&ObjectRef::new(&name.name).within(&name.namespace));
         return match stored.as_ref().map(|stored| &stored.0) {
             Some(Ok(stored)) if !context.counters.of(&name, |counter| counter.is_ahead_of(stored)) => {
@@ -243,7 +248,7 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         return publish(resource, &name, suspended(resource, context.now().wall), context).await;
     }
     let Some(access) = context.access.of(resource) else {
-        // The labels of the namespace are not known yet, so the rules decide nothing. They wake the resource.
+        // The labels of the namespace are unknown, so the rules cannot decide. The first labels wake the resource.
         context.aws.unsubscribe(&name);
         return Done::waits(None);
     };
@@ -255,17 +260,18 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
         let reads = reads.as_ref().map(|(key, source)| (key, source));
         context.stores.wake(context.descriptions.apply(resource, reads));
     }
-    // A status of an earlier version has to be written anyhow: once, with the answer.
+    // A status of an earlier version of the operator is not current: it is written once, with the answer.
     let is_current = resource.status.as_ref().is_some_and(|status| {
         let names_main = status.client_certificate_id.is_some() || access.stages.is_some();
         status.observed_generation == resource.generation() && names_main
     });
-    // So has one before a switch of the stage, unless the certificate was read before. The main one is the first.
+    // Neither is a status from before a switch of the stage, while the new certificate is unread. The first read is
+    // that of the main certificate.
     let presented = snapshot::presented(resource, view.stages.as_ref());
     let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_deref());
     let is_unread = view.reads.first().is_some_and(Option::is_none);
     let is_current = is_current && !(is_unread && presented.is_some() && presented != named);
-    // Before the stage was read it may present another certificate than the one that is described.
+    // Before the stage is read, it may present another certificate than the one of the description.
     let may_send = access.stages.is_none() || presented.is_some();
     let patience = (view.asked + FIRST_ANSWER).saturating_sub(now.tick);
     if !view.answered && !is_current && !patience.is_zero() {
@@ -277,7 +283,7 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
     let mut plan = plan(resource, &snapshot);
     let mut effects = apply::apply(plan.actions.clone(), context).await;
     if apply::lost_a_race(&effects) {
-        // What exists now decides, not what the store held.
+        // The object in the API server decides, not the one in the store.
         snapshot.target = apply::fetch(resource.namespace(), &resource.target_ref(), context).await;
         snapshot.owner_exists = owner_exists(resource, &snapshot.target, context);
         plan = self::plan(resource, &snapshot);
@@ -303,7 +309,7 @@ async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -
 }
 
 impl Counter {
-    /// Whether the store holds an older resource than the one whose status was written.
+    /// Whether the resource from the store is older than the last written status.
     fn is_ahead_of(&mut self, resource: &ClientCertificateRef) -> bool {
         let stored = resource.metadata.resource_version.as_deref();
         let is_ahead = self
@@ -327,7 +333,7 @@ async fn publish<G: Gateway>(
     let Outcome { status, events, requeue } = outcome;
     let reference = resource.object_ref(&());
     let published = context.publisher.status(resource, status).await;
-    // What was done is recorded even if the status cannot be written.
+    // The events of finished writes are recorded even if the status cannot be written.
     context.publisher.record(&events.done, &reference).await;
     match published {
         Ok(Published::Unchanged | Published::Gone) => context.counters.of(name, |counter| counter.repaired = None),
@@ -335,7 +341,7 @@ async fn publish<G: Gateway>(
             counter.written = Some(version);
             counter.repaired = None;
         }),
-        // The watch brings what changed, and with it the next reconcile; the timer is for a watch that is down.
+        // The watch delivers the changed resource and wakes it. The timer is for a watch that has failed.
         Ok(Published::Conflict) => return Done::success(Some(STATUS_RETRY)),
         Err(error) => {
             warn!(namespace = name.namespace, name = name.name, "{error}");
@@ -347,8 +353,8 @@ async fn publish<G: Gateway>(
     Done::success(requeue)
 }
 
-/// What the resource wants from AWS. A read is forced by the refresh annotation, by the end of a suspension, and by a new
-/// spec after a failure, or with a stage that the last answer about its API lacks.
+/// The data that the resource needs from AWS. The refresh annotation, the end of a suspension, and a new spec force a
+/// read; a new spec does so only after a failure, or if the last answer about the API lacks the stage.
 pub fn subscription(resource: &ClientCertificateRef, access: &Access, stages: Option<&Read<Stages>>) -> Subscription {
     let status = resource.status.as_ref();
     let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -377,8 +383,9 @@ fn lacks_stage(resource: &ClientCertificateRef, stages: Option<&Read<Stages>>) -
     stages.is_some_and(|stages| stages.get(&stage.stage_name).is_none_or(Option::is_none))
 }
 
-/// Subscribes to all that the resource wants, what the stage presents and the certificates with its tags among them. A
-/// certificate whose role changes stays subscribed to all the while. None where access is not decided any more.
+/// Subscribes to all data that the resource needs, including the certificate that the stage presents and the
+/// certificates with the tags of the spec. The subscription to a certificate continues while its role changes. `None`
+/// if the access is no longer decided.
 fn subscribe<G: Gateway>(
     resource: &ClientCertificateRef,
     name: &ResourceName,
@@ -391,7 +398,7 @@ fn subscribe<G: Gateway>(
     let known = found(resource, list.as_ref(), stages.as_ref(), now);
     let access = if known == Found::default() { access } else { context.access.with_found(resource, &known)? };
     let view = context.aws.subscribe(name, subscription(resource, &access, stages.as_ref()));
-    // An answer may have come in between, and woke the resource only if it had subscribed before.
+    // An answer may have come before the subscription, and did not wake the resource then.
     let known_since = found(resource, view.tags.as_ref(), view.stages.as_ref(), now);
     if known_since == known {
         return Some((access, view));
@@ -401,7 +408,8 @@ fn subscribe<G: Gateway>(
     Some((access, view))
 }
 
-/// The certificate that the stage presents, and those that have the tags of the spec, newest first, as far as AWS says.
+/// The certificate that the stage presents, and the certificates with the tags of the spec, newest first, in AWS's last
+/// answers.
 pub fn found(
     resource: &ClientCertificateRef,
     list: Option<&Read<Listing>>,
@@ -414,7 +422,8 @@ pub fn found(
     Found { presented, tagged: having.unwrap_or_default().into_iter().map(str::to_owned).collect() }
 }
 
-/// Gathers what a decision needs; `may_send` a description. None where the resource is being deleted, and the store has not seen that yet.
+/// Gathers the input of a decision. `may_send` allows to send a description. `None` if the resource is being deleted
+/// and the store does not have the deletion yet.
 async fn gather<G: Gateway>(
     resource: &ClientCertificateRef,
     name: &ResourceName,
@@ -430,7 +439,7 @@ async fn gather<G: Gateway>(
     let mut former_targets = context.stores.targets().others_of(name, &resource.target_ref());
     let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref());
     former_targets.retain(|former| {
-        // A copy is not ours, and an earlier version wrote no annotation to recognize one by.
+        // A copy is not ours. An earlier version of the operator wrote no annotation that distinguishes a copy.
         let is_ours = !former.is_copy() && (former.object_mark().is_some() || recorded == Some(&former.target));
         is_ours && !is_controlled_by_another(former, resource)
     });
@@ -492,10 +501,10 @@ async fn gather<G: Gateway>(
     })
 }
 
-/// The target: from the store where its content is known, else from the API server.
+/// Reads the target from the store if the store has its content, else from the API server.
 ///
-/// A target that was never written and that no watch has seen is taken to be missing: creating it finds out whether that
-/// is true, and saves a request for every new resource.
+/// A target that was never written, and that the watch has not delivered, counts as missing. This saves a request for
+/// every new resource; if the object exists, its creation fails.
 async fn read_target<G>(
     resource: &ClientCertificateRef,
     context: &Context<G>,
@@ -512,7 +521,7 @@ async fn read_target<G>(
     apply::fetch(resource.namespace(), &target, context).await
 }
 
-/// Whether an earlier reconcile has written this target, or found another object of its name.
+/// Whether an earlier reconcile wrote this target, or found another object of the same name.
 fn was_read(resource: &ClientCertificateRef) -> bool {
     let Some(status) = &resource.status else { return false };
     status.target.as_ref() == Some(&resource.target_ref()) || is_false(&status.conditions, ConditionType::TargetWritten)
@@ -523,8 +532,8 @@ fn was_deleted(resource: &ClientCertificateRef, target: &Result<Option<Target>, 
     matches!(target, Ok(None)) && recorded == Some(&resource.target_ref())
 }
 
-/// A missing target may have been deleted with its resource, whose deletion the store has not seen yet: the
-/// operator must not undo garbage collection.
+/// Whether the resource is being deleted or no longer exists. A missing target may have been deleted with its resource
+/// before the store has that deletion, and the operator must not undo garbage collection.
 async fn is_terminating<G>(resource: &ClientCertificateRef, context: &Context<G>) -> bool {
     let resources: Api<PartialObjectMeta<ClientCertificateRef>> =
         Api::namespaced(context.client.clone(), resource.namespace());
@@ -533,12 +542,12 @@ async fn is_terminating<G>(resource: &ClientCertificateRef, context: &Context<G>
         Ok(Some(live)) => {
             live.metadata.deletion_timestamp.is_some() || live.metadata.uid.as_deref() != Some(resource.uid())
         }
-        // A repair too many does less harm than a missing target.
+        // An unnecessary repair does less harm than a missing target.
         Err(_) => false,
     }
 }
 
-/// Whether the resource that the target's owner annotation names exists.
+/// Whether the resource in the target's owner annotation exists.
 fn owner_exists<G>(
     resource: &ClientCertificateRef,
     target: &Result<Option<Target>, ClusterFailure>,

@@ -16,7 +16,7 @@ use crate::conditions::{ConditionType, Finding, Reason, set};
 use crate::kubernetes::{FIELD_MANAGER, write_params};
 use crate::kubernetes::{LogOnce, explain_refusal};
 
-/// Why a status could not be written.
+/// The cause for which a status could not be written.
 #[derive(Debug, Error)]
 #[error("could not write the status: {}", explain_refusal(source, verb, "clientcertificaterefs/status"))]
 pub struct Error {
@@ -30,11 +30,11 @@ pub struct Error {
 pub enum Published {
     /// The resource has this status already.
     Unchanged,
-    /// It was written, and this is the resource's version since.
+    /// The status was written. The string is the new resourceVersion of the resource.
     Written(String),
-    /// The resource changed since it was read: the store has to get the new version first.
+    /// The resource has changed since it was read. The store has to receive the new version first.
     Conflict,
-    /// The resource is gone.
+    /// The resource does not exist any more.
     Gone,
 }
 
@@ -46,7 +46,6 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher.
     pub fn new(client: Client) -> Self {
         Publisher {
             recorder: Recorder::new(client.clone()),
@@ -55,7 +54,8 @@ impl Publisher {
         }
     }
 
-    /// Writes the status, if it differs from the one that was read, and if the resource is still at that version.
+    /// Writes the status, if it differs from the status that was read, and if the resource still has the version that
+    /// was read.
     pub async fn status(
         &self,
         resource: &ClientCertificateRef,
@@ -65,8 +65,8 @@ impl Publisher {
             return Ok(Published::Unchanged);
         }
         let resources: Api<ClientCertificateRef> = Api::namespaced(self.client.clone(), resource.namespace());
-        // The API server keeps everything but the status as it is. The uid keeps the status from a later resource of the same
-        // name, the version from one that another replica has written.
+        // A PUT of the status changes only the status. The uid protects a later resource of the same name. The version
+        // protects a status that another replica has written.
         let metadata = ObjectMeta {
             name: resource.metadata.name.clone(),
             namespace: resource.metadata.namespace.clone(),
@@ -83,7 +83,7 @@ impl Publisher {
         }
     }
 
-    /// Records events.
+    /// Logs and records events.
     pub async fn record(&self, events: &[Event], about: &ObjectReference) {
         for event in events {
             let (namespace, name) = (about.namespace.as_deref(), about.name.as_deref());
@@ -94,7 +94,7 @@ impl Publisher {
             }
             match self.recorder.record(event, about).await {
                 Ok(()) => self.log.recovered(),
-                // Logged once: the event itself is in the log.
+                // The failure is logged once. The event itself is in the log.
                 Err(error) => self.log.warn(format!(
                     "could not record events: {}",
                     explain_refusal(&error, "create and patch", "events.events.k8s.io")
@@ -103,8 +103,8 @@ impl Publisher {
         }
     }
 
-    /// Reports a resource that does not parse, as one stored before a change of the schema can be. Its target is left
-    /// alone.
+    /// Reports a resource that does not parse, for example because it was stored before a change of the schema. Its
+    /// target stays unchanged.
     pub async fn report_invalid(&self, invalid: &InvalidObject) -> Result<(), Error> {
         let meta = &invalid.metadata;
         let (namespace, name) =
@@ -132,7 +132,7 @@ impl Publisher {
         if status == before {
             return Ok(());
         }
-        // The rest of what does not parse stays as it is: a merge patch keeps what it does not name.
+        // A merge patch leaves the other fields of the resource unchanged, although the operator cannot parse them.
         let version = found.metadata.resource_version;
         let patch = json!({ "metadata": { "uid": meta.uid, "resourceVersion": version }, "status": status });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

@@ -1,7 +1,9 @@
-//! Records events in the cluster. One that repeats within some minutes makes the first a series, not another object.
+//! Records events in the cluster. An event that repeats within some minutes becomes a series of the first event, not
+//! another object.
 //!
-//! kube's recorder does the same, but keeps the first note where a later event of the same reason has another, tries the
-//! same patch again after the first event was deleted, and makes names that are too long for objects with long names.
+//! kube's recorder has three faults: it keeps the first note if a later event of the same reason has another note, it
+//! repeats the same patch after the first event was deleted, and it makes names that are too long for objects with long
+//! names.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,11 +21,10 @@ use serde_json::json;
 use super::mirror::Event;
 use crate::kubernetes::FIELD_MANAGER;
 
-/// An event that repeats later than this is a new event.
+/// An event that repeats after a longer time is a new event.
 const SERIES: SignedDuration = SignedDuration::from_mins(6);
 const NAME_LENGTH: usize = 253;
 
-/// Records events.
 pub(crate) struct Recorder {
     client: Client,
     instance: String,
@@ -33,14 +34,14 @@ pub(crate) struct Recorder {
 /// An event of the last minutes.
 #[derive(Clone, Copy)]
 struct Series {
-    /// When it was recorded first, which its name holds.
+    /// When the event was first recorded. The name of the event contains this time.
     first: Timestamp,
     count: i32,
     last: Timestamp,
 }
 
 impl Recorder {
-    /// A recorder; events name the host, which in a pod is the pod.
+    /// A recorder. Its events contain the host name, which in a pod is the name of the pod.
     pub(crate) fn new(client: Client) -> Self {
         let instance = Reporter::from(FIELD_MANAGER).instance.unwrap_or_else(|| FIELD_MANAGER.to_owned());
         Recorder { client, instance, recent: Mutex::default() }
@@ -61,7 +62,7 @@ impl Recorder {
                     self.recent(now).insert(key, Series { first, count, last: now });
                     return Ok(());
                 }
-                // The event was deleted. It is created again below.
+                // The event was deleted. The code below creates it again.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error),
             }
@@ -90,7 +91,7 @@ impl Recorder {
         }
     }
 
-    /// The events of the last minutes; the others are forgotten.
+    /// The events of the last minutes. Drops all older events.
     fn recent(&self, now: Timestamp) -> MutexGuard<'_, HashMap<u64, Series>> {
         let mut recent = self.recent.lock();
         recent.retain(|_, series| now.duration_since(series.last) < SERIES);
@@ -98,14 +99,15 @@ impl Recorder {
     }
 }
 
-/// What makes two events one series, as a hash: there can be an event for every resource.
+/// The hash of the fields that are equal in all events of a series. A hash, because there can be an event for every
+/// resource.
 fn key_of(event: &Event, regarding: &ObjectReference) -> u64 {
     let mut hash = DefaultHasher::new();
     (&regarding.uid, &event.reason, event.action, event.is_warning, &event.note).hash(&mut hash);
     hash.finish()
 }
 
-/// A name that no other event has, and that is not too long, however long the object's is.
+/// A unique name of valid length, even for an object with a long name.
 fn name_of(regarding: &ObjectReference, now: Timestamp) -> String {
     let suffix = format!(".{:x}", now.as_nanosecond());
     let about: String =

@@ -1,4 +1,4 @@
-//! When to send a description to API Gateway, and when to stop. Pure.
+//! Decides when to send a description to API Gateway, and when to stop. Pure.
 
 use std::time::Duration;
 
@@ -8,21 +8,22 @@ use crate::backoff::Backoff;
 use crate::settings::Tick;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// This many undone updates in an hour mean that another writer owns the description too.
+/// So many undone updates in an hour mean that another writer keeps changing the description.
 const UNDONE_MOST: usize = 3;
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_DENIED: Duration = Duration::from_secs(30);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 const RETRY_DENIED_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// The attempts at one description of one certificate. Lost at a restart, which may try once more.
+/// The attempts to set one description of one certificate. A restart loses them; the new process may send the text once
+/// more.
 #[derive(Clone, Debug)]
 pub struct Attempts {
     text: String,
     source: Source,
-    /// Generation and refresh annotation of the owner: another value of either tries again at once.
+    /// The generation and the refresh annotation of the owner: a new value of either causes a retry at once.
     wish: Wish,
-    /// Whether API Gateway was seen to hold the text.
+    /// Whether API Gateway held the text at the last read or update.
     in_place: bool,
     restores: bool,
     undone: Vec<Tick>,
@@ -34,7 +35,7 @@ pub struct Attempts {
     failed: Option<(GatewayError, Tick)>,
 }
 
-/// What an owner may change to have the description tried again at once.
+/// The values of an owner whose change causes a retry at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// `metadata.generation`
@@ -43,33 +44,33 @@ pub struct Wish {
     pub refresh: Option<String>,
 }
 
-/// The description in the owner's status when this process started.
+/// The result of the description in the owner's status when this process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// Nothing of this generation.
+    /// The status has no result for this generation.
     Nothing,
-    /// API Gateway held it.
+    /// API Gateway held the text.
     Synced,
-    /// API Gateway made another text of it.
+    /// API Gateway stored another text.
     NotApplied,
-    /// Another writer kept undoing it.
+    /// Another writer kept changing the text.
     Contested,
 }
 
-/// What to do now.
+/// The next step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Send the text; `restores` where another writer had undone it.
+    /// Send the text.
     Send {
-        /// Whether another writer had undone it.
+        /// Whether another writer had changed the text.
         restores: bool,
     },
-    /// Nothing, and when to retry.
+    /// Send nothing. The tick is the time of the retry, if there is one.
     Rest(State, Option<Tick>),
 }
 
 impl Attempts {
-    /// No attempt yet at this text, given the status.
+    /// No attempts yet. `recorded` is the result in the owner's status, and `found` the text in API Gateway.
     pub fn new(text: &str, source: &Source, wish: Wish, recorded: Recorded, found: &str, now: Tick) -> Self {
         let mut attempts = Attempts {
             text: text.to_owned(),
@@ -96,12 +97,12 @@ impl Attempts {
         attempts
     }
 
-    /// Whether these are attempts at this text of this certificate.
+    /// Whether the attempts are for this text and this certificate.
     pub fn are_at(&self, text: &str, source: &Source) -> bool {
         self.text == text && self.source == *source
     }
 
-    /// What to do if API Gateway holds `found`. Idempotent.
+    /// The next step if API Gateway holds `found`. Idempotent.
     pub fn look(&mut self, found: &str, wish: &Wish, now: Tick) -> Verdict {
         if self.wish != *wish {
             self.wish = wish.clone();
@@ -111,7 +112,7 @@ impl Attempts {
         }
         self.undone.retain(|at| now.saturating_sub(*at) < HOUR);
         if self.text == found {
-            // Held for as long as a try lasts: the other writer has stopped.
+            // The text has stayed for an hour, so the other writer has stopped.
             if self.contested && self.sent_at.is_none_or(|at| now.saturating_sub(at) >= HOUR) {
                 self.contested = false;
                 self.undone.clear();

@@ -1,4 +1,5 @@
-//! Who owns the description of a certificate: the oldest resource that asks for one and may read the certificate. Pure.
+//! Decides which resource owns the description of a certificate: the oldest one that has `spec.description` and may
+//! read the certificate. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,31 +10,30 @@ use crate::api::{ClientCertificateRef, ResourceName};
 use crate::aws::gateway::{CertificateKey, Source};
 use crate::conditions::{ConditionType, Reason, find};
 
-/// The order among claims: the oldest first, then by name.
+/// The order of claims: by age, the oldest first, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Age {
     created: Timestamp,
     resource: ResourceName,
 }
 
-/// A resource that asks for a description.
+/// A resource with `spec.description`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// The resource.
     pub resource: ResourceName,
-    /// Its uid.
+    /// The uid of the resource.
     pub uid: String,
-    /// The text that it asks for.
+    /// The text of `spec.description`.
     pub text: String,
-    /// How it reads the certificate.
+    /// The certificate, with the place where the resource reads it.
     pub source: Source,
-    /// A change of this retries at once.
+    /// A change of the wish causes a retry at once.
     pub wish: Wish,
-    /// Nothing is sent for a suspended resource.
+    /// Whether the resource is suspended: then the operator sends no description for it.
     pub is_suspended: bool,
-    /// The description in its status.
+    /// The result of the description in the status of the resource.
     pub recorded: Recorded,
-    /// Its status says that the certificate cannot be read and retrying does not help. The status may be older than AWS.
+    /// Whether the status has a read failure that a retry does not cure. The status may be out of date.
     pub has_failed: bool,
 }
 
@@ -45,8 +45,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// A resource is in the store. `reads` names the certificate that it may describe, if any. Returns the other resources
-    /// whose part in a description changes.
+    /// Updates the claim of a resource. `reads` is the certificate that the resource may describe, if any. Returns the
+    /// other resources whose ownership of a description may change.
     pub fn apply(
         &mut self,
         resource: &ClientCertificateRef,
@@ -72,7 +72,7 @@ impl Claims {
         changed
     }
 
-    /// A resource is gone. Returns the resources whose part in a description changes.
+    /// Removes the claim of a resource. Returns the resources whose ownership of a description may change.
     pub fn remove(&mut self, resource: &ResourceName) -> Vec<ResourceName> {
         match self.by_resource.remove(resource) {
             Some((key, age)) => self.change(&key, |claims| drop(claims.remove(&age))),
@@ -80,14 +80,14 @@ impl Claims {
         }
     }
 
-    /// The owner of a description: the oldest claim whose read has not failed for good. `is_read` says whether a certificate
-    /// can be read now, whatever a status says of an earlier time.
+    /// The owner of a description: the oldest claim whose read has not failed for good. `is_read` returns whether a
+    /// certificate is readable now, whatever an older status contains.
     pub fn owner(&self, key: &CertificateKey, is_read: impl Fn(&Source) -> bool) -> Option<&Claim> {
         let mut claims = self.by_certificate.get(key)?.values();
         claims.find(|claim| !claim.has_failed || is_read(&claim.source))
     }
 
-    /// Every resource that asks for a description of this certificate.
+    /// Every resource with a claim to the description of this certificate.
     pub fn of(&self, key: &CertificateKey) -> Vec<ResourceName> {
         self.by_certificate.get(key).into_iter().flat_map(BTreeMap::values).map(|c| c.resource.clone()).collect()
     }
@@ -112,19 +112,19 @@ impl Claims {
     }
 }
 
-/// The claim of a resource. A read that has not ended or fails for a while takes no claim away, so that a younger resource
-/// waits instead of sending a text that is overwritten a moment later.
+/// The claim of a resource. A read that has not ended, or that fails for a while, does not end the claim. Thus a
+/// younger resource waits, instead of sending a text that the owner overwrites a moment later.
 fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
     let text = resource.spec.description.clone()?;
     let was_read = resource.status.iter().flat_map(|status| &status.certificates).any(|held| held.id == source.id);
-    // A suspended resource that never read the certificate makes no claim to it.
+    // A suspended resource that never read the certificate has no claim to it.
     if resource.is_being_deleted() || (resource.spec.suspend && !was_read) {
         return None;
     }
     let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let of_generation =
         |type_| find(conditions, type_).filter(|condition| condition.observed_generation == resource.generation());
-    // What the status says of the certificate that a stage presented before says nothing of this one.
+    // A condition about the certificate that the stage presented before is not about this certificate.
     let main = resource.status.as_ref().and_then(|status| status.main_certificate(resource.additional_ids()));
     let is_of_it = resource.spec.stage.is_none() || main.is_some_and(|main| main.id == source.id);
     let recorded =
@@ -148,8 +148,8 @@ fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
     })
 }
 
-/// Whether the status says that this certificate cannot be read, and retrying does not help. A right that was revoked
-/// loses no claim to a certificate that was read before.
+/// Whether the status has a failure to read this certificate that a retry does not cure. A revoked permission does not
+/// end the claim to a certificate that was read before.
 fn has_failed_for_good(resource: &ClientCertificateRef, was_read: bool) -> bool {
     let Some(status) = &resource.status else { return false };
     let read = find(&status.conditions, ConditionType::CertificateRead)

@@ -1,4 +1,5 @@
-//! Runs the actions of a plan, each bounded in time by the client. A former target waits for the target itself.
+//! Runs the actions of a plan. The client limits the time of each. The action on a former target runs only if the write
+//! of the target succeeded.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
@@ -25,7 +26,7 @@ pub async fn apply<G>(actions: Vec<Action>, context: &Context<G>) -> Vec<Effect>
     effects
 }
 
-/// Whether the target existed, or changed, where the store held otherwise.
+/// Whether a write failed because the target existed or had changed, and the store was out of date.
 pub fn lost_a_race(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| {
         effect.action.is_of_target()
@@ -33,7 +34,7 @@ pub fn lost_a_race(effects: &[Effect]) -> bool {
     })
 }
 
-/// Reads an object.
+/// Reads an object from the API server.
 pub async fn fetch<G>(
     namespace: &str,
     target: &TargetRef,
@@ -103,14 +104,15 @@ async fn replace<K: TargetObject, G>(
             unchanged(&replaced, desired, meta)
         }
         Err(failure) => {
-            // The store may be behind. Its metadata stays, so that a former target is still found.
+            // The store may be out of date. It keeps the metadata, so that a former target is still found.
             context.stores.targets().distrust(&current.namespace, &current.target);
             Err(failure)
         }
     }
 }
 
-/// An admission policy may have changed what was sent. What it adds elsewhere is no finding.
+/// Compares the stored object with the sent one, which an admission policy may have changed. Additions of the policy in
+/// other fields are no failure.
 fn unchanged(stored: &Target, desired: &Desired, meta: &MergedMeta) -> Result<(), ClusterFailure> {
     match desired.difference(stored, meta) {
         Some(field) => Err(ClusterFailure::Mutated { field }),
@@ -136,7 +138,8 @@ async fn delete<K: TargetObject, G>(current: &TargetMeta, context: &Context<G>) 
     Ok(())
 }
 
-/// Removes the operator's metadata. The content is carried over from a fresh read, and the version makes sure of that.
+/// Removes the operator's metadata. The content comes from a new read, and the resourceVersion ensures that it is
+/// current.
 async fn release<K: TargetObject, G>(current: &TargetMeta, context: &Context<G>) -> Result<(), ClusterFailure> {
     let objects = api::<K, G>(&current.namespace, context);
     let name = &current.target.name;

@@ -1,4 +1,4 @@
-//! How soon a target is written again: at once, unless writes fail or another writer undoes every repair.
+//! The wait before the next write of a target: none, unless writes fail or another writer undoes every repair.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::settings::Tick;
 
 const FIRST: Duration = Duration::from_secs(1);
 const MAX: Duration = Duration::from_secs(60);
-/// This many consecutive repairs happen without a wait.
+/// The number of consecutive repairs without a wait.
 const REPAIRS_AT_ONCE: usize = 3;
 /// Repairs further apart than this are not consecutive.
 const QUIET: Duration = Duration::from_secs(5 * 60);
@@ -15,13 +15,14 @@ const QUIET: Duration = Duration::from_secs(5 * 60);
 /// A write that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// The next attempt.
+    /// The time of the next attempt.
     pub until: Tick,
-    /// Whether another writer undoes every repair; else the last write failed.
+    /// Whether another writer undoes every repair. Otherwise the last write failed.
     pub is_contested: bool,
 }
 
-/// The writes of one target, of one generation of its resource. Lost at a restart, which may try once more.
+/// The writes of one target for one generation of its resource. A restart loses them; the new process may write once
+/// more.
 #[derive(Clone, Debug)]
 pub struct WriteBackoff {
     generation: Option<i64>,
@@ -34,11 +35,11 @@ pub struct WriteBackoff {
 /// The result of the writes of a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// Nothing had to be written.
+    /// No write was necessary.
     Nothing,
-    /// The write went through.
+    /// The write succeeded.
     Done {
-        /// Whether it undid what another writer did.
+        /// Whether the write undid another writer's change.
         is_repair: bool,
     },
     /// The write failed, or an admission policy changed it.
@@ -46,12 +47,12 @@ pub enum Written {
 }
 
 impl WriteBackoff {
-    /// For a generation without writes.
+    /// The backoff of a generation without writes.
     pub fn new(generation: Option<i64>) -> Self {
         WriteBackoff { generation, backoff: Backoff::new(FIRST, MAX), hold: None, repairs: 0, last_repair: Tick::ZERO }
     }
 
-    /// What the next write has to wait for. A new generation waits for nothing.
+    /// The wait of the next write, if there is one. A new generation does not wait.
     pub fn hold(&self, generation: Option<i64>, now: Tick) -> Option<Hold> {
         self.hold.filter(|hold| self.generation == generation && now < hold.until)
     }
@@ -82,7 +83,7 @@ impl WriteBackoff {
         }
     }
 
-    /// Whether this can be dropped.
+    /// Whether the backoff can be dropped.
     pub fn is_idle(&self, now: Tick) -> bool {
         self.hold.is_none_or(|hold| hold.until <= now) && now.saturating_sub(self.last_repair) >= QUIET
     }

@@ -1,4 +1,4 @@
-//! The events of a reconcile: what it did, and what fails now and did not before. Pure.
+//! The events of a reconcile: its writes, and its new failures. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -7,14 +7,14 @@ use super::status::{Effect, failure_of_former, kept_former_target};
 use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, StageStatus};
 use crate::conditions::{ConditionType, Is, find, is_true};
 
-/// One event, in a shape that tests can compare.
+/// An event, as a plain value that tests can compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Warning, or Normal.
+    /// Whether the type is Warning instead of Normal.
     pub is_warning: bool,
     /// The reason.
     pub reason: String,
-    /// What the operator did.
+    /// The action of the operator.
     pub action: &'static str,
     /// The note.
     pub note: String,
@@ -23,14 +23,15 @@ pub struct Event {
 /// The events of a reconcile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Events {
-    /// What was done. Recorded also if the status cannot be written.
+    /// Events about writes. They are recorded even if the status cannot be written.
     pub done: Vec<Event>,
-    /// What changed in the status. Recorded after the status is written: otherwise the next reconcile would record it again.
+    /// Events about changes of the status. They are recorded after the status is written, because otherwise the next
+    /// reconcile would record them again.
     pub changed: Vec<Event>,
 }
 
-/// The longest note of an event.
-const NOTE_LENGTH: usize = 900; // Kubernetes takes 1024 bytes
+/// The greatest length of a note, in bytes.
+const NOTE_LENGTH: usize = 900; // Kubernetes allows 1024 bytes
 
 pub(super) fn of(effects: &[Effect], before: &[Condition], after: &[Condition]) -> Events {
     let mut changed = changed(before, after);
@@ -38,7 +39,7 @@ pub(super) fn of(effects: &[Effect], before: &[Condition], after: &[Condition]) 
     Events { done: effects.iter().filter_map(done).collect(), changed }
 }
 
-/// A former target that cannot be removed, unless the status contains that already.
+/// The event about a former target that cannot be removed, unless the status already has this failure.
 fn former_target_failure(effects: &[Effect], before: &[Condition]) -> Option<Event> {
     let (former, failure) = failure_of_former(effects)?;
     let note = kept_former_target(former, failure);
@@ -47,7 +48,7 @@ fn former_target_failure(effects: &[Effect], before: &[Condition]) -> Option<Eve
     (!is_known).then(|| Event { is_warning: true, reason, action: "Write", note: cut(note) })
 }
 
-/// What happened to certificates beside the main one: a stage may be switched to it now, or it has lost its tags.
+/// The events of certificates other than the main one: a stage may be switched to one now, or one has lost its tags.
 pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[CertificateStatus]) -> Vec<Event> {
     let before = resource.status.as_ref().map(|status| status.certificates.as_slice()).unwrap_or_default();
     let target = resource.target_ref();
@@ -76,7 +77,8 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
     after.iter().filter_map(event).collect()
 }
 
-/// The stage presents another certificate than it did. One that lost its certificate is a failure to read.
+/// The event of a stage that presents another certificate than before. A stage without a certificate is a read failure
+/// instead.
 pub(super) fn of_stage(resource: &ClientCertificateRef, after: Option<&StageStatus>) -> Option<Event> {
     let (before, after) = (resource.stage_status()?, after?);
     let id = after.client_certificate_id.as_ref()?;
@@ -90,7 +92,7 @@ pub(super) fn of_stage(resource: &ClientCertificateRef, after: Option<&StageStat
     Some(normal("StageSwitched", "Read", note))
 }
 
-/// Two installations work on one resource.
+/// The event of two installations that reconcile the same resource.
 pub(super) fn rival(rival: &str, ours: &str) -> Event {
     let note = format!(
         "installations {rival} and {ours} of the operator manage this resource; set different --namespaces for each, or uninstall one"
@@ -163,7 +165,7 @@ fn changed(before: &[Condition], after: &[Condition]) -> Vec<Event> {
 }
 
 impl Event {
-    /// The description was sent; `restores` where another writer had changed it.
+    /// The event of a sent description. `restores` means that another writer had changed the description.
     pub fn description(from: &str, to: &str, restores: bool) -> Self {
         if restores {
             let note =

@@ -1,13 +1,15 @@
-//! Two installations of the operator that work on one resource notice each other by the name in its status.
+//! Detects two installations of the operator that reconcile the same resource, by the name of the installation in the
+//! status.
 
 use std::time::Duration;
 
 use crate::settings::Tick;
 
-/// The operator restores its name in a status no more often than this, so that both installations notice and do not loop.
+/// The least time after which the operator restores its name in a status. Thus both installations detect each other,
+/// and do not overwrite each other in a loop.
 const MARK_AGAIN: Duration = Duration::from_secs(10 * 60);
 
-/// Whether the status of a resource named this installation, by which two installations notice each other.
+/// Whether the status of a resource has named this installation, and when the operator last restored that name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mark {
     was_ours: bool,
@@ -17,15 +19,15 @@ pub struct Mark {
 /// The installation to name in a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marked {
-    /// The installation to name.
+    /// The name of the installation to write.
     pub name: String,
-    /// Another installation that has just written the same status.
+    /// Another installation that has written the same status.
     pub rival: Option<String>,
 }
 
 impl Mark {
-    /// Decides by the installation in the status. At first, another name is that of a former installation; if it replaces
-    /// ours later, both are running.
+    /// Decides by the name in the status. At first, another name belongs to a former installation. If another name
+    /// replaces ours later, both installations are running.
     pub fn found(&mut self, mark: Option<&str>, ours: &str, now: Tick) -> Marked {
         match mark.filter(|mark| *mark != ours) {
             Some(rival) if self.was_ours => {

@@ -1,5 +1,5 @@
-//! The password of a truststore: read where the spec says, or a new one offered. One request a reconcile, and none for a
-//! resource that has no truststore or keeps its password in the target.
+//! The password of a truststore: from the Secret that the spec names, or a new one. Takes one request in a reconcile,
+//! and none for a resource without a truststore or with its password in the target.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -10,7 +10,7 @@ use crate::error::ClusterFailure;
 use crate::target::{NoPassword, Password, PasswordWanted, password_wanted};
 use crate::text::hex;
 
-/// Reads the password of this resource's truststore; none if the resource has no truststore.
+/// Reads the password of the resource's truststore; `None` if the resource has no truststore.
 pub async fn look_for_password<G>(
     resource: &ClientCertificateRef,
     context: &Context<G>,
@@ -21,7 +21,7 @@ pub async fn look_for_password<G>(
     })
 }
 
-/// Random, because the password protects the integrity of the truststore.
+/// A random password, because it protects the integrity of the truststore.
 fn new_password() -> Result<Password, NoPassword> {
     let mut random = [0_u8; 16];
     let filled = getrandom::fill(&mut random).ok();
@@ -57,7 +57,8 @@ async fn read<G>(
         Err(failure @ ClusterFailure::Forbidden { .. }) => return Err(absent(format!("Secret {name}: {failure}"))),
         Err(failure) => return Err(NoPassword::Unseen(failure)),
     };
-    // A user who may create a resource must not test guesses against any Secret: its owner consents by the label.
+    // A user who may create a resource must not test guesses against every Secret. The label is the consent of the
+    // Secret's owner.
     let labels = secret.metadata.labels.as_ref();
     if labels.and_then(|labels| labels.get(PASSWORD_LABEL)).is_none_or(|value| value != "true") {
         return Err(absent(format!(
@@ -74,7 +75,8 @@ async fn read<G>(
     }
 }
 
-/// A Secret that was created from a file often ends with a newline that is not part of the password.
+/// Removes a final line end: a Secret that was created from a file often ends with a newline that is not part of the
+/// password.
 fn without_line_end(value: &[u8]) -> &[u8] {
     let value = value.strip_suffix(b"\n").unwrap_or(value);
     value.strip_suffix(b"\r").unwrap_or(value)

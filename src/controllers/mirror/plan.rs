@@ -1,4 +1,4 @@
-//! What to do about the target, decided from the resource and the snapshot alone. Pure.
+//! Decides the writes of the target, from the resource and the snapshot alone. Pure.
 
 use super::backoff::Hold;
 use super::snapshot::Snapshot;
@@ -11,21 +11,21 @@ use crate::target::{
     obstacle_to_adoption, ownership, render, settle_password,
 };
 
-/// What to do, and what the target holds afterwards.
+/// The writes, and the target after them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The effects, in order.
+    /// The writes, in order.
     pub actions: Vec<Action>,
-    /// The target once they are done.
+    /// The target after the writes.
     pub target: TargetPlan,
 }
 
-/// The target, once the actions are done.
+/// The target after the actions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TargetPlan {
-    /// It holds exactly these certificates.
+    /// The target holds exactly these certificates.
     Holds(Vec<CertificateStatus>),
-    /// It is left as it is, and holds what the status lists.
+    /// The target stays unchanged, and holds the certificates in the status.
     Kept,
     /// There is no certificate to write.
     NoCertificate,
@@ -36,37 +36,37 @@ pub enum TargetPlan {
         /// The message.
         message: String,
     },
-    /// It has to be written, and the write waits.
+    /// The target has to be written, and the write waits.
     Waits(Hold),
-    /// It could not be read.
+    /// The target could not be read.
     Unread(ClusterFailure),
 }
 
 /// One write, as a plain value.
-#[allow(clippy::large_enum_variant)] // a reconcile has one or two of them
+#[allow(clippy::large_enum_variant)] // a reconcile has one or two actions
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Create the target; another object of its name is left alone.
+    /// Create the target. An existing object of the same name stays unchanged.
     Create {
-        /// What to create.
+        /// The object to create.
         desired: Desired,
-        /// Why.
+        /// The cause of the creation.
         cause: Cause,
     },
-    /// Replace the target, if it is still the one that was read.
+    /// Replace the target, if it has not changed since it was read.
     Replace {
         /// The object that was read.
         current: TargetMeta,
-        /// Its content from now on.
+        /// The new content.
         desired: Desired,
-        /// Its metadata from now on.
+        /// The new metadata.
         meta: MergedMeta,
-        /// Whether it is immutable, which a change of its metadata has to repeat.
+        /// Whether the object is immutable. A change of its metadata has to repeat this field.
         immutable: bool,
-        /// Why.
+        /// The cause of the replacement.
         cause: Cause,
     },
-    /// Delete a former target, if it is still the one that was read.
+    /// Delete a former target, if it has not changed since it was read.
     Delete {
         /// The object that was read.
         current: TargetMeta,
@@ -79,7 +79,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The object that it writes.
+    /// The object of the action.
     pub fn target(&self) -> &TargetRef {
         match self {
             Action::Create { desired, .. } => &desired.target,
@@ -89,37 +89,36 @@ impl Action {
         }
     }
 
-    /// Whether it writes the target itself, not a former one.
+    /// Whether the action writes the target, not a former target.
     pub fn is_of_target(&self) -> bool {
         matches!(self, Action::Create { .. } | Action::Replace { .. })
     }
 }
 
-/// Why a target is written.
+/// The cause of a write of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It did not exist.
+    /// The target did not exist.
     New,
-    /// Another writer deleted it.
+    /// Another writer deleted the target.
     Deleted,
-    /// Another writer changed it.
+    /// Another writer changed the target.
     Changed,
     /// The certificates or the spec changed.
     Wanted,
-    /// It had no owner, or a resource that was deleted.
+    /// The target had no owner, or its owner was deleted.
     Adopted,
-    /// An earlier version of the operator wrote it, with fewer annotations.
+    /// An earlier version of the operator wrote the target, with fewer annotations.
     Upgraded,
 }
 
 impl Cause {
-    /// Whether the write undoes what another writer did.
+    /// Whether the write undoes another writer's change.
     pub fn is_repair(self) -> bool {
         matches!(self, Cause::Deleted | Cause::Changed)
     }
 }
 
-/// Decides.
 pub fn plan(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Plan {
     let mut actions = Vec::new();
     let target = plan_target(resource, snapshot, &mut actions);
@@ -154,7 +153,7 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
         return kept();
     };
     let held = trust.held(holds_active(resource), now.wall);
-    // The status has to list what the target holds: a restart knows only the status.
+    // The status has to list the certificates in the target, because a new process has only the status.
     let listed = ClientCertificateRefStatus { certificates: held.clone(), ..ClientCertificateRefStatus::default() };
     if listed.is_too_large() {
         let message = format!(
@@ -186,7 +185,7 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
     TargetPlan::Holds(held)
 }
 
-/// Whether an object still holds the certificates of the status, and nothing else.
+/// Whether an object still holds the certificates of the status, and no others.
 fn still_holds(target: &Target, resource: &ClientCertificateRef, owner_exists: bool) -> bool {
     ownership(&target.meta, resource, owner_exists) == Ownership::Ours && is_made_of_recorded(target, resource)
 }
@@ -204,7 +203,7 @@ fn cause_of_absence(resource: &ClientCertificateRef) -> Cause {
     if written_before == Some(&resource.target_ref()) { Cause::Deleted } else { Cause::New }
 }
 
-/// The write that makes an object as desired, none if it is, or the obstacle.
+/// The write that makes an object equal to the desired one, `None` if they are equal, or the obstacle.
 fn replacement(
     resource: &ClientCertificateRef,
     target: &Target,
@@ -279,7 +278,8 @@ fn not_adoptable(name: &str, obstacle: &str) -> String {
     format!("{name} already exists and cannot be adopted: {obstacle}; change spec.target.name")
 }
 
-/// Whether the target was last written with what is desired, as the status says: a difference is another writer's then.
+/// Whether the last write of the target, as recorded in the status, had the desired certificates. Then a difference is
+/// another writer's change.
 fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, trust: &Trust, snapshot: &Snapshot) -> bool {
     let Some(status) = &resource.status else { return false };
     let held = trust.held(holds_active(resource), snapshot.now.wall);
@@ -290,7 +290,8 @@ fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, trust: &Tr
         && fingerprints(&status.certificates) == fingerprints(&held)
 }
 
-/// A former target is deleted with Delete, if it is known to be of this resource's own life, and released otherwise.
+/// Deletes a former target if the deletion policy is Delete and this resource, not a former one of the same name, wrote
+/// it. Releases it otherwise.
 fn leave(resource: &ClientCertificateRef, former_target: TargetMeta) -> Action {
     let recorded = resource.status.as_ref().and_then(|status| status.target.as_ref()) == Some(&former_target.target);
     let referenced = former_target.owner_references.iter().any(|reference| reference.uid == resource.uid());

@@ -1,10 +1,10 @@
-//! What the API server's refusals of requests for targets mean.
+//! Classifies the API server's refusals of requests for targets.
 
 use crate::api::TargetKind;
 use crate::error::ClusterFailure;
 use crate::text;
 
-/// What the API server's answer to a request for targets means.
+/// The class of an error from a request for a target.
 pub fn classify(error: &kube::Error, verb: &'static str, kind: TargetKind) -> ClusterFailure {
     let kube::Error::Api(status) = error else {
         return ClusterFailure::Unavailable { cause: "no connection".to_owned() };
@@ -15,7 +15,7 @@ pub fn classify(error: &kube::Error, verb: &'static str, kind: TargetKind) -> Cl
     match status.code {
         403 if has_cause("NamespaceTerminating") => ClusterFailure::NamespaceTerminating,
         403 if message.contains("exceeded quota") => ClusterFailure::QuotaExceeded,
-        // RBAC's wording; admission's differs.
+        // The word "cannot" is in RBAC's message, and not in that of an admission plugin.
         403 if message.contains("cannot") => ClusterFailure::Forbidden { verb, resource: kind.plural() },
         404 if message.starts_with("namespaces ") => ClusterFailure::NamespaceTerminating,
         404 | 410 => ClusterFailure::Conflict,

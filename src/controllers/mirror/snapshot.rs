@@ -1,4 +1,4 @@
-//! The input of a decision, beside the resource itself: plain data, gathered before anything is decided.
+//! The input of a decision, apart from the resource: plain data that is gathered before the decision.
 
 use std::sync::Arc;
 
@@ -17,82 +17,82 @@ use crate::target::{NoPassword, Password, Target, TargetMeta};
 use super::backoff::Hold;
 use super::installation::Marked;
 
-/// The content of stores and caches, and of one or two requests. A failed read is data here.
+/// The data from stores, caches, and one or two requests. A failed read is data too.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The time of this reconcile.
     pub now: Now,
     /// A random number from 0 to 1, which spreads waits.
     pub jitter: f64,
-    /// The main certificate. None where a stage names it that was not read yet.
+    /// The main certificate. `None` if a stage presents it and the stage was not read yet.
     pub main: Option<Named>,
-    /// The stage that names it.
+    /// The stage that presents the main certificate, if the spec names a stage.
     pub stage: Option<StageRead>,
-    /// The additional ones, in the order of the spec.
+    /// The certificates of `spec.additionalClientCertificateIds`, in the order of the spec.
     pub additional: Vec<Named>,
-    /// Those that the spec does not name: first the ones with its tags, newest first, then what the status has of such.
+    /// The certificates that the spec does not name by id: first those with the tags of the spec, newest first, then
+    /// those of the status.
     pub unnamed: Vec<Named>,
-    /// What the list says of tags, where the spec has some.
+    /// The read of the list with its tags, if the spec has tags.
     pub tags: Option<TagRead>,
-    /// When this process last repaired the target without writing it into the status since.
+    /// The time of this process's last repair of the target, if the status does not contain the repair yet.
     pub repaired: Option<Timestamp>,
-    /// Whether AWS has answered all that the resource asks for, a forced read included.
+    /// Whether AWS has answered the whole subscription of the resource, including a forced read.
     pub answered: bool,
-    /// Since when the resource waits for that.
+    /// When the resource began to wait for the answers.
     pub asked: Tick,
     /// Whether the resource may own the description of its certificate.
     pub may_describe: Result<(), HeldBack>,
-    /// What the description controller found, if anything yet.
+    /// The outcome of the description controller, if there is one yet.
     pub description: Option<DescriptionOutcome>,
     /// The object that the spec names.
     pub target: Result<Option<Target>, ClusterFailure>,
-    /// Whether the resource exists that the target's owner annotation names.
+    /// Whether the resource in the target's owner annotation exists.
     pub owner_exists: bool,
     /// Other objects with this resource's label and annotations.
     pub former_targets: Vec<TargetMeta>,
-    /// The password of the spec, or a new one. None without a truststore.
+    /// The password in the Secret that the spec names, or a new password. `None` without a truststore.
     pub password: Option<Result<Password, NoPassword>>,
-    /// The password that this process made and wrote last. It is a secret, so the status cannot keep it: a new process takes
-    /// what the target holds.
+    /// The password that this process generated and wrote last. The status must not hold it, because it is a secret. A
+    /// new process uses the password in the target.
     pub written_password: Option<Password>,
-    /// Until when writes of the target wait.
+    /// The wait of the next write of the target, if there is one.
     pub hold: Option<Hold>,
-    /// Which installation the status names from now on.
+    /// The installation to write into the status.
     pub installation: Marked,
 }
 
-/// A certificate that the spec names.
+/// A certificate of the resource.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// API Gateway's id.
+    /// API Gateway's id, or the ARN of an ACM certificate.
     pub id: String,
-    /// Where it is read, or why the resource may not read it.
+    /// The source, or the reason for which the resource may not read the certificate.
     pub source: Result<Source, ReadFailure>,
-    /// What the cache holds.
+    /// The read in the cache, if there is one.
     pub read: Option<Read<Answer>>,
 }
 
-/// A stage that names the main certificate.
+/// The stage that presents the main certificate.
 #[derive(Clone, Debug)]
 pub struct StageRead {
-    /// The API.
     pub api: RestApi,
     /// The name of the stage.
     pub name: String,
-    /// Whether to trust a certificate of ACM.
+    /// Whether the spec trusts an ACM certificate.
     pub acm: AcmTrust,
-    /// What the cache holds of the stages of the API.
+    /// The read of the API's stages in the cache, if there is one.
     pub read: Option<Read<Stages>>,
 }
 
-/// What a stage presents.
+/// The certificate that a stage presents.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Presented<'a> {
     /// This process has no answer yet.
     Pending,
-    /// This certificate: an id, or the ARN of one of ACM.
+    /// The stage presents this certificate: an id, or the ARN of an ACM certificate.
     Certificate(&'a str),
-    /// Nothing that the operator can read.
+    /// The stage cannot be read, or presents no certificate that the operator can use.
     Failed {
         /// Why.
         failure: ReadFailure,
@@ -102,7 +102,7 @@ pub enum Presented<'a> {
 }
 
 impl StageRead {
-    /// What the stage presents.
+    /// The certificate that the stage presents.
     pub fn presented(&self) -> Presented<'_> {
         let (api, stage) = (|| self.api.id.clone(), || self.name.clone());
         let failure = match &self.read {
@@ -128,31 +128,31 @@ impl StageRead {
         Presented::Failed { failure, since: None }
     }
 
-    /// The id or ARN that the stage presents. None where that is not known, Some(None) where the stage has no certificate.
+    /// The id or ARN that the stage presents. `None` if it is unknown, `Some(None)` if the stage has no certificate.
     pub fn names(&self) -> Option<Option<&str>> {
         let stages = self.read.as_ref()?.outcome.as_ref().ok()?;
         Some(stages.get(&self.name)?.as_deref())
     }
 }
 
-/// The certificate that the stage of a resource presents, as far as the spec trusts it.
+/// The certificate that the stage of a resource presents, if the spec trusts it.
 pub fn presented<'s>(resource: &ClientCertificateRef, stages: Option<&'s Read<Stages>>) -> Option<&'s str> {
     let Some(Main::Stage(stage)) = resource.main() else { return None };
     let id = stages?.outcome.as_ref().ok()?.get(&stage.stage_name)?.as_deref()?;
     (!is_of_acm(id) || stage.acm == AcmTrust::Trust).then_some(id)
 }
 
-/// What the list of client certificates says of their tags.
+/// The read of the list of client certificates, which contains their tags.
 #[derive(Clone, Debug)]
 pub struct TagRead {
-    /// Where the list is read.
+    /// The place of the list.
     pub place: Place,
-    /// What the cache holds.
+    /// The read in the cache, if there is one.
     pub read: Option<Read<Listing>>,
 }
 
 impl Snapshot {
-    /// What is known of the main certificate: it is as well known as the stage that names it.
+    /// The result of the last reads of the main certificate. It is pending or failed if the read of the stage is.
     pub fn main_look(&self) -> Look<'_> {
         let certificate = self.main.as_ref().map_or(Look::Pending, |main| main.look(self.now));
         match self.stage.as_ref().map(StageRead::presented) {
@@ -169,12 +169,12 @@ impl Snapshot {
         }
     }
 
-    /// Where the main certificate is read.
+    /// The source of the main certificate.
     pub fn main_source(&self) -> Option<&Source> {
         self.main.as_ref()?.source.as_ref().ok()
     }
 
-    /// What a failure of the main certificate is about.
+    /// The subject of a failure to read the main certificate: the stages, or the certificate.
     pub fn main_subject(&self) -> Option<Subject<'_>> {
         match &self.stage {
             Some(stage) if matches!(stage.presented(), Presented::Failed { .. }) => Some(Subject::Stages(&stage.api)),
@@ -182,31 +182,31 @@ impl Snapshot {
         }
     }
 
-    /// The list that says which certificates have which tags. None where there is no whole list, or where it carries no tags
-    /// at all.
+    /// The list of certificates with their tags. `None` if the list was not read, or if it contains no tags at all.
     pub fn listing(&self) -> Option<&Listing> {
         let read = self.tags.as_ref()?.read.as_ref()?;
         read.outcome.as_ref().ok().filter(|listing| listing.carries_tags()).map(Arc::as_ref)
     }
 }
 
-/// Why a resource may not own the description of its certificate.
+/// The reason for which a resource may not own the description of its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldBack {
-    /// The rules do not allow it.
+    /// The rules do not allow the resource to own it.
     Refused(Refusal),
-    /// Another resource may name the same certificate through a role of the operator's own account, which is not known.
+    /// The operator's own account is unknown, so another resource may name the same certificate through a role of that
+    /// account.
     AccountUnknown,
 }
 
-/// What is known of a certificate now.
+/// The result of the last reads of a certificate.
 #[derive(Clone, Debug)]
 pub enum Look<'a> {
     /// This process has no answer yet.
     Pending,
     /// A valid certificate.
     Good(&'a Arc<Answer>),
-    /// It cannot be read, or has ended.
+    /// The certificate cannot be read, or has expired.
     Failed {
         /// Why.
         failure: ReadFailure,
@@ -218,7 +218,7 @@ pub enum Look<'a> {
 }
 
 impl Named {
-    /// What is known of the certificate at this time. An answer ends with its certificate.
+    /// The result of the last reads at this time. An answer is no longer good when its certificate expires.
     pub fn look(&self, now: Now) -> Look<'_> {
         let failed =
             |failure: &ReadFailure, last_good, since| Look::Failed { failure: failure.clone(), last_good, since };
@@ -238,7 +238,7 @@ impl Named {
 }
 
 impl Look<'_> {
-    /// A transient failure that has not lasted longer than `interval`.
+    /// Whether the look is a transient failure that has lasted less than `interval`.
     pub fn is_short_failure(&self, interval: std::time::Duration, now: Now) -> bool {
         match self {
             Look::Failed { failure, since, .. } => {

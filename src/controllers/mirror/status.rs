@@ -22,8 +22,8 @@ use crate::error::{ClusterFailure, ReadFailure, Subject};
 use crate::settings::{Settings, Tick};
 use crate::target::{Password, holds_certificate, verifier_class};
 
-/// What left the target, or outlived its overlap, is read no longer, or only if the rules allow it: the next pass, after this
-/// time, subscribes without it.
+/// The wait before the next reconcile after a certificate left the target or its overlap ended. That reconcile no
+/// longer subscribes to the certificate, or only if the rules allow it.
 const ONE_LEFT: Duration = Duration::from_secs(1);
 /// A blocked target is read again after this time, without a call to AWS.
 const BLOCKED: Duration = Duration::from_secs(60);
@@ -33,18 +33,18 @@ const BLOCKED: Duration = Duration::from_secs(60);
 pub struct Effect {
     /// The action.
     pub action: Action,
-    /// The result. None if it was not tried, because the write of the target failed.
+    /// The result. `None` if the action was not tried, because the write of the target failed.
     pub result: Option<Result<(), ClusterFailure>>,
 }
 
 impl Effect {
-    /// Whether it undid what another writer did to the target.
+    /// Whether the action undid another writer's change of the target.
     pub fn is_repair(&self) -> bool {
         let (Action::Create { cause, .. } | Action::Replace { cause, .. }) = &self.action else { return false };
         cause.is_repair() && self.result == Some(Ok(()))
     }
 
-    /// The password that was made for a truststore and written into the target.
+    /// The generated password of a truststore, if it was written into the target.
     pub fn written_password(&self) -> Option<&Password> {
         let (Action::Create { desired, .. } | Action::Replace { desired, .. }) = &self.action else { return None };
         let truststore = desired.truststore.as_ref().filter(|_| self.result == Some(Ok(())))?;
@@ -55,11 +55,11 @@ impl Effect {
 /// The result of a reconcile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// The status as it should be.
+    /// The status to write.
     pub status: ClientCertificateRefStatus,
     /// The events to record.
     pub events: Events,
-    /// When to reconcile again, if no event comes before.
+    /// The time until the next reconcile, if no event comes before.
     pub requeue: Option<Duration>,
 }
 
@@ -69,7 +69,7 @@ struct TargetResult {
     holds: bool,
 }
 
-/// The outcome of the reconcile. `hold` is what the next write waits for.
+/// The outcome of the reconcile. `hold` is the wait of the next write, if there is one.
 pub fn status(
     resource: &ClientCertificateRef,
     snapshot: &Snapshot,
@@ -141,7 +141,7 @@ pub fn status(
     Outcome { status, events, requeue }
 }
 
-/// Sets since when the target holds each certificate, and whether a stage may be switched to it.
+/// Sets `trustedSince` and `safeToSwitch` of each certificate.
 fn note_trust(
     status: &mut ClientCertificateRefStatus,
     resource: &ClientCertificateRef,
@@ -168,11 +168,11 @@ fn note_trust(
                 let is_unbroken = |since: &Timestamp| {
                     was_there && snapshot.repaired.is_none_or(|repaired| *since >= whole_seconds(repaired))
                 };
-                // A clock that was ahead does not make the soak longer.
+                // A recorded time in the future, from a clock that was ahead, must not extend the soak.
                 Some(whole_seconds(recorded.filter(is_unbroken).unwrap_or(now).min(now)))
             }
         };
-        // The readers accept the main one whichever class they are of, and a former one leaves soon.
+        // Readers of every class accept the main certificate. A former certificate leaves soon.
         let is_accepted = match held.role {
             Some(CertificateRole::Main) => true,
             Some(CertificateRole::Former) => false,
@@ -192,7 +192,8 @@ fn is_soaked(held: &CertificateStatus, resource: &ClientCertificateRef, now: Tim
     soak_end(held, resource).is_some_and(|end| end <= now)
 }
 
-/// Whether a stage may be switched to every certificate beside the main one; absent without any. Never changes Ready.
+/// Whether a stage may be switched to every certificate other than the main one; `None` if there is no other. Never
+/// changes Ready.
 fn safe_to_switch(
     resource: &ClientCertificateRef,
     status: &ClientCertificateRefStatus,
@@ -232,8 +233,8 @@ fn safe_to_switch(
     ))
 }
 
-/// What the stage presents. Only once its certificate has been the main one: what the target held before, for another spec,
-/// was not presented by it.
+/// The stage and the certificate that it presents. `None` until the stage's certificate has been the main one: the
+/// stage did not present the certificates that the target held for an earlier spec.
 fn stage(
     resource: &ClientCertificateRef,
     snapshot: &Snapshot,
@@ -255,8 +256,8 @@ fn stage(
     }
 }
 
-/// Sets the certificate that the spec names, or a stage as far as that is known, and the expiry of the main certificate in
-/// the target. Returns the latter.
+/// Sets the id of the certificate that the spec names or the stage presents, and the expiry of the main certificate in
+/// the target. Returns the main certificate in the target.
 fn name_main(
     status: &mut ClientCertificateRefStatus,
     resource: &ClientCertificateRef,
@@ -272,7 +273,7 @@ fn name_main(
     held
 }
 
-/// The status of a suspended resource: nothing was read, and the other conditions stay.
+/// The status of a suspended resource. The reconcile reads nothing, and the other conditions stay.
 pub fn suspended(resource: &ClientCertificateRef, now: Timestamp) -> Outcome {
     let mut status = resource.status.clone().unwrap_or_default();
     status.observed_generation = resource.generation();
@@ -285,8 +286,8 @@ pub fn suspended(resource: &ClientCertificateRef, now: Timestamp) -> Outcome {
     Outcome { status, events: Events::default(), requeue: None }
 }
 
-/// The result of the writes of a reconcile, for the backoff of the next. A target that cannot be read counts as one that
-/// cannot be written.
+/// The result of the writes of a reconcile, for the backoff of the next write. A failure to read the target counts as a
+/// failed write.
 pub fn written(plan: &Plan, effects: &[Effect]) -> Written {
     if matches!(plan.target, TargetPlan::Unread(_)) {
         return Written::Failed;
@@ -312,7 +313,7 @@ fn keep(condition: &Condition) -> Option<Finding> {
     Some(Finding { is, reason: Reason::parse(&condition.reason)?, message: condition.message.clone() })
 }
 
-/// Whether a condition is about the certificate that the spec names or the stage presents now.
+/// Whether a condition is about the certificate that the spec names, or that the stage presents, now.
 fn is_unchanged(resource: &ClientCertificateRef, snapshot: &Snapshot, condition: &Condition) -> bool {
     let is_held = |source| recorded_main(resource).is_some_and(|held| is_of(held, source));
     let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_deref());
@@ -321,7 +322,7 @@ fn is_unchanged(resource: &ClientCertificateRef, snapshot: &Snapshot, condition:
         || snapshot.main_source().is_some_and(is_held)
 }
 
-/// An unchanged source keeps its condition until AWS has answered, and through a transient failure as long as the target
+/// An unchanged source keeps its condition until AWS has answered, and during a transient failure as long as the target
 /// holds a certificate.
 fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before: &[Condition]) -> Finding {
     let look = snapshot.main_look();
@@ -408,25 +409,26 @@ fn target(plan: &Plan, effects: &[Effect], name: &str, before: &[Condition]) -> 
     }
 }
 
-/// How the write of the target itself failed.
+/// The failure of the write of the target, if it failed.
 pub fn failure_of_target(effects: &[Effect]) -> Option<&ClusterFailure> {
     let of_target = effects.iter().filter(|effect| effect.action.is_of_target());
     of_target.filter_map(|effect| effect.result.as_ref()?.as_ref().err()).next()
 }
 
-/// Which former target could not be removed or released, and why.
+/// The first former target that could not be deleted or released, with the failure.
 pub fn failure_of_former(effects: &[Effect]) -> Option<(&TargetRef, &ClusterFailure)> {
     let former = effects.iter().filter(|effect| !effect.action.is_of_target());
     former.filter_map(|effect| Some((effect.action.target(), effect.result.as_ref()?.as_ref().err()?))).next()
 }
 
-/// The message about a former target that stays. It does not block: the new target exists.
+/// The message about a former target that could not be removed. The failure does not block, because the new target
+/// exists.
 pub fn kept_former_target(former: &TargetRef, failure: &ClusterFailure) -> String {
     format!("former target {former} could not be removed: {failure}")
 }
 
-/// True exactly when the target holds an unexpired certificate of the spec's id, and only a passing failure keeps it from
-/// being read again.
+/// True exactly when the target holds an unexpired certificate of the spec's id, and the last read succeeded or failed
+/// only temporarily.
 fn ready(snapshot: &Snapshot, read: &Finding, target: &TargetResult, held: Option<&CertificateStatus>) -> Finding {
     let now = snapshot.now;
     let look = snapshot.main_look();
@@ -447,7 +449,7 @@ fn ready(snapshot: &Snapshot, read: &Finding, target: &TargetResult, held: Optio
         }
         Some(held) if is_named(held) => Finding::no(Reason::Expired, explain(&ReadFailure::Expired, snapshot)),
         _ if target.finding.is == Is::False => no(&target.finding),
-        // The target holds no certificate yet, or the former one, until the new one is read.
+        // The target holds no certificate, or the former one, until the new one is read.
         _ if read.is != Is::True => no(read),
         _ => no(&target.finding),
     }
@@ -457,7 +459,8 @@ fn is_transient(reason: Reason) -> bool {
     matches!(reason, Reason::Throttled | Reason::Unavailable)
 }
 
-/// The additional certificates: absent without any, and the first failure gives the reason. Never changes Ready.
+/// The finding about the additional certificates; `None` if there are none. The first failure is the reason. Never
+/// changes Ready.
 fn additional(
     resource: &ClientCertificateRef,
     snapshot: &Snapshot,
@@ -485,7 +488,7 @@ fn additional(
         }
     }
     let has_tags = |named: &&Named| standing(resource, snapshot, named) == Some(Standing::Tagged);
-    // One that has ended, or is gone, is left out without a word.
+    // A certificate that has expired or no longer exists is left out without a message.
     let is_missed =
         |named: &&Named| !matches!(named.look(snapshot.now), Look::Failed { failure, .. } if failure.ends_trust());
     let unnamed = snapshot.unnamed.iter().filter(has_tags).filter(is_missed);
@@ -544,16 +547,16 @@ fn additional(
     })
 }
 
-/// What is known of the certificates with the tags of the spec.
+/// The result of the last read of the certificates with the tags of the spec.
 enum Tagged {
-    /// This process has no list yet; with the tags, in words.
+    /// This process has no list yet. The string is the text of the tags.
     Pending(String),
     Failed {
         failure: ReadFailure,
         message: String,
         is_short: bool,
     },
-    /// The list carries no tags at all.
+    /// The list contains no tags at all.
     Unsaid(String),
     Read(String),
 }
@@ -609,7 +612,7 @@ fn tagged(resource: &ClientCertificateRef, snapshot: &Snapshot, status: &ClientC
     Some(Tagged::Read(message))
 }
 
-/// Tags as a message names them, cut to what leaves room for the rest.
+/// The text of tags in a message, cut so that the rest of the message fits.
 fn in_words(tags: &Tags) -> String {
     let all = tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
     let word = if tags.len() == 1 { "the tag" } else { "the tags" };
@@ -731,7 +734,7 @@ fn synced() -> Finding {
     Finding::yes(Reason::Synced, "API Gateway holds the description of the spec")
 }
 
-#[allow(clippy::too_many_arguments)] // one for each timer
+#[allow(clippy::too_many_arguments)] // one argument for each timer
 fn requeue(
     resource: &ClientCertificateRef,
     snapshot: &Snapshot,
@@ -745,7 +748,7 @@ fn requeue(
     let now = snapshot.now;
     let until = |at: Timestamp| Duration::try_from(at.duration_since(now.wall)).ok();
     let ends = status.certificates.iter().filter_map(|held| held.expiration_date);
-    // A second late, so that the certificate is past its end by then.
+    // One second more, so that the certificate has expired at the next reconcile.
     let next_end = ends.filter_map(until).min().map(|wait| wait + Duration::from_secs(1));
     let expiring =
         status.expiration_date.and_then(|end| end.checked_sub(settings.expiring_within).ok()).and_then(until);
@@ -755,7 +758,7 @@ fn requeue(
         TargetPlan::NoCertificate | TargetPlan::Holds(_) | TargetPlan::Kept | TargetPlan::Unread(_) => None,
     };
     let retry = hold.filter(|_| !target.holds).map(|hold| hold.until.saturating_sub(now.tick));
-    // The status shows a failure that lasts longer than the interval then.
+    // The time at which a failure has lasted for the interval: from then on the status shows it.
     let beside = snapshot.additional.iter().chain(&snapshot.unnamed).map(|named| named.look(now));
     let lasting = std::iter::once(snapshot.main_look()).chain(beside).filter_map(|look| match look {
         Look::Failed { failure: ReadFailure::NotYetValid { from }, .. } => {

@@ -1,4 +1,5 @@
-//! Which certificates belong into the target: the answers of AWS, and the entries of the status where there is none. Pure.
+//! Decides which certificates belong in the target: those of AWS's answers, and those of the status if there is no
+//! answer. Pure.
 
 use jiff::Timestamp;
 
@@ -15,30 +16,32 @@ use crate::target::Trusted;
 pub struct Entry {
     /// The parsed PEM.
     pub certificate: Certificate,
-    /// The entry of the status, PEM included.
+    /// The entry of the status, with its PEM.
     pub status: CertificateStatus,
 }
 
 /// The certificates for the target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trust {
-    /// The main one first, no two with one fingerprint.
+    /// The entries, the main certificate first. No two have the same fingerprint.
     pub entries: Vec<Entry>,
-    /// Whether the spec is newer than the status and AWS has not answered yet: the target may be newer than the status.
+    /// Whether the spec is newer than the status and AWS has not answered yet. Then the target may be newer than the
+    /// status.
     pub is_pending: bool,
-    /// Whether the status names a certificate without its PEM, as an earlier version wrote it, and AWS does not answer.
+    /// Whether the status has a certificate without its PEM, from an earlier version of the operator, and AWS has not
+    /// answered.
     pub is_unknown: bool,
 }
 
 impl Trust {
-    /// What belongs into the target now.
+    /// The certificates that belong in the target now.
     pub fn of(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Self {
         let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
         let is_there = matches!(snapshot.target, Ok(Some(_)));
         let mut trust = Trust::default();
         match snapshot.main_look() {
             Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Main)),
-            // A target of a certificate that is gone is kept, but not created again.
+            // If the certificate no longer exists, an existing target stays, but a missing target is not created.
             Look::Failed { failure, .. } if failure.ends_trust() && !is_there => {}
             Look::Failed { last_good: Some(answer), .. } => {
                 trust.push(Entry::from_answer(answer, resource, CertificateRole::Main));
@@ -48,7 +51,7 @@ impl Trust {
                 trust.keep_main(resource, snapshot);
             }
         }
-        // A target without its main certificate is none, unless that has ended.
+        // A target needs its main certificate, unless that has expired.
         if trust.entries.is_empty() && !trust.is_unknown && !snapshot.main_has_ended() {
             return trust;
         }
@@ -60,7 +63,7 @@ impl Trust {
                 trust.add(resource, snapshot, named, CertificateRole::Former, Some(*since));
             }
         }
-        // The memory of what the stage presented outlives a certificate's other role.
+        // An Additional or Tagged certificate also keeps the time until which the stage presented it.
         let presented = |named| former_since(resource, snapshot, named).filter(|_| resource.stage_status().is_some());
         for named in &snapshot.additional {
             trust.add(resource, snapshot, named, CertificateRole::Additional, presented(named));
@@ -75,12 +78,12 @@ impl Trust {
         for entry in &mut trust.entries {
             entry.status.tags = tags_of(resource, snapshot, &entry.status.id);
         }
-        // A main certificate that the target does not hold yet waits for no other.
+        // A main certificate that the target does not hold yet does not wait for an unknown certificate.
         trust.is_unknown &= trust.entries.first().is_none_or(|first| is_held(resource, first));
         trust
     }
 
-    /// The form that a target is rendered from.
+    /// The input for rendering a target.
     pub fn trusted(&self) -> Trusted<'_> {
         let is_main = |entry: &&Entry| entry.status.role == Some(CertificateRole::Main);
         Trusted {
@@ -89,8 +92,8 @@ impl Trust {
         }
     }
 
-    /// What a target that was rendered from this holds, as the status lists it. `Active` holds the main certificate also
-    /// past its end.
+    /// The certificates in a target that was rendered from this trust, as the status lists them. A target with `Active`
+    /// content holds the main certificate even after it has expired.
     pub fn held(&self, holds_active: bool, now: Timestamp) -> Vec<CertificateStatus> {
         let is_held = |entry: &&Entry| {
             !entry.certificate.is_expired(now) || (holds_active && entry.status.role == Some(CertificateRole::Main))
@@ -98,7 +101,7 @@ impl Trust {
         self.entries.iter().filter(is_held).map(|entry| entry.status.clone()).collect()
     }
 
-    /// Adds a certificate beside the main one, as far as it is known.
+    /// Adds a certificate other than the main one, if an answer or the status has it.
     fn add(
         &mut self,
         resource: &ClientCertificateRef,
@@ -123,7 +126,8 @@ impl Trust {
         }
     }
 
-    /// A certificate that is there already keeps its place, and has the first of its roles. What does not fit is left out.
+    /// Adds an entry. A certificate that is already present keeps its place and gets the first of its roles. A
+    /// certificate beyond the limit is left out.
     fn push(&mut self, entry: Entry) {
         let fingerprint = entry.certificate.main().fingerprint;
         let is_it = |other: &&mut Entry| other.certificate.main().fingerprint == fingerprint;
@@ -137,19 +141,20 @@ impl Trust {
         }
     }
 
-    /// The entry of the status for a certificate that AWS has not answered for.
+    /// Adds the entry of the status for a certificate without an answer from AWS.
     fn keep(&mut self, resource: &ClientCertificateRef, named: &Named, role: CertificateRole, now: Timestamp) {
         let Ok(source) = &named.source else { return };
         let Some(recorded) = recorded(resource).find(|held| is_of(held, source)) else { return };
         match Entry::from_status(recorded, role) {
             Some(entry) if role == CertificateRole::Main || !entry.certificate.is_expired(now) => self.push(entry),
             Some(_) => {}
-            // An earlier version wrote no PEM: the certificate is not read yet.
+            // An earlier version of the operator wrote no PEM, and the certificate has not been read since.
             None => self.is_unknown |= recorded.pem.is_none() && recorded.expiration_date.is_none_or(|end| end > now),
         }
     }
 
-    /// Certificates of ACM that were the main one: ACM gives the present one of an ARN alone, so only the status has them.
+    /// Adds the former main certificates of ACM. ACM returns only the current certificate of an ARN, so only the status
+    /// has a former one.
     fn keep_former_of_acm(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
         let now = snapshot.now.wall;
         let main = snapshot.main.as_ref().map(|main| main.id.as_str());
@@ -172,8 +177,8 @@ impl Trust {
         }
     }
 
-    /// The main certificate of the status: the one that the spec names, else the former one, which stays where it is
-    /// until the new one was read.
+    /// Adds the main certificate of the status: the one that the spec names, or else the former one, which stays in the
+    /// target until the new one is read.
     fn keep_main(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
         let now = snapshot.now.wall;
         if let Some(main) = &snapshot.main {
@@ -184,7 +189,8 @@ impl Trust {
         }
         let was_here = resource.status.as_ref().and_then(|s| s.target.as_ref()) == Some(&resource.target_ref());
         let Some(former) = recorded_main(resource).filter(|_| was_here) else { return };
-        // Only to put the target back: where it is there, it may hold more than the status knows.
+        // The former certificate only restores a missing target. `is_pending` keeps an existing target unchanged,
+        // because it may hold more certificates than the status lists.
         self.is_pending = true;
         match Entry::from_status(former, CertificateRole::Main) {
             Some(entry) if !entry.certificate.is_expired(now) => self.push(entry),
@@ -194,21 +200,22 @@ impl Trust {
     }
 }
 
-/// Why a certificate that the spec does not name belongs into the target.
+/// The reason for which a certificate that the spec does not name belongs in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It has the tags of the spec, or had them when they could last be read.
+    /// The certificate has the tags of the spec, or had them at the last successful read of the list.
     Tagged,
-    /// It has lost its tags, or the stage presents another one, and stays for a while.
+    /// The certificate has lost its tags, or the stage presents another certificate. It stays for the overlap.
     Former {
-        /// Since when.
+        /// The start of the overlap.
         since: Timestamp,
     },
 }
 
-/// Why a certificate that the spec does not name belongs into the target, if it does.
+/// The reason for which a certificate that the spec does not name belongs in the target, or `None` if it does not
+/// belong there.
 ///
-/// One that the list lacks has lost nothing: the read by its id finds out what became of it.
+/// A certificate that is missing from the list has not lost its tags: the read by its id shows whether it still exists.
 pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named) -> Option<Standing> {
     let source = named.source.as_ref().ok()?;
     let wanted = &resource.spec.additional_client_certificate_tags;
@@ -217,7 +224,7 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
     if wanted.is_empty() {
         return was_former();
     }
-    // One that the spec named until now may have had the tags as well.
+    // A certificate that the spec named until now may have had the tags too.
     let was_tagged = recorded().find(|held| match held.role {
         Some(CertificateRole::Tagged) => true,
         Some(CertificateRole::Former) => false,
@@ -228,7 +235,7 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
     };
     match was_tagged {
         _ if listing.has_tags(&named.id, wanted) => Some(Standing::Tagged),
-        // Other tags of the spec are no loss of the certificate's.
+        // The tags of the spec have changed. The certificate has not lost its tags.
         Some(held) if held.tags != *wanted => was_former(),
         Some(_) if listing.tags_of(&named.id).is_none() => Some(Standing::Tagged),
         Some(_) => within_overlap(resource, snapshot, snapshot.now.wall).map(|since| Standing::Former { since }),
@@ -236,11 +243,11 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
     }
 }
 
-/// Since when a certificate is Former, or would be without its other role: the stage presented it until then, or it had the
-/// tags. None once the overlap has passed.
+/// When a certificate became Former, or would have become Former without its other role: the stage presented it, or it
+/// had the tags, until then. `None` after the overlap.
 fn former_since(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named) -> Option<Timestamp> {
     let source = named.source.as_ref().ok()?;
-    // The status has a stage only once the stage's certificate was the main one.
+    // The status has a stage only after the stage's certificate became the main one.
     let was_presented =
         |held: &CertificateStatus| held.role == Some(CertificateRole::Main) && resource.stage_status().is_some();
     let since = recorded(resource).filter(|held| is_of(held, source)).find_map(|held| match was_presented(held) {
@@ -250,18 +257,18 @@ fn former_since(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
     within_overlap(resource, snapshot, since?)
 }
 
-/// The time from which the overlap counts, unless it has passed. Before a stage was read, it has not: the stage may present
-/// the certificate again.
+/// The start of the overlap; `None` if the overlap has ended. It does not end before the stage is read, because the
+/// stage may present the certificate again.
 fn within_overlap(resource: &ClientCertificateRef, snapshot: &Snapshot, since: Timestamp) -> Option<Timestamp> {
     let now = snapshot.now.wall;
-    // A clock that was ahead, or a status that was edited, makes none stay for ever.
+    // A start in the future, from a clock that was ahead or an edited status, must not extend the overlap.
     let since = since.min(now);
     let is_unread = snapshot.stage.as_ref().is_some_and(|stage| stage.names().is_none());
     let end = since.checked_add(resource.overlap()).ok()?;
     (is_unread || end > now).then_some(whole_seconds(since))
 }
 
-/// Of the tags of a certificate those that the spec selects by, as the list says or as the status did.
+/// The tags of a certificate that are also tags of the spec: from the list, or else from the status.
 fn tags_of(resource: &ClientCertificateRef, snapshot: &Snapshot, id: &str) -> Tags {
     let wanted = &resource.spec.additional_client_certificate_tags;
     if wanted.is_empty() {
@@ -278,7 +285,7 @@ fn tags_of(resource: &ClientCertificateRef, snapshot: &Snapshot, id: &str) -> Ta
 }
 
 impl Snapshot {
-    /// Whether the main certificate is past its end.
+    /// Whether the main certificate has expired.
     fn main_has_ended(&self) -> bool {
         matches!(self.main_look(), Look::Failed { failure, .. } if failure.has_ended())
     }
@@ -291,7 +298,8 @@ impl Entry {
         role: CertificateRole,
     ) -> Self {
         let mut status = answer.to_status(role);
-        // The account does not change with a read that does not know it, as when STS cannot be reached.
+        // A read without the account, for example because STS is unreachable, does not remove the account from the
+        // status.
         if status.account_id.is_none() {
             let is_same = |held: &&CertificateStatus| {
                 (&held.id, &held.region, &held.sha256_fingerprint)
@@ -302,8 +310,8 @@ impl Entry {
         Entry { certificate: answer.certificate.clone(), status }
     }
 
-    /// An entry of the status, checked, because another writer may have changed it: its PEM is a certificate, and the fingerprint
-    /// is that of the PEM.
+    /// Checks an entry of the status, because another writer may have changed it: the PEM must be a certificate with
+    /// the recorded fingerprint.
     fn from_status(recorded: &CertificateStatus, role: CertificateRole) -> Option<Self> {
         let pem = recorded.pem.as_deref()?;
         let certificate = match recorded.chain.is_empty() {
@@ -328,7 +336,7 @@ fn recorded(resource: &ClientCertificateRef) -> impl Iterator<Item = &Certificat
     resource.status.iter().flat_map(|status| &status.certificates)
 }
 
-/// The entry of the main certificate.
+/// The entry of the main certificate in the status.
 pub fn recorded_main(resource: &ClientCertificateRef) -> Option<&CertificateStatus> {
     resource.status.as_ref()?.main_certificate(resource.additional_ids())
 }

@@ -1,4 +1,4 @@
-//! Trust by tag over time: `plan` and `status` pass after pass, with a target that holds what was written.
+//! Trust by tag over time: consecutive runs of `plan` and `status`, with a target that holds the written content.
 
 mod stages;
 
@@ -32,7 +32,7 @@ fn settings() -> Settings {
     }
 }
 
-/// The effects of a plan of which everything succeeds, and the target afterwards.
+/// Carries out a plan: every action succeeds, and the target gets the written content.
 fn carried_out(plan: &Plan, target: &mut Option<Target>) -> Vec<Effect> {
     for action in &plan.actions {
         if let Action::Create { desired, .. } | Action::Replace { desired, .. } = action {
@@ -46,9 +46,9 @@ struct Story {
     resource: ClientCertificateRef,
     start: Timestamp,
     target: Option<Target>,
-    /// What the list says of the new certificate's tags; none where the list fails.
+    /// The tags of the new certificate in the list; `None` if the list fails.
     listed: Option<Tags>,
-    /// What the read by its id brings.
+    /// The result of the read of the new certificate by its id.
     read: Option<Result<(), ReadFailure>>,
     source: Result<(), ReadFailure>,
     repaired: Option<Timestamp>,
@@ -130,7 +130,7 @@ impl Story {
         }
     }
 
-    /// A reconcile. Its status is not written yet.
+    /// A reconcile whose status is not written.
     fn decide(&mut self, seconds: i64) -> Outcome {
         let settings = settings();
         let mut snapshot = self.snapshot(seconds);
@@ -153,7 +153,7 @@ impl Story {
         held.iter().find(|held| held.id == NEW)
     }
 
-    /// Since when it is trusted, in seconds, and whether it is safe.
+    /// `trustedSince` of the new certificate, in seconds since the start, and `safeToSwitch`.
     fn trust(&self) -> (i64, bool) {
         let held = self.new_one().unwrap();
         let since = held.trusted_since.unwrap().duration_since(self.start).as_secs();
@@ -199,7 +199,7 @@ fn a_clock_that_was_an_hour_ahead_costs_no_hour() {
     assert_eq!(story.trust(), (10, false));
     story.pass(910);
     assert_eq!(story.trust(), (10, true));
-    // Of the overlap it is the same.
+    // The same is true of the overlap.
     story.listed = Some(tags(&[("app", "b")]));
     story.pass(4600);
     let former =
@@ -216,7 +216,7 @@ fn whoever_takes_it_out_makes_the_soak_begin_again() {
     story.target = None;
     story.pass(100);
     assert_eq!(story.trust(), (100, false));
-    // The status of that reconcile is lost, and the target is right again when the next one looks.
+    // The status of this reconcile is lost, and the next reconcile finds the repaired target.
     story.target = None;
     story.decide(200);
     story.repaired = Some(story.at(200));
@@ -230,7 +230,7 @@ fn whoever_takes_it_out_makes_the_soak_begin_again() {
     story.target = None;
     story.pass(300);
     assert_eq!(story.trust(), (300, false));
-    // So is another key, for those who read it.
+    // So is another key, for the readers of that key.
     story.resource.spec.target.keys = Some([("more".to_owned(), crate::api::Content::Sha256Pins)].into());
     story.pass(400);
     assert_eq!(story.trust(), (400, false));
@@ -342,7 +342,7 @@ fn a_list_without_tags_or_without_the_right_says_so() {
     assert!(others(&story).2.chars().count() <= 1024);
 }
 
-/// A resource that names a certificate of ACM, and a target that holds what was written.
+/// A resource that names an ACM certificate, and a target that holds the written content.
 struct Issued {
     resource: ClientCertificateRef,
     target: Option<Target>,
@@ -358,7 +358,7 @@ impl Issued {
         Issued { resource, target: None }
     }
 
-    /// A reconcile so many seconds after the first, with this leaf and chain in ACM; none where ACM has not answered.
+    /// A reconcile `seconds` after the start, with this leaf and chain in ACM; `None` if ACM has not answered.
     fn pass(&mut self, seconds: i64, read: Option<(&str, &str)>) -> Outcome {
         let mut snapshot = Story::new().snapshot(seconds);
         let source = Source::own("us-east-1", ARN);
@@ -383,7 +383,7 @@ impl Issued {
         outcome
     }
 
-    /// The fingerprints of what the target holds.
+    /// The fingerprints of the certificates in the target.
     fn bundle(&self) -> Vec<String> {
         let content = &self.target.as_ref().unwrap().content;
         content.certificates[0].iter().map(ToString::to_string).collect()
@@ -412,7 +412,7 @@ fn a_bundle_holds_the_chain_of_an_acm_certificate_and_a_re_import_keeps_the_form
     let ready = find(&outcome.status.conditions, ConditionType::Ready).unwrap();
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "Mirrored"));
 
-    // A new process, and ACM does not answer: nothing changes.
+    // A new process without an answer from ACM changes nothing.
     let again = issued.pass(5, None);
     assert_eq!(again.status, outcome.status);
 
@@ -424,7 +424,7 @@ fn a_bundle_holds_the_chain_of_an_acm_certificate_and_a_re_import_keeps_the_form
     issued.pass(3611, Some((NEXT_LEAF_PEM, &chain)));
     assert_eq!(issued.held(), [(main, 2)], "the overlap has passed");
 
-    // Back again, to another chain, and pins.
+    // The former leaf again, with another chain and with pins.
     issued.resource.spec.target.keys = Some([("pins".to_owned(), crate::api::Content::Sha256Pins)].into());
     issued.resource.metadata.generation = Some(2);
     let outcome = issued.pass(4000, Some((LEAF_PEM, ISSUING_PEM)));

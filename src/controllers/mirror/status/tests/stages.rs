@@ -1,4 +1,4 @@
-//! A stage that a resource follows, pass after pass, with the access that the status and the rules give.
+//! A stage that a resource follows, in consecutive reconciles, with the access by the status and the rules.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use CertificateRole::{Additional, Former, Main as MainOne};
 
 type Presents = Option<Result<Option<&'static str>, ReadFailure>>;
 
-/// What AWS says in a story about a stage.
+/// The answers of AWS in a story about a stage.
 pub(super) struct Followed {
-    /// What the stage presents; none where this process has no answer.
+    /// The certificate that the stage presents; `None` if this process has no answer.
     presents: Presents,
-    /// What the reads of the certificates bring; none where there is no answer.
+    /// The results of the reads of the certificates; `None` if there is no answer.
     reads: BTreeMap<&'static str, Option<Result<(), ReadFailure>>>,
     rules: Rules,
 }
@@ -54,7 +54,7 @@ impl Followed {
     }
 }
 
-/// A resource that has followed a stage with the main certificate since the beginning.
+/// A resource that follows a stage, which presents the main certificate at the start.
 fn following(change: impl FnOnce(&mut ClientCertificateRef)) -> Story {
     let mut story = Story::new();
     let spec = &mut story.resource.spec;
@@ -98,7 +98,8 @@ fn a_former_certificate_stays_until_the_stage_was_read_after_the_overlap() {
         presents(&mut story, Some(Ok(Some(NEW))));
         story.pass(10);
         assert_eq!(held(&story), [(NEW, MainOne), (MAIN, Former)]);
-        // The operator was down past the overlap, or may not read the stage any more: it may present the former one again.
+        // The operator was down until after the overlap, or may no longer read the stage. The stage may present the
+        // former certificate again.
         presents(&mut story, unread);
         story.pass(10 + 3600);
         assert_eq!(held(&story), [(NEW, MainOne), (MAIN, Former)]);
@@ -127,7 +128,7 @@ fn what_the_stage_presents_and_nobody_has_read_is_said_not_to_be_read() {
         story.pass(30);
         assert_eq!(held(&story), [(NEW, MainOne), (MAIN, Former)]);
         assert_eq!(reason(&story, ConditionType::Ready), ("True", "Mirrored"));
-        // Once it was read, a failure that passes changes nothing.
+        // After the first read, a transient failure changes nothing.
         read(&mut story, NEW, Some(Err(outage())));
         let before = story.resource.status.clone();
         story.pass(40);
@@ -147,7 +148,7 @@ fn a_certificate_with_another_role_stays_for_the_overlap_after_the_stage_present
         presents(&mut story, Some(Ok(Some(MAIN))));
         story.pass(10);
         assert_eq!(held(&story), [(MAIN, MainOne), (NEW, role)]);
-        // The switch was taken back, and with it what had prepared it.
+        // The user reverts the switch and its preparation in the spec.
         story.resource.spec.additional_client_certificate_ids.clear();
         story.resource.spec.additional_client_certificate_tags.clear();
         story.resource.metadata.generation = Some(2);
@@ -159,7 +160,7 @@ fn a_certificate_with_another_role_stays_for_the_overlap_after_the_stage_present
         story.pass(3610);
         assert_eq!(held(&story), [(MAIN, MainOne)]);
     }
-    // One that stays in the spec is not counted from an earlier time.
+    // A certificate that stays in the spec loses `formerSince` after the overlap.
     let mut story = following(ids);
     presents(&mut story, Some(Ok(Some(NEW))));
     story.pass(0);
@@ -183,7 +184,7 @@ fn rules_that_refuse_an_id_do_not_cut_the_overlap_of_what_the_stage_presented() 
         story.pass(second);
         assert_eq!(held(&story).len(), 2, "{second}");
     }
-    // The overlap ends with the first pass, and the rules count again with the next.
+    // The overlap ends with the first reconcile, and the rules apply again in the next one.
     assert_eq!(story.pass(3610).requeue, Some(ONE_LEFT));
     story.pass(3611);
     assert_eq!(held(&story), [(MAIN, MainOne)]);
