@@ -1,4 +1,4 @@
-//! Classes of failures, and the message for each: of reads, of updates, and of writes to the cluster.
+//! The classes of failures of reads, updates, and writes to the cluster, and the message for each failure.
 
 use std::time::Duration;
 
@@ -11,19 +11,20 @@ use crate::certificate::CertificateError;
 use crate::conditions::Reason;
 use crate::rules::Refusal;
 
-/// The longest `Retry-After` that the operator accepts.
+/// The longest `Retry-After` that the operator obeys.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// What a failure means for the next attempt.
+/// The consequence of a failure for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
-    /// An early retry does not help: the next regular refresh is early enough.
+    /// An early retry does not help: the next attempt is the next regular refresh.
     Settled,
-    /// A right has to be granted: the first retry is after 30 s, with exponential backoff.
+    /// A permission is missing: the first retry is after 30 s, with exponential backoff.
     Denied,
     /// Another writer changed the same object: the first retry is after 1 s, with exponential backoff.
     Conflict,
-    /// Throttled: the retry is after `Retry-After`, 5 min at most; without one, after 1 s with exponential backoff.
+    /// Throttled: the retry is after `Retry-After`, at most 5 min; without a `Retry-After`, after 1 s with exponential
+    /// backoff.
     Throttled {
         /// The `Retry-After`.
         retry_after: Option<Duration>,
@@ -44,7 +45,7 @@ impl FailureClass {
         }
     }
 
-    /// The `Retry-After` of the failure, 5 min at most.
+    /// The `Retry-After` of the failure, at most 5 min.
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             FailureClass::Throttled { retry_after } | FailureClass::Unavailable { retry_after } => {
@@ -55,18 +56,20 @@ impl FailureClass {
     }
 }
 
-/// When a good answer is to be read again: within the last tenth of the interval, so that the refreshes spread out.
+/// The wait before the next read after a good answer: within the last tenth of the interval, so that refreshes spread
+/// out.
 pub fn refresh_delay(refresh: Duration, jitter: f64) -> Duration {
     refresh.mul_f64(0.9 + 0.1 * jitter)
 }
 
-/// A `Retry-After` as it is kept: never sooner than asked, so the jitter only adds; 5 min at most.
+/// The wait for a `Retry-After`. The jitter only adds, so that the wait is never shorter than the `Retry-After`, which
+/// counts as at most 5 min.
 pub(crate) fn retry_after_asked(retry_after: Duration, jitter: f64) -> Duration {
     retry_after.min(RETRY_AFTER_MAX).mul_f64(1.0 + 0.1 * jitter)
 }
 
 impl GatewayError {
-    /// Whether the credentials are the cause: then API Gateway got no valid request.
+    /// Whether the credentials are the cause. Then API Gateway received no valid request.
     pub fn is_of_credentials(&self) -> bool {
         matches!(
             self,
@@ -85,12 +88,12 @@ impl GatewayError {
         )
     }
 
-    /// Whether there was a response, but not one that the API documents.
+    /// Whether a response came that differs from the API's documentation.
     pub fn is_an_odd_answer(&self) -> bool {
         matches!(self, GatewayError::Unavailable { outage: Outage::NotUnderstood | Outage::TooLarge, .. })
     }
 
-    /// What the failure means for the next attempt.
+    /// The class of the failure.
     pub fn class(&self) -> FailureClass {
         match self {
             GatewayError::BadRequest { .. } | GatewayError::NotFound => FailureClass::Settled,
@@ -113,7 +116,7 @@ impl GatewayError {
         }
     }
 
-    /// The message: the failure, and what to do. `action` is the IAM action of the call.
+    /// The message: the failure, and the action for the user. `action` is the IAM action of the call.
     pub fn explain(&self, action: &str, subject: Subject<'_>) -> String {
         let place = subject.place();
         match self {
@@ -159,7 +162,7 @@ impl GatewayError {
 }
 
 impl GatewayError {
-    /// The message of a call to ACM that failed: the failure, and what to do.
+    /// The message about a failed call to ACM: the failure, and the action for the user.
     fn explain_acm(&self, source: &Source) -> String {
         match self {
             GatewayError::AccessDenied(Denial::NotAuthorized) => {
@@ -180,7 +183,7 @@ impl GatewayError {
     }
 }
 
-/// What a call is about, as messages and IAM policies name it.
+/// The subject of a call, for messages and IAM policies.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
     /// A certificate.
@@ -209,22 +212,22 @@ impl Subject<'_> {
     }
 }
 
-/// Why the certificate that a resource names could not be read.
+/// The cause for which a certificate of a resource could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadFailure {
     /// Neither the resource nor the operator names a region.
     #[error("no region: set spec.region, or AWS_REGION for the operator")]
     NoRegion,
-    /// The operator's rules do not allow it.
+    /// The operator's rules do not allow the read.
     #[error(transparent)]
     NotAllowed(#[from] Refusal),
     /// The call failed.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
-    /// The answer holds no certificate.
+    /// The response holds no valid certificate.
     #[error("API Gateway returned no valid certificate: {0}")]
     Invalid(#[from] CertificateError),
-    /// The certificate is past its end.
+    /// The certificate has expired.
     #[error("the certificate has expired")]
     Expired,
     /// The certificate is not valid yet.
@@ -232,10 +235,10 @@ pub enum ReadFailure {
         "the certificate is not valid before {from}; the operator will use it then; if that time has passed, check the clock of the node"
     )]
     NotYetValid {
-        /// When it becomes valid.
+        /// The start of the validity.
         from: Timestamp,
     },
-    /// There is no such stage.
+    /// The stage does not exist.
     #[error("REST API {api} in {region} has no stage {stage}; check spec.stage and the region")]
     StageNotFound {
         /// The id of the API.
@@ -245,7 +248,7 @@ pub enum ReadFailure {
         /// The name of the stage.
         stage: String,
     },
-    /// There is no such API.
+    /// The API does not exist.
     #[error("there is no REST API {api} in {region}; check spec.stage, the region and the account")]
     ApiNotFound {
         /// The id of the API.
@@ -263,7 +266,7 @@ pub enum ReadFailure {
         /// The name of the stage.
         stage: String,
     },
-    /// The stage presents a certificate of ACM.
+    /// The stage presents an ACM certificate, and the spec does not trust it.
     #[error(
         "stage {stage} of REST API {api} presents the ACM certificate {arn}, and spec.stage.acm is Refuse; set it to Trust, which trusts every certificate of the same CA, or select a client certificate that API Gateway generated on the stage"
     )]
@@ -285,7 +288,7 @@ pub enum ReadFailure {
         /// Its status in ACM.
         status: &'static str,
     },
-    /// The certificate was revoked.
+    /// ACM has revoked or deactivated the certificate.
     #[error("the ACM certificate {arn} has the status {status}; select another certificate")]
     Revoked {
         /// The ARN.
@@ -296,7 +299,7 @@ pub enum ReadFailure {
 }
 
 impl ReadFailure {
-    /// What the failure means for the next attempt.
+    /// The class of the failure.
     pub fn class(&self) -> FailureClass {
         match self {
             ReadFailure::NoRegion
@@ -319,7 +322,7 @@ impl ReadFailure {
         match self {
             ReadFailure::NoRegion => Reason::BadRequest,
             ReadFailure::NotAllowed(refusal) => refusal.reason(),
-            // Documented only for updates: for a read it means no more than a 5xx.
+            // AWS documents a conflict only for updates. For a read, it means the same as a 5xx.
             ReadFailure::Gateway(GatewayError::Conflict) => Reason::Unavailable,
             ReadFailure::Gateway(error) => error.reason(),
             ReadFailure::Invalid(_) => Reason::InvalidCertificate,
@@ -333,22 +336,22 @@ impl ReadFailure {
         }
     }
 
-    /// Whether a retry may succeed without any change, so that the last answer still counts.
+    /// Whether a retry may succeed without any change. Then the last good answer still counts.
     pub fn is_transient(&self) -> bool {
         self.class().is_transient()
     }
 
-    /// Whether the certificate was deleted or has expired: a missing target is not recreated then.
+    /// Whether the certificate was deleted or has expired. Then the operator does not recreate a missing target.
     pub fn ends_trust(&self) -> bool {
         matches!(self, ReadFailure::Gateway(GatewayError::NotFound) | ReadFailure::Expired)
     }
 
-    /// Whether the certificate is past its end.
+    /// Whether the certificate has expired.
     pub fn has_ended(&self) -> bool {
         *self == ReadFailure::Expired
     }
 
-    /// The message: the failure, and what to do.
+    /// The message: the failure, and the action for the user.
     pub fn explain(&self, subject: Option<Subject<'_>>) -> String {
         match (self, subject) {
             (ReadFailure::Gateway(error), Some(Subject::Certificate(source))) if source.is_of_acm() => {
@@ -363,10 +366,10 @@ impl ReadFailure {
     }
 }
 
-/// Why a write to the cluster failed, or was not tried.
+/// The cause for which a request to the cluster failed, or was not tried.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClusterFailure {
-    /// The operator does not write this kind: no request was sent.
+    /// The operator does not write this kind, so it sent no request.
     #[error(
         "the operator does not write objects of kind {kind}; change spec.target.kind, or add {kind} to the operator's --target-kinds and RBAC rules"
     )]
@@ -374,13 +377,13 @@ pub enum ClusterFailure {
         /// The kind.
         kind: TargetKind,
     },
-    /// An object of this name exists already.
+    /// An object of the same name exists.
     #[error("an object with this name already exists; retrying with backoff")]
     AlreadyExists,
-    /// It was changed or deleted between the read and the write.
+    /// The object was changed or deleted between the read and the write.
     #[error("the object was modified by another writer at the same time; retrying with backoff")]
     Conflict,
-    /// RBAC does not allow it.
+    /// RBAC does not allow the request.
     #[error(
         "RBAC does not allow the operator to {verb} {resource} in this namespace; grant it to the operator's ServiceAccount"
     )]
@@ -390,13 +393,13 @@ pub enum ClusterFailure {
         /// The resource of the request, for example `secrets`.
         resource: &'static str,
     },
-    /// The namespace is terminating, or deleted.
+    /// The namespace is terminating or deleted.
     #[error("the namespace is terminating")]
     NamespaceTerminating,
-    /// A ResourceQuota has no room left.
+    /// The object exceeds a ResourceQuota.
     #[error("the target exceeds a ResourceQuota of the namespace; raise the quota or delete objects")]
     QuotaExceeded,
-    /// The object would be too large.
+    /// The object exceeds the size limit.
     #[error("the target exceeds the limit of 1 MiB for an object; remove additional certificates or keys")]
     TooLarge,
     /// An admission policy, a webhook or the API server's validation rejected the write.
@@ -405,7 +408,7 @@ pub enum ClusterFailure {
         /// The message of the API server.
         message: String,
     },
-    /// The write went through, and an admission policy changed what was sent.
+    /// The write succeeded, and an admission policy changed the object.
     #[error(
         "an admission policy changes {field} of the object; exempt the object from the policy; retrying with backoff"
     )]
@@ -413,7 +416,7 @@ pub enum ClusterFailure {
         /// The field, without its value.
         field: String,
     },
-    /// No response, or a transient one: 429, 5xx.
+    /// No response came, or a transient one: 429 or 5xx.
     #[error("the API server is unavailable ({cause}); retrying with backoff")]
     Unavailable {
         /// The cause.

@@ -1,12 +1,12 @@
-//! Two certificates of the shape that API Gateway makes, for unit tests: X.509 v3 without extensions, one name for all.
+//! Two certificates in the form that API Gateway generates, for unit tests: X.509 v3, no extensions, the same name.
 //!
-//! Their keys were thrown away. They end in 2099, so that no test depends on the date it runs at.
+//! Their private keys were deleted. They expire in 2099, so that no test depends on the date of its run.
 
 pub mod issued;
 
 use crate::error::ReadFailure;
 
-/// A certificate.
+/// The first certificate.
 pub const PEM: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIC5jCCAc6gAwIBAgIEDA/+4DANBgkqhkiG9w0BAQsFADA0MQswCQYDVQQGEwJV
@@ -27,17 +27,17 @@ hKS+iJWuXg2wUHK+DxsxDnaBBy+JX579JMmZ7r08kZhnwf5gYt3KbvVgJ8x4x2Ln
 WowVoxsT1yD7BQYryMluc60o+XAahz0tYlw=
 -----END CERTIFICATE-----
 ";
-/// Its serial number.
+/// The serial number of [`PEM`].
 pub const PEM_SERIAL: &str = "0C0FFEE0";
-/// SHA-256 of its DER.
+/// The SHA-256 of the DER of [`PEM`].
 pub const PEM_FINGERPRINT: &str = "32f001778fc148b45c460c23fac4a6d3ad5e172a54091b91d8acbb85c0ab396c";
-/// SHA-1 of its DER.
+/// The SHA-1 of the DER of [`PEM`].
 pub const PEM_SHA1: &str = "c05d1edb0d5ae2136057496d1156392df6738d11";
-/// SHA-256 of its SubjectPublicKeyInfo.
+/// The SHA-256 of the SubjectPublicKeyInfo of [`PEM`].
 pub const PEM_SPKI: &str = "IVucEyML0eZVILtlZLg5hhrngDtsypdM+0y9Qben7cY=";
-/// Its end.
+/// The end of the validity of [`PEM`].
 pub const PEM_NOT_AFTER: &str = "2099-01-01T00:00:00Z";
-/// A certificate.
+/// The second certificate.
 pub const OTHER_PEM: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIC5jCCAc6gAwIBAgIEDA/+4TANBgkqhkiG9w0BAQsFADA0MQswCQYDVQQGEwJV
@@ -59,11 +59,11 @@ xu7+tcgd6bBmEPLwqA4KFblynC4b4AOgYoo=
 -----END CERTIFICATE-----
 ";
 
-/// SHA-256 of its DER.
+/// The SHA-256 of the DER of [`OTHER_PEM`].
 pub const OTHER_FINGERPRINT: &str = "f94a621f0a5b27a41c5991b4875adce9d09f1e51d8c6f43809606da72dd94bad";
-/// SHA-1 of its DER.
+/// The SHA-1 of the DER of [`OTHER_PEM`].
 pub const OTHER_SHA1: &str = "81f0335da1cd9d6bf59434f3aa4c1bb17ba2b325";
-/// SHA-256 of its SubjectPublicKeyInfo.
+/// The SHA-256 of the SubjectPublicKeyInfo of [`OTHER_PEM`].
 pub const OTHER_SPKI: &str = "5RLU7wnQvhL3QSBFQxXZG9Q+4DjN0DuwZHo2JXaJOF4=";
 
 /// A resource as the API server returns it.
@@ -79,12 +79,12 @@ pub fn resource(name: &str) -> crate::api::ClientCertificateRef {
     resource
 }
 
-/// The Secret that a write of `desired` makes.
+/// The Secret after a write of `desired`.
 pub fn secret_of(desired: &crate::target::Desired) -> k8s_openapi::api::core::v1::Secret {
     stored(desired)
 }
 
-/// The object that a write of `desired` makes.
+/// The object after a write of `desired`.
 pub fn stored<K: crate::target::TargetObject>(desired: &crate::target::Desired) -> K {
     let mut object = K::of_desired(desired, desired.merge(None), None, false);
     object.metadata_mut().uid = Some("uid-target".to_owned());
@@ -104,7 +104,7 @@ pub fn certificate(id: &str, pem: &str) -> crate::aws::gateway::ClientCertificat
     }
 }
 
-/// The source that a resource names without rules.
+/// The source of a resource, without rules.
 pub fn source_of(resource: &crate::api::ClientCertificateRef) -> Result<crate::aws::gateway::Source, ReadFailure> {
     Ok(crate::aws::gateway::Source::own(
         "us-east-1",
@@ -112,7 +112,7 @@ pub fn source_of(resource: &crate::api::ClientCertificateRef) -> Result<crate::a
     ))
 }
 
-/// What the target of a resource should hold that names this one certificate.
+/// The desired target of a resource with this one certificate.
 pub fn rendered(
     resource: &crate::api::ClientCertificateRef,
     pem: &str,

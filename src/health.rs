@@ -1,4 +1,4 @@
-//! The health of the process, for `/healthz`. Nothing outside of the process makes it unhealthy.
+//! The health of the process, for `/healthz`. No event outside the process makes it unhealthy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 /// A queue whose loop has not run for this long is stuck.
 const QUEUE_STUCK: Duration = Duration::from_secs(60);
-/// How often the queue's loop runs where it has nothing to do.
+/// The interval at which the queue's loop runs while the queue is empty.
 pub const QUEUE_IDLE: Duration = Duration::from_secs(10);
 
-/// Why the process is not healthy.
+/// The cause for which the process is unhealthy.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Unhealthy {
-    /// Something has outlived twice its deadline.
+    /// An attempt has lasted longer than twice its deadline.
     #[error("a request or reconcile has not finished within twice its deadline")]
     Overdue,
     /// The queue's loop does not run.
@@ -24,20 +24,20 @@ pub enum Unhealthy {
     QueueStuck,
 }
 
-/// What is under way. Copies are of the same process.
+/// The attempts in progress. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// When each attempt is overdue.
+    /// The time at which each attempt becomes overdue.
     attempts: BTreeMap<u64, Instant>,
     begun: u64,
-    /// When the queue's loop ran last; None before it begins.
+    /// The time of the last run of the queue's loop; `None` before the first.
     queue: Option<Instant>,
 }
 
-/// An attempt that is under way, until it is dropped.
+/// An attempt in progress. The drop ends it.
 #[derive(Debug)]
 pub struct Attempt {
     health: Health,
@@ -45,7 +45,7 @@ pub struct Attempt {
 }
 
 impl Health {
-    /// Something begins that has to end by itself before its deadline.
+    /// Records the start of an attempt, which has to end before its deadline.
     pub fn attempt(&self, deadline: Duration) -> Attempt {
         let mut state = self.0.lock();
         state.begun += 1;
@@ -54,7 +54,7 @@ impl Health {
         Attempt { health: self.clone(), number }
     }
 
-    /// The queue's loop runs.
+    /// Records a run of the queue's loop.
     pub fn queue_runs(&self) {
         self.0.lock().queue = Some(Instant::now());
     }

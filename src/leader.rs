@@ -1,8 +1,8 @@
-//! Which of several replicas leads: the one that holds the Lease. Pure; `kubernetes::lease` makes the requests.
+//! Decides which of several replicas leads: the one that holds the Lease. Pure; `kubernetes::lease` makes the requests.
 //!
-//! The times fit together. A Lease that is not renewed for 15 s is free; the other replicas read it every second, so another
-//! leads 17 s after the last renewal at the latest. A call that writes ends within 10 s, and none begins in the last 11 s of the
-//! Lease, so that no write of a leader that cannot renew is under way when the next one begins.
+//! The times fit together. A Lease is free 15 s after its last renewal. The other replicas read it every second, so
+//! another replica leads at most 17 s after the last renewal. A write ends within 10 s, and no write begins in the last
+//! 11 s of the Lease. Thus no write of a leader that cannot renew is in progress when the next leader begins.
 
 mod fence;
 
@@ -14,38 +14,38 @@ use jiff::Timestamp;
 
 use crate::settings::Tick;
 
-/// How long a Lease holds that is not renewed.
+/// The duration of the Lease without a renewal.
 pub const DURATION: Duration = Duration::from_secs(15);
-/// How often the holder renews it.
+/// The interval at which the holder renews the Lease.
 pub const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// How often the others read it.
+/// The interval at which the other replicas read the Lease.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The longest that a call may take which writes, to Kubernetes or to API Gateway.
+/// The time limit of a write to Kubernetes or API Gateway.
 pub const LONGEST_WRITE: Duration = Duration::from_secs(10);
-/// No write begins so shortly before the Lease's end: longer than a write takes.
+/// The time before the end of the Lease in which no write begins: longer than the time limit of a write.
 const MARGIN: Duration = Duration::from_secs(11);
 
-/// What a process may do.
+/// The role of the process in the election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leadership {
-    /// It leads, without an election.
+    /// The process leads, without an election.
     Alone,
-    /// Another replica leads, or none yet.
+    /// Another replica leads, or no replica yet.
     StandingBy,
-    /// It leads, and may begin to write until then.
+    /// The process leads, and writes may begin before `until`.
     Leading {
-        /// By the steady clock.
+        /// The time by the steady clock.
         until: Tick,
     },
 }
 
 impl Leadership {
-    /// The leadership of one whose renewal was sent at this time, and was accepted: the Lease may count from then.
+    /// The leadership after an accepted renewal. It counts from the time at which the renewal was sent.
     pub fn renewed(sent: Tick) -> Self {
         Leadership::Leading { until: sent + (DURATION - MARGIN) }
     }
 
-    /// Whether it leads.
+    /// Whether the process leads.
     pub fn leads(self) -> bool {
         self != Leadership::StandingBy
     }
@@ -63,22 +63,22 @@ impl Leadership {
 /// The parts of a Lease that an election needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// The holder; none, if it was released.
+    /// The holder; `None` after a release.
     pub holder: Option<String>,
-    /// When it was renewed, by the holder's clock: only that it changes matters.
+    /// The time of the renewal by the holder's clock. Only its change matters.
     pub renewed: Option<Timestamp>,
-    /// How long it holds without being renewed.
+    /// The duration of the Lease without a renewal.
     pub duration: Duration,
 }
 
-/// What to do about a Lease.
+/// The next step of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// There is none.
+    /// The Lease does not exist.
     Create,
-    /// It is free, or ours from an earlier life of this pod.
+    /// The Lease is free, or names this replica from before its restart.
     Take,
-    /// It is another's.
+    /// Another replica holds the Lease.
     Wait,
 }
 
@@ -89,7 +89,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Evaluates the Lease. The other clock is not trusted: the Lease has ended when it was unchanged for its duration.
+    /// Evaluates the Lease. The other replica's clock does not count: the Lease has ended if it was unchanged for its
+    /// duration.
     pub fn look(&mut self, me: &str, lease: Option<Holding>, now: Tick) -> Step {
         let Some(holding) = lease else {
             self.seen = None;
@@ -169,7 +170,8 @@ mod tests {
 
     #[test]
     fn another_leads_within_twenty_seconds_of_the_last_renewal() {
-        // Seen up to one interval after it was renewed, and taken up to one interval after it ended.
+        // A candidate sees a renewal at most one interval later, and takes the Lease at most one interval after its
+        // end.
         assert!(DURATION + LOOK_EVERY * 2 < Duration::from_secs(20));
     }
 

@@ -1,4 +1,4 @@
-//! The socket of metrics and probes, for both families at once.
+//! The socket for metrics and probes, for both IP families.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 
 const BACKLOG: i32 = 1024;
 
-/// Listens. `[::]` is every address of IPv6 and of IPv4, whatever the system's default is, and `0.0.0.0` where there is no IPv6.
+/// Listens on an address. `[::]` is every address of IPv6 and IPv4, whatever the operating system's default is, and
+/// `0.0.0.0` on a system without IPv6.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let bound = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
         Ok(socket) => bind(socket, address),
@@ -26,7 +27,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 enum Failure {
-    /// The system has no addresses of this family.
+    /// The system has no address of this family.
     NoFamily(io::Error),
     Other(io::Error),
 }
@@ -44,7 +45,7 @@ fn bind(socket: Socket, address: SocketAddr) -> Result<Socket, Failure> {
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // As tokio does: a port with closing connections is not in use.
+    // A port with closing connections counts as free, as with tokio's listener.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -1,4 +1,4 @@
-//! The metrics: counters of the process, and series of each resource, which are read from the caches.
+//! The metrics: counters of the process, and series of each resource, whose values come from the stores.
 
 mod format;
 mod resources;
@@ -19,7 +19,7 @@ pub use self::format::Format;
 use self::resources::ResourceCollector;
 use crate::api::Cached;
 
-/// From a reconcile that only compares to one that times out, in seconds.
+/// Buckets of durations in seconds: from a reconcile that only compares to a reconcile that times out.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 /// Buckets of resources per response of API Gateway.
@@ -28,7 +28,7 @@ const BATCHES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0
 /// The result of a reconcile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReconcileResult {
-    /// The status is up to date, good or bad.
+    /// The status is up to date, with or without a failure.
     Success,
     /// The status could not be written.
     Error,
@@ -73,7 +73,7 @@ struct BuildLabels {
     version: &'static str,
 }
 
-/// Every resource in the caches.
+/// Returns every resource in the stores.
 pub type Resources = Box<dyn Fn() -> Vec<Arc<Cached>> + Send + Sync>;
 
 /// Whether this process leads.
@@ -191,8 +191,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Metrics with a sample of each but those of resources: the reference lists them, and a family without a sample is not exported.
-    /// The pattern names every field, so that none is forgotten.
+    /// Metrics with a sample of each family except those of resources, for the reference: a family without a sample is
+    /// not exported. The pattern names every field, so that a new field does not compile without a sample.
     pub fn sampled() -> Self {
         let metrics = Metrics::default();
         let Metrics {
@@ -238,7 +238,7 @@ impl Metrics {
         self.request_duration.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
     }
 
-    /// Records how long a call waited for the rate limit.
+    /// Records the wait of a call for the rate limit.
     pub fn waited_for_budget(&self, time: Duration) {
         self.budget_wait.observe(time.as_secs_f64());
     }
@@ -248,7 +248,7 @@ impl Metrics {
         self.budget_queue.inc_by(by);
     }
 
-    /// Counts a call that was throttled.
+    /// Counts a throttled call.
     pub fn throttled(&self) {
         self.throttles.inc();
     }
@@ -263,7 +263,7 @@ impl Metrics {
         self.shared_answers.inc();
     }
 
-    /// Counts a list that failed.
+    /// Counts a failed list.
     pub fn list_refused(&self, reason: &'static str) {
         self.list_refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
@@ -284,7 +284,7 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// Leaves the series of each resource out.
+    /// Exports no series of resources.
     pub fn without_resources(self) -> Self {
         self.follow(Box::new(Vec::new));
         self
@@ -292,7 +292,7 @@ impl Metrics {
 
     /// Sets the source of the series of each resource, which are exported while the process leads.
     pub fn follow(&self, resources: Resources) {
-        // The first stays: there is one set of caches in a process.
+        // A second call changes nothing: a process has one set of stores.
         let _ = self.resources.set(resources);
     }
 

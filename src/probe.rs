@@ -1,4 +1,4 @@
-//! One request to a running operator, from an image that has neither a shell nor curl.
+//! Sends one request to a running operator, because the image has neither a shell nor curl.
 
 use anyhow::{Context, bail, ensure};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -9,10 +9,10 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::config::ProbeArgs;
 
-/// More of an answer than this is not shown.
+/// The longest part of a response that is printed, in bytes.
 const SHOWN: usize = 64 * 1024;
 
-/// Sends one request. Any response but 200, and no response, is an error.
+/// Sends one request. A response other than 200, or no response, is an error.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     let ProbeArgs { url, timeout } = args;

@@ -1,9 +1,9 @@
-//! What each namespace may use: which roles, regions, certificates and APIs, and whether it may own descriptions. Without
-//! rules, every user who may create a resource could use every right of the operator.
+//! The rules: which roles, regions, certificates and APIs each namespace may use, and whether it may own descriptions.
+//! Without rules, every user who may create a resource can use all permissions of the operator.
 //!
-//! The rules come from a file (`--rules-file`). Each rule is a grant to some namespaces, and grants add up. Namespaces
-//! that no rule names have what `default` allows (nothing if it is `deny`), which without a file is: the operator's own
-//! credentials, every region, every certificate, descriptions, and no role.
+//! The rules come from a file (`--rules-file`). Each rule is a grant to some namespaces, and grants add up. A namespace
+//! without a rule has the grant in `default`, or none if `default` is `deny`. Without a file, the default grant is the
+//! operator's own credentials, every region, every certificate, descriptions, and no role.
 
 mod file;
 
@@ -21,7 +21,7 @@ use crate::conditions::Reason;
 /// The rules in force.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// None denies.
+    /// `None` denies.
     default: Option<Grant>,
     rules: Vec<Rule>,
 }
@@ -40,7 +40,7 @@ struct Rule {
     grant: Grant,
 }
 
-/// What a rule allows.
+/// The permissions of a rule.
 #[derive(Clone, Debug)]
 struct Grant {
     own_credentials: bool,
@@ -71,42 +71,42 @@ impl Default for Grant {
     }
 }
 
-/// A resource's request.
+/// The request of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Its namespace.
+    /// The namespace of the resource.
     pub namespace: &'a str,
-    /// The labels of that namespace.
+    /// The labels of the namespace.
     pub labels: &'a BTreeMap<String, String>,
-    /// ARN of the role, and the external id, where it names one.
+    /// The ARN of the role, and the external id, if the resource has one.
     pub role: Option<(&'a str, Option<&'a str>)>,
     /// The region.
     pub region: &'a str,
-    /// What it reads.
+    /// The certificate or API.
     pub what: What<'a>,
 }
 
-/// What a resource reads.
+/// The certificate or API that a resource reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What<'a> {
     /// The certificate with this id.
     Certificate(&'a str),
     /// The stages of the API with this id, and the certificates that they present.
     RestApi(&'a str),
-    /// The certificate of ACM with this ARN.
+    /// The ACM certificate with this ARN.
     Acm(&'a str),
 }
 
-/// What the rules allow a resource.
+/// The permissions of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
-    /// The identity that reads.
+    /// The identity that reads the certificate.
     pub identity: Identity,
-    /// Whether it may own the description, or why not.
+    /// Whether the resource may own the description, or the reason for which it may not.
     pub description: Result<(), Refusal>,
 }
 
-/// Which rule is missing.
+/// The permission that the rules lack.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The role.
@@ -114,7 +114,7 @@ pub enum Refusal {
         "{rules} allows role {arn}; add the role to the roles of a rule for the namespace in the operator's rules file"
     )]
     Role {
-        /// Which rules there are.
+        /// The rules for the namespace.
         rules: Rulebook,
         /// The role.
         arn: String,
@@ -124,7 +124,7 @@ pub enum Refusal {
         "{rules} allows role {arn} with this externalId; remove spec.assumeRole.externalId, which the operator sets"
     )]
     ExternalId {
-        /// Which rules there are.
+        /// The rules for the namespace.
         rules: Rulebook,
         /// The role.
         arn: String,
@@ -134,7 +134,7 @@ pub enum Refusal {
         "{rules} allows the operator's own credentials; set spec.assumeRole, or set ownCredentials in a rule for the namespace in the operator's rules file"
     )]
     OwnCredentials {
-        /// Which rules there are.
+        /// The rules for the namespace.
         rules: Rulebook,
     },
     /// The region.
@@ -142,7 +142,7 @@ pub enum Refusal {
         "{rules} allows region {region}; add the region to the regions of a rule for the namespace in the operator's rules file"
     )]
     Region {
-        /// Which rules there are.
+        /// The rules for the namespace.
         rules: Rulebook,
         /// The region.
         region: String,
@@ -152,7 +152,7 @@ pub enum Refusal {
         "{rules} allows certificate {id}; add the id to the certificateIds of a rule for the namespace in the operator's rules file"
     )]
     Certificate {
-        /// Which rules there are.
+        /// The rules for the namespace.
         rules: Rulebook,
         /// The id.
         id: String,
@@ -162,7 +162,7 @@ pub enum Refusal {
         "{rules} allows REST API {id}; add the id to the restApiIds of a rule for the namespace in the operator's rules file"
     )]
     RestApi {
-        /// Which rules there are.
+        /// The rules for the namespace.
         rules: Rulebook,
         /// The id.
         id: String,
@@ -172,7 +172,7 @@ pub enum Refusal {
         "{rules} allows ACM certificate {arn}; add the ARN to the acmCertificateArns of a rule for the namespace in the operator's rules file"
     )]
     Acm {
-        /// Which rules there are.
+        /// The rules for the namespace.
         rules: Rulebook,
         /// The ARN.
         arn: String,
@@ -182,12 +182,12 @@ pub enum Refusal {
         "{rules} allows managing descriptions; set descriptions in a rule for the namespace in the operator's rules file"
     )]
     Description {
-        /// Which rules there are.
+        /// The rules for the namespace.
         rules: Rulebook,
     },
 }
 
-/// The rules that apply to a namespace, as the subject of a message: `no rule for namespace a (b) allows …`.
+/// The rules for a namespace, as the subject of a message: `no rule for namespace a (b) allows …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rulebook {
     namespace: String,
@@ -220,23 +220,23 @@ impl Refusal {
 }
 
 impl Rules {
-    /// Whether the rules allow any role to any namespace.
+    /// Whether a rule allows a role to a namespace.
     pub fn allow_roles(&self) -> bool {
         self.rules.iter().map(|rule| &rule.grant).chain(&self.default).any(|grant| !grant.roles.is_empty())
     }
 
-    /// Whether the labels of namespaces matter.
+    /// Whether a rule selects namespaces by label.
     pub fn use_labels(&self) -> bool {
         self.rules.iter().any(|rule| rule.selector.is_some())
     }
 
-    /// The rules that select a namespace with these labels, by their position.
+    /// The positions of the rules that select a namespace with these labels.
     pub fn selected_by(&self, labels: &BTreeMap<String, String>) -> Vec<usize> {
         let selects = |rule: &Rule| rule.selector.as_ref().is_some_and(|selector| selector.matches(labels));
         self.rules.iter().enumerate().filter(|(_, rule)| selects(rule)).map(|(position, _)| position).collect()
     }
 
-    /// What the rules allow a resource.
+    /// The permissions of a resource, or the permission that the rules lack.
     pub fn permit(&self, wanted: Wanted<'_>) -> Result<Permit, Refusal> {
         let applying: Vec<&Rule> = self.rules.iter().filter(|rule| rule.applies_to(&wanted)).collect();
         let rules = || Rulebook {
@@ -324,12 +324,12 @@ impl Grant {
     }
 }
 
-/// `{namespace}` in roles and external ids stands for the resource's namespace.
+/// Replaces `{namespace}` in a role or external id with the resource's namespace.
 fn for_namespace(text: &str, namespace: &str) -> String {
     text.replace("{namespace}", namespace)
 }
 
-/// Whether a text fits a pattern, in which `*` stands for any text.
+/// Whether a text matches a pattern, in which `*` matches any text.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };

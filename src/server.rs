@@ -1,4 +1,4 @@
-//! The one open port: metrics and probes.
+//! The server for metrics and probes, on the only open port.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::health::Health;
 use crate::metrics::{Format, Metrics};
 
-/// Serves until asked to stop.
+/// Serves until the process stops.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
@@ -25,7 +25,7 @@ pub async fn serve(
         let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
         let metrics = Arc::clone(&metrics);
         async move {
-            // In a blocking thread: there may be very many resources.
+            // The rendering has its own thread, because there may be very many resources.
             match spawn_blocking(move || format.of_open_metrics(metrics.render())).await {
                 Ok(page) => ([(header::CONTENT_TYPE, format.content_type())], page).into_response(),
                 Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

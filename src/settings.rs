@@ -7,14 +7,14 @@ use jiff::Timestamp;
 
 use crate::api::TargetKind;
 
-/// Configuration that decisions depend on.
+/// The configuration for decisions.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The region of resources that name none.
+    /// The region of resources without `spec.region`.
     pub default_region: Option<String>,
-    /// How long before its end a certificate counts as expiring.
+    /// The time before its expiry from which a certificate counts as expiring.
     pub expiring_within: Duration,
-    /// The name of this installation in every status; all its replicas have the same.
+    /// The name of this installation in every status. All its replicas have the same name.
     pub installation: String,
     /// Whether the operator may write descriptions.
     pub manage_descriptions: bool,
@@ -34,12 +34,12 @@ impl Default for TargetKinds {
 }
 
 impl TargetKinds {
-    /// Whether a kind is among them.
+    /// Whether the operator writes a kind.
     pub fn contains(&self, kind: TargetKind) -> bool {
         self.0.contains(&kind)
     }
 
-    /// Each of them, once.
+    /// Each kind once.
     pub fn iter(&self) -> impl Iterator<Item = TargetKind> {
         self.0.iter().copied()
     }
@@ -48,7 +48,7 @@ impl TargetKinds {
 impl FromStr for TargetKinds {
     type Err = String;
 
-    /// Reads names of kinds, separated by commas; no name means all of them.
+    /// Reads names of kinds, separated by commas. An empty list means all kinds.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut kinds = Vec::new();
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -64,15 +64,15 @@ impl FromStr for TargetKinds {
     }
 }
 
-/// Time by a clock that never jumps: since the start of the process.
+/// The time since the start of the process, by a clock that never jumps.
 pub type Tick = Duration;
 
-/// The time, as an argument. Certificates end by the wall clock; waits are measured by the steady one.
+/// The time, as an argument. Certificates expire by the wall clock. Waits are measured by the steady clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The wall clock.
+    /// The time of the wall clock.
     pub wall: Timestamp,
-    /// The steady clock.
+    /// The time of the steady clock.
     pub tick: Tick,
 }
 

@@ -1,4 +1,4 @@
-//! The background tasks of the process. A task that ends unexpectedly, also by a panic, ends the process.
+//! The background tasks of the process. The unexpected end of a task, by return or by panic, ends the process.
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -12,7 +12,7 @@ pub struct Tasks(UnboundedSender<&'static str>);
 pub struct Ended(UnboundedReceiver<&'static str>);
 
 impl Tasks {
-    /// No tasks yet.
+    /// A starter without tasks, and the receiver of unexpected ends.
     pub fn new() -> (Self, Ended) {
         let (sender, receiver) = unbounded_channel();
         (Tasks(sender), Ended(receiver))
@@ -23,7 +23,7 @@ impl Tasks {
         self.start(name, true, async move { drop(task.await) });
     }
 
-    /// Starts a task that ends by itself. Only a panic is unexpected.
+    /// Starts a task that may end. Only a panic is unexpected.
     pub fn spawn_finite(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         self.start(name, false, task)
     }
@@ -43,7 +43,7 @@ impl Tasks {
 }
 
 impl Ended {
-    /// Waits for the next.
+    /// Waits for the next unexpected end.
     pub async fn next(&mut self) -> &'static str {
         match self.0.recv().await {
             Some(name) => name,
@@ -52,7 +52,7 @@ impl Ended {
     }
 }
 
-/// Reports its task's end, when it is dropped with the task.
+/// Reports an unexpected end of the task, when it is dropped with the task.
 struct Watched {
     name: &'static str,
     runs_forever: bool,
@@ -62,7 +62,7 @@ struct Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.runs_forever || std::thread::panicking() {
-            // There is no receiver any more when the process ends.
+            // The receiver is gone when the process ends.
             let _ = self.ended.send(self.name);
         }
     }

@@ -1,4 +1,4 @@
-//! The log: text for people on a terminal, JSON for machines elsewhere. And traces, where a collector is configured.
+//! The log, as text on a terminal and as JSON elsewhere, and traces, if a collector is configured.
 
 mod collector;
 mod lines;
@@ -17,19 +17,19 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 use self::lines::{Ending, WithTrace};
 use crate::config::LogFormat;
 
-/// What is logged where RUST_LOG says nothing. The operator's own code logs the failures of requests and watches, once and
-/// with what to do.
+/// The filter of the log without RUST_LOG. The libraries' lines about failed requests and watches are off, because the
+/// operator's own code logs such a failure once, with the action for the user.
 const DEFAULT_FILTER: &str = "info,kube_client=off,kube_runtime=error,aws_config=warn,aws_runtime=error";
-/// How long the last spans may take to reach the collector when the process ends.
+/// The time limit to send the last spans when the process ends.
 const LAST_SPANS: Duration = Duration::from_secs(1);
 
-/// What has to be ended with the process.
+/// The telemetry that has to end with the process.
 #[must_use = "spans that are not sent yet are lost without `end`"]
 pub struct Telemetry {
     tracer: Option<SdkTracerProvider>,
 }
 
-/// Sets log and traces up for the whole process.
+/// Sets up the log and the traces of the process.
 pub fn init(format: LogFormat) -> Telemetry {
     let json = match format {
         LogFormat::Auto => !stderr().is_terminal(),
@@ -57,7 +57,7 @@ pub fn init(format: LogFormat) -> Telemetry {
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    // The lines contain the fields of the spans already.
+    // The lines already contain the fields of the spans.
     let filter = filter.and(filter_fn(|metadata| !is_own_span(metadata)));
     let log: Box<dyn Layer<Registry> + Send + Sync> = log.with_filter(filter).boxed();
     let tracer = traces.as_ref().ok().and_then(Option::as_ref).map(|traces| traces.provider.clone());
@@ -78,7 +78,7 @@ fn is_own_span(metadata: &Metadata<'_>) -> bool {
 }
 
 impl Telemetry {
-    /// Sends the remaining spans. Not from within an async runtime: it blocks.
+    /// Sends the remaining spans. This blocks, so the caller must not be in an async runtime.
     pub fn end(self) {
         if let Some(tracer) = self.tracer {
             // The collector client has logged any failure.

@@ -1,10 +1,11 @@
-//! Text from AWS and the API server, prepared for a status: without what changes from one error to the next, in one line,
-//! and short. And bytes as text.
+//! Prepares text from AWS and the API server for a status: one short line, without the parts that differ between
+//! errors. Also writes bytes as text.
 
 const MAX_CHARS: usize = 200;
 
-/// The text lands in the status of a resource, where equal text means that nothing is written. So request ids, UUIDs
-/// and times go: the construct `Request ID: …`, and any word of eight or more characters that contains a digit.
+/// Removes the parts of a message that differ between errors: request ids, UUIDs and times. These are the construct
+/// `Request ID: …`, and every word of eight or more characters with a digit. Thus repeated errors have the same text,
+/// and the status is not written again.
 pub fn stable(message: &str) -> String {
     let printable: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut words = printable.split_whitespace().peekable();

@@ -1,4 +1,4 @@
-//! The check before every write: whether this process may begin one now.
+//! The check before every write: whether this process may begin a write now.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::{LONGEST_WRITE, Leadership};
 use crate::clock::Clock;
 use crate::settings::Tick;
 
-/// Allows writes while the process leads. Copies share their state.
+/// Allows writes while the process leads. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Fence {
     clock: Clock,
     leadership: watch::Receiver<Leadership>,
-    /// When the last write has to have ended, once the process is asked to stop.
+    /// The time by which the last write has to end, after the process received a signal to stop.
     end: Arc<OnceLock<Tick>>,
 }
 
@@ -24,7 +24,7 @@ impl Fence {
         Fence { clock, leadership, end: Arc::default() }
     }
 
-    /// A fence that is always open: there is no other replica.
+    /// A fence that is always open, for an installation with one replica.
     pub fn open(clock: Clock) -> Self {
         // The receiver keeps the last value after the sender is dropped.
         Fence::new(clock, watch::channel(Leadership::Alone).1)
@@ -40,7 +40,7 @@ impl Fence {
         self.time_to_write().is_some()
     }
 
-    /// How long a write may take that begins now; None where none may begin.
+    /// The time limit of a write that begins now; `None` if no write may begin.
     pub fn time_to_write(&self) -> Option<Duration> {
         let now = self.clock.now();
         let left = self.end.get().map_or(LONGEST_WRITE, |end| end.saturating_sub(now));
@@ -48,13 +48,13 @@ impl Fence {
         may_begin.then_some(left.min(LONGEST_WRITE))
     }
 
-    /// The process is asked to stop: every write ends within this time.
+    /// Limits the time of all writes, because the process stops.
     pub fn end_within(&self, time: Duration) {
-        // The first counts: a process stops once.
+        // Only the first call counts: a process stops once.
         let _ = self.end.set(self.clock.now() + time);
     }
 
-    /// Waits until a write may begin, where only a renewal is late. False if another replica leads.
+    /// Waits for a late renewal until a write may begin. False if another replica leads.
     pub async fn wait(&self) -> bool {
         if self.may_write() {
             return true;

@@ -1,4 +1,4 @@
-//! Which of the two text formats of Prometheus a scrape requests.
+//! The text format of a scrape: OpenMetrics or Prometheus.
 
 use std::collections::HashSet;
 
@@ -7,12 +7,12 @@ use std::collections::HashSet;
 pub enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
-    /// The older format of Prometheus itself, which every scraper and promtool read.
+    /// The older format of Prometheus, which every scraper and promtool read.
     Prometheus,
 }
 
 impl Format {
-    /// The format that a request's Accept header prefers. OpenMetrics is for those alone who name it.
+    /// The format that a request's Accept header prefers. OpenMetrics only if the header names it.
     pub fn accepted(accept: Option<&str>) -> Self {
         let quality = |wanted: &str| {
             let ranges = accept.unwrap_or_default().split(',').filter_map(|range| {
@@ -38,8 +38,9 @@ impl Format {
         }
     }
 
-    /// A page of OpenMetrics in this format. The older one names a counter by its samples, and knows neither a unit nor an
-    /// end. The library writes OpenMetrics alone, which promtool does not check.
+    /// Converts a page of OpenMetrics to this format. In the Prometheus format, the name of a counter is that of its
+    /// samples, and units and the end mark do not exist. The library writes only OpenMetrics, which promtool does not
+    /// check.
     pub fn of_open_metrics(self, text: String) -> String {
         if self == Format::OpenMetrics {
             return text;

@@ -1,5 +1,5 @@
-//! The series of each resource. They are made from the caches at each scrape and nothing is kept, so they end with their
-//! resource.
+//! The series of each resource. Each scrape makes them from the stores and keeps nothing, so the series of a resource
+//! end with the resource.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,8 +16,8 @@ use super::{Leader, Resources};
 use crate::api::{Cached, CertificateRole, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, Reason, find, is_true};
 
-/// The conditions that have a series. One that has no status yet is 0: a resource that was never Ready must be as visible
-/// as one that no longer is.
+/// The conditions with a series. A condition without a status has the value 0: a resource that was never Ready must be
+/// as visible as a resource that is no longer Ready.
 const TYPES: [ConditionType; 3] = [ConditionType::Ready, ConditionType::Expiring, ConditionType::CertificateRead];
 
 /// Collects the series of each resource while the process leads.
@@ -110,12 +110,13 @@ impl Collector for ResourceCollector {
     }
 }
 
-/// The data of a resource for the series. One that does not parse has no status.
+/// The metadata and status of a resource. A resource that does not parse has no status.
 fn parts(resource: &Cached) -> (&ObjectMeta, Option<&ClientCertificateRefStatus>) {
     (resource.meta(), resource.0.as_ref().ok().and_then(|resource| resource.status.as_ref()))
 }
 
-/// The stage that a resource follows, by its role, region and API, where the status says that it has no certificate.
+/// The role, region, API and name of the stage that a resource follows, if the stage has no certificate according to
+/// the status.
 fn stage_without_certificate(resource: &Cached) -> Option<(Option<&str>, Option<&str>, &str, &str)> {
     let resource = resource.0.as_ref().ok()?;
     let stage = resource.spec.stage.as_ref()?;
@@ -144,7 +145,7 @@ mod tests {
     use crate::fixtures::resource;
     use crate::metrics::{Format, Metrics};
 
-    /// A resource that is ready, with a certificate that ends in the second `not_after`.
+    /// A Ready resource, with a certificate that expires at `not_after`.
     fn ready(name: &str, not_after: i64) -> Arc<Cached> {
         let at = jiff::Timestamp::from_second(not_after).unwrap();
         let mut status = ClientCertificateRefStatus::default();

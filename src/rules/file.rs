@@ -1,4 +1,4 @@
-//! The rules file: YAML in, checked [`Rules`] out. An error names the rule that it is in.
+//! The rules file: YAML in, checked [`Rules`] out. An error names its rule.
 
 use std::fmt::Formatter;
 
@@ -11,21 +11,21 @@ use thiserror::Error;
 
 use super::{Grant, Rule, Rules};
 
-/// Why a text is not a valid rules file.
+/// The reason for which a text is not a valid rules file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidRules {
-    /// It is empty, as a file that is being written is.
+    /// The file is empty, for example because another process is writing it.
     #[error("the file is empty; add rules or a default")]
     Empty,
-    /// It is not YAML of the right structure.
+    /// The file is not YAML of the right structure.
     #[error("the file does not parse: {0}")]
     NotParsed(String),
     /// A rule is invalid.
     #[error("{rule}: {problem}")]
     Senseless {
-        /// Which rule.
+        /// The name of the rule.
         rule: String,
-        /// What is wrong with it.
+        /// The fault of the rule.
         problem: String,
     },
 }
@@ -56,7 +56,7 @@ struct Entry {
     descriptions: Option<bool>,
 }
 
-/// What namespaces without a rule may use.
+/// The grant of namespaces without a rule.
 enum Otherwise {
     Deny,
     Grant(Box<Entry>),
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Otherwise {
     }
 }
 
-/// By hand, because the error of an untagged enum does not name the field of the map.
+/// Written by hand, because serde's error for an untagged enum does not name the field of the map.
 struct OtherwiseVisitor;
 
 impl<'de> Visitor<'de> for OtherwiseVisitor {
@@ -147,8 +147,8 @@ fn grant(name: &str, entry: Entry) -> Result<Grant, InvalidRules> {
         return Err(senseless(name, problem));
     }
     let otherwise = Grant::default();
-    // A stage presents any certificate, and ACM has others, so a rule for some certificates allows none of these unless it
-    // names them.
+    // A rule that allows only some certificate ids allows no API and no ACM certificate unless it names them: a stage
+    // can present any certificate.
     let none_beside = || entry.certificate_ids.as_ref().map(|_| Vec::new());
     let rest_api_ids = entry.rest_api_ids.or_else(none_beside);
     let acm_certificate_arns = entry.acm_certificate_arns.or_else(none_beside);

@@ -1,4 +1,4 @@
-//! The HTTP client for the collector, from libraries that the operator uses anyway.
+//! The HTTP client for the collector, made of libraries that the operator uses already.
 
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::kubernetes::{LogOnce, innermost};
 
-/// A collector answers with a few bytes; more is of no use.
+/// The limit of a response of the collector. Real responses have a few bytes.
 const ANSWER_MOST: usize = 64 * 1024;
 
 /// Sends spans, and logs a failure once.
 #[derive(Debug)]
 pub(super) struct Collector {
-    /// Spans are sent by a thread of the SDK's own, which has no runtime; and the operator's must not wait for it.
+    /// The SDK sends spans from its own thread, which has no runtime. The operator's runtime must not wait for that
+    /// thread.
     runtime: Runtime,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
@@ -30,7 +31,7 @@ impl Collector {
     pub(super) fn new(timeout: Duration) -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
-        // Nothing drives a connection between two exports, which are seconds apart.
+        // No connection stays open, because no task serves it between two exports, which are seconds apart.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         Ok(Collector { runtime, client, timeout, log: LogOnce::new("export of traces recovered") })
     }
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn a_collector_behind_tls_is_spoken_to_by_tls() {
         let collector = Collector::new(Duration::from_secs(5)).unwrap();
-        // Bound and not listening: the connection is refused, which is farther than a connector without TLS comes.
+        // The port is free, so the connection is refused. A connector without TLS would fail earlier.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}/v1/traces", listener.local_addr().unwrap());
         drop(listener);

@@ -1,4 +1,4 @@
-//! Lines of the log with the id of the trace in which they were written.
+//! Adds the id of the trace to lines of the log.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// How a line ends, and so how something is added to it.
+/// The end of a line, to which the id is added.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ending {
-    /// With the brace of an object.
+    /// The closing brace of a JSON object.
     Json,
-    /// With a field.
+    /// A field.
     Text,
 }
 
-/// A format that adds the trace's id, where there is one.
+/// A format that adds the id of the trace, if there is one.
 pub(super) struct WithTrace<F> {
     lines: F,
     ending: Ending,

@@ -1,4 +1,4 @@
-//! Traces, by the standard variables of OpenTelemetry. Without an endpoint there is nothing of them in the process.
+//! Traces, configured by the standard variables of OpenTelemetry. Without an endpoint, the process makes no traces.
 
 use std::time::Duration;
 
@@ -16,22 +16,22 @@ use tracing_subscriber::{Layer, Registry};
 use super::collector::Collector;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
-/// What OpenTelemetry gives an export where OTEL_EXPORTER_OTLP_TIMEOUT says nothing.
+/// OpenTelemetry's default of OTEL_EXPORTER_OTLP_TIMEOUT.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Traces that are configured.
+/// The configured traces.
 pub(super) struct Traces {
     pub(super) provider: SdkTracerProvider,
-    /// Where they go to, without what may be secret of it.
+    /// The endpoint, without its secret parts.
     pub(super) endpoint: String,
 }
 
-/// A variable's value; one that is set to nothing is not set.
+/// The value of the first of these variables that is set. An empty variable counts as not set.
 fn variable(names: &[&str]) -> Option<String> {
     names.iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty())
 }
 
-/// The traces that the environment asks for, if it does.
+/// The traces that the environment configures, if any.
 pub(super) fn from_environment() -> Result<Option<Traces>, String> {
     let Some(endpoint) = variable(&["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]) else {
         return Ok(None);
@@ -69,7 +69,8 @@ fn without_secrets(url: &str) -> String {
     format!("{scheme}://{host}")
 }
 
-/// What makes spans of OpenTelemetry out of ours, and of the requests to the Kubernetes API that are made within one.
+/// The layer that converts spans to spans of OpenTelemetry: the operator's own, and those of requests to the Kubernetes
+/// API within one of them.
 pub(super) fn layer(provider: &SdkTracerProvider) -> Box<dyn Layer<Registry> + Send + Sync> {
     let tracer = provider.tracer_with_scope(InstrumentationScope::builder(NAME).build());
     let filter = DynFilterFn::new(|metadata, context| {
@@ -96,7 +97,7 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
-/// kube makes a span of every request.
+/// Whether a span is kube's span of a request.
 fn is_request(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.target().starts_with("kube_client")
 }
