@@ -1,7 +1,7 @@
-//! The custom resource `ClientCertificateRef`: its spec, its columns, the rules it is admitted by. Data only.
+//! The custom resource `ClientCertificateRef`: its spec, its columns and its validation rules. Data only.
 //!
-//! Every validation message names the field and its allowed values.
-#![allow(clippy::duplicated_attributes)] // Clippy takes the columns of the table for duplicates
+//! Each validation message names the field and its allowed values.
+#![allow(clippy::duplicated_attributes)] // Clippy considers the columns of the table duplicates
 
 mod kind;
 mod schema;
@@ -25,39 +25,42 @@ use kube::core::error_boundary::InvalidObject;
 use kube::{CustomResource, KubeSchema, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
-/// The API group, here alone: a macro, because `concat!` takes no constant. After a change, `make generate` writes it into everything
-/// else that has to spell it, the attribute of `ClientCertificateRefSpec` included, which takes a literal only.
+/// The API group. It is a macro, because `concat!` accepts no constant. After a change, `make generate` writes the
+/// group into every other place, including the attribute of `ClientCertificateRefSpec`, which accepts only a literal.
 macro_rules! group {
     ($suffix:literal) => {
         concat!("apigateway.clientcert.dev", $suffix)
     };
 }
 
-/// API group of the resource, and the prefix of every label and annotation that the operator uses.
+/// The API group of the resource, and the prefix of every label and annotation of the operator.
 pub const GROUP: &str = group!("");
-/// Label on every target: `true`. The watch on targets selects by it.
+/// The label on every target, with the value `true`. The watch on targets selects by it.
 pub const MANAGED_LABEL: &str = group!("/managed");
-/// Label of a Secret that may be used for passwords of truststores, with the value `true`.
+/// The label on a Secret whose values may be passwords of truststores, with the value `true`.
 pub const PASSWORD_LABEL: &str = group!("/truststore-password");
-/// Annotation on every target: namespace and name of the ClientCertificateRef that it belongs to.
+/// The annotation on every target with the namespace and name of the ClientCertificateRef that owns it.
 pub const OWNER_ANNOTATION: &str = group!("/owner");
-/// Annotation on every target: its own kind and name, `Secret/payments`. A copy under another name does not match.
+/// The annotation on every target with its own kind and name, `Secret/payments`. A copy under another name does not
+/// match.
 pub const OBJECT_ANNOTATION: &str = group!("/object");
-/// Annotation on a target: which of its labels and annotations come from `spec.target`, so that the operator can remove them again.
+/// The annotation on a target that lists its labels and annotations from `spec.target`, so that the operator can remove
+/// them.
 pub const APPLIED_ANNOTATION: &str = group!("/applied");
-/// Annotation on a target that holds more than certificates: a digest of the data that was written, to recognize it.
+/// The annotation on a target that holds more than certificates: the digest of the written data, by which the operator
+/// recognizes that data.
 pub const DIGEST_ANNOTATION: &str = group!("/digest");
-/// Annotation on a ClientCertificateRef: any new value asks for a read of API Gateway now.
+/// The annotation on a ClientCertificateRef that requests a read of API Gateway, by any new value.
 pub const REFRESH_ANNOTATION: &str = group!("/refresh");
 
-/// `spec.refreshInterval` where a resource has none.
+/// The default of `spec.refreshInterval`.
 pub const DEFAULT_REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const REFRESH_INTERVAL_MIN: Duration = Duration::from_secs(30);
 const REFRESH_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// `spec.soak` where a resource has none.
+/// The default of `spec.soak`.
 const DEFAULT_SOAK: &str = "15m";
 const SOAK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// `spec.overlap` where a resource has none.
+/// The default of `spec.overlap`.
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(60 * 60);
 const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
 
@@ -205,14 +208,14 @@ pub struct ClientCertificateRefSpec {
     pub target: Target,
 }
 
-/// What names the main certificate.
+/// The field of the spec that determines the main certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Main<'a> {
-    /// Its id.
+    /// The id of the certificate.
     Certificate(&'a str),
-    /// The stage that presents it.
+    /// The stage that presents the certificate.
     Stage(&'a Stage),
-    /// Its ARN in ACM.
+    /// The ARN of the ACM certificate.
     Acm(&'a str),
 }
 
@@ -232,11 +235,11 @@ pub struct AssumeRole {
     pub external_id: Option<String>,
 }
 
-/// A resource as the store holds it: one that does not parse must not stop the others.
+/// A resource in the store. A resource that does not parse must not stop the others.
 pub type Cached = DeserializeGuard<ClientCertificateRef>;
 
-/// A resource as the store may hold it: one that names no certificate, as one for a later version may, counts as one that
-/// does not parse.
+/// Checks a resource for the store. A resource without a certificate, for example for a later version of the operator,
+/// counts as one that does not parse.
 pub fn checked(resource: Cached) -> Cached {
     match resource.0 {
         Ok(resource) if resource.main().is_none() => {
@@ -247,27 +250,27 @@ pub fn checked(resource: Cached) -> Cached {
     }
 }
 
-/// A resource by namespace and name.
+/// The namespace and name of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceName {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Its name.
+    /// The name.
     pub name: String,
 }
 
 impl ResourceName {
-    /// Names a resource.
+    /// The name of a resource, by its parts.
     pub fn new(namespace: &str, name: &str) -> Self {
         ResourceName { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// The name of a resource as the store holds it.
+    /// The name of a resource in the store.
     pub fn of(resource: &Cached) -> Self {
         ResourceName::new(&resource.namespace().unwrap_or_default(), &resource.name_any())
     }
 
-    /// The resource of this uid, as an event names it.
+    /// The reference to the resource with this uid, for an event.
     pub fn reference(&self, uid: Option<String>) -> ObjectReference {
         ObjectReference {
             api_version: Some(ClientCertificateRef::api_version(&()).into_owned()),
@@ -285,32 +288,33 @@ fn default_refresh_interval() -> String {
 }
 
 impl ClientCertificateRef {
-    /// The name of the target: `spec.target.name`, or the resource's own.
+    /// The name of the target: `spec.target.name`, or the name of the resource.
     pub fn target_name(&self) -> &str {
         self.spec.target.name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
     }
 
-    /// What names the main certificate. None in a resource that the schema does not take.
+    /// The field of the spec that determines the main certificate. `None` in a resource that the schema does not
+    /// accept.
     pub fn main(&self) -> Option<Main<'_>> {
         let id = self.spec.client_certificate_id.as_deref().map(Main::Certificate);
         let stage = || self.spec.stage.as_ref().map(Main::Stage);
         id.or_else(stage).or_else(|| self.spec.acm_certificate_arn.as_deref().map(Main::Acm))
     }
 
-    /// What the status says of the stage that the spec names.
+    /// The entry of the status for the stage in the spec.
     pub fn stage_status(&self) -> Option<&StageStatus> {
         let Some(Main::Stage(stage)) = self.main() else { return None };
         self.status.as_ref()?.stage.as_ref().filter(|status| status.is_of(stage))
     }
 
-    /// The ids of the additional certificates, each once, as the schema has it too.
+    /// The ids of the additional certificates, each once and without the main one.
     pub fn additional_ids(&self) -> impl Iterator<Item = &str> {
         let (main, ids) = (self.spec.client_certificate_id.as_ref(), &self.spec.additional_client_certificate_ids);
         let is_new = move |at: usize, id: &String| Some(id) != main && !ids[..at].contains(id);
         ids.iter().enumerate().filter(move |(at, id)| is_new(*at, id)).map(|(_, id)| id.as_str())
     }
 
-    /// The target that the spec asks for.
+    /// The kind and name of the target in the spec.
     pub fn target_ref(&self) -> TargetRef {
         TargetRef { kind: self.spec.target.kind, name: self.target_name().to_owned() }
     }
@@ -330,7 +334,7 @@ impl ClientCertificateRef {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// `metadata.generation`: counts changes of the spec.
+    /// `metadata.generation`, which counts changes of the spec.
     pub fn generation(&self) -> Option<i64> {
         self.metadata.generation
     }
@@ -340,21 +344,21 @@ impl ClientCertificateRef {
         self.metadata.deletion_timestamp.is_some()
     }
 
-    /// The value of the refresh annotation, cut to what `status.lastHandledRefresh` can hold.
+    /// The value of the refresh annotation, cut to the greatest length of `status.lastHandledRefresh`.
     pub fn refresh_requested(&self) -> Option<&str> {
         let value = self.metadata.annotations.as_ref()?.get(REFRESH_ANNOTATION)?;
         let end = value.char_indices().nth(1024).map_or(value.len(), |(at, _)| at);
         Some(&value[..end])
     }
 
-    /// `spec.refreshInterval`, clamped to the bounds of the schema: an older schema may have had others.
+    /// `spec.refreshInterval`, clamped to the bounds of the schema, because an older schema may have had other bounds.
     pub fn refresh_interval(&self) -> Duration {
         parse_duration(&self.spec.refresh_interval)
             .unwrap_or(DEFAULT_REFRESH_INTERVAL)
             .clamp(REFRESH_INTERVAL_MIN, REFRESH_INTERVAL_MAX)
     }
 
-    /// `spec.soak` as messages show it.
+    /// `spec.soak` as text for messages.
     pub fn soak_text(&self) -> &str {
         self.spec.soak.as_deref().unwrap_or(DEFAULT_SOAK)
     }
@@ -377,8 +381,8 @@ impl ClientCertificateRef {
     }
 }
 
-/// Reads a duration of the form `1h30m`, `90s` or `1.5m`, the grammar of `spec.refreshInterval`. kube's own type panics on
-/// one that is too long, and on a sign in the middle.
+/// Reads a duration of the form `1h30m`, `90s` or `1.5m`, the grammar of `spec.refreshInterval`. kube's type panics on
+/// a duration that is too long, and on a sign in the middle.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;

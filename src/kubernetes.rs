@@ -1,5 +1,4 @@
-//! The Kubernetes API: which cluster, clients with deadlines, watches and the stores they
-//! fill, the Lease.
+//! The Kubernetes API: the cluster, clients with deadlines, watches and the stores that they fill, and the Lease.
 
 pub mod client;
 pub mod cluster;
@@ -18,7 +17,7 @@ use kube::api::PostParams;
 /// The field manager of every write, and the reporter of events.
 pub const FIELD_MANAGER: &str = "client-certificate-operator";
 
-/// How everything is created and replaced.
+/// The parameters of every creation and replacement.
 pub fn write_params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }

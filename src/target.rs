@@ -1,4 +1,4 @@
-//! The target: what it should be, what it is, and whether the two are the same. Pure; the writes are in
+//! The target: the desired object, the existing object, and the differences. Pure; the writes are in
 //! [`crate::controllers::mirror`].
 
 mod contents;
@@ -24,12 +24,12 @@ use crate::api::{
     TargetRef,
 };
 
-/// What a metadata watch reports of an object.
+/// The metadata of an object, as the watch reports it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TargetMeta {
-    /// Kind and name.
+    /// The kind and name.
     pub target: TargetRef,
-    /// Namespace.
+    /// The namespace.
     pub namespace: String,
     /// `metadata.uid`
     pub uid: String,
@@ -41,7 +41,7 @@ pub struct TargetMeta {
     pub annotations: BTreeMap<String, String>,
     /// `metadata.ownerReferences`
     pub owner_references: Vec<OwnerReference>,
-    /// `metadata.finalizers`, which a replacement must keep.
+    /// `metadata.finalizers`. A replacement must keep them.
     pub finalizers: Vec<String>,
     /// Whether deletion has begun.
     pub is_being_deleted: bool,
@@ -63,7 +63,8 @@ impl TargetMeta {
         }
     }
 
-    /// The resource of the same namespace that the object says it belongs to. Earlier versions wrote no namespace.
+    /// The resource in the owner annotation, if it is in the same namespace. Earlier versions of the operator wrote no
+    /// namespace.
     pub fn owner_name(&self) -> Option<&str> {
         let owner = self.annotations.get(OWNER_ANNOTATION)?;
         match owner.split_once('/') {
@@ -72,7 +73,8 @@ impl TargetMeta {
         }
     }
 
-    /// The object that the operator wrote this annotation on. Earlier versions wrote none.
+    /// The value of the object annotation: the object that the operator wrote it on. Earlier versions of the operator
+    /// wrote none.
     pub fn object_mark(&self) -> Option<&str> {
         self.annotations.get(OBJECT_ANNOTATION).map(String::as_str)
     }
@@ -90,12 +92,13 @@ impl TargetMeta {
             || self.annotations.get(OWNER_ANNOTATION).is_some_and(is_elsewhere)
     }
 
-    /// Whether it carries the label that the watch selects by.
+    /// Whether the object has the label that the watch selects by.
     pub fn is_labelled(&self) -> bool {
         self.labels.get(MANAGED_LABEL).is_some_and(|value| value == "true")
     }
 
-    /// The same object without the operator's label, annotations and owner reference, and without what the spec had set.
+    /// The metadata without the operator's label, annotations and owner reference, and without the labels and
+    /// annotations of the spec.
     pub fn released(&self) -> MergedMeta {
         let applied = Applied::of(&self.annotations);
         let mut marks = MergedMeta {
@@ -114,7 +117,7 @@ impl TargetMeta {
     }
 }
 
-/// The metadata of a target: the operator's, merged with that of other writers.
+/// The metadata of a target: the operator's metadata merged with that of other writers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MergedMeta {
     /// All labels.
@@ -126,7 +129,7 @@ pub struct MergedMeta {
 }
 
 impl MergedMeta {
-    /// Whether the object carries exactly these.
+    /// Whether an object has exactly this metadata.
     pub fn match_meta(&self, meta: &TargetMeta) -> bool {
         self.labels == meta.labels
             && self.annotations == meta.annotations
@@ -134,16 +137,16 @@ impl MergedMeta {
     }
 }
 
-/// An object as it is.
+/// An existing object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Its metadata.
+    /// The metadata.
     pub meta: TargetMeta,
-    /// Its content.
+    /// The content.
     pub content: TargetContent,
 }
 
-/// Which labels and annotations of an object come from `spec.target`, so that they can be removed later.
+/// The keys of the labels and annotations from `spec.target`, so that the operator can remove them later.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Applied {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -153,18 +156,18 @@ struct Applied {
 }
 
 impl Applied {
-    /// What the annotation of the object lists; nothing, if the annotation is invalid.
+    /// The keys in the annotation of the object; none if the annotation is absent or invalid.
     fn of(annotations: &BTreeMap<String, String>) -> Self {
         annotations.get(APPLIED_ANNOTATION).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 }
 
-/// The value of the object annotation, which distinguishes a copy from the object itself.
+/// The value of the object annotation, which distinguishes the object from a copy.
 fn object_mark(target: &TargetRef) -> String {
     format!("{}/{}", target.kind, target.name)
 }
 
-/// Whether an owner reference points at a ClientCertificateRef, whichever version of the API it names.
+/// Whether an owner reference is to a ClientCertificateRef, in any version of the API.
 fn is_our_kind(reference: &OwnerReference) -> bool {
     reference.kind == "ClientCertificateRef"
         && reference.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)

@@ -1,7 +1,8 @@
-//! Whether a backend verifies client certificates: it requests one, and rejects callers without one or with another one of
-//! the same name.
+//! Checks whether a backend verifies client certificates: whether it requests one, and rejects a caller without one and
+//! a caller with another certificate of the same name.
 //!
-//! A backend that requests none accepts every caller, without any error. So this calls it as a stranger would.
+//! A backend that requests no certificate accepts every caller, without any error. So the command calls the backend as
+//! a stranger.
 
 mod caller;
 pub mod verdict;
@@ -17,7 +18,8 @@ use crate::kubernetes::innermost;
 use caller::{Call, Caller, Identity};
 use verdict::{Findings, Strangers, Verdict};
 
-/// Calls the backend, prints the findings and a verdict, and exits with the verdict's code. An error means: unknown.
+/// Calls the backend, prints the findings and a verdict, and returns the verdict's exit code. An error means that the
+/// verdict is unknown.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let resource = tokio::time::timeout(args.timeout, read(&args.resource)).await;
@@ -31,7 +33,7 @@ pub async fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     println!("connected: {} as {}, {version}", args.connect, args.server_name().to_str());
     let strangers = match reception {
         None => None,
-        // A server that requests no certificate would not check a stranger's.
+        // A server that requests no certificate cannot check a stranger's certificate.
         Some(without) if hints.is_none() => Some(Strangers { without, other: None }),
         Some(without) => {
             let other = caller.call(Identity::stranger()?).await?.reception;

@@ -1,4 +1,4 @@
-//! The kinds of objects that a certificate can be mirrored into.
+//! The kinds of targets.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl TargetKind {
     /// Every kind.
     pub const ALL: [TargetKind; 2] = [TargetKind::Secret, TargetKind::ConfigMap];
 
-    /// The kind as Kubernetes writes it.
+    /// The name of the kind in Kubernetes.
     pub fn as_str(self) -> &'static str {
         match self {
             TargetKind::Secret => "Secret",
@@ -27,7 +27,7 @@ impl TargetKind {
         }
     }
 
-    /// The resource of the Kubernetes API, as RBAC names it.
+    /// The name of the resource in the Kubernetes API and in RBAC rules.
     pub fn plural(self) -> &'static str {
         match self {
             TargetKind::Secret => "secrets",

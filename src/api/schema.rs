@@ -1,4 +1,4 @@
-//! The parts of the CRD's schema that no attribute expresses: bounded maps, and how the whole is put together.
+//! The parts of the CRD's schema that no attribute expresses: bounded maps, and the assembly of the CRD.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{ClientCertificateRef, GROUP};
 use crate::certificate::{MAX_CHAIN, MAX_PEM};
 
-/// Labels and annotations under these domains belong to Kubernetes or to a tool that acts on what it finds there.
+/// The domains of labels and annotations that belong to Kubernetes or to a tool that acts on them.
 const RESERVED_DOMAINS: [&str; 5] = ["kubernetes.io", "k8s.io", "argocd.argoproj.io", "meta.helm.sh", GROUP];
 
 /// The CustomResourceDefinition, as `client-certificate-operator crd` prints it.
@@ -20,11 +20,11 @@ pub fn crd() -> CustomResourceDefinition {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             tidy(schema);
             if let Some(target) = property(schema, "spec").and_then(|spec| property(spec, "target")) {
-                // Empty, so that the defaults are in one place: at the fields.
+                // The default is empty, so that each default is only at its field.
                 target.default = Some(JSON(json!({})));
             }
             if let Some(status) = property(schema, "status") {
-                // Without it, kstatus (Flux, Helm) would count a resource without a status as done.
+                // Without this default, kstatus (Flux, Helm) would count a resource without a status as Current.
                 status.default = Some(JSON(json!({ "observedGeneration": -1 })));
             }
         }
@@ -36,8 +36,8 @@ fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut J
     schema.properties.as_mut()?.get_mut(name)
 }
 
-/// Removes what the Rust types bring along: `null` is not a value of any field here, and with `nullable` the API server
-/// would keep a null instead of the default.
+/// Removes `nullable`, which the Rust types add: no field may be `null`, and with `nullable` the API server would keep
+/// a null instead of the default.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
@@ -83,7 +83,7 @@ pub(super) fn additional_ids(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The characters of a tag's key or value, as AWS documents them.
+/// The characters that AWS documents for the key or value of a tag.
 const TAG_CHARACTERS: &str = r"[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*";
 
 pub(super) fn additional_tags(_: &mut SchemaGenerator) -> Schema {

@@ -60,7 +60,7 @@ pub struct StageStatus {
 }
 
 impl StageStatus {
-    /// Whether it is of this stage.
+    /// Whether the entry is about this stage.
     pub fn is_of(&self, stage: &Stage) -> bool {
         self.rest_api_id == stage.rest_api_id && self.stage_name == stage.stage_name
     }

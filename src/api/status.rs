@@ -1,4 +1,4 @@
-//! The status of a `ClientCertificateRef`: what the operator found and did.
+//! The status of a `ClientCertificateRef`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,9 +15,9 @@ use super::schema;
 use super::{StageStatus, TargetKind};
 use crate::certificate::fingerprints;
 
-/// A status that takes more than this as JSON is not written.
+/// The greatest size of a status as JSON. A larger status is not written.
 const MAX_STATUS_BYTES: usize = 512 * 1024;
-/// What the schema takes of certificates.
+/// The greatest number of certificates in the schema.
 pub(crate) const MAX_CERTIFICATES: usize = 64;
 
 /// What the operator found and did.
@@ -77,8 +77,8 @@ pub struct ClientCertificateRefStatus {
 }
 
 impl ClientCertificateRefStatus {
-    /// The certificate that the target holds as the main one. A status of an earlier version names no roles: there the
-    /// first one that is not among `additional` is the main one.
+    /// The main certificate in the target. A status of an earlier version of the operator has no roles: then the first
+    /// certificate that is not in `additional` is the main one.
     pub fn main_certificate<'a>(
         &'a self,
         additional: impl IntoIterator<Item = &'a str>,
@@ -91,14 +91,14 @@ impl ClientCertificateRefStatus {
         })
     }
 
-    /// Whether it takes more room than a status may.
+    /// Whether the status exceeds the greatest size.
     pub fn is_too_large(&self) -> bool {
         let mut room = Room(MAX_STATUS_BYTES);
         serde_json::to_writer(&mut room, self).is_err()
     }
 }
 
-/// A writer that counts bytes up to a limit and keeps none.
+/// A writer that counts bytes up to a limit and drops them.
 struct Room(usize);
 
 impl io::Write for Room {
@@ -217,8 +217,8 @@ pub struct CertificateStatus {
 }
 
 impl CertificateStatus {
-    /// The list of what a target holds: no certificate twice. Where one has several roles, or ids, the entry with the first
-    /// role in the order Main, Additional, Tagged, Former stays. Order is kept.
+    /// The list of certificates in a target, each once. If a certificate has several roles or ids, the entry with the
+    /// first role in the order Main, Additional, Tagged, Former stays. The order of the list stays.
     pub fn distinct(certificates: impl IntoIterator<Item = CertificateStatus>) -> Vec<CertificateStatus> {
         let mut distinct: Vec<CertificateStatus> = Vec::new();
         for certificate in certificates {
@@ -232,7 +232,7 @@ impl CertificateStatus {
         distinct
     }
 
-    /// The fingerprints of what verifies the certificate: those of its chain, or its own.
+    /// The fingerprints of the certificates that verify this one: those of its chain, or its own.
     pub fn anchors(&self) -> Vec<String> {
         if self.chain.is_empty() {
             return self.sha256_fingerprint.iter().cloned().collect();
@@ -241,12 +241,12 @@ impl CertificateStatus {
         self.chain.iter().flat_map(of).collect()
     }
 
-    /// Whether it is of this id and region.
+    /// Whether the certificate has this id and region.
     pub fn is_of(&self, id: &str, region: &str) -> bool {
         self.id == id && self.region.as_deref() == Some(region)
     }
 
-    /// Whether two entries are of one certificate. What has no fingerprint is known by its id.
+    /// Whether two entries are of the same certificate. Entries without a fingerprint are compared by id.
     fn is_same(&self, other: &CertificateStatus) -> bool {
         match (&self.sha256_fingerprint, &other.sha256_fingerprint) {
             (Some(own), Some(other)) => own == other,

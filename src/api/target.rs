@@ -1,4 +1,4 @@
-//! `spec.target`: the object that the certificates are mirrored into. Data only.
+//! `spec.target`: the object that holds the certificates. Data only.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ pub struct Pkcs12 {
 }
 
 impl Pkcs12 {
-    /// `passwordKey` where none is given.
+    /// The default of `passwordKey`.
     pub const PASSWORD_KEY: &str = "truststore.password";
 }
 
@@ -154,7 +154,7 @@ pub enum SecretType {
 }
 
 impl SecretType {
-    /// The type as Kubernetes writes it.
+    /// The name of the type in Kubernetes.
     pub fn as_str(self) -> &'static str {
         match self {
             SecretType::Opaque => "Opaque",

@@ -1,8 +1,7 @@
-//! The one layer below every Kubernetes client. A request ends within a deadline, over all its retries and to the end of
-//! its body; a write begins only while this process may write. It is below everything, so that no request
-//! bypasses it.
+//! The layer below every Kubernetes client. A request ends within a deadline, with all its retries and its whole body.
+//! A write begins only while this process may write. The layer is the lowest one, so that no request bypasses it.
 //!
-//! A request that times out is dropped, and with it its HTTP/1.1 connection: a silent one is not used again.
+//! A request that times out is dropped with its HTTP/1.1 connection, so that a silent connection is not used again.
 
 use std::task::{self, Poll};
 use std::time::Duration;
@@ -20,7 +19,7 @@ use tower::{BoxError, Layer, Service};
 use crate::health::Health;
 use crate::leader::{Fence, LONGEST_WRITE};
 
-/// The longest that a request may take: a watch to the head of its answer, everything else to its end.
+/// The time limit of a request: of a watch, to the head of its response; of any other request, to its end.
 pub const DEADLINE: Duration = LONGEST_WRITE;
 
 #[derive(Debug, Error)]
@@ -34,15 +33,15 @@ enum Failure {
 /// The limits of each request.
 #[derive(Clone)]
 pub struct Limits {
-    /// How long a request may take.
+    /// The time limit.
     pub deadline: Duration,
-    /// What decides whether a write may begin; nothing, for the Lease.
+    /// The fence that decides whether a write may begin; `None` for the Lease.
     pub guard: Option<Fence>,
-    /// Where a request is noted while it is under way.
+    /// The record of requests in progress.
     pub health: Health,
 }
 
-/// A client whose requests have a time limit.
+/// A client whose requests have these limits.
 pub fn client(config: Config, limits: Limits) -> kube::Result<Client> {
     Ok(ClientBuilder::try_from(config)?.with_layer(&Limit(limits)).build())
 }
@@ -92,7 +91,7 @@ where
         let call = self.inner.call(request);
         let exchange = async move {
             let answer = call.await.map_err(Into::into)?;
-            // kube's watcher ends a watch that is silent; the answer to one that is refused is as any other.
+            // kube's watcher ends a silent watch. The response to a refused watch is handled as any other.
             if is_watch && answer.status().is_success() {
                 return Ok(answer.map(Either::Left));
             }

@@ -1,4 +1,4 @@
-//! Which cluster to connect to, and through which proxy.
+//! The configuration of the cluster and of the proxy to it.
 
 use anyhow::{Context, Result};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 const NONE: &str =
     "no Kubernetes cluster is configured; set KUBECONFIG to a kubeconfig file, or run in a pod with a ServiceAccount";
 
-/// The cluster of KUBECONFIG, or the one of this pod.
+/// The configuration of KUBECONFIG, or of this pod.
 pub async fn config() -> Result<Config> {
     let Some(proxy) = variable("HTTPS_PROXY") else { return Config::infer().await.context(NONE) };
     let kubeconfig = Kubeconfig::read().and_then(|kubeconfig| of_kubeconfig(kubeconfig, &proxy));
@@ -27,8 +27,8 @@ fn variable(name: &str) -> Option<String> {
     value(name).or_else(|| value(&name.to_lowercase()))
 }
 
-/// What `Config::from_kubeconfig` makes of it, but for the proxy: kube refuses a NO_PROXY with an empty entry, which everything
-/// else skips, and looks there for the host of the proxy in the place of the cluster's.
+/// Does the same as `Config::from_kubeconfig`, except for the proxy. kube refuses a NO_PROXY with an empty entry, which
+/// other programs skip, and compares NO_PROXY with the host of the proxy instead of the cluster's host.
 fn of_kubeconfig(kubeconfig: Kubeconfig, proxy: &str) -> Result<Config, KubeconfigError> {
     let name = kubeconfig.current_context.ok_or(KubeconfigError::CurrentContextNotSet)?;
     let context = kubeconfig.contexts.into_iter().find(|context| context.name == name);
@@ -62,7 +62,7 @@ fn of_kubeconfig(kubeconfig: Kubeconfig, proxy: &str) -> Result<Config, Kubeconf
     Ok(config)
 }
 
-/// The proxy that the kubeconfig names, as kubectl has it, or else the one of the environment, where NO_PROXY does not name the cluster.
+/// The proxy in the kubeconfig, as in kubectl, or else the proxy of the environment, unless NO_PROXY names the cluster.
 fn proxy_of<'a>(cluster: &'a Cluster, server: &http::Uri, proxy: &'a str) -> Option<&'a str> {
     let no_proxy = variable("NO_PROXY").unwrap_or_default();
     let own = cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty());

@@ -1,4 +1,4 @@
-//! The messages for failed requests, in one line: the failure, and what to do.
+//! The messages for failed requests, in one line: the failure, and the action for the user.
 
 use kube::runtime::watcher;
 
@@ -17,7 +17,7 @@ pub fn explain_watch(error: &watcher::Error, resource: &str, scope: &Scope) -> S
     }
 }
 
-/// One line: the failure, and what to do.
+/// The message for a failed request.
 pub fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
     let place = scope.describe();
     let is_target = TargetKind::ALL.iter().any(|kind| kind.plural() == resource);
@@ -46,7 +46,7 @@ pub fn explain(error: &kube::Error, resource: &str, scope: &Scope) -> String {
     }
 }
 
-/// The innermost cause, which the outer errors only repeat.
+/// The innermost cause. The outer errors only repeat it.
 pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
@@ -55,7 +55,7 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
     inner.to_string()
 }
 
-/// The message for a missing right. RBAC's own message names verb and resource, those of admission do not.
+/// The message for a refused request. RBAC's message contains the word "cannot"; a message of admission does not.
 pub fn explain_refusal(error: &kube::Error, verb: &str, resource: &str) -> String {
     match error {
         kube::Error::Api(status) if status.code == 403 && status.message.contains("cannot") => format!(

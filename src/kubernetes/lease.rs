@@ -1,4 +1,5 @@
-//! Holds the Lease that makes one of several replicas the leader, or waits for it. The result is a [`Leadership`].
+//! Holds the Lease that makes one of several replicas the leader, or waits for the Lease. The result is a
+//! [`Leadership`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +19,17 @@ use crate::metrics::Metrics;
 use crate::settings::Tick;
 use crate::tasks::Tasks;
 
-/// The time limit of a request: it leaves time for another one before the Lease ends.
+/// The time limit of a request. It leaves time for another request before the Lease ends.
 pub const DEADLINE: Duration = Duration::from_secs(4);
 
 /// The Lease, and this replica as a candidate.
 #[derive(Clone, Debug)]
 pub struct Election {
-    /// Namespace of the Lease.
+    /// The namespace of the Lease.
     pub namespace: String,
-    /// Name of the Lease.
+    /// The name of the Lease.
     pub name: String,
-    /// Name of this replica.
+    /// The name of this replica.
     pub holder: String,
 }
 
@@ -39,7 +40,7 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Releases the Lease, so that another replica need not wait for its end.
+    /// Releases the Lease, so that another replica does not have to wait for its end.
     pub async fn resign(self) {
         if self.resign.send(()).is_ok() {
             let _ = self.ended.await;
@@ -47,7 +48,7 @@ impl Joined {
     }
 }
 
-/// Joins an election, in a task of its own. Each request of the client ends within [`DEADLINE`].
+/// Joins an election, in a new task. Each request of `client` has to end within [`DEADLINE`].
 pub fn join(
     election: Election,
     client: Client,
@@ -64,7 +65,7 @@ pub fn join(
     Joined { resign, ended: tasks.spawn_finite("lease", replica.run(resigned)) }
 }
 
-/// A Lease that is held: as it was written last, and when that was sent.
+/// The Lease that this replica holds, as last written, and the time at which that write was sent.
 struct Held {
     lease: Lease,
     sent: Tick,
@@ -84,7 +85,7 @@ struct Replica {
 impl Replica {
     async fn run(mut self, mut resigned: oneshot::Receiver<()>) {
         loop {
-            // A write that is cut might have been carried out, so it is not cut by the wish to resign.
+            // A resignation waits for the end of a write, because the API server may carry out a write that is cut.
             match self.held.take() {
                 Some(held) => self.renew(held).await,
                 None => self.look().await,
@@ -130,7 +131,7 @@ impl Replica {
                 info!(holder = self.election.holder, "leading");
                 self.hold(lease, sent);
             }
-            // Another replica was faster.
+            // Another replica has taken the Lease.
             Err((Failure::Conflict, _)) => {}
             Err((failure, verb)) => self.warn(&failure, verb),
         }
@@ -146,7 +147,7 @@ impl Replica {
                 return self.hold(lease, sent);
             }
             Err((Failure::Conflict, _)) => match self.leases.get_opt(&self.election.name).await {
-                // A response was lost, or another writer changed the metadata.
+                // The response to an earlier write was lost, or another writer changed the metadata.
                 Ok(Some(lease)) if holding(&lease).holder.as_ref() == Some(&self.election.holder) => {
                     return self.held = Some(Held { lease, ..held });
                 }
@@ -189,7 +190,7 @@ impl Replica {
         }
     }
 
-    /// The Lease as it is when this replica has just taken it.
+    /// The Lease to write when this replica takes it.
     fn taken(&self, found: Lease) -> Lease {
         let before = found.spec.unwrap_or_default();
         let now = MicroTime(Timestamp::now());
@@ -212,7 +213,7 @@ impl Replica {
         Lease { metadata, spec: Some(spec) }
     }
 
-    /// Writes the Lease, if it is still at the version that it was read at.
+    /// Writes the Lease, if it has not changed since it was read.
     async fn replace(&self, mut lease: Lease) -> Result<Lease, (Failure, &'static str)> {
         lease.metadata.managed_fields = None;
         let replaced = self.leases.replace(&self.election.name, &write_params(), &lease).await;
@@ -237,7 +238,7 @@ impl Replica {
     }
 }
 
-/// Why a request failed.
+/// The cause of a failed request.
 enum Failure {
     Conflict,
     Forbidden,

@@ -1,4 +1,4 @@
-//! A failure is logged once, until it changes or ends.
+//! Logs a failure once, until it changes or ends.
 
 use std::borrow::Cow;
 
@@ -13,12 +13,12 @@ pub struct LogOnce {
 }
 
 impl LogOnce {
-    /// `recovered` is logged when the failure ends.
+    /// A log without a failure. `recovered` is the line for the end of a failure.
     pub fn new(recovered: impl Into<Cow<'static, str>>) -> Self {
         LogOnce { last: Mutex::default(), recovered: recovered.into() }
     }
 
-    /// Logs the failure, unless it is the one that was logged last.
+    /// Logs the failure, unless it equals the last one.
     pub fn warn(&self, failure: String) {
         let mut last = self.last.lock();
         if last.as_ref() != Some(&failure) {
@@ -27,7 +27,7 @@ impl LogOnce {
         }
     }
 
-    /// Logs that the failure has ended, where there was one.
+    /// Logs the end of the failure, if there was one.
     pub fn recovered(&self) {
         if self.last.lock().take().is_some() {
             info!("{}", self.recovered);

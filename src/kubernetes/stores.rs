@@ -1,5 +1,5 @@
-//! The stores that the watches fill: resources, and targets by owner. Plain and synchronous: events in, names of the
-//! resources to wake out.
+//! The stores that the watches fill: resources, and targets by owner. Plain and synchronous: they take events, and
+//! return the names of the resources to wake.
 
 mod targets;
 
@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::api::{Cached, ResourceName};
 use crate::kubernetes::watch::Scope;
 
-/// Resources and targets, as the watches last reported them.
+/// The last reported state of resources and targets.
 pub struct Stores {
     targets: Mutex<Targets>,
     resources: Store<Cached>,
@@ -28,22 +28,20 @@ pub struct Stores {
 pub type Wakes = UnboundedReceiver<ObjectRef<Cached>>;
 
 impl Stores {
-    /// Empty stores, and the stream of what they wake.
+    /// Empty stores, and the stream of the resources that they wake.
     pub fn new() -> (Self, Wakes) {
         let (resources, mut writer) = store();
-        // Its readiness is decided elsewhere: several watches fill it.
+        // The store counts as ready at once. `Availability` decides whether it is, because several watches fill it.
         writer.apply_watcher_event(&Event::Init);
         writer.apply_watcher_event(&Event::InitDone);
         let (wakes, woken) = unbounded();
         (Stores { targets: Mutex::default(), resources, writer: Mutex::new(writer), wakes }, woken)
     }
 
-    /// The targets.
     pub fn targets(&self) -> MutexGuard<'_, Targets> {
         self.targets.lock()
     }
 
-    /// The resources.
     pub fn resources(&self) -> &Store<Cached> {
         &self.resources
     }

@@ -1,5 +1,5 @@
-//! Watches: each reports what was applied and what was removed, over lists and over failures. A watch that fails is started
-//! again; a failure is logged once.
+//! Watches. A watch reports applied and removed objects, also across lists and failures. A failed watch starts again. A
+//! failure is logged once.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -17,14 +17,15 @@ use super::client::DEADLINE;
 use super::explain::{explain, explain_watch};
 use super::log_once::LogOnce;
 
-/// The API server ends a watch after this many seconds, and kube's watcher 5 s later by itself: a silent one is noticed.
+/// The API server ends a watch after so many seconds. kube's watcher ends it 5 s later by itself, so that a silent
+/// watch is noticed.
 const WATCH_SECONDS: u32 = 50;
-/// A watch that has failed works again when it has not failed for longer than an attempt takes.
+/// A failed watch counts as recovered after this time without a failure, which is longer than one attempt.
 const RECOVERED_AFTER: Duration = Duration::from_secs(DEADLINE.as_secs() + 2);
-/// The longest wait between two attempts, with the jitter of [`DefaultBackoff`] less than a minute.
+/// The longest wait between two attempts. With the jitter of [`DefaultBackoff`], it is less than a minute.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// The part of the cluster that one watch covers: a namespace, or all of them.
+/// The part of the cluster that one watch covers: one namespace or all namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Every namespace.
@@ -61,22 +62,22 @@ impl Scope {
     }
 }
 
-/// What a watch reports.
+/// A report of a watch.
 pub enum Change<K: Resource> {
-    /// An object is there, in this state.
+    /// An object exists in this state.
     Applied(K),
-    /// An object is gone, after it was in the version that the reference carries.
+    /// An object was removed. The reference contains its last version, if that is known.
     Removed(ObjectRef<K>),
-    /// A list has ended: everything in it was reported.
+    /// A list has ended, and all its objects were reported.
     Listed,
-    /// The operator may not list or watch.
+    /// RBAC does not allow the operator to list or watch.
     Refused,
-    /// The operator may again.
+    /// RBAC allows the operator to list and watch again.
     Recovered,
 }
 
-/// Lists and watches for good. `held` returns what the caller holds of the objects that the watch covers: a list removes
-/// what of that it does not show.
+/// Lists and watches until the process ends. `held` returns the caller's objects within the scope of the watch: a list
+/// removes those that it does not contain.
 pub async fn watch<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -105,7 +106,7 @@ where
                 }
                 attempts.back_off().await;
             }
-            // kube's watcher has no end.
+            // kube's watcher never ends.
             Ok(None) => std::future::pending().await,
             Err(_) => {
                 if attempts.succeeded() {
@@ -116,7 +117,7 @@ where
     }
 }
 
-/// Repeats a request that goes before a watch until it succeeds.
+/// Repeats a request that has to succeed before a watch starts.
 pub async fn retry<T, F: Future<Output = kube::Result<T>>>(
     plural: &str,
     scope: &Scope,
@@ -154,7 +155,7 @@ fn is_refused(error: &watcher::Error) -> bool {
     }
 }
 
-/// The attempts at one watch.
+/// The attempts of one watch.
 struct Attempts {
     log: LogOnce,
     backoff: DefaultBackoff,
@@ -171,13 +172,13 @@ impl Attempts {
         Attempts { log, backoff: DefaultBackoff::default(), refused: false }
     }
 
-    /// Returns whether the operator is refused now and was not before.
+    /// Records a failure. Returns whether the API server refuses the operator now and did not before.
     fn failed(&mut self, explanation: String, refused: bool) -> bool {
         self.log.warn(explanation);
         refused && !std::mem::replace(&mut self.refused, refused)
     }
 
-    /// Returns whether the operator was refused before.
+    /// Records a success. Returns whether the API server refused the operator before.
     fn succeeded(&mut self) -> bool {
         self.log.recovered();
         std::mem::take(&mut self.refused)
@@ -188,9 +189,10 @@ impl Attempts {
     }
 }
 
-/// Makes changes of a watch's events: what a list does not show is removed.
+/// Converts the events of a watch to changes. Held objects that a list does not contain are removed.
 struct Relist<K: Resource> {
-    /// What was held when the list began, and in which version, and was not shown yet.
+    /// The objects that the caller held when the list began, with their versions, and that the list has not contained
+    /// so far.
     unseen: HashSet<ObjectRef<K>>,
 }
 
@@ -261,7 +263,7 @@ mod tests {
         for lists in 0..2 {
             assert_eq!(words(relist.changes(Event::Init, held)), [""; 0]);
             assert_eq!(words(relist.changes(Event::InitApply(object("a")), held)), ["applied a"], "{lists}");
-            // A list that breaks off removes nothing, and the next begins from the start.
+            // An interrupted list removes nothing, and the next list begins from the start.
         }
         assert_eq!(words(relist.changes(Event::InitApply(object("new")), held)), ["applied new"]);
         let gone = ["listed", "removed backends/b None", "removed backends/c None"];

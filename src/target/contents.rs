@@ -1,4 +1,4 @@
-//! What the keys of a target hold, and which servers read it.
+//! The content of each key of a target, and the servers that read the target.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use crate::api::{
 use crate::certificate::{Block, Certificate, Fingerprint};
 use crate::text::hex;
 
-/// The keys of a resource's target and what each holds; the password of a truststore is beside them.
+/// The keys of a resource's target with their contents, without the key for the password of a truststore.
 pub(super) fn keys(resource: &ClientCertificateRef) -> Vec<(String, Content)> {
     let spec = &resource.spec.target;
     if let Some(keys) = &spec.keys {
@@ -29,7 +29,7 @@ pub(super) fn keys(resource: &ClientCertificateRef) -> Vec<(String, Content)> {
     vec![(key.to_owned(), content)]
 }
 
-/// The type that a Secret needs; a ConfigMap has none.
+/// The type of the Secret; `None` for a ConfigMap.
 pub(super) fn secret_type(resource: &ClientCertificateRef) -> Option<&'static str> {
     let spec = &resource.spec.target;
     let of_preset = (spec.preset == Some(Preset::NginxOrgCa)).then_some(SecretType::NginxOrgCa);
@@ -39,21 +39,21 @@ pub(super) fn secret_type(resource: &ClientCertificateRef) -> Option<&'static st
     }
 }
 
-/// Whether the target holds the main certificate also past its end.
+/// Whether the target holds the main certificate even after it has expired.
 pub fn holds_active(resource: &ClientCertificateRef) -> bool {
     keys(resource).iter().any(|(_, content)| *content == Content::Active)
 }
 
-/// Where the password of a truststore comes from.
+/// The source of the password of a truststore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordWanted<'a> {
-    /// From a Secret of the user's.
+    /// A Secret of the user.
     Given(&'a SecretKeyRef),
-    /// It is made once, and kept in the target under this key.
+    /// The operator generates the password once, and stores it in the target under this key.
     Made(&'a str),
 }
 
-/// Where the password of a resource's truststore comes from; none where it has no truststore.
+/// The source of the password of a resource's truststore; `None` if the resource has no truststore.
 pub fn password_wanted(resource: &ClientCertificateRef) -> Option<PasswordWanted<'_>> {
     if keys(resource).iter().all(|(_, content)| *content != Content::Pkcs12) {
         return None;
@@ -68,13 +68,14 @@ pub fn password_wanted(resource: &ClientCertificateRef) -> Option<PasswordWanted
     })
 }
 
-/// How servers treat the certificates in this target; none if many kinds of servers may read it.
+/// How servers treat the certificates in this target; `None` if several kinds of servers may read it.
 pub fn verifier_class(resource: &ClientCertificateRef, held: &[CertificateStatus]) -> Option<VerifierClass> {
     let spec = &resource.spec.target;
     if spec.verifier_class.is_some() {
         return spec.verifier_class;
     }
-    // Servers find an authority by its name. All that API Gateway generates have one name; authorities have their own.
+    // Servers find an authority by its name. All certificates that API Gateway generates have the same name, but the
+    // authorities of a chain have different names.
     let generated = held.iter().filter(|held| held.chain.is_empty()).count();
     let keys = keys(resource);
     let is_chained = |content: &Content| *content == Content::Bundle || is_overlap_safe(*content);
@@ -101,7 +102,7 @@ fn is_overlap_safe(content: Content) -> bool {
     }
 }
 
-/// What a key holds. None where there is nothing to hold: nothing is ever written empty.
+/// The value of a key. `None` if the value would be empty: the operator never writes an empty value.
 pub(super) fn value(
     content: Content,
     main: Option<&Certificate>,
@@ -130,8 +131,9 @@ fn lines(valid: &[&Block], pin: impl Fn(&Block) -> Option<String>) -> Option<Str
     Some(text)
 }
 
-/// What Envoy reads by `path_config_source`. Without `trusted_ca`: BoringSSL would look at the first certificate of a name
-/// alone, and all have one. JSON, which is YAML too, so that the file's name may end in either.
+/// The file that Envoy reads by `path_config_source`. It has no `trusted_ca`, because BoringSSL would use only the
+/// first certificate of a name, and all these certificates have the same name. JSON is YAML too, so the file's name may
+/// end in `.json` or `.yaml`.
 fn envoy_sds(valid: &[&Block]) -> Option<String> {
     let hashes: Vec<_> = valid.iter().map(|block| block.fingerprint.to_string()).collect();
     let response = json!({
@@ -144,14 +146,15 @@ fn envoy_sds(valid: &[&Block]) -> Option<String> {
     serde_json::to_string_pretty(&response).ok().map(|text| format!("{text}\n"))
 }
 
-/// The annotation of a target that holds more than certificates, to recognize it when no certificate can be read.
-/// `digest` is that of its data. None for others, which are known by the certificates themselves.
+/// The digest annotation of a target that holds more than PEM, so that the operator recognizes it without reading
+/// certificates. `digest` is the digest of the data. `None` for other targets: the operator recognizes those by their
+/// certificates.
 pub(super) fn mark(resource: &ClientCertificateRef, digest: &[u8; 32]) -> Option<String> {
     let keys = keys(resource);
     if keys.iter().all(|(_, content)| is_pem(*content)) {
         return None;
     }
-    // The same data under the same key may be meant otherwise.
+    // The same data under the same key may belong to another content.
     let mut hash = Sha256::new_with_prefix(digest);
     for (key, content) in keys {
         hash.update(format!("{key}={content:?}\n"));
@@ -163,9 +166,9 @@ fn is_pem(content: Content) -> bool {
     matches!(content, Content::Bundle | Content::Active)
 }
 
-/// Whether an object holds what the resource asks for, made of certificates that are known by their fingerprints alone:
-/// every key, no other key, and in each nothing but these certificates, or what verifies them (`anchors`). A value that
-/// certificates cannot be read from must be as it was written.
+/// Whether an object has the keys of the spec, no other key, and in each key only the certificates with these
+/// fingerprints, or the certificates that verify them (`anchors`). A value that is not PEM must be unchanged since it
+/// was written.
 pub fn is_made_of(
     content: &TargetContent,
     resource: &ClientCertificateRef,
@@ -199,8 +202,8 @@ pub fn is_made_of(
         && content.is_as_marked(resource)
 }
 
-/// Whether every key that is to hold it holds a certificate, known by the fingerprints of what verifies it. A content that
-/// does not show its certificates has to be as it was written.
+/// Whether every key for all certificates holds one certificate, by the fingerprints of the certificates that verify
+/// it. A value that is not PEM must be unchanged since it was written.
 pub fn holds_certificate(content: &TargetContent, resource: &ClientCertificateRef, anchors: &[String]) -> bool {
     let found = |key: &str| content.keys.iter().position(|name| name == key).map(|at| &content.certificates[at]);
     keys(resource).iter().all(|(key, what)| match what {
@@ -208,7 +211,7 @@ pub fn holds_certificate(content: &TargetContent, resource: &ClientCertificateRe
             let is_found = |anchor: &String, found: &[Fingerprint]| found.iter().any(|it| it.to_string() == *anchor);
             found(key).is_some_and(|found| anchors.iter().all(|anchor| is_found(anchor, found)))
         }
-        // It holds the main one, whichever that is.
+        // Such a key holds only the main certificate.
         Content::Active => true,
         _ => content.is_as_marked(resource),
     })

@@ -1,4 +1,4 @@
-//! A Secret or ConfigMap as a target: what is written, and what is read. Everything else treats the two alike.
+//! Secrets and ConfigMaps as targets: writing and reading. All other code treats the two alike.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -26,16 +26,16 @@ pub trait TargetObject:
     + Sync
     + 'static
 {
-    /// Its kind.
+    /// The kind.
     const TARGET_KIND: TargetKind;
 
-    /// An object with the content that is desired.
+    /// An object with the desired content.
     fn with(desired: &Desired, metadata: ObjectMeta, immutable: Option<bool>) -> Self;
 
-    /// What it holds.
+    /// The content of the object.
     fn content(&self) -> TargetContent;
 
-    /// The object that a write carries; `current` is the one that it replaces.
+    /// The object to write. `current` is the object that it replaces.
     fn of_desired(desired: &Desired, marks: MergedMeta, current: Option<&TargetMeta>, immutable: bool) -> Self {
         let metadata = ObjectMeta {
             name: Some(desired.target.name.clone()),
@@ -51,7 +51,7 @@ pub trait TargetObject:
         Self::with(desired, metadata, immutable.then_some(true))
     }
 
-    /// The object as it is.
+    /// Converts an existing object.
     fn into_target(mut self) -> Target {
         let content = self.content();
         Target { meta: TargetMeta::from_meta(Self::TARGET_KIND, std::mem::take(self.metadata_mut())), content }
@@ -106,7 +106,7 @@ impl TargetObject for ConfigMap {
             type_: None,
             immutable: self.immutable.unwrap_or_default(),
             keys: data().map(|(key, _)| key).chain(binary().map(|(key, _)| key)).cloned().collect(),
-            // PEM is text: a server that reads data does not find it in binaryData.
+            // PEM is text. A server that reads `data` does not find a certificate in `binaryData`.
             certificates: data()
                 .map(|(_, value)| fingerprints(value.as_bytes()))
                 .chain(binary().map(|_| Box::default()))
@@ -117,22 +117,23 @@ impl TargetObject for ConfigMap {
     }
 }
 
-/// The content of an object, as much of it as comparing needs: the data itself is not kept.
+/// The content of an object, as far as comparisons need it. It does not contain the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetContent {
-    /// Type of a Secret; none of a ConfigMap.
+    /// The type of a Secret; `None` for a ConfigMap.
     pub type_: Option<String>,
-    /// Whether the object says that it cannot be changed.
+    /// Whether the object is immutable.
     pub immutable: bool,
-    /// Keys of all data.
+    /// The keys of all data.
     pub keys: Box<[String]>,
-    /// The certificates that the value of each key is made of, in the order of the keys; none where it is anything else.
+    /// The certificates in the value of each key, in the order of the keys; empty if the value holds anything else.
     pub certificates: Box<[Box<[Fingerprint]>]>,
     digest: [u8; 32],
     more: Option<Box<More>>,
 }
 
-/// What is kept of a target that holds more than certificates. There is none of most, of which there may be very many.
+/// The further content of a target that holds more than certificates. It is absent in most targets, of which there may
+/// be very many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct More {
     /// The digest in the operator's annotation.
@@ -151,12 +152,12 @@ impl More {
 }
 
 impl TargetContent {
-    /// Whether all of the data is exactly as desired.
+    /// Whether the data equals the desired data.
     pub fn holds(&self, desired: &Desired) -> bool {
         self.digest == digest_of(desired.target.kind, &desired.data)
     }
 
-    /// The value of a key, where it may be the password of a truststore.
+    /// The value of a key, if it may be the password of a truststore.
     pub fn password(&self, key: &str) -> Option<&Password> {
         let passwords = self.more.iter().flat_map(|more| &more.passwords);
         passwords.filter(|(name, _)| **name == *key).map(|(_, password)| password).next()
@@ -169,7 +170,7 @@ impl TargetContent {
     }
 }
 
-/// A digest of data as an object of this kind holds it.
+/// The digest of data in an object of this kind.
 pub(super) fn digest_of(kind: TargetKind, data: &BTreeMap<String, Vec<u8>>) -> [u8; 32] {
     let placed = data.iter().map(|(key, value)| (Place::of(kind, value), key.as_str(), value.as_slice()));
     let mut placed: Vec<_> = placed.collect();
@@ -177,11 +178,11 @@ pub(super) fn digest_of(kind: TargetKind, data: &BTreeMap<String, Vec<u8>>) -> [
     digest(placed.into_iter())
 }
 
-/// Where in an object a value stands.
+/// The field of an object that holds a value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Data,
-    /// Of a ConfigMap, whose data is text.
+    /// For binary values of a ConfigMap, whose `data` is text.
     BinaryData,
 }
 
@@ -197,7 +198,7 @@ impl Place {
 fn digest<'a>(data: impl Iterator<Item = (Place, &'a str, &'a [u8])>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for (place, key, value) in data {
-        // Lengths first, so that no two sets of data look alike.
+        // Each length comes before its bytes, so that different data never gives the same input.
         hash.update([place as u8]);
         hash.update((key.len() as u64).to_be_bytes());
         hash.update(key);
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(written.content().type_, None);
         assert!(written.content().holds(&desired));
 
-        // Before the text in the order of keys, so that the order of places shows.
+        // The binary key sorts before the text key, so that the order of the fields matters.
         desired.data.insert("a.bin".to_owned(), vec![0xff, 0x00]);
         let written = ConfigMap::of_desired(&desired, marks, None, false);
         assert_eq!(written.binary_data.as_ref().unwrap()["a.bin"].0, [0xff, 0x00]);

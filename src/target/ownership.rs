@@ -6,20 +6,20 @@ use crate::api::ClientCertificateRef;
 /// The owner of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// This resource's.
+    /// This resource owns the object.
     Ours,
-    /// Its resource was deleted: it can be adopted, if nothing in it can be lost.
+    /// The owner was deleted. This resource can adopt the object, if no data can be lost.
     Free,
-    /// Another resource's.
+    /// Another resource owns the object.
     OwnedBy(String),
-    /// Another writer's.
+    /// The object belongs to another writer.
     Foreign,
 }
 
-/// The owner of an object. `owner_exists`: whether the resource in its annotation exists.
+/// The owner of an object. `owner_exists` is whether the resource in its annotation exists.
 ///
-/// Label, owner annotation and object annotation together mean ownership. If one was removed, the controller reference,
-/// or the status that names the object, replaces it. A copy under another name is never ours.
+/// The label, the owner annotation and the object annotation together mean ownership. If one of them was removed, the
+/// controller reference, or the status that names the object, replaces it. A copy under another name is never ours.
 pub fn ownership(meta: &TargetMeta, resource: &ClientCertificateRef, owner_exists: bool) -> Ownership {
     if meta.is_copy() {
         return Ownership::Foreign;
@@ -45,16 +45,17 @@ pub fn ownership(meta: &TargetMeta, resource: &ClientCertificateRef, owner_exist
     }
 }
 
-/// Whether an object has another resource as controller, whatever its annotation says: an edit of the annotation does
-/// not change the owner.
+/// Whether the controller of an object is another resource. The annotation does not matter: an edit of it does not
+/// change the owner.
 pub fn is_controlled_by_another(meta: &TargetMeta, resource: &ClientCertificateRef) -> bool {
-    // The same name with another uid is an earlier life of this resource.
+    // The same name with another uid is this resource before it was deleted and created again.
     meta.owner_references
         .iter()
         .any(|r| r.controller == Some(true) && is_our_kind(r) && r.uid != resource.uid() && r.name != resource.name())
 }
 
-/// How tools mark the objects that they manage: label or annotation key, the value where one matters, the tool.
+/// The marks of tools on the objects that they manage: the key of a label or annotation, its value if that matters, and
+/// the tool.
 const MANAGERS: [(&str, Option<&str>, &str); 9] = [
     ("app.kubernetes.io/managed-by", Some("Helm"), "Helm"),
     ("meta.helm.sh/release-name", None, "Helm"),
@@ -67,7 +68,7 @@ const MANAGERS: [(&str, Option<&str>, &str); 9] = [
     ("reconcile.external-secrets.io/managed", None, "External Secrets"),
 ];
 
-/// Why adoption of a foreign object would lose something, as part of a message.
+/// The reason for which an adoption of a foreign object would lose data, as part of a message.
 pub fn obstacle_to_adoption(target: &Target, desired: &Desired) -> Option<String> {
     let Target { meta, content } = target;
     let foreign_keys: Vec<&str> =
@@ -92,7 +93,7 @@ pub fn obstacle_to_adoption(target: &Target, desired: &Desired) -> Option<String
     })
 }
 
-/// The controller of an object, where it is not a ClientCertificateRef: an object can have only one.
+/// The controller of an object, if it is not a ClientCertificateRef. An object can have only one controller.
 pub fn foreign_controller(meta: &TargetMeta) -> Option<String> {
     meta.owner_references
         .iter()

@@ -1,5 +1,5 @@
-//! The password of a truststore. It protects nothing secret, because certificates are public, but Java requires one,
-//! and a user's password may be used elsewhere too: it is never printed.
+//! The password of a truststore. Certificates are public, so it protects no secret, but Java requires a password. It is
+//! never printed, because a user may use the same password elsewhere.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::{PasswordWanted, TargetContent, password_wanted};
 use crate::api::ClientCertificateRef;
 use crate::error::ClusterFailure;
 
-/// Longer values are not passwords.
+/// The greatest length of a password.
 const MOST: usize = 128;
 
 /// A password that Java accepts.
@@ -18,12 +18,12 @@ pub struct Password {
 }
 
 impl Password {
-    /// A user's password. None if Java would reject it: it accepts printable ASCII.
+    /// A user's password. `None` if Java would reject it: Java accepts printable ASCII.
     pub fn given(text: &[u8]) -> Option<Self> {
         Self::of(text, false)
     }
 
-    /// One that the operator made, or found in a target where it keeps them.
+    /// A password that the operator generated, or found in a target under the key for generated passwords.
     pub fn made(text: &[u8]) -> Option<Self> {
         Self::of(text, true)
     }
@@ -34,12 +34,12 @@ impl Password {
         Some(Password { text: text.into(), is_made })
     }
 
-    /// The password itself.
+    /// The text of the password.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is the operator's, so that it may be written into a target.
+    /// Whether the operator generated the password, so that it may be written into a target.
     pub fn is_made(&self) -> bool {
         self.is_made
     }
@@ -51,17 +51,18 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Why there is no password.
+/// The reason for which there is no password.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NoPassword {
-    /// The password does not exist; the message says what to do.
+    /// The password does not exist. The message contains the action for the user.
     Absent(String),
     /// The password could not be read.
     Unseen(ClusterFailure),
 }
 
-/// The password of a truststore; none where the resource has no truststore. `offered` is what was read where the spec says,
-/// or else a new one. The one that this process has `written` last wins over what the target holds, and that over a new one.
+/// The password of a truststore; `None` if the resource has no truststore. `offered` is the user's password, or else a
+/// new one. A user's password takes precedence, then the last `written` password of this process, then the password in
+/// the target, then the new one.
 pub fn settle(
     resource: &ClientCertificateRef,
     offered: Option<&Result<Password, NoPassword>>,

@@ -1,4 +1,4 @@
-//! From a resource and its certificates to the object that should be there.
+//! Renders the desired object from a resource and its certificates.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -16,20 +16,20 @@ use crate::api::{
 };
 use crate::certificate::{Block, Certificate};
 
-/// The target as it should be.
+/// The desired target.
 #[derive(Clone, PartialEq)]
 pub struct Desired {
-    /// Kind and name.
+    /// The kind and name.
     pub target: TargetRef,
-    /// Namespace: always the resource's own.
+    /// The namespace: always the resource's own.
     pub namespace: String,
-    /// Type of a Secret; a ConfigMap has none.
+    /// The type of a Secret; `None` for a ConfigMap.
     pub type_: Option<&'static str>,
     /// All of the data.
     pub data: BTreeMap<String, Vec<u8>>,
-    /// Labels that have to be there.
+    /// The labels that the object must have.
     pub labels: BTreeMap<String, String>,
-    /// Annotations that have to be there.
+    /// The annotations that the object must have.
     pub annotations: BTreeMap<String, String>,
     /// The owner reference, absent with Retain.
     pub owner: Option<OwnerReference>,
@@ -53,12 +53,13 @@ impl fmt::Debug for Desired {
     }
 }
 
-/// The certificates that a target is to hold, as far as they are known.
+/// The known certificates for a target.
 #[derive(Clone, Debug, Default)]
 pub struct Trusted<'a> {
-    /// The main one. One that has expired since it was read stays what `Active` holds; everything else leaves it out.
+    /// The main certificate. If it has expired since it was read, `Active` still holds it, and every other content
+    /// leaves it out.
     pub main: Option<&'a Certificate>,
-    /// The additional ones, in the order of the spec.
+    /// The other certificates, in the order of the target.
     pub additional: Vec<&'a Certificate>,
 }
 
@@ -78,14 +79,14 @@ impl<'a> Trusted<'a> {
 
 /// The certificates that are valid now.
 pub(super) struct Valid<'a> {
-    /// The clients' own, which pins are of.
+    /// The client certificates, which pins refer to.
     pub(super) certificates: Vec<&'a Block>,
-    /// What verifies them: authorities, or the certificates themselves.
+    /// The certificates that verify them: authorities, or the client certificates themselves.
     pub(super) anchors: Vec<&'a Block>,
 }
 
-/// What the target of a resource should hold; nothing where no certificate is valid now, because an empty file makes some
-/// servers drop their check, nor where a truststore has no password.
+/// The desired target of a resource. `None` if no certificate is valid now, because an empty file makes some servers
+/// skip verification, or if a truststore has no password.
 pub fn render(
     resource: &ClientCertificateRef,
     trusted: &Trusted<'_>,
@@ -141,14 +142,14 @@ fn owner_reference(resource: &ClientCertificateRef) -> OwnerReference {
         name: resource.name().to_owned(),
         uid: resource.uid().to_owned(),
         controller: Some(true),
-        // Not blocking: it would need a right on finalizers, and nothing waits for the deletion of the target.
+        // blockOwnerDeletion would need a permission on finalizers, and no writer waits for the deletion of the target.
         block_owner_deletion: None,
     }
 }
 
 impl Desired {
-    /// The metadata that the object should carry, given what it carries now: what we set is set, what we had set and
-    /// no longer want goes, what others set stays.
+    /// The desired metadata, merged with the current metadata of the object. Labels and annotations that the operator
+    /// set earlier and that are no longer desired are removed. Those of other writers stay.
     pub fn merge(&self, current: Option<&TargetMeta>) -> MergedMeta {
         let Some(current) = current else {
             return MergedMeta {
@@ -164,7 +165,8 @@ impl Desired {
         marks
     }
 
-    /// The first field in which a stored object differs from what was sent. Its value is not named: it may be a password.
+    /// The first field in which a stored object differs from the sent one. The result does not contain the value, which
+    /// may be a password.
     pub fn difference(&self, stored: &Target, sent: &MergedMeta) -> Option<String> {
         let changed = |kind: &str, sent: &BTreeMap<String, String>, stored: &BTreeMap<String, String>| {
             sent.iter()
@@ -186,8 +188,8 @@ impl Desired {
             })
     }
 
-    /// A reference to any ClientCertificateRef is ours to replace: to this resource's former life (a restore gives a
-    /// new uid), or to the former owner of an object that became free.
+    /// Replaces every reference to a ClientCertificateRef: it is to this resource before a restore, which gave it a new
+    /// uid, or to the deleted owner of an adopted object.
     fn merge_owners(&self, current: &[OwnerReference]) -> Vec<OwnerReference> {
         let mut owners: Vec<OwnerReference> = Vec::with_capacity(current.len() + 1);
         let mut placed = false;
@@ -195,7 +197,7 @@ impl Desired {
             match &self.owner {
                 _ if !is_our_kind(reference) => owners.push(reference.clone()),
                 Some(owner) if !placed => {
-                    // Fields of our own reference that another writer may have set, such as blockOwnerDeletion, stay.
+                    // Our reference keeps the fields that another writer may have set, such as blockOwnerDeletion.
                     let same = reference.uid == owner.uid && reference.controller == owner.controller;
                     owners.push(if same { reference.clone() } else { owner.clone() });
                     placed = true;

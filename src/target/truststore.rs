@@ -1,10 +1,11 @@
 //! A PKCS#12 truststore that Java reads (RFC 7292).
 //!
-//! The same input makes the same bytes, also after a restart, or every resync would be a write. So nothing in it is random:
-//! the salt comes from the certificates. It does not come from the password, which could be guessed by it at one hash a guess.
+//! The same input gives the same bytes, also after a restart, because otherwise every reconcile would write the target.
+//! So no part is random: the salt is a hash of the certificates. The password is not in that hash, because one hash
+//! would then suffice to test a guess of the password.
 //!
-//! Nothing is encrypted either: certificates are public, and Java reads them either way. What the password is for is the
-//! integrity of the file, by HMAC-SHA256 as Java's own keytool does it.
+//! No part is encrypted: certificates are public, and Java reads them without encryption. The password protects the
+//! integrity of the file, by HMAC-SHA256 as in Java's keytool.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,18 +23,18 @@ const CERTIFICATE_BAG: &[u64] = &[1, 2, 840, 113549, 1, 12, 10, 1, 3];
 const X509_CERTIFICATE: &[u64] = &[1, 2, 840, 113549, 1, 9, 22, 1];
 const FRIENDLY_NAME: &[u64] = &[1, 2, 840, 113549, 1, 9, 20];
 const SHA256: &[u64] = &[2, 16, 840, 1, 101, 3, 4, 2, 1];
-/// Oracle's own attribute. Without it Java shows no entry, as of what `openssl pkcs12 -nokeys` makes.
+/// An attribute of Oracle. Without it, Java shows no entry, as with the output of `openssl pkcs12 -nokeys`.
 const TRUSTED_KEY_USAGE: &[u64] = &[2, 16, 840, 1, 113894, 746875, 1, 1];
 const ANY_EXTENDED_KEY_USAGE: &[u64] = &[2, 5, 29, 37, 0];
 
-/// As many as keytool takes.
+/// The same number as keytool's.
 const ITERATIONS: u32 = 10_000;
-/// Goes into the salt, so that another format is another file.
+/// A part of the salt, so that another version of the format has another salt.
 const FORMAT: &str = "client-certificate-operator truststore 1";
 
 type Salt = [u8; 32];
 
-/// A truststore, and what it was made of.
+/// A truststore, with its password and salt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Truststore {
     password: Password,
@@ -47,17 +48,17 @@ impl fmt::Debug for Truststore {
     }
 }
 
-/// What a truststore is made with: nothing where none is asked for.
+/// The input of a truststore; empty for a target without one.
 #[derive(Clone, Debug, Default)]
 pub struct TruststoreInput<'a> {
     /// The password.
     pub password: Option<Password>,
-    /// The truststore that was made last: making one takes a while, on purpose.
+    /// The last truststore. It is reused, because key derivation is slow by design.
     pub last: Option<&'a Arc<Truststore>>,
 }
 
 impl TruststoreInput<'_> {
-    /// A truststore of these certificates: the last one, where it is made of the same.
+    /// A truststore of these certificates: the last one, if it has the same certificates and password.
     pub(super) fn truststore(&self, blocks: &[&Block]) -> Option<Arc<Truststore>> {
         let password = self.password.as_ref()?;
         let salt = salt(blocks);
@@ -102,13 +103,13 @@ impl Truststore {
         &self.bytes
     }
 
-    /// The password that it was made with.
+    /// The password of the truststore.
     pub fn password(&self) -> &Password {
         &self.password
     }
 }
 
-/// The name of a certificate. Not its id, which may differ from another in case alone, and Java's aliases do not; and a
+/// The alias of a certificate. It is not the id: two ids may differ only in case, which Java's aliases ignore, and a
 /// certificate of several blocks has one id.
 fn alias(block: &Block) -> String {
     let fingerprint = block.fingerprint.to_string();
@@ -119,7 +120,7 @@ fn oid(writer: DERWriter<'_>, components: &[u64]) {
     writer.write_oid(&ObjectIdentifier::from_slice(components));
 }
 
-/// A ContentInfo that holds bytes as they are.
+/// A ContentInfo of type `data` with these bytes.
 fn data(writer: DERWriter<'_>, bytes: &[u8]) {
     writer.write_sequence(|writer| {
         oid(writer.next(), DATA);
@@ -164,7 +165,7 @@ fn mac(password: &Password, salt: &Salt, safe: &[u8]) -> Option<Vec<u8>> {
     Some(mac.finalize().into_bytes().to_vec())
 }
 
-/// The key derivation of PKCS#12 (RFC 7292, B.2) for a key as long as the hash, which is its first round alone.
+/// The key derivation of PKCS#12 (RFC 7292, B.2) for a key of the hash's length, which needs only the first round.
 fn mac_key(password: &Password, salt: &Salt) -> [u8; 32] {
     const BLOCK: usize = 64;
     const FOR_A_MAC: u8 = 3;
@@ -172,7 +173,7 @@ fn mac_key(password: &Password, salt: &Salt) -> [u8; 32] {
         let length = bytes.len().next_multiple_of(BLOCK);
         bytes.iter().copied().cycle().take(length).collect::<Vec<_>>()
     };
-    // UTF-16, big-endian, with a zero at the end.
+    // The password is in UTF-16, big-endian, with a final zero.
     let password: Vec<u8> = password.expose().encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect();
     let mut key: [u8; 32] = Sha256::new_with_prefix([FOR_A_MAC; BLOCK])
         .chain_update(whole_blocks(salt))

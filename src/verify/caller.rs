@@ -1,4 +1,4 @@
-//! One call by TLS, as a client that records what the server requests and checks nothing else.
+//! One call over TLS, as a client that records the server's requests and checks nothing.
 
 use std::error::Error;
 use std::io;
@@ -25,10 +25,10 @@ use super::verdict::Reception;
 use crate::certificate;
 use crate::config::VerifyArgs;
 
-/// The part of a response that is read; its status is in the first line.
+/// The longest part of a response that is read. The status is in the first line.
 const HEAD: usize = 16 * 1024;
 
-/// Who calls.
+/// The certificate of the caller.
 #[derive(Debug)]
 pub(super) struct Identity(Option<Arc<CertifiedKey>>);
 
@@ -38,8 +38,8 @@ impl Identity {
         Identity(None)
     }
 
-    /// A caller with a new certificate that is like API Gateway's in all but its key: v3, no extensions, RSA-2048,
-    /// self-signed, under the same name.
+    /// A caller with a new certificate that differs from API Gateway's only in its key: v3, no extensions, RSA-2048,
+    /// self-signed, with the same name.
     pub(super) fn stranger() -> anyhow::Result<Self> {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
         let mut name = DistinguishedName::new();
@@ -50,7 +50,7 @@ impl Identity {
         }
         let mut params = CertificateParams::default();
         params.distinguished_name = name;
-        // Whole days: a server must not reject the certificate because its clock is a little late.
+        // The dates are whole days, so that a server with a slow clock does not reject the certificate.
         let now = Timestamp::now();
         let day = |time: Timestamp| {
             let date = time.to_zoned(TimeZone::UTC).date();
@@ -70,9 +70,9 @@ impl Identity {
 pub(super) struct Call {
     /// The version of TLS.
     pub(super) version: &'static str,
-    /// The names of the authorities in the server's CertificateRequest; none without one.
+    /// The names of the authorities in the server's CertificateRequest; `None` without a CertificateRequest.
     pub(super) hints: Option<Vec<String>>,
-    /// None where no request was to be made.
+    /// The reception; `None` with `--handshake-only`.
     pub(super) reception: Option<Reception>,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Caller<'a> {
         Ok(Call {
             version: witness.version.get().copied().unwrap_or("TLS"),
             hints: witness.hints.get().cloned(),
-            // The end of the handshake carries no information.
+            // With `--handshake-only`, the end of the handshake carries no information about the reception.
             reception: reception.filter(|_| !self.args.handshake_only),
         })
     }
@@ -129,7 +129,7 @@ impl<'a> Caller<'a> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 
-    /// One GET. Under TLS 1.3 a rejection arrives here.
+    /// Sends one GET. Under TLS 1.3, a rejection arrives here.
     async fn ask(&self, mut stream: TlsStream<TcpStream>) -> io::Result<Reception> {
         let VerifyArgs { path, .. } = self.args;
         let name = self.args.server_name();
@@ -139,7 +139,8 @@ impl<'a> Caller<'a> {
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: client-certificate-operator-verify/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             env!("CARGO_PKG_VERSION")
         );
-        // If the server has closed the connection, its last message can still be read, and says more.
+        // If the server has closed the connection, its last message is still readable, and contains more information
+        // than the error.
         let written = async {
             stream.write_all(request.as_bytes()).await?;
             stream.flush().await
@@ -158,7 +159,7 @@ impl<'a> Caller<'a> {
             };
             head.extend_from_slice(&buffer[..read]);
             let mut answer = httparse::Response::new(&mut []);
-            // Its headers do not fit, and do not matter: the status is read before them.
+            // The headers may not fit, but the parser reads the status before them.
             let parsed = answer.parse(&head);
             if let Some(status) = answer.code {
                 return Ok(Reception::of_status(status));
@@ -190,7 +191,7 @@ fn refusal(error: &io::Error) -> Reception {
     }
 }
 
-/// The TLS alert in an error, with its name in the standard.
+/// The TLS alert in an error, by its name in the standard.
 fn alert(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(rustls::Error::AlertReceived(alert)) = error.downcast_ref() {
         let name = alert.as_str().map_or_else(|| format!("{alert:?}"), str::to_owned);
@@ -216,7 +217,7 @@ fn snake_case(name: &str) -> String {
     text
 }
 
-/// The client's side of a handshake; records what the server requests.
+/// The client's side of a handshake. It records the server's requests.
 #[derive(Debug)]
 struct Witness {
     identity: Identity,
@@ -226,7 +227,7 @@ struct Witness {
 }
 
 impl ResolvesClientCert for Witness {
-    /// Called when, and only when, there is a CertificateRequest.
+    /// rustls calls this only for a CertificateRequest.
     fn resolve(&self, hints: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.hints.get_or_init(|| hints.iter().map(|name| readable(name)).collect());
         self.identity.0.clone()
@@ -242,7 +243,7 @@ fn readable(der: &[u8]) -> String {
     certificate::readable(der).unwrap_or_else(|| format!("{} bytes that are not a name", der.len()))
 }
 
-/// Accepts any server: verify sends nothing secret, and does not check what API Gateway accepts.
+/// Accepts every server: verify sends no secret, and does not check the server's certificate, which API Gateway does.
 impl ServerCertVerifier for Witness {
     fn verify_server_cert(
         &self,

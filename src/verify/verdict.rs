@@ -1,4 +1,4 @@
-//! What was found of a backend, in lines that a script can read, and the verdict on it.
+//! The findings about a backend, in lines that a script can read, and the verdict.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,24 +9,25 @@ use crate::conditions::{ConditionType, find, is_true};
 
 /// The subject of every client certificate of API Gateway, for a status without one.
 const API_GATEWAY: &str = "C=US, L=Seattle, CN=ApiGateway";
-/// More authorities than this are counted, not named: a server that trusts the whole web hints all of it.
+/// The greatest number of authorities that are named; the rest is counted. A server that trusts all public CAs names
+/// them all.
 const SHOWN: usize = 10;
 
-/// How a caller was received.
+/// A server's reception of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reception {
-    /// The handshake or the connection ended before there was an answer.
+    /// The handshake or the connection ended before a response.
     RefusedByTls(String),
     /// A response that rejects callers without the right certificate.
     RefusedByHttp(u16),
-    /// Any other answer.
+    /// Any other response.
     LetIn(u16),
-    /// Neither.
+    /// The reception is unknown, for this reason.
     Unknown(String),
 }
 
 impl Reception {
-    /// The meaning of an HTTP status: 495 and 496 are nginx's own for a bad and for a missing certificate.
+    /// The reception by HTTP status. 495 and 496 are nginx's statuses for a bad and for a missing certificate.
     pub fn of_status(status: u16) -> Self {
         match status {
             400 | 401 | 403 | 495 | 496 => Reception::RefusedByHttp(status),
@@ -46,32 +47,32 @@ impl fmt::Display for Reception {
     }
 }
 
-/// The reception of the callers that must not get in.
+/// The reception of the callers that a server has to reject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strangers {
-    /// A caller without a certificate.
+    /// The caller without a certificate.
     pub without: Reception,
-    /// One with a certificate of its own under API Gateway's name; none where the server asks for no certificate.
+    /// The caller with another certificate of API Gateway's name; `None` if the server requests no certificate.
     pub other: Option<Reception>,
 }
 
-/// All that was found.
+/// The findings of all calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings {
-    /// The names of the authorities in the server's CertificateRequest; none without one.
+    /// The names of the authorities in the server's CertificateRequest; `None` without a CertificateRequest.
     pub hints: Option<Vec<String>>,
-    /// None where no request was made.
+    /// The reception of strangers; `None` with `--handshake-only`.
     pub strangers: Option<Strangers>,
 }
 
-/// The verdict, and what to do.
+/// The verdict, and the action for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The server requests a client certificate and rejects others.
     On(&'static str),
-    /// It does not.
+    /// The server does not.
     Off(&'static str),
-    /// It is not known.
+    /// The result is unknown.
     Unknown(&'static str),
 }
 
@@ -86,7 +87,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The certificates that the target of a resource holds; else why nothing can be said of it.
+/// The certificates in the target of a resource, or the reason for which they are unknown.
 pub fn trusted(resource: &ClientCertificateRef) -> Result<&[CertificateStatus], String> {
     let place = format!("ClientCertificateRef {}/{}", resource.namespace(), resource.name());
     let Some(status) = &resource.status else {
@@ -103,7 +104,7 @@ pub fn trusted(resource: &ClientCertificateRef) -> Result<&[CertificateStatus], 
     }
 }
 
-/// The resource, and what its target holds.
+/// The lines about the resource and the certificates in its target.
 pub fn resource_lines(resource: &ClientCertificateRef, certificates: &[CertificateStatus]) -> String {
     let target = resource.status.as_ref().and_then(|status| status.target.as_ref());
     let target = target.map_or_else(|| resource.target_ref().to_string(), ToString::to_string);
@@ -122,7 +123,7 @@ fn subject(certificate: &CertificateStatus) -> &str {
 }
 
 impl Findings {
-    /// One fact a line.
+    /// The lines of the findings, one fact in each.
     pub fn lines(&self, trusted: &[CertificateStatus]) -> String {
         let asks = if self.hints.is_some() { "yes" } else { "no" };
         let mut lines = format!("asks for a client certificate: {asks}\n");
@@ -197,7 +198,8 @@ fn is_ambiguous(reception: &Reception) -> bool {
     matches!(reception, Reception::RefusedByHttp(400 | 401 | 403))
 }
 
-/// The names of the authorities that a server which reads the target may name: those of a chain, or the certificate's own.
+/// The names of the authorities that a reader of the target may send: those of the chain, or the certificate's own
+/// name.
 fn authorities(certificate: &CertificateStatus) -> Vec<String> {
     let chain = Certificate::parse(&certificate.chain.concat());
     chain.map_or_else(
@@ -294,12 +296,12 @@ mod tests {
             assert_eq!(word(&findings), expected, "{findings:?}");
         }
         assert_eq!(word(&findings(None, Some((in_(), None)))), "off");
-        // An application that refuses callers without a token says nothing about certificates.
+        // The refusal of an application that requires a token carries no information about certificates.
         assert_eq!(word(&findings(None, Some((refused(), None)))), "off");
         assert_eq!(word(&findings(None, None)), "off");
         assert_eq!(word(&findings(Some(&[API_GATEWAY]), None)), "on");
         assert_eq!(word(&findings(Some(&[OTHER]), None)), "off");
-        // Nobody was asked to try a stranger's: nothing is claimed.
+        // Without a call with a stranger's certificate, the verdict is unknown.
         assert_eq!(word(&findings(ours, Some((tls(), None)))), "unknown");
     }
 

@@ -1,7 +1,7 @@
-//! The targets that carry our label: their metadata from a watch, and what is known of their content.
+//! The index of targets with our label: their metadata from a watch, and their content if it is known.
 //!
-//! The watch brings no content. The content of a version that the operator wrote or read is known; any other version was
-//! written by another writer, and has to be read.
+//! The watch delivers no content. The content of a version that the operator wrote or read is known. Any other version
+//! comes from another writer and has to be read.
 
 mod entry;
 
@@ -13,18 +13,18 @@ use crate::kubernetes::resource_version::is_older;
 use crate::kubernetes::watch::Scope;
 use crate::target::{Target, TargetContent, TargetMeta};
 
-/// What is known of one object.
+/// The known data of one object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Known {
-    /// The watch has reported no such object.
+    /// The watch has not delivered the object.
     Nothing,
-    /// It exists, but this version was not read.
+    /// The object exists, but the content of this version was not read.
     Metadata,
-    /// All of it.
+    /// The metadata and the content.
     All(Box<Target>),
 }
 
-/// An object, in as little memory as possible: the index holds a few of these for every resource.
+/// The key of an object. It takes little memory, because the index holds a few keys for every resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     namespace: Box<str>,
@@ -38,7 +38,7 @@ impl Key {
     }
 }
 
-/// That an object says it belongs to a resource: those of one resource are neighbours.
+/// An object with its owner. In this order, the objects of one owner are neighbours.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Owned {
     namespace: Box<str>,
@@ -53,7 +53,7 @@ impl Owned {
     }
 }
 
-/// The targets that carry our label.
+/// The targets with our label.
 #[derive(Debug, Default)]
 pub struct Targets {
     entries: HashMap<Key, Entry>,
@@ -61,8 +61,8 @@ pub struct Targets {
     gone: Gone,
 }
 
-/// The objects that were deleted last. The watch can report a deletion before the response to an earlier request
-/// arrives, and that response must not bring the object back.
+/// The last deleted objects. The watch can report a deletion before the response to an earlier request arrives, and
+/// that response must not add the object again.
 #[derive(Debug, Default)]
 struct Gone {
     versions: HashMap<Key, String>,
@@ -70,7 +70,7 @@ struct Gone {
 }
 
 impl Gone {
-    /// Far more than there are requests under way.
+    /// Far more than the number of requests in progress.
     const MOST: usize = 1024;
 
     fn note(&mut self, key: Key, version: String) {
@@ -84,14 +84,14 @@ impl Gone {
         }
     }
 
-    /// Whether an object of this version is known to be gone.
+    /// Whether an object was deleted at this version or a later one.
     fn covers(&self, key: &Key, version: &str) -> bool {
         self.versions.get(key).is_some_and(|gone| version == gone || is_older(Some(version), gone))
     }
 }
 
 impl Targets {
-    /// What is known of an object.
+    /// The known data of an object.
     pub fn get(&self, namespace: &str, target: &TargetRef) -> Known {
         match self.entries.get(&Key::new(namespace, target)) {
             None => Known::Nothing,
@@ -99,9 +99,9 @@ impl Targets {
         }
     }
 
-    /// The objects that say they belong to a resource, other than `except`.
+    /// The objects with this resource as their owner, other than `except`.
     pub fn others_of(&self, resource: &ResourceName, except: &TargetRef) -> Vec<TargetMeta> {
-        // No object has less of a name, nor a kind before the first.
+        // The least possible object: the empty name and the first kind.
         let first = Key::new(&resource.namespace, &TargetRef { kind: TargetKind::default(), name: String::new() });
         let owned = self.by_owner.range(Owned::new(&first, &resource.name)..);
         let owned = owned.take_while(|it| *it.namespace == *resource.namespace && *it.owner == *resource.name);
@@ -113,12 +113,12 @@ impl Targets {
             .collect()
     }
 
-    /// The watch reports an object. Returns the resources to wake: none, where the object is known already.
+    /// Records an object that the watch reports. Returns the resources to wake: none, if this version is known already.
     pub fn apply(&mut self, meta: TargetMeta) -> Vec<ResourceName> {
         let key = key(&meta);
         if let Some(entry) = self.entries.get(&key) {
             let version = meta.resource_version.as_str();
-            // An echo of our own write, or of one before it.
+            // The watch repeats our own write, or an earlier one.
             if version == entry.version() || is_older(Some(version), entry.version()) {
                 return Vec::new();
             }
@@ -130,12 +130,12 @@ impl Targets {
         woken
     }
 
-    /// The watch reports that an object is gone, or has lost our label, after it was in this version. Returns the resources to
-    /// wake.
+    /// Records that an object was deleted or lost our label, as the watch reports; `version` is its last version.
+    /// Returns the resources to wake.
     pub fn remove(&mut self, namespace: &str, target: &TargetRef, version: &str) -> Vec<ResourceName> {
         let key = Key::new(namespace, target);
         match self.entries.get(&key) {
-            // The operator has created it again since.
+            // The operator has created the object again since.
             Some(entry) if is_older(Some(version), entry.version()) => Vec::new(),
             _ => {
                 let woken = self.take(&key);
@@ -145,13 +145,13 @@ impl Targets {
         }
     }
 
-    /// The objects of one kind that are known in a scope: namespace, name and version.
+    /// The known objects of one kind in a scope: namespace, name and version.
     pub fn held(&self, kind: TargetKind, scope: &Scope) -> impl Iterator<Item = (&str, &str, &str)> {
         let covered = self.entries.iter().filter(move |(key, _)| key.kind == kind && scope.covers(&key.namespace));
         covered.map(|(key, entry)| (&*key.namespace, &*key.name, entry.version()))
     }
 
-    /// An object was written or read: all of it is known.
+    /// Records an object that was written or read.
     pub fn learn(&mut self, target: Target) {
         let key = key(&target.meta);
         if !target.meta.is_labelled() {
@@ -168,12 +168,12 @@ impl Targets {
         self.insert(&target.meta, Some(target.content));
     }
 
-    /// An object was deleted by us, or is found to be gone.
+    /// Removes an object that the operator deleted or did not find.
     pub fn forget(&mut self, namespace: &str, target: &TargetRef) {
         self.take(&Key::new(namespace, target));
     }
 
-    /// A write of an object was refused: its content is not known any more.
+    /// Drops the content of an object after a refused write.
     pub fn distrust(&mut self, namespace: &str, target: &TargetRef) {
         if let Some(entry) = self.entries.get_mut(&Key::new(namespace, target)) {
             entry.forget_content();
@@ -188,7 +188,7 @@ impl Targets {
         self.entries.insert(key, Entry::new(meta, content));
     }
 
-    /// Forgets an object, and returns its owner.
+    /// Removes an object and returns its owner.
     fn take(&mut self, key: &Key) -> Option<ResourceName> {
         let entry = self.entries.remove(key)?;
         let owner = entry.owner()?;

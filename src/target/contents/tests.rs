@@ -28,7 +28,7 @@ fn input() -> TruststoreInput<'static> {
     TruststoreInput { password: Password::made(b"changeit"), last: None }
 }
 
-/// What a target of these certificates holds, the first the main one.
+/// The desired target with these certificates. The first is the main one.
 fn rendered(resource: &ClientCertificateRef, pems: &[&str]) -> Desired {
     let certificates: Vec<_> = pems.iter().map(|pem| Certificate::parse(pem).unwrap()).collect();
     let trusted = Trusted { main: certificates.first(), additional: certificates.iter().skip(1).collect() };
@@ -40,7 +40,7 @@ fn text(content: Content, pems: &[&str]) -> String {
     String::from_utf8(desired.data["key"].clone()).unwrap()
 }
 
-/// A certificate that ended long ago.
+/// A certificate that expired long ago.
 fn expired() -> String {
     let new = NewCertificate { not_after: Some("2021-01-01T00:00:00Z".parse().unwrap()), ..NewCertificate::new() };
     Certificate::parse(&issue(new.shared_key()).certificate.pem).unwrap().main().pem.clone()
@@ -193,7 +193,7 @@ fn a_target_of_more_than_certificates_is_known_again_by_its_mark() {
     assert_eq!(content.password("b"), None);
 }
 
-/// As certificates without a chain are known.
+/// Calls `is_made_of` for certificates without a chain, which verify themselves.
 fn made_of(content: &TargetContent, resource: &ClientCertificateRef, fingerprints: &[&str]) -> bool {
     is_made_of(content, resource, fingerprints, &fingerprints.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>())
 }

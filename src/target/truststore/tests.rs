@@ -15,7 +15,7 @@ fn sealed(text: &str, last: Option<&Arc<Truststore>>, pem: &str) -> Arc<Truststo
     TruststoreInput { password: Some(password(text)), last }.truststore(&blocks).unwrap()
 }
 
-/// What OpenSSL makes of a truststore: whether it is whole and of that password, and what it shows.
+/// OpenSSL's result for a truststore: whether the file and the password are valid, and the output.
 fn by_openssl(truststore: &Truststore, password: &str) -> (bool, String) {
     let mut openssl = Command::new("openssl")
         .args(["pkcs12", "-info", "-nokeys", "-passin", &format!("pass:{password}")])
@@ -32,7 +32,7 @@ fn by_openssl(truststore: &Truststore, password: &str) -> (bool, String) {
 
 #[test]
 fn openssl_finds_each_certificate_and_checks_the_password() {
-    // 31 characters and their final zero are a whole block, one more is not.
+    // 31 characters and the final zero fill a whole block. 32 characters do not.
     for text in ["p", "0123456789abcdef0123456789abcdef", &"p".repeat(31), &"~ ".repeat(64)] {
         let truststore = sealed(text, None, &format!("{PEM}{OTHER_PEM}"));
         let (is_whole, shown) = by_openssl(&truststore, text);

@@ -1,11 +1,11 @@
-//! A target as the index keeps it: small, because there is one for every resource, and parsed once a reconcile.
+//! A target in the index: small, because there is one for every resource, and parsed once in a reconcile.
 
 use crate::target::{Target, TargetContent, TargetMeta};
 
-/// What is known of one object.
+/// The known data of one object.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// As JSON, which takes a fraction of what the parsed maps and lists take.
+    /// The metadata as JSON, which takes a fraction of the memory of parsed maps and lists.
     meta: Box<str>,
     version: Box<str>,
     owner: Option<Box<str>>,
@@ -13,10 +13,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Serializes what is known of an object.
+    /// Serializes the metadata of an object, and keeps its content.
     pub(super) fn new(meta: &TargetMeta, content: Option<TargetContent>) -> Self {
         Entry {
-            // Maps of text cannot fail to be written; should they, the object counts as not read.
+            // The serialization of maps of text cannot fail. An object with an empty text would count as not read.
             meta: serde_json::to_string(meta).unwrap_or_default().into(),
             version: meta.resource_version.as_str().into(),
             owner: meta.owner_name().map(Into::into),
@@ -24,12 +24,12 @@ impl Entry {
         }
     }
 
-    /// All of the object, where its content is known.
+    /// The whole object, if its content is known.
     pub(super) fn target(&self) -> Option<Target> {
         Some(Target { content: TargetContent::clone(self.content.as_ref()?), meta: self.meta()? })
     }
 
-    /// Forgets the content, so that the next read goes to the API server.
+    /// Drops the content, so that the next read goes to the API server.
     pub(super) fn forget_content(&mut self) {
         self.content = None;
     }
@@ -39,12 +39,12 @@ impl Entry {
         serde_json::from_str(&self.meta).ok()
     }
 
-    /// The version that this is known of.
+    /// The resourceVersion of the known data.
     pub(super) fn version(&self) -> &str {
         &self.version
     }
 
-    /// The resource that the object says it belongs to.
+    /// The resource in the owner annotation of the object.
     pub(super) fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
