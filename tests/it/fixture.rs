@@ -155,13 +155,13 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// A merge patch of an object of the kind, as somebody else would.
+    /// A merge patch of an object of the kind, as another writer would.
     pub async fn patch_target(&self, name: &str, patch: Value) -> K {
         let patch = Patch::Merge(with_text::<K>(patch));
         self.targets().patch(name, &PatchParams::default(), &patch).await.unwrap()
     }
 
-    /// Creates an object of the kind, as somebody else would.
+    /// Creates an object of the kind, as another writer would.
     pub async fn create_object(&self, name: &str, fields: Value) -> K {
         let mut object: K = serde_json::from_value(with_text::<K>(fields)).unwrap();
         object.metadata_mut().name = Some(name.to_owned());

@@ -1,4 +1,4 @@
-//! Client certificates as API Gateway makes them, down to what makes them odd.
+//! Client certificates with all properties of API Gateway's, including the unusual ones.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -14,57 +14,58 @@ use time::OffsetDateTime;
 
 const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-/// What a new certificate shall be. The default is what API Gateway would make this second.
+/// The properties of a new certificate. The default is a certificate that API Gateway would generate now.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct NewCertificate {
-    /// Six random letters and digits unless given.
+    /// The id; by default six random letters and digits.
     pub id: Option<String>,
     /// The description.
     pub description: String,
     /// The tags.
     pub tags: BTreeMap<String, String>,
-    /// Now, or 365 days before the end, unless given.
+    /// The start of the validity; by default now, or 365 days before the end.
     pub not_before: Option<Timestamp>,
-    /// 365 days after the start unless given.
+    /// The end of the validity; by default 365 days after the start.
     pub not_after: Option<Timestamp>,
-    /// `not_after` counted from now; below zero for an expired certificate.
+    /// `not_after` in seconds from now; negative for an expired certificate.
     pub expires_in_seconds: Option<i64>,
-    /// Takes one key that all such certificates of the process share, so that thousands are made in seconds.
+    /// Whether the certificate has a key that all such certificates of the process share, so that thousands are made in
+    /// seconds.
     pub shared_key: bool,
 }
 
 impl NewCertificate {
-    /// The default.
+    /// The default properties.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With this id.
+    /// Sets the id.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// With this description.
+    /// Sets the description.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
         self
     }
 
-    /// With one more tag.
+    /// Adds a tag.
     pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(name.into(), value.into());
         self
     }
 
-    /// Ends so many seconds from now, which may be in the past.
+    /// Sets the end of the validity in seconds from now; it may be in the past.
     pub fn expires_in_seconds(mut self, seconds: i64) -> Self {
         self.expires_in_seconds = Some(seconds);
         self
     }
 
-    /// With the key that such certificates share.
+    /// Uses the shared key.
     pub fn shared_key(mut self) -> Self {
         self.shared_key = true;
         self
@@ -78,17 +79,17 @@ impl NewCertificate {
     }
 }
 
-/// A certificate with the key that API Gateway would keep to itself.
+/// A certificate with its private key, which API Gateway keeps secret.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// What the API tells.
+    /// The certificate in the API's responses.
     pub certificate: ClientCertificate,
-    /// PKCS #8, for handshakes in API Gateway's place.
+    /// The private key as PKCS #8, for handshakes in place of API Gateway.
     pub private_key_pem: String,
 }
 
-/// Makes a certificate: X.509 v3 without a single extension, RSA-2048 and SHA-256, self-signed, and under the one name
-/// that API Gateway gives to every certificate of every customer.
+/// Makes a certificate: X.509 v3 without extensions, RSA-2048 and SHA-256, self-signed, with the name that API Gateway
+/// gives to every certificate of every customer.
 pub fn issue(new: NewCertificate) -> Issued {
     let own_key;
     let key = if new.shared_key {
@@ -125,7 +126,7 @@ fn name() -> DistinguishedName {
     name
 }
 
-/// 63 random bits: positive, and different also where keys are shared.
+/// 63 random bits: a positive number that differs even between certificates with the same key.
 fn serial() -> [u8; 8] {
     (fastrand::u64(..) >> 1 | 1 << 62).to_be_bytes()
 }

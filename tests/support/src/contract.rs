@@ -1,4 +1,4 @@
-//! What every [`Gateway`] owes its callers. Each function is one test, for any gateway in a [`World`].
+//! The contract of every [`Gateway`]. Each function is one test, for any gateway in a [`World`].
 
 pub mod account;
 mod trouble;
@@ -16,29 +16,28 @@ use crate::certificates::NewCertificate;
 use crate::private_ca::{Chain, Leaf, NewLeaf, PrivateCa};
 use crate::script::Operation;
 
-/// A gateway together with the power over what it talks to.
+/// A gateway, with control of the service that it calls.
 pub trait World {
     /// The gateway under test.
     type Gateway: Gateway;
 
-    /// The gateway.
     fn gateway(&self) -> &Self::Gateway;
 
-    /// Where certificates and stages are made.
+    /// The region in which certificates and stages are made.
     fn region(&self) -> &str {
         "us-east-1"
     }
 
-    /// Makes a certificate; under the id that it is to have, where the world can choose.
+    /// Makes a certificate, with the requested id if the world can choose ids.
     fn generate(&self, region: &str, new: NewCertificate) -> impl Future<Output = ClientCertificate>;
 
-    /// Deletes one.
+    /// Deletes a certificate.
     fn delete(&self, source: &Source) -> impl Future<Output = ()>;
 
-    /// A REST API; in a world that can, a new one without stages.
+    /// Returns a REST API: a new one without stages, if the world can create APIs.
     fn create_api(&self) -> impl Future<Output = String>;
 
-    /// Has a stage present this certificate, or none. Makes the stage where it is missing.
+    /// Makes a stage present this certificate, or none. Creates the stage if it does not exist.
     fn present(&self, rest_api_id: &str, stage: &str, certificate: Option<&str>) -> impl Future<Output = ()>;
 
     /// Deletes a stage.
@@ -48,28 +47,28 @@ pub trait World {
     fn delete_api(&self, rest_api_id: &str) -> impl Future<Output = ()>;
 }
 
-/// A world with certificates of ACM.
+/// A world with ACM certificates.
 pub trait AcmWorld: World {
-    /// An ARN of the world's account in a region, which no certificate has.
+    /// An unused ARN of the world's account in a region.
     fn new_arn(&self, region: &str) -> String;
 
-    /// Imports a certificate under an ARN, in the place of what was there.
+    /// Imports a certificate under an ARN, in place of an existing one.
     fn import(&self, arn: &str, leaf: &Leaf);
 
-    /// Has ACM give a certificate another status.
+    /// Sets the status of a certificate in ACM.
     fn set_status(&self, arn: &str, status: AcmStatus);
 
-    /// Deletes one.
+    /// Deletes an ACM certificate.
     fn delete_imported(&self, arn: &str);
 }
 
-/// A world in which calls can be made to go wrong.
+/// A world in which a test can make calls fail.
 pub trait Troubled: AcmWorld {
-    /// Has the next calls of an operation meet this trouble.
+    /// Makes the next calls of an operation meet this trouble.
     fn trouble(&self, operation: Operation, trouble: Trouble, times: u32);
 }
 
-/// A region that is another one than the world's.
+/// A region other than the world's.
 fn other_region(world: &impl World) -> &'static str {
     if world.region() == "eu-central-1" { "us-east-1" } else { "eu-central-1" }
 }
@@ -87,7 +86,7 @@ async fn set(world: &impl World, source: &Source, text: &str) -> Result<ClientCe
     world.gateway().set_description(source, text).await
 }
 
-/// An outcome without what only a real connection has: the host, and the cause.
+/// An outcome without the parts that only a real connection has: the host and the cause.
 fn of_kind<T>(outcome: Result<T, GatewayError>) -> Result<T, GatewayError> {
     outcome.map_err(|error| match error {
         GatewayError::Unavailable { outage: Outage::Unreachable { host, cause }, retry_after } => {
@@ -102,7 +101,7 @@ fn of_kind<T>(outcome: Result<T, GatewayError>) -> Result<T, GatewayError> {
     })
 }
 
-/// Nothing is lost or added on the way, dates included.
+/// The gateway neither loses nor adds an element, including the dates.
 pub async fn a_certificate_comes_with_all_six_elements(world: &impl World) {
     let new = NewCertificate::new().id("9ao60f").description("orders").tag("team", "shop").tag("empty", "");
     let (source, made) = generate(world, new).await;
@@ -114,7 +113,7 @@ pub async fn a_certificate_comes_with_all_six_elements(world: &impl World) {
     assert_eq!(expires.duration_since(created).as_hours(), 365 * 24);
 }
 
-/// Judging and mending the PEM is for others.
+/// The gateway neither checks nor repairs the PEM.
 pub async fn the_pem_is_untouched(world: &impl World) {
     let (source, _) = generate(world, NewCertificate::new()).await;
     let pem = get(world, &source).await.unwrap().pem;
@@ -123,13 +122,13 @@ pub async fn the_pem_is_untouched(world: &impl World) {
     assert_eq!(pem.matches('\n').count(), pem.matches("\r\n").count());
 }
 
-/// API Gateway leaves an empty description out.
+/// API Gateway omits an empty description.
 pub async fn a_missing_description_reads_as_empty(world: &impl World) {
     let (source, _) = generate(world, NewCertificate::new()).await;
     assert_eq!(get(world, &source).await.unwrap().description, "");
 }
 
-/// Neither call makes up a certificate.
+/// Neither the read nor the update invents a certificate.
 pub async fn an_unknown_certificate_is_not_found(world: &impl World) {
     let source = Source::own(world.region(), "nosuch");
     assert_eq!(of_kind(get(world, &source).await), Err(GatewayError::NotFound));
@@ -139,7 +138,7 @@ pub async fn an_unknown_certificate_is_not_found(world: &impl World) {
     assert_eq!(of_kind(get(world, &source).await), Err(GatewayError::NotFound));
 }
 
-/// An id means something in its region only.
+/// An id is valid only in its region.
 pub async fn regions_are_apart(world: &impl World) {
     let (here, made) = generate(world, NewCertificate::new().id("twice1")).await;
     let there = Source::own(other_region(world), &here.id);
@@ -149,7 +148,7 @@ pub async fn regions_are_apart(world: &impl World) {
     assert_eq!(get(world, &here).await.unwrap().pem, made.pem);
 }
 
-/// The answer to an update is what API Gateway then holds.
+/// The response to an update contains the description that API Gateway then holds.
 pub async fn a_description_is_set_and_echoed(world: &impl World) {
     let (source, made) = generate(world, NewCertificate::new().description("before").tag("a", "b")).await;
     let answer = set(world, &source, "after").await.unwrap();
@@ -157,14 +156,14 @@ pub async fn a_description_is_set_and_echoed(world: &impl World) {
     assert_eq!(get(world, &source).await.unwrap(), answer);
 }
 
-/// Setting the empty text clears.
+/// An update to the empty text clears the description.
 pub async fn a_description_is_cleared(world: &impl World) {
     let (source, _) = generate(world, NewCertificate::new().description("before")).await;
     assert_eq!(set(world, &source, "").await.unwrap().description, "");
     assert_eq!(get(world, &source).await.unwrap().description, "");
 }
 
-/// No text is special.
+/// No text has a special meaning.
 pub async fn descriptions_of_every_kind_survive(world: &impl World) {
     let (source, _) = generate(world, NewCertificate::new()).await;
     let long = "x".repeat(300);
@@ -194,7 +193,7 @@ fn ids(pages: &[Page]) -> Vec<&str> {
     certificates.map(|certificate| certificate.id.as_str()).collect()
 }
 
-/// The list tells the same of a certificate as a read of it does, each once, and nothing of another region.
+/// The list contains the same elements of a certificate as a read, each certificate once, and none of another region.
 pub async fn the_list_shows_what_a_read_shows(world: &impl World) {
     let (one, _) = generate(world, NewCertificate::new().id("9ao60f").description("orders").tag("team", "shop")).await;
     let (other, _) = generate(world, NewCertificate::new().id("k2c0qe")).await;
@@ -209,7 +208,7 @@ pub async fn the_list_shows_what_a_read_shows(world: &impl World) {
     }
 }
 
-/// As few calls as can be, and nothing twice.
+/// The list takes as few calls as possible, and contains no certificate twice.
 pub async fn a_long_list_comes_in_full_pages(world: &impl World) {
     let mut made = Vec::new();
     for n in 0..=2 * PAGE_SIZE {
@@ -220,7 +219,8 @@ pub async fn a_long_list_comes_in_full_pages(world: &impl World) {
     assert_eq!(ids(&pages), made);
 }
 
-/// What is there from the first page to the last is shown once, whatever comes and goes meanwhile.
+/// The list contains a certificate that exists from the first page to the last once, whatever other certificates are
+/// made or deleted meanwhile.
 pub async fn a_list_survives_changes_between_its_pages(world: &impl World) {
     let place = Place::own(world.region());
     let mut made = Vec::new();
@@ -242,7 +242,7 @@ pub async fn a_list_survives_changes_between_its_pages(world: &impl World) {
     assert_eq!(ids(&[second]), expected);
 }
 
-/// What the stages of an API present, by name.
+/// The certificates that the stages of an API present, by name.
 async fn stages(
     world: &impl World,
     region: &str,
@@ -255,12 +255,12 @@ async fn stages(
     Ok(stages)
 }
 
-/// What one stage presents; none, where there is no such stage.
+/// The certificate that one stage presents; `None` if the stage does not exist.
 async fn stage(world: &impl World, api: &str, name: &str) -> Option<Option<String>> {
     stages(world, world.region(), api).await.unwrap().remove(name)
 }
 
-/// The id of a certificate, or nothing, each stage for itself and in its own API.
+/// Each stage of each API shows the id of its certificate, or none.
 pub async fn the_stages_of_an_api_show_what_they_present(world: &impl World) {
     let api = world.create_api().await;
     let (source, _) = generate(world, NewCertificate::new()).await;
@@ -271,8 +271,8 @@ pub async fn the_stages_of_an_api_show_what_they_present(world: &impl World) {
     assert_eq!(stage(world, &api, "nosuch").await, None);
 }
 
-/// An ARN comes as it is, and an empty id is none. API Gateway asks whether there is such a certificate, so this needs a world
-/// that does not.
+/// An ARN is unchanged, and an empty id is no certificate. API Gateway checks whether a certificate exists, so this
+/// test needs a world that does not.
 pub async fn an_arn_is_presented_and_an_empty_id_is_not(world: &impl World) {
     const ARN: &str = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012";
     let (api, other) = (world.create_api().await, world.create_api().await);
@@ -283,7 +283,7 @@ pub async fn an_arn_is_presented_and_an_empty_id_is_not(world: &impl World) {
     assert_eq!(stages(world, world.region(), &api).await, Ok(expected));
 }
 
-/// The next read shows a switch, a stage that lost its certificate, and one that is gone.
+/// The next read shows a switch, a stage that lost its certificate, and a deleted stage.
 pub async fn stages_change_between_reads(world: &impl World) {
     let api = world.create_api().await;
     let (old, new) =
@@ -299,7 +299,7 @@ pub async fn stages_change_between_reads(world: &impl World) {
     assert_eq!(stage(world, &api, "switched").await, None);
 }
 
-/// No stages are no error; no API is one, in every region but its own.
+/// An API without stages is no error. A missing API is an error, also in every region but its own.
 pub async fn an_api_without_stages_is_not_a_missing_one(world: &impl World) {
     let api = world.create_api().await;
     assert_eq!(stages(world, world.region(), &api).await, Ok(BTreeMap::new()));
@@ -308,7 +308,7 @@ pub async fn an_api_without_stages_is_not_a_missing_one(world: &impl World) {
     assert_eq!(of_kind(stages(world, world.region(), &api).await), Err(GatewayError::NotFound));
 }
 
-/// An id that nobody has.
+/// An id that no API has is NotFound.
 pub async fn an_unknown_api_is_not_found(world: &impl World) {
     assert_eq!(of_kind(stages(world, world.region(), "nosuchapi0").await), Err(GatewayError::NotFound));
 }
@@ -323,7 +323,7 @@ fn import(world: &impl AcmWorld, leaf: &Leaf) -> String {
     arn
 }
 
-/// Leaf, chain, status and date, and nothing is added to the PEM on the way or taken from it: LF, and a final newline.
+/// The gateway returns the leaf, the chain, the status and the date. The PEM is unchanged: LF, and a final newline.
 pub async fn an_acm_certificate_comes_with_its_chain(world: &impl AcmWorld) {
     let ca = PrivateCa::root("root").intermediate("intermediate");
     let leaf = ca.issue(NewLeaf::new("payments"));
@@ -339,7 +339,7 @@ pub async fn an_acm_certificate_comes_with_its_chain(world: &impl AcmWorld) {
     }
 }
 
-/// Without a chain, without its root, in the wrong order: mending it is for others.
+/// The gateway does not repair a chain: it may be absent, lack its root, or be in the wrong order.
 pub async fn a_chain_comes_as_it_was_imported(world: &impl AcmWorld) {
     let root = PrivateCa::root("root");
     let ca = root.intermediate("intermediate");
@@ -353,7 +353,7 @@ pub async fn a_chain_comes_as_it_was_imported(world: &impl AcmWorld) {
     }
 }
 
-/// ACM remembers no former one.
+/// ACM keeps no former certificate.
 pub async fn a_reimport_shows_the_new_certificate_alone(world: &impl AcmWorld) {
     let (old, new) = (PrivateCa::root("old"), PrivateCa::root("new"));
     let arn = import(world, &old.issue(NewLeaf::new("payments")));
@@ -363,7 +363,7 @@ pub async fn a_reimport_shows_the_new_certificate_alone(world: &impl AcmWorld) {
     assert_eq!(acm(world, &arn).await, Ok(leaf.to_acm(&arn)));
 }
 
-/// The certificate comes where ACM stands by it, and where it has merely ended.
+/// The gateway returns the PEM only for an issued or expired certificate.
 pub async fn every_status_of_acm_is_told(world: &impl AcmWorld) {
     let ca = PrivateCa::root("root");
     let leaf = ca.issue(NewLeaf::new("payments"));
@@ -381,7 +381,7 @@ pub async fn every_status_of_acm_is_told(world: &impl AcmWorld) {
     assert_eq!((got.status, got.leaf), (AcmStatus::Expired, Some(ended.certificate)));
 }
 
-/// Of another region, account or partition, or gone.
+/// An ARN of another region, account or partition, or of a deleted certificate, is NotFound.
 pub async fn an_arn_of_elsewhere_is_not_found(world: &impl AcmWorld) {
     let leaf = PrivateCa::root("root").issue(NewLeaf::new("payments"));
     let elsewhere = world.new_arn(other_region(world));
@@ -400,7 +400,7 @@ pub async fn an_arn_of_elsewhere_is_not_found(world: &impl AcmWorld) {
     }
 }
 
-/// Asking again does not help.
+/// A retry does not help.
 pub async fn what_is_no_acm_arn_is_refused(world: &impl AcmWorld) {
     for arn in [
         "",
@@ -416,7 +416,7 @@ pub async fn what_is_no_acm_arn_is_refused(world: &impl AcmWorld) {
     }
 }
 
-/// One error class for each way to fail, on reads, lists, stages, certificates of ACM and updates.
+/// Each trouble has its error class, in reads, lists, stages, ACM certificates and updates.
 pub async fn every_trouble_has_its_error(world: &impl Troubled) {
     let leaf = PrivateCa::root("root").issue(NewLeaf::new("payments"));
     let arn = import(world, &leaf);
@@ -443,7 +443,7 @@ pub async fn every_trouble_has_its_error(world: &impl Troubled) {
     assert_eq!(acm(world, &arn).await, Ok(leaf.to_acm(&arn)));
 }
 
-/// Equal errors are what keeps an unchanged status from being written again.
+/// Equal errors give an equal status, which is not written again.
 pub async fn the_same_trouble_reads_the_same_every_time(world: &impl Troubled) {
     let (source, _) = generate(world, NewCertificate::new()).await;
     for trouble in Trouble::ALL.into_iter().filter(|trouble| *trouble != Trouble::Stall) {
@@ -457,7 +457,7 @@ pub async fn the_same_trouble_reads_the_same_every_time(world: &impl Troubled) {
     }
 }
 
-/// No trouble leaves anything behind that spoils the calls after it.
+/// No trouble changes the result of later calls.
 pub async fn trouble_of_one_kind_does_not_colour_the_next(world: &impl Troubled) {
     let (source, made) = generate(world, NewCertificate::new()).await;
     let others = Trouble::ALL.into_iter().rev();

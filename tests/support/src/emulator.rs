@@ -157,7 +157,7 @@ impl Emulator {
         self.state.lock().certificates.get(&home(source)).map(|issued| issued.private_key_pem.clone())
     }
 
-    /// Puts a new certificate under the same id. Description and tags stay unless `new` has its own.
+    /// Replaces a certificate under its id. The description and the tags stay unless `new` has others.
     pub fn renew(&self, source: &Source, new: NewCertificate) -> Option<ClientCertificate> {
         self.state.replace(&home(source), new).map(|issued| issued.certificate)
     }
@@ -167,33 +167,33 @@ impl Emulator {
         self.renew(source, NewCertificate::new().expires_in_seconds(-60))
     }
 
-    /// Deletes a certificate; answers whether it was there.
+    /// Deletes a certificate; returns whether it existed.
     pub fn delete(&self, source: &Source) -> bool {
         self.state.delete(&home(source))
     }
 
-    /// Brings a deleted certificate back; answers whether there was one.
+    /// Restores a deleted certificate; returns whether there was one.
     pub fn restore(&self, source: &Source) -> bool {
         self.state.restore(&home(source))
     }
 
-    /// Changes a description as somebody else would; answers whether the certificate is there.
+    /// Changes a description as another writer would; answers whether the certificate is there.
     pub fn set_description(&self, source: &Source, description: &str) -> bool {
         self.state.change(&home(source), |issued| issued.certificate.description = description.to_owned())
     }
 
-    /// Has any text answered in the place of the certificate; answers whether it is there.
+    /// Replaces the PEM in responses by any text; returns whether it exists.
     pub fn set_pem(&self, source: &Source, pem: &str) -> bool {
         self.state.change(&home(source), |issued| issued.certificate.pem = pem.to_owned())
     }
 
-    /// Gives a certificate other tags; answers whether it is there.
+    /// Gives a certificate other tags; returns whether it exists.
     pub fn set_tags(&self, source: &Source, tags: &[(&str, &str)]) -> bool {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.state.change(&home(source), |issued| issued.certificate.tags = tags)
     }
 
-    /// Makes every answer so late.
+    /// Delays every answer by this time.
     pub fn set_latency(&self, latency: Duration) {
         self.state.lock().latency = latency;
     }

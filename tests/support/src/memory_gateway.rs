@@ -86,7 +86,7 @@ impl MemoryGateway {
         self.lock().certificates.get(source).cloned()
     }
 
-    /// Changes a certificate in place; answers whether it is there.
+    /// Changes a certificate in place; returns whether it exists.
     pub fn change(&self, source: &Source, change: impl FnOnce(&mut ClientCertificate)) -> bool {
         self.lock().certificates.get_mut(source).map(change).is_some()
     }
@@ -112,13 +112,13 @@ impl MemoryGateway {
         self.lock().apis.get(&named(place, rest_api_id))?.get(stage)?.clone()
     }
 
-    /// Deletes a stage; answers whether it was there.
+    /// Deletes a stage; returns whether it existed.
     pub fn delete_stage(&self, place: &Place, rest_api_id: &str, stage: &str) -> bool {
         let mut inner = self.lock();
         inner.apis.get_mut(&named(place, rest_api_id)).is_some_and(|stages| stages.remove(stage).is_some())
     }
 
-    /// Deletes an API with its stages; answers whether it was there.
+    /// Deletes an API with its stages; returns whether it existed.
     pub fn delete_api(&self, place: &Place, rest_api_id: &str) -> bool {
         self.lock().apis.remove(&named(place, rest_api_id)).is_some()
     }
@@ -128,18 +128,18 @@ impl MemoryGateway {
         self.lock().acm.insert(named(place, &certificate.arn), certificate);
     }
 
-    /// Changes a certificate of ACM in place; answers whether it is there. One that is neither issued nor expired keeps its
+    /// Changes a certificate of ACM in place; returns whether it exists. One that is neither issued nor expired keeps its
     /// leaf and chain, which nobody sees.
     pub fn change_acm(&self, place: &Place, arn: &str, change: impl FnOnce(&mut AcmCertificate)) -> bool {
         self.lock().acm.get_mut(&named(place, arn)).map(change).is_some()
     }
 
-    /// Deletes a certificate of ACM, whoever presents it; answers whether it was there.
+    /// Deletes a certificate of ACM, whoever presents it; returns whether it existed.
     pub fn delete_acm(&self, place: &Place, arn: &str) -> bool {
         self.lock().acm.remove(&named(place, arn)).is_some()
     }
 
-    /// Makes every answer so late.
+    /// Delays every answer by this time.
     pub fn set_latency(&self, latency: Duration) {
         self.lock().latency = latency;
     }

@@ -1,4 +1,4 @@
-//! A control plane to use by hand, until Ctrl-C.
+//! A control plane for use by hand, until Ctrl-C.
 
 use std::time::Instant;
 
@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager) until Ctrl-C or SIGTERM.
 ///
-/// There is no node: objects are stored, validated and garbage-collected, but pods do not run. Everything is thrown away in the end.
+/// There is no node: objects are stored, validated and garbage-collected, but pods do not run. All data is deleted at
+/// the end.
 #[derive(Parser)]
 #[command(after_help = "\
 To use it, in another terminal:
@@ -37,7 +38,7 @@ async fn main() -> Result<()> {
         eprintln!("logs and audit log: {}", control_plane.folder().display());
         eprintln!("kubectl of the same version: {}", control_plane.kubectl_path().display());
         println!("export KUBECONFIG={}", control_plane.kubeconfig().display());
-        // Keeps the control plane until this future is dropped.
+        // The control plane lives until this future is dropped.
         std::future::pending::<Result<()>>().await
     };
     tokio::select! {

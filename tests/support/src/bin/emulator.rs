@@ -1,4 +1,4 @@
-//! The emulator as a program, for the demo and for people who try things by hand.
+//! The emulator as a program, for the demo and for use by hand.
 
 use std::net::SocketAddr;
 

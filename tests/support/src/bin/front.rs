@@ -1,5 +1,5 @@
-//! A name and a certificate before a plain server, as API Gateway's endpoint has them: to see that an image resolves names
-//! and trusts authorities.
+//! Serves a name and TLS in front of a plain server, like API Gateway's endpoint, for the test that an image resolves
+//! names and trusts CAs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -16,25 +16,25 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// Serves a name by DNS and what is behind it by TLS, until interrupted. Prints the URL when all of it listens.
+/// Serves a name by DNS, and the server behind it by TLS, until interrupted. Prints the URL when both listen.
 #[derive(Parser)]
 struct Arguments {
-    /// Address to listen on, which the name resolves to; TLS takes a free port
+    /// Address to listen on, to which the name resolves; TLS uses a free port
     #[arg(long)]
     listen: IpAddr,
-    /// Port of DNS; a pod asks 53 alone
+    /// Port of DNS; a pod uses only port 53
     #[arg(long, default_value_t = 53)]
     dns_port: u16,
     /// The name
     #[arg(long)]
     name: String,
-    /// More names, each line an address and a name, as in /etc/hosts; read anew at every question
+    /// More names, each line an address and a name, as in /etc/hosts; read again for every query
     #[arg(long)]
     hosts: Option<PathBuf>,
-    /// Where the requests go, as plain HTTP
+    /// Address to which requests are forwarded as plain HTTP
     #[arg(long)]
     to: SocketAddr,
-    /// Where to write the certificate of the authority that signed the server's
+    /// File for the certificate of the CA that issued the server's certificate
     #[arg(long)]
     ca: PathBuf,
 }
@@ -78,7 +78,7 @@ async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr)
     }
 }
 
-/// What is known of names.
+/// The known names.
 struct Names {
     own: (String, IpAddr),
     hosts: Option<PathBuf>,
@@ -106,7 +106,8 @@ async fn serve_names(socket: UdpSocket, names: Names) -> Result<()> {
     }
 }
 
-/// The address for the name, no other type of it, and nothing for other names.
+/// The response to a DNS query: the address of a known name, without records of other types, and no record for other
+/// names.
 fn answer(question: &Message, names: &Names) -> Message {
     let mut metadata = Metadata::new(question.metadata.id, MessageType::Response, OpCode::Query);
     metadata.recursion_desired = question.metadata.recursion_desired;

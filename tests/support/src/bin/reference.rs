@@ -1,5 +1,5 @@
-//! Writes what is made from the code into the project: `reference FOLDER group` the API group into every file that spells it,
-//! `reference FOLDER` the generated pages of the reference and the README of the chart.
+//! Writes generated text into the project: `reference FOLDER group` writes the API group into every file that contains
+//! it, and `reference FOLDER` writes the generated pages of the reference and the README of the chart.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Takes out of a bill of materials what is not in the program: `sbom BILL TREE NAME=VERSION=LICENCE... >BILL`.
+//! Removes the components that are not in the program from a bill of materials: `sbom BILL TREE NAME=VERSION=LICENCE...
+//! >BILL`.
 
 use std::path::Path;
 

@@ -34,7 +34,7 @@ impl Emulator {
         key
     }
 
-    /// Ends the denials of an operation; answers whether there was one.
+    /// Ends the denials of an operation; returns whether there was one.
     pub fn allow(&self, principal: &str, operation: Operation) -> bool {
         self.state.lock().access.allow(principal, operation)
     }

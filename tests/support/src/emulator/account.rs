@@ -34,27 +34,27 @@ impl Account<'_> {
         self.state.lock().certificates.get(&self.at(region, id)).map(|issued| issued.certificate.clone())
     }
 
-    /// Puts a new certificate under the same id. Description and tags stay unless `new` has its own.
+    /// Replaces a certificate under its id. The description and the tags stay unless `new` has others.
     pub fn renew(&self, region: &str, id: &str, new: NewCertificate) -> Option<ClientCertificate> {
         self.state.replace(&self.at(region, id), new).map(|issued| issued.certificate)
     }
 
-    /// Deletes a certificate; answers whether it was there.
+    /// Deletes a certificate; returns whether it existed.
     pub fn delete(&self, region: &str, id: &str) -> bool {
         self.state.delete(&self.at(region, id))
     }
 
-    /// Brings a deleted certificate back; answers whether there was one.
+    /// Restores a deleted certificate; returns whether there was one.
     pub fn restore(&self, region: &str, id: &str) -> bool {
         self.state.restore(&self.at(region, id))
     }
 
-    /// Changes a description as somebody else would; answers whether the certificate is there.
+    /// Changes a description as another writer would; answers whether the certificate is there.
     pub fn set_description(&self, region: &str, id: &str, description: &str) -> bool {
         self.state.change(&self.at(region, id), |issued| issued.certificate.description = description.to_owned())
     }
 
-    /// Has any text answered in the place of the certificate; answers whether it is there.
+    /// Replaces the PEM in responses by any text; returns whether it exists.
     pub fn set_pem(&self, region: &str, id: &str, pem: &str) -> bool {
         self.state.change(&self.at(region, id), |issued| issued.certificate.pem = pem.to_owned())
     }

@@ -33,7 +33,7 @@ pub(super) fn route(method: &Method, path: &str) -> Option<(Operation, Option<St
     Some((operation, id))
 }
 
-/// Does what is asked; answers the status and the body.
+/// Does what is asked; returns the status and the body.
 pub(super) fn perform(
     state: &State,
     operation: Operation,

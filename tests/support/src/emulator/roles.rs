@@ -128,12 +128,12 @@ impl Emulator {
         self.state.lock().access.roles.insert(role.arn.clone(), role);
     }
 
-    /// Deletes a role; answers whether it was there. Its sessions live on.
+    /// Deletes a role; returns whether it existed. Its sessions live on.
     pub fn remove_role(&self, arn: &str) -> bool {
         self.state.lock().access.roles.remove(arn).is_some()
     }
 
-    /// Ends the live sessions of a role; answers how many there were.
+    /// Ends the live sessions of a role; returns their number.
     pub fn expire_sessions(&self, role: &str) -> usize {
         self.state.lock().access.expire_sessions(role)
     }

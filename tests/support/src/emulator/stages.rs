@@ -123,12 +123,12 @@ impl Emulator {
         at.siblings(&self.state.lock().certificates).map(|(id, _)| id.to_owned()).collect()
     }
 
-    /// Deletes a stage of the home account; answers whether it was there.
+    /// Deletes a stage of the home account; returns whether it existed.
     pub fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) -> bool {
         self.account(HOME_ACCOUNT).delete_stage(region, rest_api_id, stage)
     }
 
-    /// Deletes a REST API of the home account with its stages; answers whether it was there.
+    /// Deletes a REST API of the home account with its stages; returns whether it existed.
     pub fn delete_api(&self, region: &str, rest_api_id: &str) -> bool {
         self.account(HOME_ACCOUNT).delete_api(region, rest_api_id)
     }
@@ -151,13 +151,13 @@ impl Account<'_> {
         self.state.lock().apis.get(&self.at(region, rest_api_id))?.stages.get(stage)?.certificate.clone()
     }
 
-    /// Deletes a stage; answers whether it was there.
+    /// Deletes a stage; returns whether it existed.
     pub fn delete_stage(&self, region: &str, rest_api_id: &str, stage: &str) -> bool {
         let mut inner = self.state.lock();
         inner.apis.get_mut(&self.at(region, rest_api_id)).is_some_and(|api| api.delete_stage(stage))
     }
 
-    /// Deletes a REST API with its stages; answers whether it was there.
+    /// Deletes a REST API with its stages; returns whether it existed.
     pub fn delete_api(&self, region: &str, rest_api_id: &str) -> bool {
         self.state.lock().apis.remove(&self.at(region, rest_api_id)).is_some()
     }
@@ -220,7 +220,7 @@ pub(super) fn route(method: &Method, path: &str) -> Option<(Operation, Option<St
     })
 }
 
-/// Does what is asked; answers the status and the body.
+/// Does what is asked; returns the status and the body.
 pub(super) fn perform(
     state: &State,
     operation: Operation,

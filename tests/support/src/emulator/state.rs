@@ -81,7 +81,7 @@ impl State {
         Some(self.generate(&location.account, &location.region, new))
     }
 
-    /// Changes a certificate in place; answers whether it is there.
+    /// Changes a certificate in place; returns whether it exists.
     pub(super) fn change(&self, location: &Location, change: impl FnOnce(&mut Issued)) -> bool {
         self.lock().certificates.get_mut(location).map(change).is_some()
     }

@@ -54,7 +54,7 @@ impl Form {
     }
 }
 
-/// Does what is asked; answers the body.
+/// Does what is asked; returns the body.
 pub(super) fn perform(state: &Arc<State>, caller: &Caller, asked: Option<AssumeRole>) -> Result<String, Refusal> {
     let Some(asked) = asked else { return Ok(identity(caller)) };
     check(&asked)?;

@@ -1,4 +1,4 @@
-//! The floor: a bare client that writes what the operator writes for a resource, and nothing else.
+//! The floor: a bare client that sends the operator's writes for a resource, and no other request.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use kube::{Client, Resource};
 use crate::watching::Watching;
 use crate::world::World;
 
-/// What the operator wrote for one resource.
+/// The operator's writes for one resource.
 pub struct Writes {
     pub secret: Secret,
     pub status: ClientCertificateRefStatus,
@@ -21,7 +21,7 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// Lets the operator write for one resource, and takes that for a pattern.
+    /// Runs the operator for one resource, and records its writes as a pattern.
     pub async fn learn(world: &World) -> Result<Self> {
         let namespace = world.control_plane.namespace("pattern").await?;
         let _operator = world.operator(Some(&namespace), 1).await?;
@@ -43,7 +43,7 @@ impl Writes {
         })
     }
 
-    /// The Secret, for another resource.
+    /// The Secret of the pattern, for another resource.
     pub fn secret(&self, owner: &ClientCertificateRef) -> Secret {
         let name = owner.name().to_owned();
         let metadata = &self.secret.metadata;
@@ -82,7 +82,7 @@ impl Writes {
         }
     }
 
-    /// All that the operator writes for a resource, in line.
+    /// Sends all the operator's writes for a resource, one after the other.
     pub async fn write(&self, client: &Client, resource: &ClientCertificateRef) -> Result<()> {
         let (namespace, name) = (resource.namespace(), resource.name());
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -96,7 +96,7 @@ impl Writes {
     }
 }
 
-/// Creates resources and writes in line what the operator would write for them, several resources at a time.
+/// Creates resources and sends the operator's writes for each, several resources at a time.
 pub async fn create_and_write(
     world: &World,
     writes: &Writes,

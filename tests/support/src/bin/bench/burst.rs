@@ -1,4 +1,4 @@
-//! Many resources at once, until all are mirrored and Ready; floor and operator take turns.
+//! The time until many resources, created at once, are all mirrored and Ready. The floor and the operator take turns.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -14,13 +14,14 @@ use crate::watching::Watching;
 use crate::world::{Certificates, World};
 use crate::{Options, Part};
 
-/// How much longer than the floor the operator may take, for many resources and for very many.
+/// The greatest ratio of the operator's time to the floor's, for many resources and for very many.
 const ALLOWED: f64 = 1.1;
 const ALLOWED_OF_FLEET: f64 = 1.25;
-/// Calls to API Gateway that a burst may cost: of many resources, and of very many beside a list of all pages.
+/// The greatest number of calls to API Gateway in a burst: of many resources, and of very many in addition to the pages
+/// of a list.
 const CALLS_ALLOWED: usize = 2;
 const CALLS_BESIDE_PAGES: usize = 1;
-/// A page of `GetClientCertificates` holds this many at most.
+/// The greatest number of certificates in a page of `GetClientCertificates`.
 const PAGE: usize = 500;
 /// The default quota of client certificates of an account and region.
 const QUOTA: usize = 60;
@@ -55,7 +56,7 @@ struct Burst<'a> {
 #[derive(Default)]
 struct Counts {
     resources: usize,
-    /// Calls of each run.
+    /// The calls of each run.
     calls: Vec<usize>,
     throttled: usize,
     processor: Duration,
@@ -128,7 +129,7 @@ impl Burst<'_> {
         counts.calls.push(operations.map(|operation| world.emulator.count(operation)).iter().sum());
         counts.throttled += world.emulator.throttled();
         for entry in world.control_plane.requests(&World::operator_user(), Some(&namespace))? {
-            // The lists and watches of the start are of no matter here.
+            // The lists and watches of the start do not count.
             if entry.is_write() || entry.verb == "get" {
                 *counts.requests.entry(World::kind_of(&entry)).or_default() += 1;
             }
@@ -141,7 +142,7 @@ impl Burst<'_> {
     }
 }
 
-/// Sees when every resource has its Secret and is Ready.
+/// Measures when every resource has its Secret and is Ready.
 pub struct Done {
     secrets: Watching,
     ready: Watching,
@@ -149,7 +150,7 @@ pub struct Done {
 }
 
 impl Done {
-    /// Begins to look.
+    /// Starts the watches.
     pub async fn watch(world: &World, namespace: &str, resources: &[ClientCertificateRef]) -> Result<Self> {
         Ok(Self {
             secrets: Watching::secrets(&world.author, namespace).await?,
@@ -158,7 +159,7 @@ impl Done {
         })
     }
 
-    /// When that was.
+    /// Waits for all resources, and returns the time at which the last was done.
     pub async fn at(&mut self) -> Result<Instant> {
         Ok(self.secrets.all(&self.names).await?.max(self.ready.all(&self.names).await?))
     }

@@ -1,4 +1,4 @@
-//! The figures with a limit as a picture: how much of its limit each takes.
+//! A picture of the figures with a limit: each as a part of its limit.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use crate::report::Limited;
 const ROW: usize = 24;
 const TOP: usize = 46;
 const LABELS: usize = 520;
-/// A limit is this long; a bar that is longer was missed.
+/// The length of a limit. A longer bar is a missed limit.
 const LIMIT: f64 = 260.0;
 const WIDTH: usize = 1050;
 
-/// An SVG, one bar a figure. It stands on its own: light background, plain fonts.
+/// An SVG with one bar for each figure. It needs no other file: light background, plain fonts.
 pub fn svg(figures: &[Limited]) -> String {
     let height = TOP + ROW * figures.len() + 20;
     let mut svg = format!(

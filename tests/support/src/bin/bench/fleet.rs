@@ -1,4 +1,4 @@
-//! Very many resources over as many certificates: what they cost in memory, calls and writes, also after a restart.
+//! Very many resources with as many certificates: their cost in memory, calls and writes, also after a restart.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,14 +18,14 @@ use crate::steady;
 use crate::world::World;
 
 const MEMORY_ALLOWED: u64 = 160 << 20;
-/// A page of `GetClientCertificates` holds this many at most.
+/// The greatest number of certificates in a page of `GetClientCertificates`.
 const PAGE: usize = 500;
-/// Beside the pages: what comes while the certificates are read for the first time.
+/// The greatest number of calls in addition to the pages during the first read of the certificates.
 const MORE_AT_FIRST: usize = 5;
 const SETTLING: Duration = Duration::from_secs(10);
-/// How long an idle operator is looked at.
+/// The time for which an idle operator is measured.
 const IDLE: Duration = Duration::from_secs(20);
-/// What a fleet that nobody tuned is refreshed at.
+/// The default refresh interval.
 const USUAL_INTERVAL: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3600);
 const LIMIT: Duration = Duration::from_secs(300);
@@ -62,7 +62,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
 }
 
 impl Fleet<'_> {
-    /// All are there when the operator comes.
+    /// All resources exist when the operator starts.
     async fn mirrored(&self, report: &mut Report) -> Result<()> {
         let title = &self.title;
         let count = self.resources.len();
@@ -91,7 +91,7 @@ impl Fleet<'_> {
         Ok(())
     }
 
-    /// A new process finds everything as it should be.
+    /// A new process finds all targets up to date.
     async fn restarted(&self, report: &mut Report) -> Result<Operator> {
         let title = &self.title;
         eprintln!("fleet: starting the operator again");
@@ -119,7 +119,7 @@ impl Fleet<'_> {
         Ok(operator)
     }
 
-    /// Refreshes that find nothing changed, more often than usual so that some are seen.
+    /// Refreshes without a change, at a shorter interval than the default, so that the window contains some.
     async fn refreshed(&self, operator: &Operator, report: &mut Report) -> Result<()> {
         let title = &self.title;
         let (interval, window) = (self.options.fleet_interval, self.options.fleet_window);
@@ -141,7 +141,7 @@ impl Fleet<'_> {
         let calls = self.calls();
         let writes: usize = self.writes(since)?.values().sum();
 
-        // At the usual interval there are as many refreshes fewer as it is longer; idling costs the same.
+        // The number of refreshes is inversely proportional to the interval. The cost of idling is the same.
         let window = window as f64;
         let refreshes_an_hour = HOUR.as_secs_f64() / USUAL_INTERVAL.as_secs_f64();
         let per_refresh = interval as f64 / window;
@@ -170,7 +170,7 @@ impl Fleet<'_> {
         self.report_memory("after refreshes", operator, report)
     }
 
-    /// Calls that read every certificate once.
+    /// The number of calls that read every certificate once.
     fn pages(&self) -> usize {
         self.certificates.div_ceil(PAGE)
     }
@@ -213,7 +213,7 @@ impl Fleet<'_> {
         Ok(writes)
     }
 
-    /// Waits until the operator has passed over as many resources as there are.
+    /// Waits until the operator has reconciled as many resources as exist.
     async fn wait_for_passes(&self, operator: &mut Operator) {
         let count = self.resources.len() as f64;
         eventually(LIMIT, "a pass over every resource", async || {

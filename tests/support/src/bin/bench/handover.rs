@@ -1,4 +1,5 @@
-//! How long nobody works: from the end of a leader until another leads, and from a start until the first target is there.
+//! The time without a working replica: from the end of a leader until another leads, and from a start until the first
+//! target exists.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use crate::world::{ACCOUNT, World};
 const CLEAN: Duration = Duration::from_secs(2);
 const LOST: Duration = Duration::from_secs(20);
 const START: Duration = Duration::from_secs(2);
-/// Leaders that stop in order, and as many starts; and leaders that are killed, each of which takes a Lease's length.
+/// The number of leaders that stop regularly, which is also the number of starts, and of leaders that are killed. Each
+/// kill takes the duration of the Lease.
 const STOPS: usize = 10;
 const KILLS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -62,7 +64,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     for round in 0..STOPS + KILLS {
         number += 1;
         let standby = replica(number).await?;
-        // Not in step with the looks at the Lease.
+        // A random wait, so that the end is not in step with the reads of the Lease.
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..2000))).await;
         let ended = Instant::now();
         if round < STOPS {

@@ -1,4 +1,5 @@
-//! From the API server's answer to the create of one resource, until its Secret is there and the resource is Ready.
+//! The time from the API server's answer to the create of one resource until its Secret exists and the resource is
+//! Ready.
 
 use std::time::{Duration, Instant};
 
@@ -18,19 +19,19 @@ use crate::report::{Report, milliseconds, quantile};
 use crate::watching::Watching;
 use crate::world::World;
 
-/// Where the cache holds the certificate: the most that the operator may take, against a bare client's writes.
+/// If the cache holds the certificate: the greatest ratio of the operator's time to that of a bare client's writes.
 const RATIO_ALLOWED: f64 = 1.2;
-/// Where the cache does not: the most that the operator may add to API Gateway's own latency.
+/// If the cache does not hold the certificate: the greatest time that the operator adds to API Gateway's latency.
 const EXCESS_ALLOWED: Duration = Duration::from_millis(15);
 
-/// How long after the answer to a create the Secret was there, and the resource Ready.
+/// The times from the answer to a create until the Secret existed, and until the resource was Ready.
 #[derive(Default)]
 struct Latencies {
     secret: Vec<Duration>,
     ready: Vec<Duration>,
 }
 
-/// What one namespace's Secrets and resources are watched by.
+/// The watches on the Secrets and resources of one namespace.
 struct Watched {
     namespace: String,
     secrets: Watching,
@@ -77,7 +78,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     let calls: usize = [Operation::Get, Operation::List].map(|operation| world.emulator.count(operation)).iter().sum();
 
     for number in 1..=options.samples {
-        // In a region of its own each, so that no answer serves the next.
+        // Each resource has another region, so that no answer serves the next resource.
         let region = format!("xx-{}-1", "a".repeat(number % 20 + 1) + &"b".repeat(number / 20));
         let id = world.emulator.generate(&region, NewCertificate::new().shared_key()).id;
         let mut resource = World::resource_of(&by_operator.namespace, options.samples + number, &[id], "24h")?;

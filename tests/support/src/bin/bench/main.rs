@@ -1,4 +1,4 @@
-//! The benchmark: how fast and how small the operator is, against floors that are measured in the same run.
+//! The benchmark: the speed and the memory of the operator, against floors that the same run measures.
 
 mod bare;
 mod burst;
@@ -25,8 +25,8 @@ use crate::world::World;
 
 /// Measures the operator on a real control plane, against an emulated API Gateway.
 ///
-/// Prints a table. A machine that does other things meanwhile makes every figure worse, so the ones to look at are the
-/// ratios: each is taken against a floor that was measured right before or after, in the same run.
+/// Prints a table. A busy machine makes every figure worse, so only the ratios are comparable: each is to a floor that
+/// was measured right before or after, in the same run.
 #[derive(Parser)]
 #[command(after_help = "\
 Parts:
@@ -57,10 +57,10 @@ pub struct Options {
         default_value = "render,latency,throughput,neighbours,handover,memory,stages,resync,fleet"
     )]
     parts: Vec<Part>,
-    /// Where to draw the figures that have a limit, as SVG
+    /// File for an SVG of the figures that have a limit
     #[arg(long, value_name = "PATH")]
     chart: Option<PathBuf>,
-    /// How late API Gateway answers, in milliseconds
+    /// Latency of API Gateway, in milliseconds
     #[arg(long, default_value_t = 20, value_name = "MILLISECONDS")]
     gateway_latency: u64,
     /// Resources whose latency is measured, one after the other
@@ -69,42 +69,42 @@ pub struct Options {
     /// Resources that are created at once
     #[arg(long, default_value_t = 1000, value_name = "COUNT")]
     resources: usize,
-    /// Certificates that these resources take turns with; how many there are is of no matter to the operator
+    /// Certificates of these resources, in turn; their number does not matter to the operator
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     certificates: usize,
     /// Resources of the fleet
     #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
     fleet_resources: usize,
-    /// Certificates that the fleet's resources take turns with: the default quota, and the worst case of one for each
+    /// Certificates of the fleet's resources, in turn: the default quota, and the worst case of one for each resource
     #[arg(long, value_delimiter = ',', default_value = "60,10000", value_name = "COUNT")]
     fleet_certificates: Vec<usize>,
-    /// How long the fleet's refreshes are watched, in seconds
+    /// Time for which the fleet's refreshes are measured, in seconds
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     fleet_window: u64,
-    /// How often the fleet is refreshed meanwhile, in seconds
+    /// Refresh interval of the fleet meanwhile, in seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     fleet_interval: u64,
-    /// How often floor and operator take turns
+    /// Number of turns of the floor and the operator
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pairs: usize,
     /// Resources that are reconciled, or written by the bare client, at the same time
     #[arg(long, default_value_t = 32, value_name = "COUNT")]
     concurrency: usize,
-    /// Resources of an account beside one that is throttled
+    /// Resources of an account while another account is throttled
     #[arg(long, default_value_t = 300, value_name = "COUNT")]
     neighbours: usize,
     /// Unrelated Secrets beside the resources
     #[arg(long, default_value_t = 2000, value_name = "COUNT")]
     secrets: usize,
-    /// Size of each of them, in bytes
+    /// Size of each unrelated Secret, in bytes
     #[arg(long, default_value_t = 100_000, value_name = "BYTES")]
     secret_size: usize,
-    /// How long refreshes are watched, in seconds
+    /// Time for which refreshes are measured, in seconds
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     window: u64,
 }
 
-/// What can be measured.
+/// The parts of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     Render,
@@ -161,7 +161,7 @@ async fn main() -> Result<()> {
         eprintln!("render: a target of many certificates, over and over");
         render::measure(&mut report)?;
     }
-    // The others need a whole world, which takes a while to start.
+    // The other parts need a control plane, which takes a while to start.
     if options.parts.iter().any(|part| *part != Part::Render) {
         on_a_control_plane(&options, &mut report).await?;
     }
@@ -174,7 +174,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Every part that measures the operator at work.
+/// Runs the parts that measure a running operator.
 async fn on_a_control_plane(options: &Options, report: &mut Report) -> Result<()> {
     eprintln!("starting the control plane and the emulator");
     let world = World::start(options).await?;

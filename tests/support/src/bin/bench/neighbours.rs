@@ -1,4 +1,4 @@
-//! One account that is throttled to zero, and what the resources of another account notice of it.
+//! The effect of one account that is throttled to zero on the resources of another account.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ use crate::world::World;
 const ACCOUNT: &str = "444455556666";
 const ROLE: &str = "arn:aws:iam::444455556666:role/certificates";
 const REGION: &str = "xx-shared-1";
-/// Resources of the account that is throttled, each with a certificate of its own.
+/// The number of resources of the throttled account, each with another certificate.
 const BESIDE: usize = 500;
-/// How much longer the slowest of the other account's may take.
+/// The greatest ratio of the slowest time of the other account.
 const ALLOWED: f64 = 2.0;
 
-/// What the resources of the account that is well took, and how many calls were made there.
+/// The times of the resources of the other account, and the number of its calls.
 struct Figures {
     latencies: Vec<Duration>,
     calls: usize,
@@ -50,7 +50,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
             Ok(resource)
         });
         world.create_all(of_neighbour.collect::<Result<_>>()?, options.concurrency).await?;
-        // By then they are mirrored, or told that they are throttled.
+        // By then, the resources are mirrored or have the reason Throttled.
         tokio::time::sleep(Duration::from_secs(5)).await;
         world.emulator.clear_calls();
         let figures = one_by_one(world, &namespace, &ids).await?;
@@ -71,7 +71,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     Ok(())
 }
 
-/// Creates resources that read by the role, and measures each until its Secret is there.
+/// Creates resources that read by the role, and measures the time of each until its Secret exists.
 async fn one_by_one(world: &World, namespace: &str, ids: &[String]) -> Result<Figures> {
     let mut secrets = Watching::secrets(&world.author, namespace).await?;
     let resources: Api<ClientCertificateRef> = Api::namespaced(world.author.clone(), namespace);

@@ -1,4 +1,5 @@
-//! What it costs to make the data of a target: the most certificates that API Gateway's quota allows, every content.
+//! The cost of rendering the data of a target, with as many certificates as API Gateway's quota allows, in every
+//! content.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What it makes, and the median of the processor time that it takes.
+/// The result of `make`, and the median of its processor time.
 fn timed(make: impl Fn() -> Result<Desired>) -> Result<(Desired, Duration)> {
     let mut taken = Vec::with_capacity(ROUNDS);
     let desired = make()?;
@@ -63,7 +64,7 @@ fn timed(make: impl Fn() -> Result<Desired>) -> Result<(Desired, Duration)> {
     Ok((desired, quantile(&taken, 0.5)))
 }
 
-/// Of this thread so far.
+/// The processor time of this thread so far.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())

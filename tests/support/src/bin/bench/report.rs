@@ -1,9 +1,9 @@
-//! The table that comes out.
+//! The table of results.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-/// Figures in the order in which they were measured.
+/// The figures in the order of their measurement.
 #[derive(Default)]
 pub struct Report {
     rows: Vec<[String; 4]>,
@@ -20,18 +20,18 @@ pub struct Limited {
     pub is_kept: bool,
 }
 
-/// The number that a figure begins with.
+/// The number at the start of a figure.
 fn number(text: &str) -> f64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 impl Report {
-    /// A figure that stands for itself.
+    /// Adds a figure without a limit.
     pub fn figure(&mut self, what: &str, value: impl Display) {
         self.row(what, value.to_string(), String::new(), "");
     }
 
-    /// A figure with a limit that it is to keep.
+    /// Adds a figure with a limit.
     pub fn limited(&mut self, what: &str, value: impl Display, limit: impl Display, is_kept: bool) {
         let (value_text, limit_text) = (value.to_string(), limit.to_string());
         self.row(what, value_text.clone(), limit_text.clone(), if is_kept { "kept" } else { "MISSED" });
@@ -75,7 +75,7 @@ pub fn mebibytes(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / f64::from(1 << 20))
 }
 
-/// The value below which a share of the values lies; at 0.5 the median.
+/// The value below which a share of the values lies. The share 0.5 gives the median.
 pub fn quantile<T: PartialOrd + Copy>(values: &[T], share: f64) -> T {
     let mut sorted = values.to_vec();
     sorted.sort_by(|a, b| a.partial_cmp(b).expect("figures can be compared"));

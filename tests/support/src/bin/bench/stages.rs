@@ -1,4 +1,5 @@
-//! Resources that follow stages, against as many that name the same certificates: memory, and calls to API Gateway.
+//! The memory and the calls to API Gateway of resources that follow stages, against as many resources that name the
+//! same certificates.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::burst::Done;
 use crate::report::{Report, mebibytes};
 use crate::world::World;
 
-/// Stages that the resources take turns with: as many as there are certificates by default.
+/// The number of stages, which the resources use in turn: the default quota of certificates.
 const STAGES: usize = 60;
-/// The most memory that following a stage may take, against naming a certificate.
+/// The greatest ratio of the memory for a stage to that for a certificate.
 const MEMORY_ALLOWED: f64 = 1.1;
-/// Buffers are given back, and caches catch up.
+/// The time in which the allocator returns buffers and the caches become current.
 const SETTLING: Duration = Duration::from_secs(10);
 
 pub async fn measure(world: &World, options: &Options, report: &mut Report) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Many resources that are there: the memory they take, and what it costs to refresh them when nothing changed.
+//! The memory of many existing resources, and the cost of refreshes without a change.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -21,17 +21,18 @@ use crate::world::World;
 use crate::{Options, Part};
 
 const MEMORY_ALLOWED: u64 = 45 << 20;
-/// What may come and go without anybody having kept a Secret: 1 % of the size of all of them is far more.
+/// The variation of the memory that is no sign of a kept Secret: 1 % of the size of all Secrets is far more.
 const GROWTH_ALLOWED: f64 = 1_048_576.0;
 /// The fewest resources whose refreshes are measured.
 const FEW: usize = 100;
-/// How often all are refreshed meanwhile: the least interval that the API takes.
+/// The refresh interval meanwhile: the least one that the API allows.
 const INTERVAL: &str = "30s";
-/// How much more a refresh of the most resources may cost than one of the fewest. Noise, but far from once a resource.
+/// The greatest ratio of the cost of a refresh of the most resources to that of the fewest. It allows for noise, but
+/// not for a cost in proportion to the resources.
 const CPU_ALLOWED: f64 = 3.0;
-/// Buffers are given back, and caches catch up.
+/// The time in which the allocator returns buffers and the caches become current.
 const SETTLING: Duration = Duration::from_secs(10);
-/// How long an idle operator is looked at.
+/// The time for which an idle operator is measured.
 const IDLE: Duration = Duration::from_secs(20);
 
 pub async fn measure(world: &World, options: &Options, report: &mut Report) -> Result<()> {
@@ -76,7 +77,7 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
     Ok(())
 }
 
-/// What large Secrets that are none of the operator's business do to its memory.
+/// The effect of large unrelated Secrets on the operator's memory.
 async fn unrelated(
     world: &World,
     options: &Options,
@@ -121,7 +122,8 @@ async fn create_secrets(world: &World, options: &Options, namespace: &str) -> Re
     Ok(())
 }
 
-/// Processor time and Kubernetes requests of a refresh that changes nothing, of so many resources over the same certificates.
+/// The processor time and the Kubernetes requests of a refresh without a change, for `count` resources with the same
+/// certificates.
 async fn resync(world: &World, options: &Options, count: usize, report: &mut Report) -> Result<Duration> {
     eprintln!("resync: {count} resources, {} s idle, then {} s of refreshes", IDLE.as_secs(), options.window);
     let namespace = world.control_plane.namespace("resync").await?;
@@ -146,7 +148,7 @@ async fn resync(world: &World, options: &Options, count: usize, report: &mut Rep
     let busy = operator.cpu_time()? - before;
     let refreshes = world.emulator.count(Operation::List);
     let requests = world.control_plane.requests(&World::operator_user(), Some(&namespace))?;
-    // A watch that ends is opened again whatever is refreshed.
+    // Watches do not count: the operator opens an ended watch again, independent of refreshes.
     let requests = requests.iter().filter(|entry| entry.time >= since && entry.verb != "watch").count();
     let resident = operator.resident_memory()?;
     operator.terminate(Duration::from_secs(20)).await?;
@@ -162,7 +164,7 @@ async fn resync(world: &World, options: &Options, count: usize, report: &mut Rep
     Ok(each)
 }
 
-/// Makes every resource refresh this often, and waits until the operator has taken note.
+/// Sets the refresh interval of every resource, and waits until the operator has observed the change.
 pub async fn refresh_every(
     world: &World,
     concurrency: usize,

@@ -1,4 +1,4 @@
-//! Watches that note when something appeared. They run beside the floor and beside the operator alike.
+//! Watches that record when an object appeared. They run for the floor and for the operator alike.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
@@ -16,34 +16,34 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// Nothing that is measured takes this long.
+/// The time limit of each measurement.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The names that fulfil a condition, and since when.
+/// The names that fulfil a condition, with the time of the first fulfilment.
 #[derive(Debug, Default)]
 struct Seen(HashMap<String, Instant>);
 
-/// A watch that runs until this is dropped.
+/// A watch that runs until it is dropped.
 pub struct Watching {
     seen: watch::Receiver<Seen>,
     task: JoinHandle<()>,
 }
 
 impl Watching {
-    /// Notes Secrets of a namespace when they appear.
+    /// Records when the Secrets of a namespace appear.
     pub async fn secrets(client: &Client, namespace: &str) -> Result<Self> {
         let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), namespace);
         Self::start(secrets, |_| true).await
     }
 
-    /// Notes resources of a namespace when they become Ready.
+    /// Records when the resources of a namespace become Ready.
     pub async fn ready_resources(client: &Client, namespace: &str) -> Result<Self> {
         let resources: Api<ClientCertificateRef> = Api::namespaced(client.clone(), namespace);
         let is_ready = |status: &ClientCertificateRefStatus| is_true(&status.conditions, ConditionType::Ready);
         Self::start(resources, move |resource| resource.status.as_ref().is_some_and(is_ready)).await
     }
 
-    /// Notes resources of a namespace when the operator has taken note of this interval.
+    /// Records when the operator has observed this interval for the resources of a namespace.
     pub async fn refreshed_every(client: &Client, namespace: &str, interval: &str) -> Result<Self> {
         let resources: Api<ClientCertificateRef> = Api::namespaced(client.clone(), namespace);
         let interval = interval.to_owned();
@@ -54,7 +54,7 @@ impl Watching {
         .await
     }
 
-    /// Returns once the watch runs.
+    /// Returns when the watch runs.
     async fn start<K>(api: Api<K>, counts: impl Fn(&K) -> bool + Send + 'static) -> Result<Self>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -81,16 +81,16 @@ impl Watching {
         Ok(Self { seen, task })
     }
 
-    /// Waits for one, and says when it was seen first.
+    /// Waits for one name, and returns the time at which it was first seen.
     pub async fn one(&mut self, name: &str) -> Result<Instant> {
         let seen = tokio::time::timeout(LIMIT, self.seen.wait_for(|seen| seen.0.contains_key(name))).await;
         let seen = seen.with_context(|| format!("{name} is still awaited after {LIMIT:?}"))??;
         Ok(seen.0[name])
     }
 
-    /// Waits for all of these names, and says when the last was seen first.
+    /// Waits for all these names, and returns the time at which the last was first seen.
     pub async fn all(&mut self, names: &HashSet<String>) -> Result<Instant> {
-        // Counting first: comparing at each event would cost more than what is measured.
+        // The count comes first, because a comparison at each event would cost more than the measured work.
         let all = |seen: &Seen| seen.0.len() >= names.len() && names.iter().all(|name| seen.0.contains_key(name));
         if let Ok(seen) = tokio::time::timeout(LIMIT, self.seen.wait_for(all)).await {
             let seen = seen?;

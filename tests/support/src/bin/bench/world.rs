@@ -1,4 +1,5 @@
-//! What everything is measured in: a control plane, an emulator, and the operator as a process with its own rights.
+//! The environment of the measurements: a control plane, an emulator, and the operator as a process with its
+//! ServiceAccount.
 
 use std::path::PathBuf;
 
@@ -16,12 +17,12 @@ use serde_json::json;
 
 use crate::Options;
 
-/// Of it, the CRD and the rights matter; its pods find no node here.
+/// The installation, for its CRD and its RBAC rules. Its pods find no node here.
 const INSTALL: &str = include_str!("../../../../../deploy/install.yaml");
 /// Namespace and name of the ServiceAccount in that file.
 pub const ACCOUNT: &str = "client-certificate-operator";
 
-/// Certificates that resources take turns with.
+/// Certificates, which resources use in turn.
 pub struct Certificates {
     pub region: String,
     pub ids: Vec<String>,
@@ -40,11 +41,11 @@ impl Certificates {
 pub struct World {
     pub control_plane: ControlPlane,
     pub emulator: Emulator,
-    /// Who creates resources: an administrator.
+    /// The client that creates resources, as administrator.
     pub author: Client,
-    /// The operator's own rights, for a bare client in its place.
+    /// A client with the operator's ServiceAccount, for the floor.
     pub account: Client,
-    /// Those of the default region.
+    /// The certificates of the default region.
     pub certificates: Vec<String>,
     operator: PathBuf,
     environment: Vec<(String, String)>,
@@ -70,7 +71,7 @@ impl World {
         self.operator_with(namespace, concurrency, &[]).await
     }
 
-    /// The same, with more arguments.
+    /// Starts the operator with more arguments.
     pub async fn operator_with(
         &self,
         namespace: Option<&str>,
@@ -84,7 +85,7 @@ impl World {
         for (name, value) in &self.environment {
             builder = builder.env(name, value);
         }
-        // As in a cluster, where the log goes to a file and nobody asks for more than the default.
+        // The log is JSON with the default filter, as in a cluster.
         builder = builder.arg("--log-format=json").arg(format!("--concurrency={concurrency}"));
         if let Some(namespace) = namespace {
             builder = builder.arg(format!("--namespaces={namespace}"));
@@ -95,7 +96,7 @@ impl World {
         Ok(operator)
     }
 
-    /// Makes certificates in a region, beside those that [`Self::resource`] takes.
+    /// Makes more certificates in a region, in addition to those of [`Self::resource`].
     pub fn generate_in(&self, region: &str, count: usize) -> Certificates {
         let make = |_| self.emulator.generate(region, NewCertificate::new().shared_key()).id;
         Certificates { region: region.to_owned(), ids: (0..count).map(make).collect() }
@@ -106,7 +107,7 @@ impl World {
         Self::resource_of(namespace, number, &self.certificates, refresh_interval)
     }
 
-    /// The number-th of the resources that take turns with these certificates.
+    /// The number-th resource of a namespace, with one of these certificates in turn.
     pub fn resource_of(
         namespace: &str,
         number: usize,
@@ -139,12 +140,12 @@ impl World {
         Ok(())
     }
 
-    /// The name under which the audit log knows the operator.
+    /// The operator's user name in the audit log.
     pub fn operator_user() -> String {
         service_account_user(ACCOUNT, ACCOUNT)
     }
 
-    /// Verb and resource of a request, for example `patch clientcertificaterefs/status`.
+    /// The verb and the resource of a request, for example `patch clientcertificaterefs/status`.
     pub fn kind_of(request: &AuditEntry) -> String {
         let what = [request.resource.as_str(), request.subresource.as_str()].join("/");
         format!("{} {}", request.verb, what.trim_end_matches('/'))

@@ -18,10 +18,10 @@ use crate::world::{FIRST, NAMESPACE, PINS, SECOND, World};
 const STRANGER: &str = "stranger";
 const API: &str = "a1b2c3d4e5";
 const STAGE: &str = "/restapis/a1b2c3d4e5/stages/prod";
-/// How long API Gateway presents both certificates after a switch.
+/// The time for which API Gateway presents both certificates after a switch.
 const PROPAGATION: Duration = Duration::from_secs(5);
 
-/// Shows who is let in, and how the next certificate is prepared.
+/// Shows which clients nginx lets in, and how to prepare the next certificate.
 pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
     stage.step(
         "A real nginx lets API Gateway in and nobody else",
@@ -70,7 +70,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
     renew(stage, world, &mut mount, &mut nginx).await
 }
 
-/// A renewal on a stage: presented, prepared, safe, switched, dropped.
+/// Shows a renewal on a stage: presented, prepared, safe, switched, dropped.
 async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Server) -> Result<()> {
     stage.step(
         "Presented: the resource follows a stage",
@@ -150,7 +150,7 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
     mount.update(&mounted(world).await?)?;
     nginx.reload().await?;
     let url = format!("https://localhost:{}/", nginx.address().port());
-    // The workers of before the reload answer a while longer.
+    // The former workers of nginx serve for a while after a reload.
     let client = client(world, nginx, FIRST)?;
     until("nginx turns the former certificate away", async || Ok(client.get().await.is_refused().then_some(())))
         .await?;
@@ -162,7 +162,7 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
     Ok(())
 }
 
-/// Waits until the target holds this certificate and no other.
+/// Waits until the target holds only this certificate.
 async fn until_alone(world: &World, id: &str) -> Result<()> {
     let alone = async || {
         let held = world.field("/status/certificates").await?;
@@ -193,7 +193,7 @@ fn client(world: &World, nginx: &Server, id: &str) -> Result<Client> {
     Client::new(nginx, Some(&Identity::new(&certificate.pem, &key)?))
 }
 
-/// Calls without pause.
+/// A client that calls without a pause.
 struct Calls {
     goes_on: watch::Sender<bool>,
     caller: JoinHandle<(usize, Vec<String>)>,
@@ -226,13 +226,14 @@ fn callers(world: &World) -> PathBuf {
     world.control_plane.folder().join("callers")
 }
 
-/// What a kubelet would put into the volume.
+/// The files that a kubelet would put into the volume.
 async fn mounted(world: &World) -> Result<BTreeMap<String, Vec<u8>>> {
     let data = world.pins().await?.and_then(|map| map.data).context("there is no ConfigMap with data")?;
     Ok(data.into_iter().map(|(key, text)| (key, text.into_bytes())).collect())
 }
 
-/// Lays the callers' certificates and keys, and the authority of nginx's own certificate, where commands find them: `$TLS`.
+/// Writes the callers' certificates and keys, and the CA of nginx's certificate, into the folder `$TLS`, for the
+/// commands.
 fn prepare_callers(world: &mut World, nginx: &Server) -> Result<()> {
     let folder = callers(world);
     std::fs::create_dir(&folder)?;

@@ -1,4 +1,4 @@
-//! The demo: the operator at work, step by step, on a real control plane. Every step checks that what it says happened.
+//! The demo: the operator on a real control plane, step by step. Every step checks its own claim.
 
 mod backend;
 mod stage;
@@ -17,13 +17,14 @@ use self::world::World;
 
 /// Shows the operator at work on a real Kubernetes control plane and an emulator of API Gateway.
 ///
-/// Needs openssl, curl and nginx. Nothing of it touches a cluster or an AWS account of yours; everything is thrown away in the end.
+/// Needs openssl, curl and nginx. The demo uses no cluster and no AWS account of yours, and deletes all its data at the
+/// end.
 #[derive(Parser)]
 struct Options {
     /// The operator's binary [default: the one beside this program]
     #[arg(long)]
     operator: Option<PathBuf>,
-    /// Leave everything running after the story, to play with, until Ctrl-C
+    /// Keep everything running after the last step, until Ctrl-C
     #[arg(long)]
     keep: bool,
 }
@@ -34,7 +35,7 @@ async fn main() -> ExitCode {
     let stage = Stage::new();
     let result = tokio::select! {
         result = perform(&options, &stage) => result,
-        // What was started ends with this process, however it ends.
+        // The started programs end with this process.
         () = interrupted() => return ExitCode::from(130),
     };
     let ended = async {
@@ -54,7 +55,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Starts everything and tells the story.
+/// Starts everything and runs the steps.
 async fn perform(options: &Options, stage: &Stage) -> Result<World> {
     let operator = match &options.operator {
         Some(path) => path.clone(),

@@ -1,4 +1,4 @@
-//! What is seen on the terminal: headings, explanations, commands and what they print.
+//! The output on the terminal: headings, explanations, commands and their output.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
-/// Steps of the story, so that each says how many are left.
+/// The number of steps, which each heading contains.
 const STEPS: u32 = 20;
-/// Ample, for a machine that is busy.
+/// A generous limit, for a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -23,7 +23,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Colours only a terminal, and only where NO_COLOR is not set.
+    /// Uses colours only on a terminal, and only if NO_COLOR is not set.
     pub fn new() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { colour: std::io::stdout().is_terminal() && !refused, step: Cell::new(0) }
@@ -33,24 +33,24 @@ impl Stage {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Begins a step: its number, what happens, and why.
+    /// Begins a step: prints its number, its title and its explanation.
     pub fn step(&self, title: &str, explanation: &str) {
         self.step.set(self.step.get() + 1);
         self.heading(&format!("{} of {STEPS}: {title}", self.step.get()), explanation);
     }
 
-    /// Begins what is not a step of the story.
+    /// Begins a part that is not a step.
     pub fn heading(&self, title: &str, explanation: &str) {
         println!("\n{}", self.paint("1;36", &format!("━━ {title}")));
         self.explain(explanation);
     }
 
-    /// Whether every step was taken.
+    /// Whether the last step has begun.
     pub fn is_at_its_end(&self) -> bool {
         self.step.get() == STEPS
     }
 
-    /// Explains what comes next.
+    /// Prints an explanation.
     pub fn explain(&self, text: &str) {
         for line in text.lines() {
             println!("   {}", self.paint("3", line));
@@ -58,25 +58,25 @@ impl Stage {
         println!();
     }
 
-    /// Says what was checked and found true.
+    /// Prints a fact that was checked.
     pub fn seen(&self, text: &str) {
         println!("{}\n", self.paint("32", &format!("✓ {text}")));
     }
 
-    /// Shows a request to API Gateway, or an answer of it.
+    /// Prints a request to API Gateway, or its response.
     pub fn exchange(&self, title: &str, text: &str) {
         println!("{}", self.paint("1", title));
         text.lines().for_each(|line| println!("  {line}"));
         println!();
     }
 
-    /// Shows the lines of a log.
+    /// Prints the lines of a log.
     pub fn log(&self, title: &str, lines: &[String]) {
         println!("\n{title}:");
         lines.iter().for_each(|line| println!("  {line}"));
     }
 
-    /// Says plainly that the demo failed.
+    /// Prints that the demo failed.
     pub fn failed(&self, error: &anyhow::Error) {
         eprintln!("\n{}", self.paint("1;31", &format!("✗ the demo failed: {error:#}")));
     }
@@ -96,7 +96,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// With these programs before any others of their names.
+    /// A shell with these programs first in its PATH.
     pub fn new(programs: [&Path; 2], kubeconfig: PathBuf, cache: PathBuf) -> Result<Self> {
         let mut folders = Vec::new();
         for program in programs {
@@ -107,19 +107,19 @@ impl Shell {
         Ok(Self { kubeconfig, path: std::env::join_paths(folders)?, cache, folder, variables: vec![] })
     }
 
-    /// Sets a variable for all commands from here on.
+    /// Sets a variable for all later commands.
     pub fn set(&mut self, name: &'static str, value: PathBuf) {
         self.variables.push((name, value));
     }
 
-    /// Runs a command and returns what it printed to its standard output.
+    /// Runs a command and returns its standard output.
     pub async fn quietly(&self, command: &str) -> Result<String> {
         let (printed, output) = self.execute(command).await?;
         ensure!(output.status.success(), "`{command}` ended with {}: {printed}", output.status);
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Shows a command, runs it, shows what it printed and returns that.
+    /// Prints a command, runs it, and prints and returns its output.
     pub async fn run(&self, stage: &Stage, command: &str) -> Result<String> {
         stage.command(command);
         let (printed, output) = self.execute(command).await?;
@@ -128,7 +128,7 @@ impl Shell {
         Ok(printed)
     }
 
-    /// Like [`Self::run`] for a command that has to fail.
+    /// Does the same as [`Self::run`] for a command that has to fail.
     pub async fn run_refused(&self, stage: &Stage, command: &str) -> Result<String> {
         stage.command(command);
         let (printed, output) = self.execute(command).await?;
@@ -155,12 +155,12 @@ impl Shell {
     }
 }
 
-/// Waits until an attempt finds something, and returns it with the time that it took.
+/// Waits until an attempt returns a value, and returns the value with the time that it took.
 pub async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<Option<T>>) -> Result<(T, Duration)> {
     until_within(SOON, what, &mut attempt).await
 }
 
-/// [`until`] with a limit of its own.
+/// [`until`] with another limit.
 pub async fn until_within<T>(
     limit: Duration,
     what: &str,

@@ -1,4 +1,4 @@
-//! The story, act by act.
+//! The steps of the demo.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::stage::{Stage, until, until_within};
 use crate::world::{FIRST, SECOND, World};
 
 const DESCRIPTION: &str = "trusted by the payments team";
-/// Garbage collection looks for new kinds every 30 s, and a machine may be busy.
+/// The garbage collector discovers new kinds every 30 s, and the machine may be busy.
 const COLLECTED: Duration = Duration::from_secs(120);
 const FINGERPRINT: &str =
     r"kubectl get secret payments -o jsonpath='{.data.ca\.crt}' | base64 -d | openssl x509 -noout -fingerprint -sha256";
 
-/// Tells the whole story; stops at the first thing that is not as told.
+/// Runs all steps. Stops at the first claim that is not true.
 pub async fn tell(stage: &Stage, world: &mut World) -> Result<()> {
     mirror(stage, world).await?;
     describe(stage, world).await?;
@@ -152,7 +152,7 @@ async fn renew(stage: &Stage, world: &World) -> Result<()> {
 
 async fn look_back(stage: &Stage, world: &World) -> Result<()> {
     stage.step("kubectl describe shows what happened", "Conditions show the state, events show what the operator did.");
-    // Events are recorded after the status; the last one is awaited.
+    // Events are recorded after the status, so the demo waits for the last one.
     let told = async || {
         let text = world.shell.quietly("kubectl describe ccr payments").await?;
         let reasons = [

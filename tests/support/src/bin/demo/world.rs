@@ -1,4 +1,4 @@
-//! What the story needs: a control plane, an API Gateway, and the operator with the rights of its own ServiceAccount.
+//! The environment of the demo: a control plane, an API Gateway, and the operator with its ServiceAccount.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,30 +15,30 @@ use serde_json::{Value, json};
 
 use crate::stage::{Shell, Stage};
 
-/// Where the story takes place.
+/// The namespace of the demo.
 pub const NAMESPACE: &str = "backends";
-/// The id that the samples name.
+/// The id in the samples.
 pub const FIRST: &str = "9ao60f";
-/// The id of its successor.
+/// The id of the successor of [`FIRST`].
 pub const SECOND: &str = "n3w7id";
 /// The target of deploy/samples/nginx.
 pub const PINS: &str = "payments-client-pins";
 const OPERATOR: &str = "client-certificate-operator";
 
-/// Everything that runs.
+/// The running programs.
 pub struct World {
-    // Fields are dropped in this order: the operator ends before what it speaks to.
+    // Fields are dropped in this order: the operator ends before its servers.
     operator: Operator,
-    /// API Gateway.
+    /// The emulator of API Gateway.
     pub emulator: Emulator,
-    /// Kubernetes.
+    /// The control plane.
     pub control_plane: ControlPlane,
-    /// Commands are run here.
+    /// The shell for the commands.
     pub shell: Shell,
 }
 
 impl World {
-    /// Starts everything, and shows it.
+    /// Starts the programs, and shows that they run.
     pub async fn start(stage: &Stage, binary: &Path) -> Result<Self> {
         stage.step(
             "A Kubernetes control plane, and an emulator of API Gateway",
@@ -87,25 +87,25 @@ impl World {
         Ok(Self { operator, emulator, control_plane, shell })
     }
 
-    /// The Secret of the story, if it is there.
+    /// A Secret of the demo, if it exists.
     pub async fn secret(&self, name: &str) -> Result<Option<Secret>> {
         let secrets: Api<Secret> = Api::namespaced(self.control_plane.client().await?, NAMESPACE);
         Ok(secrets.get_opt(name).await?)
     }
 
-    /// The ConfigMap with the pins, if it is there.
+    /// The ConfigMap with the pins, if it exists.
     pub async fn pins(&self) -> Result<Option<ConfigMap>> {
         let maps: Api<ConfigMap> = Api::namespaced(self.control_plane.client().await?, NAMESPACE);
         Ok(maps.get_opt(PINS).await?)
     }
 
-    /// A field of the story's resource, by JSON pointer.
+    /// A field of the demo's resource, by JSON pointer.
     pub async fn field(&self, pointer: &str) -> Result<Value> {
         let json = self.shell.quietly("kubectl get ccr payments -o json").await?;
         Ok(serde_json::from_str::<Value>(&json)?.pointer(pointer).cloned().unwrap_or_default())
     }
 
-    /// What API Gateway holds.
+    /// The certificate with this id in API Gateway.
     pub fn certificate(&self, id: &str) -> Option<ClientCertificate> {
         self.emulator.certificate(&Source::own(DEFAULT_REGION, id))
     }
@@ -115,7 +115,7 @@ impl World {
         self.certificate(id).map(|certificate| (certificate.pem.replace("\r\n", "\n") + "\n").into_bytes())
     }
 
-    /// Asks API Gateway, signed, and shows request and answer; the PEM is shortened.
+    /// Sends a signed request to API Gateway, and prints the request and the response with a shortened PEM.
     pub async fn ask(&self, stage: &Stage, method: &str, path: &str, body: &str) -> Result<Value> {
         let answer = self.emulator.signed(DEFAULT_REGION, method, path, body).await?;
         let mut shown = answer.json();
@@ -134,7 +134,7 @@ impl World {
         self.operator.logs()
     }
 
-    /// Says how to try what runs.
+    /// Prints how to use the running programs.
     pub fn keep(&self, stage: &Stage) {
         let (emulator, kubectl) = (self.emulator.url(), self.control_plane.kubectl_path());
         stage.heading("Everything keeps running, until Ctrl-C", "In another terminal, for example:");
@@ -163,7 +163,7 @@ impl World {
         println!("\nCtrl-C here stops it all.");
     }
 
-    /// Ends everything, in order.
+    /// Ends the programs, in order.
     pub async fn stop(mut self, stage: &Stage) -> Result<()> {
         stage.step("The end", "The operator receives SIGTERM, as Kubernetes would send it.");
         ensure!(stage.is_at_its_end(), "the number of steps that each step names is wrong");
