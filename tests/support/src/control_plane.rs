@@ -1,6 +1,6 @@
-//! A Kubernetes control plane of a test's own: etcd, kube-apiserver with RBAC and an audit log, kube-controller-manager.
+//! A Kubernetes control plane for a test: etcd, kube-apiserver with RBAC and an audit log, and kube-controller-manager.
 //!
-//! There is no scheduler and no node, so a pod stays pending. The rest is the real thing: admission, CEL rules,
+//! There is no scheduler and no node, so a pod stays pending. All other parts are real: admission, CEL rules,
 //! server-side apply, garbage collection, namespace deletion, ServiceAccounts and their tokens.
 
 pub mod audit;
@@ -25,12 +25,12 @@ pub use self::kubeconfig::client_from;
 pub use self::objects::service_account_user;
 use crate::program::Program;
 
-/// A running control plane; it ends when dropped and when this process ends, however that happens.
+/// A running control plane. It ends when it is dropped and when this process ends in any way.
 ///
 /// Set the environment variable `KEEP` to keep its folder, with the logs, the audit log and etcd's data, afterwards.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Fields are dropped in this order: the programs end before their folder is removed and their port is given back.
+    // Fields are dropped in this order: the programs end before their folder is removed and their port is released.
     _controller_manager: Program,
     apiserver: Mutex<Option<Program>>,
     _etcd: Program,
@@ -39,22 +39,23 @@ pub struct ControlPlane {
     ca_pem: String,
 }
 
-/// What can be other than usual.
+/// The options of a control plane.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Bytes that etcd's database may take; etcd's own default, where nothing is said.
+    /// The greatest size of etcd's database in bytes; by default etcd's own default.
     pub etcd_quota: Option<u64>,
 }
 
 impl ControlPlane {
-    /// Starts a control plane and returns when it is ready: about 3 s, but minutes the first time ever, when the programs are built.
+    /// Starts a control plane and returns when it is ready. This takes about 3 s, but minutes for the first time, when
+    /// it builds the programs.
     ///
-    /// A failure names the program, ends with the last lines of its log, and leaves the logs in place.
+    /// An error names the program and ends with the last lines of its log. The logs stay.
     pub async fn start() -> Result<Self> {
         Self::start_with(Options::default()).await
     }
 
-    /// The same, not quite as usual.
+    /// Starts a control plane with options.
     pub async fn start_with(options: Options) -> Result<Self> {
         let bin = tokio::task::spawn_blocking(programs::folder).await??;
         let mut files = Files::new(bin)?;
@@ -80,7 +81,7 @@ impl ControlPlane {
         let ca_pem = certificates::write(files)?;
         kubeconfig::write_admin(files, &port.url())?;
         audit::write_policy(files)?;
-        // kube-apiserver waits for etcd by itself; started together they are ready sooner.
+        // kube-apiserver waits for etcd by itself, so both start at the same time.
         let mut etcd = programs::etcd(files, options.etcd_quota)?;
         let mut apiserver = programs::apiserver(files, port.number())?;
         ready::apiserver(files, &mut [("etcd", &mut etcd), ("kube-apiserver", &mut apiserver)]).await?;
@@ -89,10 +90,10 @@ impl ControlPlane {
         Ok((etcd, apiserver, controller_manager, port, ca_pem))
     }
 
-    /// The one control plane of this test binary, started by whoever asks first. Its users share what is not in a namespace,
-    /// and must not stop its kube-apiserver: start your own for that.
+    /// The shared control plane of this test binary, which the first caller starts. Its users share all cluster-scoped
+    /// objects, and must not stop its kube-apiserver: such a test starts another control plane.
     pub async fn shared() -> Result<&'static Self> {
-        // A failure is remembered, or every test would wait for the same failure again.
+        // A failure is kept, because otherwise every test would wait for the same failure again.
         static SHARED: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
         let shared = SHARED.get_or_init(async || Self::start().await.map_err(|error| format!("{error:#}"))).await;
         shared.as_ref().map_err(|error| anyhow!("{error}"))
@@ -103,7 +104,7 @@ impl ControlPlane {
         self.files.kubeconfig()
     }
 
-    /// A client as administrator. Make one in each test: a client belongs to the runtime it was made in.
+    /// A client as administrator. Each test needs a new client, because a client belongs to the runtime that made it.
     pub async fn client(&self) -> Result<Client> {
         client_from(&self.kubeconfig()).await
     }
@@ -113,12 +114,12 @@ impl ControlPlane {
         programs::kubectl(&self.files)
     }
 
-    /// Where that kubectl is.
+    /// The path of kubectl.
     pub fn kubectl_path(&self) -> PathBuf {
         self.files.program("kubectl")
     }
 
-    /// Where kube-apiserver answers: `https://127.0.0.1:PORT`, the same after a restart.
+    /// The URL of kube-apiserver: `https://127.0.0.1:PORT`, the same after a restart.
     pub fn url(&self) -> String {
         self.port.url()
     }
@@ -133,7 +134,7 @@ impl ControlPlane {
         self.files.folder()
     }
 
-    /// Kills kube-apiserver, as a crash would: connections break, and new ones are refused.
+    /// Kills kube-apiserver, like a crash: connections break, and new ones are refused.
     pub fn stop_apiserver(&self) {
         *self.apiserver() = None;
     }
@@ -160,10 +161,10 @@ impl ControlPlane {
     }
 }
 
-/// A port of 127.0.0.1 that nobody else is given, also while kube-apiserver is down.
+/// A port of 127.0.0.1 that no other process gets, also while kube-apiserver is down.
 ///
-/// The socket is bound but does not listen, and kube-apiserver shares its port (`--permit-port-sharing`). A port found free and
-/// let go again may be somebody else's a moment later; with many test binaries on one machine, sooner or later it is.
+/// The socket is bound but does not listen, and kube-apiserver shares its port (`--permit-port-sharing`). A free port
+/// that is released may belong to another process a moment later, which happens with many test binaries on one machine.
 #[derive(Debug)]
 struct ReservedPort {
     _socket: TcpSocket,

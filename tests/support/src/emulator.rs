@@ -1,5 +1,6 @@
-//! An emulator of API Gateway's operations on client certificates and on the stages that present them, of ACM's on the certificates that stages
-//! can present too, and of STS on the way to other accounts: a real HTTP server, real signatures, real certificates.
+//! An emulator of API Gateway's operations on client certificates and on the stages that present them, of ACM's
+//! operations on the certificates that stages can also present, and of STS's operations for roles in other accounts. It
+//! is a real HTTP server with real signatures and real certificates.
 
 mod access;
 mod account;
@@ -44,12 +45,12 @@ pub use self::sigv4::AccessKey;
 use self::state::{Location, State};
 use crate::certificates::NewCertificate;
 
-/// How an emulator starts.
+/// The options of an emulator.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where it listens; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// The access keys that it accepts.
+    /// The accepted access keys.
     pub access_keys: Vec<AccessKey>,
 }
 
@@ -60,7 +61,7 @@ impl Default for Options {
     }
 }
 
-/// A running emulator, and the means to administer it. It stops when dropped.
+/// A running emulator, with functions for its administration. It stops when it is dropped.
 pub struct Emulator {
     state: Arc<State>,
     address: SocketAddr,
@@ -68,12 +69,12 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts one with the default options.
+    /// Starts an emulator with the default options.
     pub async fn start() -> Result<Self> {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts one.
+    /// Starts an emulator with options.
     pub async fn start_with(options: Options) -> Result<Self> {
         anyhow::ensure!(!options.access_keys.is_empty(), "an emulator needs an access key to accept");
         let state = State::new(options.access_keys);
@@ -83,7 +84,7 @@ impl Emulator {
         Ok(Self { state, address: server.address, server: Some(server) })
     }
 
-    /// Stops listening and closes every connection. What the emulator knows stays.
+    /// Stops listening and closes every connection. The state of the emulator stays.
     pub async fn suspend(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop().await;
@@ -103,22 +104,22 @@ impl Emulator {
         self.suspend().await;
     }
 
-    /// Where it listens.
+    /// The address of the emulator.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What `AWS_ENDPOINT_URL` has to be.
+    /// The value for `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The first access key that it accepts.
+    /// The first accepted access key.
     pub fn access_key(&self) -> &AccessKey {
         &self.state.keys[0]
     }
 
-    /// The environment in which the AWS SDKs and tools talk to this emulator.
+    /// The environment with which AWS SDKs and tools use this emulator.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let key = self.access_key();
         let mut environment = vec![
@@ -147,12 +148,12 @@ impl Emulator {
         self.state.generate(HOME_ACCOUNT, region, new).certificate
     }
 
-    /// What the emulator holds.
+    /// A certificate of the home account, if it exists.
     pub fn certificate(&self, source: &Source) -> Option<ClientCertificate> {
         self.state.lock().certificates.get(&home(source)).map(|issued| issued.certificate.clone())
     }
 
-    /// The private key of a certificate, PEM, for handshakes in API Gateway's place.
+    /// The private key of a certificate as PEM, for handshakes in place of API Gateway.
     pub fn private_key(&self, source: &Source) -> Option<String> {
         self.state.lock().certificates.get(&home(source)).map(|issued| issued.private_key_pem.clone())
     }
@@ -162,7 +163,7 @@ impl Emulator {
         self.state.replace(&home(source), new).map(|issued| issued.certificate)
     }
 
-    /// Puts a certificate that ended a minute ago under the same id.
+    /// Replaces a certificate under its id by one that expired a minute ago.
     pub fn expire(&self, source: &Source) -> Option<ClientCertificate> {
         self.renew(source, NewCertificate::new().expires_in_seconds(-60))
     }
@@ -187,7 +188,7 @@ impl Emulator {
         self.state.change(&home(source), |issued| issued.certificate.pem = pem.to_owned())
     }
 
-    /// Gives a certificate other tags; returns whether it exists.
+    /// Replaces the tags of a certificate; returns whether it exists.
     pub fn set_tags(&self, source: &Source, tags: &[(&str, &str)]) -> bool {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.state.change(&home(source), |issued| issued.certificate.tags = tags)
@@ -209,12 +210,12 @@ impl Emulator {
         faults.into_iter().for_each(|fault| inner.script.push(fault));
     }
 
-    /// Has faults with a share hit the same calls again: what they hit from here on.
+    /// Seeds the choice of calls for faults with a share, so that it is repeatable.
     pub fn seed(&self, seed: u64) {
         self.state.lock().script.seed(seed);
     }
 
-    /// Puts other faults in the place of those that hit this certificate alone; none, to end them.
+    /// Replaces the faults for this certificate. An empty list ends them.
     pub fn set_faults_of(&self, id: &str, faults: impl IntoIterator<Item = Fault>) {
         let mut inner = self.state.lock();
         inner.script.clear_of(id);
@@ -227,7 +228,7 @@ impl Emulator {
     }
 }
 
-/// Certificates without an account of their own are at home.
+/// The location of a certificate of the home account.
 fn home(source: &Source) -> Location {
     Location { account: HOME_ACCOUNT.to_owned(), region: source.place.region.clone(), id: source.id.clone() }
 }
@@ -236,7 +237,7 @@ fn router(state: &Arc<State>) -> axum::Router {
     admin::routes().fallback(front::handle).with_state(state.clone())
 }
 
-/// A random UUID, as AWS names every request.
+/// A random UUID, which is the form of AWS's request ids.
 fn request_id() -> String {
     let id = format!("{:032x}", fastrand::u128(..));
     [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-")

@@ -1,4 +1,4 @@
-//! Who asked kube-apiserver for what: the audit log, so that a test can say "and no write followed".
+//! The audit log of kube-apiserver: the requests of each user, so that a test can check that no write followed.
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::ControlPlane;
 use super::files::Files;
 
-/// Every write, and the reads that tell how an operator watches. Stage ResponseStarted is how a watch shows while it runs.
+/// Every write, and the reads of the objects that an operator watches. A running watch appears in stage
+/// ResponseStarted.
 const POLICY: &str = r#"apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -24,31 +25,31 @@ rules:
 - level: None
 "#;
 
-/// One answered request. A watch appears when it begins, any other request when it is answered.
+/// An answered request. A watch appears at its start, any other request at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
     pub verb: String,
     /// The API group, empty for the core group.
     pub group: String,
-    /// The plural, as in `secrets`.
+    /// The plural, for example `secrets`.
     pub resource: String,
-    /// As in `status`; empty for the object itself.
+    /// For example `status`; empty for the object itself.
     pub subresource: String,
     /// Empty for a list, and for a creation with `generateName`.
     pub name: String,
-    /// Empty for what is in no namespace, and for a list over all.
+    /// Empty for a cluster-scoped object, and for a list over all namespaces.
     pub namespace: String,
-    /// As in `admin` or `system:serviceaccount:NAMESPACE:NAME`.
+    /// For example `admin` or `system:serviceaccount:NAMESPACE:NAME`.
     pub user: String,
     /// The HTTP status of the answer.
     pub code: u16,
-    /// When kube-apiserver received the request.
+    /// The time at which kube-apiserver received the request.
     pub time: Timestamp,
 }
 
 impl AuditEntry {
-    /// Whether the request asked for a change, whatever the answer was.
+    /// Whether the request is a write, with any answer.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
@@ -57,7 +58,7 @@ impl AuditEntry {
         let event: Value = serde_json::from_str(line)?;
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let verb = text("/verb");
-        // A watch is told when it starts, and again when it ends; a request that is refused has only the latter.
+        // A watch has an entry for its start and one for its end. A refused request has only the latter.
         let started = text("/stage") == "ResponseStarted";
         let code = event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default();
         if started != (verb == "watch" && code == 200) {
@@ -78,20 +79,20 @@ impl AuditEntry {
 }
 
 impl ControlPlane {
-    /// All requests of a user in a namespace (or everywhere), oldest answer first, since the control plane began: every write of
-    /// anything, and reads of Secrets, ConfigMaps, Events and this project's resources.
+    /// All requests of a user in a namespace, or in all, since the start of the control plane, the oldest answer first:
+    /// every write, and the reads of Secrets, ConfigMaps, Events and this project's resources.
     ///
-    /// A user is a name as in `admin`, or [`service_account_user`](super::service_account_user).
+    /// The user is a name such as `admin`, or [`service_account_user`](super::service_account_user).
     pub fn requests(&self, user: &str, namespace: Option<&str>) -> Result<Vec<AuditEntry>> {
         let path = self.files.audit_log();
         let log = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        // A last line without an end is still being written.
+        // kube-apiserver is still writing a last line without an end.
         let complete = log.rfind('\n').map_or("", |end| &log[..end]);
         let of_user = format!("\"username\":\"{user}\"");
         let mut entries = Vec::new();
         for line in complete.lines().filter(|line| line.contains(&of_user)) {
             let entry = AuditEntry::parse(line).with_context(|| format!("not an audit event: {line}"))?;
-            // Looked at again: an impersonated user's name is in the line, too.
+            // The user is compared again, because the line also contains the name of an impersonated user.
             entries.extend(
                 entry.filter(|entry| entry.user == user && namespace.is_none_or(|name| entry.namespace == name)),
             );
@@ -99,7 +100,7 @@ impl ControlPlane {
         Ok(entries)
     }
 
-    /// Those of [`Self::requests`] that ask for a change, refused ones included. Events count: leave them out by `resource`.
+    /// The writes among [`Self::requests`], including refused ones. Events count; filter them by `resource`.
     pub fn writes_by(&self, user: &str, namespace: Option<&str>) -> Result<Vec<AuditEntry>> {
         Ok(self.requests(user, namespace)?.into_iter().filter(AuditEntry::is_write).collect())
     }

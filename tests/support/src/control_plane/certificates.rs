@@ -1,4 +1,5 @@
-//! Keys and certificates of one control plane: its authority, the server, the administrator, and the signer of ServiceAccount tokens.
+//! The keys and certificates of one control plane: its CA, the server, the administrator, and the signer of
+//! ServiceAccount tokens.
 
 use anyhow::Result;
 use rcgen::{
@@ -8,7 +9,7 @@ use rcgen::{
 
 use super::files::Files;
 
-/// Writes them all into the folder and returns the authority's certificate.
+/// Writes all files into the folder and returns the CA's certificate.
 pub(super) fn write(files: &Files) -> Result<String> {
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::default();

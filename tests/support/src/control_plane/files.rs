@@ -1,4 +1,4 @@
-//! The folder of one control plane, and the names in it.
+//! The folder of one control plane, and the names of its files.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::program::Scratch;
 
-/// Where the programs are, and where this control plane keeps its files.
+/// The folder of the programs, and the folder of this control plane's files.
 #[derive(Debug)]
 pub(super) struct Files {
     bin: PathBuf,
@@ -47,7 +47,7 @@ impl Files {
         self.path(&format!("{program}.log"))
     }
 
-    /// Opens a program's log to append to: a restarted program goes on in the same one.
+    /// Opens a program's log for appending: a restarted program uses the same log.
     pub(super) fn open_log(&self, program: &str) -> Result<File> {
         let path = self.log(program);
         File::options().create(true).append(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
@@ -58,7 +58,7 @@ impl Files {
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The end of a program's log, for an error's text.
+    /// The end of a program's log, for the text of an error.
     pub(super) fn log_tail(&self, program: &str) -> String {
         let path = self.log(program);
         let text = std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Kubeconfig files: written here, and turned into clients.
+//! Writes kubeconfig files, and makes clients from them.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use kube::{Client, Config};
 
 use super::files::Files;
 
-/// A client with the rights of whoever the kubeconfig names.
+/// A client of the user in the kubeconfig.
 pub async fn client_from(kubeconfig: &Path) -> Result<Client> {
     let file = Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;

@@ -1,4 +1,4 @@
-//! What tests put into a control plane: namespaces, manifests, credentials of ServiceAccounts.
+//! The objects that tests create in a control plane: namespaces, manifests, credentials of ServiceAccounts.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -15,8 +15,8 @@ use crate::proxy::FaultProxy;
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 
 impl ControlPlane {
-    /// Creates a namespace, `prefix-` and a few letters of the server's choice, and returns its name.
-    /// It is left behind: the control plane does not outlive the test binary.
+    /// Creates a namespace with the name `prefix-` and a few letters of the server's choice, and returns the name. The
+    /// namespace is never deleted, because the control plane ends with the test binary.
     pub async fn namespace(&self, prefix: &str) -> Result<String> {
         let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
         let namespaces: Api<Namespace> = Api::all(self.client().await?);
@@ -25,11 +25,11 @@ impl ControlPlane {
         created.metadata.name.context("a namespace without a name")
     }
 
-    /// Applies YAML of one or more documents as administrator, server-side and by force, and waits until
-    /// CustomResourceDefinitions among them are served.
+    /// Applies YAML of one or more documents as administrator, server-side and by force, and waits until the API server
+    /// serves its CustomResourceDefinitions.
     ///
-    /// Garbage collection is later: kube-controller-manager looks for new kinds every 30 s, and until then nothing follows
-    /// an owner of a new kind into deletion. Apply definitions first, and wait for a minute where a test deletes an owner.
+    /// The garbage collector discovers new kinds every 30 s. Until then it does not delete the dependents of an owner
+    /// of a new kind. A test that deletes an owner applies the definitions first, and waits for up to a minute.
     pub async fn apply_yaml(&self, yaml: &str) -> Result<()> {
         let mut apply = self.kubectl();
         apply.args(["apply", "--server-side", "--force-conflicts", "--field-manager=tests", "--filename=-"]);
@@ -42,14 +42,14 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Writes a kubeconfig with a token of the ServiceAccount, good for a day, and returns its path.
-    /// The ServiceAccount is created when it is missing; its rights are the test's business.
+    /// Writes a kubeconfig with a token of the ServiceAccount, valid for a day, and returns its path. Creates the
+    /// ServiceAccount if it does not exist. The test grants its permissions.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let file = format!("{namespace}.{name}.kubeconfig");
         self.write_service_account_kubeconfig(namespace, name, &file, &self.url()).await
     }
 
-    /// [`Self::service_account_kubeconfig`], whose requests go through a proxy.
+    /// Does the same as [`Self::service_account_kubeconfig`], with requests through a proxy.
     pub async fn service_account_kubeconfig_through(
         &self,
         proxy: &FaultProxy,
@@ -82,7 +82,7 @@ impl ControlPlane {
     }
 }
 
-/// The user name under which the audit log and RBAC know a ServiceAccount.
+/// The user name of a ServiceAccount in the audit log and in RBAC.
 pub fn service_account_user(namespace: &str, name: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
@@ -91,7 +91,7 @@ async fn run(mut command: Command, input: &str) -> Result<()> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().context("cannot run kubectl")?;
     let mut stdin = child.stdin.take().context("kubectl has no input")?;
-    // A write that fails means that kubectl has ended; its own words tell why.
+    // A failed write means that kubectl has ended. Its output contains the cause.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = child.wait_with_output().await?;

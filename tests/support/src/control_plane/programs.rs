@@ -1,4 +1,4 @@
-//! The Kubernetes programs: where they come from and the flags they are run with.
+//! The Kubernetes programs: their build and their flags.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,13 +9,14 @@ use super::files::Files;
 use crate::go_programs;
 use crate::program::Program;
 
-/// The folder of the programs, built first when they are missing.
+/// The folder of the programs. Builds missing programs first.
 pub(super) fn folder() -> Result<PathBuf> {
     go_programs::folder("kubernetes/build", "")
 }
 
 pub(super) fn etcd(files: &Files, quota: Option<u64>) -> Result<Program> {
-    // Sockets in the folder need no ports, but etcd 3.5 requires one in the name. They are named relative to it because a socket's path is limited to about 100 bytes.
+    // The sockets in the folder need no ports, but etcd 3.5 requires a port in the URL. The paths are relative to the
+    // folder, because the length of a socket's path is limited to about 100 bytes.
     let (clients, peers) = ("unix://etcd.sock:0", "unix://etcd-peers.sock:0");
     let mut command = command(files, "etcd")?;
     command.args(["--name=test", "--data-dir=etcd", "--unsafe-no-fsync", "--log-level=warn"]);
@@ -33,9 +34,10 @@ pub(super) fn apiserver(files: &Files, port: u16) -> Result<Program> {
     command.args(["--client-ca-file=ca.crt", "--tls-cert-file=server.crt", "--tls-private-key-file=server.key"]);
     command.args(["--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=tokens.pub"]);
     command.args(["--service-account-signing-key-file=tokens.key", "--service-cluster-ip-range=10.96.0.0/16"]);
-    // The Endpoints of the Service `kubernetes` must not be a loopback address, and nothing here needs them.
+    // The Endpoints of the Service `kubernetes` must not contain a loopback address, and no test needs them.
     command.arg("--endpoint-reconciler-type=none");
-    // Blocking: an answer leaves after its line is in the log (long ones, over some 4 KB, begin to leave before). No rotation: the log is read whole.
+    // The mode is blocking, so that an answer is sent after its line is in the log (the start of an answer over some 4
+    // KB is sent before). Rotation is off, because tests read the whole log.
     command.args(["--audit-policy-file=audit-policy.yaml", "--audit-log-mode=blocking", "--audit-log-maxsize=0"]);
     command.arg("--audit-log-path").arg(files.audit_log());
     Program::spawn(command)
@@ -46,7 +48,8 @@ pub(super) fn controller_manager(files: &Files) -> Result<Program> {
     command.arg("--kubeconfig").arg(files.kubeconfig());
     command.args(["--leader-elect=false", "--secure-port=0"]);
     command.args(["--service-account-private-key-file=tokens.key", "--root-ca-file=ca.crt"]);
-    // Those whose work a test can see without a node; all of them would cost seconds of processor time and memory.
+    // The controllers with visible effects on a control plane without nodes. All controllers would cost seconds of
+    // processor time, and memory.
     let controllers = [
         "garbage-collector-controller",
         "namespace-controller",

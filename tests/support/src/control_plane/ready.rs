@@ -1,4 +1,4 @@
-//! Waiting until the programs of a control plane do their work, or telling why they do not.
+//! Waits until the programs of a control plane are ready. An error contains the cause.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use super::files::Files;
 use super::kubeconfig::client_from;
 use crate::program::Program;
 
-/// Ample, for a machine that is busy with other tests.
+/// A generous limit, for a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Waits for kube-apiserver, including its start-up hooks: RBAC's own roles exist afterwards.
+/// Waits for kube-apiserver with its start-up hooks, which create RBAC's default roles.
 pub(super) async fn apiserver(files: &Files, programs: &mut [(&str, &mut Program)]) -> Result<()> {
     let client = client_from(&files.kubeconfig()).await?;
     until(files, programs, async || {
@@ -24,7 +24,8 @@ pub(super) async fn apiserver(files: &Files, programs: &mut [(&str, &mut Program
     .await
 }
 
-/// Waits for the first thing that kube-controller-manager makes, without which pods and tokens of `default` are refused.
+/// Waits for the ServiceAccount `default`, which kube-controller-manager creates first. Without it, the API server
+/// refuses pods and tokens of `default`.
 pub(super) async fn service_accounts(files: &Files, programs: &mut [(&str, &mut Program)]) -> Result<()> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client_from(&files.kubeconfig()).await?, "default");
     until(files, programs, async || Ok(accounts.get("default").await.map(drop)?)).await
@@ -37,7 +38,7 @@ async fn until(
 ) -> Result<()> {
     let start = Instant::now();
     loop {
-        // An attempt that hangs must not hide that a program has ended.
+        // Each attempt has a time limit, so that a hanging attempt does not hide the end of a program.
         let error = match tokio::time::timeout(Duration::from_secs(1), attempt()).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => format!("{error:#}"),

@@ -1,4 +1,4 @@
-//! Who calls, and what they may: the home key, the sessions of roles, and what is denied to either.
+//! Callers and their permissions: the access keys of the home account, the sessions of roles, and denials.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +10,24 @@ use super::roles::{self, NewRole, Session};
 use super::sigv4::{self, AccessKey, Flaw, Signed};
 use crate::script::{Operation, Service};
 
-/// The account that the emulator's own access keys belong to.
+/// The account of the emulator's access keys.
 pub const HOME_ACCOUNT: &str = "111122223333";
-/// The user that the emulator's own access keys belong to.
+/// The user of the emulator's access keys.
 pub const HOME_USER: &str = "arn:aws:iam::111122223333:user/home";
 const HOME_USER_ID: &str = "AIDAHOMEHOMEHOMEHOME0";
 
 impl Emulator {
-    /// Denies an operation to [`HOME_USER`] or a role, given by its ARN.
+    /// Denies an operation to [`HOME_USER`] or a role, by ARN.
     pub fn deny(&self, principal: &str, operation: Operation) {
         self.state.lock().access.denied.insert((principal.to_owned(), operation, None));
     }
 
-    /// Denies an operation on one resource, given by its ARN.
+    /// Denies an operation on one resource, by ARN.
     pub fn deny_on(&self, principal: &str, operation: Operation, resource: &str) {
         self.state.lock().access.denied.insert((principal.to_owned(), operation, Some(resource.to_owned())));
     }
 
-    /// Puts a new access key in the place of those that the home account had so far, which are refused from now on.
+    /// Replaces the access keys of the home account by a new one. The emulator refuses the former keys from now on.
     pub fn rotate_access_key(&self) -> AccessKey {
         let key = roles::new_key("AKIA", None);
         self.state.lock().access.rotated = Some(key.clone());
@@ -40,31 +40,31 @@ impl Emulator {
     }
 }
 
-/// Roles, the sessions that came of them, and denials.
+/// The roles, their sessions, and the denials.
 #[derive(Default)]
 pub(super) struct Access {
     pub(super) roles: BTreeMap<String, NewRole>,
     pub(super) sessions: Vec<Session>,
-    /// Who, what, and on which resource: on all of them without.
+    /// The principal, the operation, and the resource; without a resource, all resources.
     pub(super) denied: BTreeSet<(String, Operation, Option<String>)>,
-    /// The home account's only key, once those that it began with have been rotated.
+    /// The home account's only key after a rotation.
     rotated: Option<AccessKey>,
 }
 
-/// Who signed a request.
+/// The caller that signed a request.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub account: String,
     pub arn: String,
     pub user_id: String,
-    /// The user or the role whose permissions count.
+    /// The user or the role that has the permissions.
     pub principal: String,
-    /// Whether a session calls.
+    /// Whether the caller is a session.
     pub assumed: bool,
 }
 
 impl Access {
-    /// The account that an access key belongs to.
+    /// The account of an access key.
     pub(super) fn account_of(&self, home: &[AccessKey], key_id: &str) -> Option<String> {
         if self.home_keys(home).iter().any(|key| key.id == key_id) {
             return Some(HOME_ACCOUNT.to_owned());
@@ -80,7 +80,7 @@ impl Access {
         self.sessions.iter().rev().find(|session| session.access_key.id == key_id)
     }
 
-    /// Who signed this request, if the signature is good.
+    /// The caller that signed this request, if the signature is valid.
     pub(super) fn authenticate(
         &self,
         home: &[AccessKey],
@@ -125,7 +125,7 @@ impl Access {
         self.denied.iter().any(|(denied, what, on)| (denied.as_str(), *what) == (principal, operation) && is_on(on))
     }
 
-    /// Whether the caller may do this to a resource.
+    /// Checks whether the caller may perform an operation on a resource.
     pub(super) fn check(
         &self,
         caller: &Caller,
@@ -141,7 +141,7 @@ impl Access {
     }
 }
 
-/// A denial as AWS words it.
+/// AWS's text of a denial.
 pub(super) fn not_authorized(caller: &Caller, action: &str, resource: &str) -> String {
     format!("User: {} is not authorized to perform: {action} on resource: {resource}", caller.arn)
 }

@@ -1,4 +1,4 @@
-//! What an account of one's choice holds, for tests with more than the home account.
+//! The administration of any account, for tests with more than the home account.
 
 use client_certificate_operator::aws::gateway::ClientCertificate;
 
@@ -6,14 +6,14 @@ use super::Emulator;
 use super::state::{Location, State};
 use crate::certificates::NewCertificate;
 
-/// An account of the emulator, and what is done there as somebody in that account would.
+/// An account of the emulator, with the changes that a user of the account can make.
 pub struct Account<'a> {
     pub(super) state: &'a State,
     name: String,
 }
 
 impl Emulator {
-    /// An account, by its twelve digits.
+    /// An account, by its twelve-digit id.
     pub fn account(&self, name: impl Into<String>) -> Account<'_> {
         Account { state: &self.state, name: name.into() }
     }
@@ -29,7 +29,7 @@ impl Account<'_> {
         self.state.generate(&self.name, region, new).certificate
     }
 
-    /// What the account holds.
+    /// A certificate of the account, if it exists.
     pub fn certificate(&self, region: &str, id: &str) -> Option<ClientCertificate> {
         self.state.lock().certificates.get(&self.at(region, id)).map(|issued| issued.certificate.clone())
     }

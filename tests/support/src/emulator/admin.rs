@@ -1,4 +1,4 @@
-//! Administration over HTTP, unsigned, for the demo and for people with a shell: everything below `/_emulator`.
+//! Administration over unsigned HTTP below `/_emulator`, for the demo and for a shell.
 
 mod access;
 mod stages;
@@ -20,7 +20,7 @@ use super::faults::Fault;
 use super::state::{Location, State};
 use crate::certificates::{Issued, NewCertificate};
 
-/// The region that requests without `?region=` are about. Without `?account=` they are about the home account.
+/// The region of requests without `?region=`. Requests without `?account=` are for the home account.
 pub const DEFAULT_REGION: &str = "us-east-1";
 
 pub(super) fn routes() -> Router<Arc<State>> {
@@ -115,7 +115,7 @@ async fn set_pem(FromState(state): S, Path(id): Path<String>, Query(place): Quer
     done(state.change(&place.of(id), |issued| issued.certificate.pem = text))
 }
 
-/// Takes a map of tags, in the place of those that are there.
+/// Replaces the tags by the map in the body.
 async fn set_tags(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>, body: String) -> Response {
     match serde_json::from_str(&body) {
         Ok(tags) => done(state.change(&place.of(id), |issued| issued.certificate.tags = tags)),
@@ -143,7 +143,7 @@ async fn faults(FromState(state): S) -> Json<Value> {
     Json(json!(state.lock().script.remaining()))
 }
 
-/// Takes one fault or a list of them.
+/// Adds one fault or a list of faults.
 async fn inject(FromState(state): S, body: String) -> Response {
     let list = if body.trim_start().starts_with('[') { body } else { format!("[{body}]") };
     match serde_json::from_str::<Vec<Fault>>(&list) {

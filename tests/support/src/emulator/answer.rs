@@ -1,4 +1,4 @@
-//! How answers look on the wire: JSON from API Gateway and ACM, XML from STS.
+//! The format of responses: JSON from API Gateway and ACM, XML from STS.
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::request_id;
 use crate::script::Service;
 
-/// Why a call is not done: the status, AWS's name for it, and words.
+/// The refusal of a call: the status, AWS's name, and the message.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub status: u16,
@@ -55,14 +55,14 @@ pub(super) fn error_body(service: Service, status: u16, name: &str, message: &st
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// The body of a good answer of STS; `result` is XML already.
+/// The body of a successful response of STS. `result` is XML already.
 pub(super) fn result_body(action: &str, result: &str) -> String {
     let metadata = format!("<ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata>", request_id());
     let result = format!("<{action}Result>{result}</{action}Result>");
     format!("<{action}Response xmlns=\"{NAMESPACE}\">{result}{metadata}</{action}Response>")
 }
 
-/// Text as XML has it.
+/// Escapes text for XML.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

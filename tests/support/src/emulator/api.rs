@@ -1,4 +1,4 @@
-//! The client certificate operations as API Gateway answers them, strict where it is strict.
+//! The operations on client certificates, as strict as API Gateway.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) fn route(method: &Method, path: &str) -> Option<(Operation, Option<St
     Some((operation, id))
 }
 
-/// Does what is asked; returns the status and the body.
+/// Performs an operation; returns the status and the body.
 pub(super) fn perform(
     state: &State,
     operation: Operation,
@@ -92,7 +92,7 @@ pub(super) fn perform(
     Ok(answer)
 }
 
-/// Takes the PEM out of an answer that is this certificate, or lists it.
+/// Removes the PEM of this certificate from a response.
 fn take_pem(answer: &mut Value, id: &str) {
     if let Some(items) = answer["item"].as_array_mut() {
         items.iter_mut().for_each(|item| take_pem(item, id));
@@ -101,7 +101,7 @@ fn take_pem(answer: &mut Value, id: &str) {
     }
 }
 
-/// Takes the tags out of an answer, or out of all that it lists.
+/// Removes all tags from a response.
 fn take_tags(answer: &mut Value) {
     if let Some(items) = answer["item"].as_array_mut() {
         items.iter_mut().for_each(take_tags);
@@ -115,7 +115,7 @@ fn description_of(body: &[u8]) -> Result<Option<String>, Refusal> {
     replaced(body, "/description")
 }
 
-/// The value that a patch of this one path sets, if it sets one.
+/// The value that a patch sets for this path, if it sets one.
 pub(super) fn replaced(body: &[u8], replaceable: &str) -> Result<Option<String>, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -143,7 +143,7 @@ pub(super) fn replaced(body: &[u8], replaceable: &str) -> Result<Option<String>,
     Ok(replaced)
 }
 
-/// The six elements on the wire; an empty description is left out.
+/// The six response elements. An empty description is omitted.
 pub(super) fn elements(certificate: &ClientCertificate) -> Value {
     let mut elements = json!({
         "clientCertificateId": certificate.id,

@@ -1,4 +1,4 @@
-//! Making and deleting REST APIs and their stages, as far as it takes to have a stage at all.
+//! The operations that create and delete REST APIs and their stages, as far as a stage needs them.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ struct NewStage {
     deployment_id: String,
 }
 
-/// Does what is asked, where it is one of these.
+/// Performs an operation, if it is one of this module.
 pub(super) fn perform(
     inner: &mut Inner,
     operation: Operation,
@@ -68,7 +68,7 @@ fn create(inner: &mut Inner, at: &Location, body: &[u8]) -> Result<(u16, Value),
     Ok((201, answer))
 }
 
-/// Of an OpenAPI document the paths count, and that each method has an integration.
+/// Imports an OpenAPI document: only its paths count, and each method must have an integration.
 fn put(api: &mut Api, id: &str, body: &[u8]) -> Result<(u16, Value), Refusal> {
     let document: Value = parse(body)?;
     let paths = document["paths"].as_object().into_iter().flat_map(|paths| paths.values());

@@ -1,4 +1,4 @@
-//! A client without an SDK: well-signed requests of the caller's own making.
+//! A client without an SDK, for correctly signed requests with any content.
 
 use anyhow::Result;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -12,12 +12,12 @@ use crate::script::Service;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 impl Emulator {
-    /// Sends a well-signed request to API Gateway.
+    /// Sends a correctly signed request to API Gateway.
     pub async fn signed(&self, region: &str, method: &str, target: &str, body: &str) -> Result<Answer> {
         self.signed_by(self.access_key(), region, method, target, body).await
     }
 
-    /// Sends a request to API Gateway that is signed with this key.
+    /// Sends a request to API Gateway, signed with this key.
     pub async fn signed_by(
         &self,
         key: &AccessKey,
@@ -30,7 +30,7 @@ impl Emulator {
         http::send(self.address(), method, target, &headers, body).await
     }
 
-    /// Sends a form to STS that is signed with this key. The version is added.
+    /// Sends a form to STS, signed with this key. The function adds the version.
     pub async fn sts(&self, key: &AccessKey, region: &str, fields: &[(&str, &str)]) -> Result<Answer> {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("Version", "2011-06-15")
@@ -41,7 +41,7 @@ impl Emulator {
         http::send(self.address(), "POST", "/", &headers, &form).await
     }
 
-    /// Sends a request to ACM that is signed with this key: the operation, and the body as it stands.
+    /// Sends a request to ACM, signed with this key, with this operation and body.
     pub async fn acm(&self, key: &AccessKey, region: &str, operation: &str, body: &str) -> Result<Answer> {
         let operation = format!("CertificateManager.{operation}");
         let request = Request {
@@ -55,7 +55,7 @@ impl Emulator {
         http::send(self.address(), "POST", "/", &headers, body).await
     }
 
-    /// The headers of a request to API Gateway, for tests that spoil them.
+    /// The headers of a request to API Gateway, for tests that change them.
     pub fn sign(
         &self,
         key: &AccessKey,

@@ -1,4 +1,4 @@
-//! What can go wrong on the way to API Gateway, ACM and STS and in them, and how it looks on the wire.
+//! The faults of API Gateway, ACM and STS, and of the connection to them, and their form in responses.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::script::{self, Service};
 /// A line of the emulator's script.
 pub type Fault = script::Fault<FaultKind>;
 
-/// What happens to a call. In JSON, `"kind"` names the variant in camel case.
+/// The effect of a fault on a call. In JSON, `"kind"` is the name of the variant in camel case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum FaultKind {
@@ -24,57 +24,57 @@ pub enum FaultKind {
         /// `x-amzn-ErrorType`; from ACM, `__type`; from STS, the code.
         #[serde(default)]
         error_type: Option<String>,
-        /// The message, to which every answer of API Gateway adds a fresh request id.
+        /// The message. Every response of API Gateway adds a new request id.
         #[serde(default)]
         message: String,
-        /// The header `Retry-After`, as it stands.
+        /// The header `Retry-After`, unchanged.
         #[serde(default)]
         retry_after: Option<String>,
-        /// A body in the place of the usual one.
+        /// A body in place of the usual one.
         #[serde(default)]
         body: Option<String>,
         /// The body's type.
         #[serde(default)]
         content_type: Option<String>,
     },
-    /// The usual answer, so late.
+    /// The usual answer after a delay.
     Stall {
-        /// How late.
+        /// The delay.
         milliseconds: u64,
     },
     /// The connection closes without an answer.
     Drop,
     /// A successful answer with a body of spaces.
     Large {
-        /// How many.
+        /// The length of the body.
         bytes: usize,
-        /// Whether the length comes first (`Content-Length`) or stays unknown (chunks).
+        /// Whether the body has chunks instead of a `Content-Length`.
         #[serde(default)]
         chunked: bool,
     },
-    /// An update stores a shorter text than it was sent: without its last character.
+    /// An update stores the sent text without its last character.
     Shorten,
-    /// The usual answer, but this certificate comes without its PEM, alone or in a list.
+    /// The usual answer without the PEM of this certificate, alone or in a list.
     WithoutPem {
-        /// Its id.
+        /// The id of the certificate.
         certificate: String,
     },
-    /// The usual answer, but no certificate in it carries any tag.
+    /// The usual answer without tags.
     WithoutTags,
-    /// A page of a list tells as the next position the one that it was asked for.
+    /// A page of a list has its own position as the next position.
     RepeatPosition,
-    /// Every page of a list tells another next position, and after the last the first certificates come again.
+    /// Every page of a list has another next position, and the last page is followed by the first certificates again.
     EndlessPages,
     /// A page of a list has no `item`.
     WithoutItems,
-    /// Half of the usual answer, as if that were all.
+    /// Half of the usual answer, as a complete response.
     Cut,
-    /// The usual answer: for a script in which trouble comes later.
+    /// The usual answer, for a script with a later fault.
     Pass,
 }
 
 impl Fault {
-    /// An error answer as API Gateway gives it.
+    /// An error response of API Gateway.
     pub fn error(status: u16, error_type: &str, message: &str) -> Self {
         Self::new(FaultKind::Error {
             status,
@@ -86,7 +86,7 @@ impl Fault {
         })
     }
 
-    /// An answer that API Gateway did not write, such as a proxy's page.
+    /// A response that is not from API Gateway, such as a proxy's page.
     pub fn page(status: u16, content_type: &str, body: &str) -> Self {
         Self::new(FaultKind::Error {
             status,
@@ -98,22 +98,22 @@ impl Fault {
         })
     }
 
-    /// 429 as the account's rate limit gives it.
+    /// The 429 of the account's rate limit.
     pub fn throttled(retry_after: Option<&str>) -> Self {
         Self::error(429, "TooManyRequestsException", "Too Many Requests").retry_after(retry_after)
     }
 
-    /// 409, as when two change an API at the same time.
+    /// The 409 of two changes at the same time.
     pub fn concurrent_modification() -> Self {
         Self::error(409, "ConflictException", CONCURRENT)
     }
 
-    /// The same as it used to be answered.
+    /// The former response to two changes at the same time: a 400.
     pub fn concurrent_modification_400() -> Self {
         Self::error(400, "BadRequestException", CONCURRENT)
     }
 
-    /// With this header `Retry-After`, on error answers.
+    /// Sets the header `Retry-After` of an error response.
     pub fn retry_after(mut self, value: Option<&str>) -> Self {
         if let FaultKind::Error { retry_after, .. } = &mut self.kind {
             *retry_after = value.map(Into::into);
@@ -121,7 +121,7 @@ impl Fault {
         self
     }
 
-    /// The usual answer, so late.
+    /// The usual answer after a delay.
     pub fn stall(delay: Duration) -> Self {
         Self::new(FaultKind::Stall { milliseconds: delay.as_millis() as u64 })
     }
@@ -131,12 +131,12 @@ impl Fault {
         Self::new(FaultKind::Drop)
     }
 
-    /// A 10 MiB answer.
+    /// A response of 10 MiB.
     pub fn large(chunked: bool) -> Self {
         Self::new(FaultKind::Large { bytes: 10 << 20, chunked })
     }
 
-    /// An update stores a shorter text than it was sent.
+    /// An update stores a shorter text than the sent one.
     pub fn shorten() -> Self {
         Self::new(FaultKind::Shorten)
     }
@@ -151,7 +151,7 @@ impl Fault {
         Self::new(FaultKind::WithoutTags)
     }
 
-    /// A page of a list tells as the next position the one that it was asked for.
+    /// A page of a list has its own position as the next position.
     pub fn repeated_position() -> Self {
         Self::new(FaultKind::RepeatPosition)
     }
@@ -161,12 +161,12 @@ impl Fault {
         Self::new(FaultKind::EndlessPages)
     }
 
-    /// A page of a list has no items, not even none.
+    /// A page of a list lacks the element `item`.
     pub fn without_items() -> Self {
         Self::new(FaultKind::WithoutItems)
     }
 
-    /// Half of the usual answer: JSON, or XML, that ends in the middle.
+    /// Half of the usual answer: truncated JSON or XML.
     pub fn cut() -> Self {
         Self::new(FaultKind::Cut)
     }
@@ -179,11 +179,11 @@ impl Fault {
 
 const CONCURRENT: &str = "Unable to complete operation due to concurrent modification. Please try again later.";
 
-/// Marks an answer that must not be sent: the server closes the connection in its place.
+/// Marks a response that the server must not send: it closes the connection instead.
 #[derive(Clone)]
 pub(super) struct DropConnection;
 
-/// The answer that a fault puts in the place of the usual one, if it does.
+/// The response of a fault that replaces the usual one, if it does.
 pub(super) async fn answer(service: Service, fault: Option<&FaultKind>) -> Option<Response<Body>> {
     match fault? {
         FaultKind::Shorten
@@ -229,7 +229,7 @@ pub(super) async fn answer(service: Service, fault: Option<&FaultKind>) -> Optio
     }
 }
 
-/// Half of a body, where the fault wants that.
+/// Cuts a body in half, if the fault is [`FaultKind::Cut`].
 pub(super) fn cut(fault: Option<&FaultKind>, mut body: String) -> String {
     if let Some(FaultKind::Cut) = fault {
         let middle = body.floor_char_boundary(body.len() / 2);

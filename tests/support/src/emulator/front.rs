@@ -1,4 +1,4 @@
-//! What every request goes through, whichever service it is for: log, limit, faults, signature, permission.
+//! The common part of every request to any service: log, limit, faults, signature, permission.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use super::state::{Inner, Location, State};
 use super::{acm, api, stages, sts};
 use crate::script::{Incoming, Operation, Service};
 
-/// What a request asks for.
+/// The operation of a request, and its subject.
 struct Asked {
     operation: Operation,
     id: Option<String>,
@@ -27,7 +27,7 @@ struct Asked {
     assume_role: Option<AssumeRole>,
 }
 
-/// Everything that is not below `/_emulator`.
+/// Handles every request that is not below `/_emulator`.
 pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, 1 << 20).await else {
@@ -65,7 +65,7 @@ pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Req
     };
     let (latency, fault) = {
         let mut inner = state.lock();
-        // A refusal by the limit leaves the script as it is.
+        // A refusal by the limit does not consume a fault of the script.
         let refused = caller.as_ref().ok().and_then(|caller| throttle(&mut inner, service, &caller.account));
         (inner.latency, refused.or_else(|| inner.script.next_for(incoming)))
     };
@@ -86,7 +86,7 @@ pub(super) async fn handle(FromState(state): FromState<Arc<State>>, request: Req
     response
 }
 
-/// What comes of the rate limit of the service, where the account has used it up.
+/// The fault of the service's rate limit, if the account has used it up.
 fn throttle(inner: &mut Inner, service: Service, account: &str) -> Option<FaultKind> {
     let (limits, fault) = match service {
         Service::ApiGateway => (&mut inner.limits, Fault::throttled(None)),

@@ -1,4 +1,4 @@
-//! The rate limit of API Gateway's control plane: one token bucket for each account, whoever calls.
+//! The rate limit of API Gateway's control plane: one token bucket for each account and all its callers.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::Emulator;
 use super::log::Call;
 
-/// How many calls an account may make. The default is AWS's limit, which AWS raises for nobody.
+/// The rate limit of an account. The default is AWS's limit, which AWS does not raise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RateLimit {
     /// Calls a second in the long run.
     pub rate: f64,
-    /// Calls at once after a rest.
+    /// Calls at once after an idle time.
     pub burst: u32,
-    /// The header `Retry-After` of refusals, as it stands.
+    /// The header `Retry-After` of refusals, unchanged.
     pub retry_after: Option<String>,
 }
 
@@ -27,36 +27,36 @@ impl Default for RateLimit {
 }
 
 impl RateLimit {
-    /// Not a single call.
+    /// A limit that allows no call.
     pub fn nothing() -> Self {
         Self { rate: 0.0, burst: 0, retry_after: None }
     }
 }
 
 impl Emulator {
-    /// Limits every account for itself from now on, each with a full burst; none, to limit nobody.
+    /// Limits every account separately from now on, each with a full burst. `None` ends the limit.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
         self.state.lock().limits.set(limit);
     }
 
-    /// Limits one account in another way than the others; none, to treat it as the others again.
+    /// Sets another limit for one account. `None` restores the general limit.
     pub fn set_rate_limit_of(&self, account: &str, limit: Option<RateLimit>) {
         self.state.lock().limits.set_of(account, limit);
     }
 
-    /// How many calls to API Gateway were answered 429, by the rate limit or by the script.
+    /// The number of calls to API Gateway with the answer 429, from the rate limit or the script.
     pub fn throttled(&self) -> usize {
         self.state.lock().calls.iter().filter(|call| call.status == Some(429)).count()
     }
 
-    /// How many of them were an account's.
+    /// The number of these calls of one account.
     pub fn throttled_in(&self, account: &str) -> usize {
         let fits = |call: &&Call| call.status == Some(429) && call.account.as_deref() == Some(account);
         self.state.lock().calls.iter().filter(fits).count()
     }
 }
 
-/// The limits, and what each account has left.
+/// The limits, and the tokens of each account.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     general: Option<RateLimit>,
@@ -84,7 +84,7 @@ impl Limits {
         self.buckets.remove(account);
     }
 
-    /// Takes one call out of an account's bucket. The limit comes back where there is none to take.
+    /// Takes a token from an account's bucket. Returns the limit if the bucket is empty.
     pub(super) fn take(&mut self, account: &str, now: Instant) -> Result<(), RateLimit> {
         let Some(limit) = self.special.get(account).or(self.general.as_ref()) else { return Ok(()) };
         let full = f64::from(limit.burst);
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// How many of so many calls at once go through.
+    /// The number of allowed calls among `calls` at once.
     fn taken(limits: &mut Limits, account: &str, now: Instant, calls: usize) -> usize {
         (0..calls).filter(|_| limits.take(account, now).is_ok()).count()
     }

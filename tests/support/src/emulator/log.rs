@@ -1,4 +1,4 @@
-//! The calls that came, whatever became of them, and how many were under way at once.
+//! The log of all calls, and the number of calls in progress at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,27 +11,27 @@ use super::roles::AssumeRole;
 use super::state::State;
 use crate::script::Operation;
 
-/// One call that came in.
+/// A call.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Call {
-    /// When it came.
+    /// The time of arrival.
     pub at: Timestamp,
     /// The operation.
     pub operation: Operation,
-    /// The access key that it says it was signed with.
+    /// The access key in the signature, which may be invalid.
     pub access_key_id: Option<String>,
-    /// The account of that access key, which is the caller's.
+    /// The account of the access key, which is the caller's.
     pub account: Option<String>,
-    /// The region that it was signed for.
+    /// The region in the signature.
     pub region: Option<String>,
-    /// The certificate or REST API that it names; of ACM, the ARN.
+    /// The certificate or REST API of the call; for ACM, the ARN.
     pub id: Option<String>,
-    /// The stage that it names.
+    /// The stage of the call.
     pub stage: Option<String>,
-    /// What it asks for, of AssumeRole.
+    /// The parameters of an AssumeRole.
     pub assume_role: Option<AssumeRole>,
-    /// The status of the answer; none while the call is under way, and where no answer was given.
+    /// The status of the answer; `None` while the call is in progress, and if it had no answer.
     pub status: Option<u16>,
     #[serde(skip)]
     pub(super) number: u64,
@@ -61,7 +61,7 @@ impl Call {
 type Certificate = (Option<String>, Option<String>, String);
 
 impl Emulator {
-    /// The calls since the start or the last clearing, in the order in which they came.
+    /// The calls since the start or the last clearing, in the order of arrival.
     pub fn calls(&self) -> Vec<Call> {
         self.state.lock().calls.clone()
     }
@@ -70,17 +70,17 @@ impl Emulator {
         self.state.lock().calls.iter().filter(|call| fits(call)).count()
     }
 
-    /// How many calls of an operation came.
+    /// The number of calls of an operation.
     pub fn count(&self, operation: Operation) -> usize {
         self.count_where(|call| call.operation == operation)
     }
 
-    /// How many calls of an operation came for one certificate.
+    /// The number of calls of an operation for one certificate.
     pub fn count_of(&self, operation: Operation, id: &str) -> usize {
         self.count_where(|call| call.operation == operation && call.id.as_deref() == Some(id))
     }
 
-    /// How many calls of an operation came from one account for one region.
+    /// The number of calls of an operation from one account for one region.
     pub fn count_in(&self, operation: Operation, account: &str, region: &str) -> usize {
         self.count_where(|call| {
             (call.operation, call.account.as_deref(), call.region.as_deref())
@@ -88,23 +88,23 @@ impl Emulator {
         })
     }
 
-    /// The most calls that were under way at once.
+    /// The greatest number of calls in progress at once.
     pub fn peak_under_way(&self) -> usize {
         self.state.lock().peaks.most
     }
 
-    /// The most calls about one certificate that were under way at once.
+    /// The greatest number of calls for one certificate in progress at once.
     pub fn peak_of_one_certificate(&self) -> usize {
         self.state.lock().peaks.most_of_one
     }
 
-    /// Forgets the calls.
+    /// Clears the log of calls.
     pub fn clear_calls(&self) {
         self.state.clear_calls();
     }
 }
 
-/// How many calls are and were under way at once.
+/// The calls in progress, and their greatest numbers.
 #[derive(Default)]
 pub(super) struct Peaks {
     pub(super) most: usize,
@@ -122,7 +122,7 @@ impl State {
         inner.peaks.most_of_one = 0;
     }
 
-    /// Notes a call; it is under way until the answer is dropped.
+    /// Records a call. It is in progress until the answer is dropped.
     pub(super) fn arrived(self: &Arc<Self>, mut call: Call) -> UnderWay {
         let certificate = call.certificate();
         let mut inner = self.lock();
@@ -142,7 +142,7 @@ impl State {
     }
 }
 
-/// A call that has not been answered yet. Also ends when the client goes away.
+/// A call in progress. It also ends when the client closes the connection.
 pub(super) struct UnderWay {
     state: Arc<State>,
     number: u64,

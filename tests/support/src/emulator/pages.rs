@@ -1,4 +1,4 @@
-//! Lists in pages, and pages that are wrong.
+//! Lists in pages, and faulty pages.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,8 @@ use super::answer::Refusal;
 use super::api::bad_request;
 use super::faults::FaultKind;
 
-/// A page. It begins after an id and not at a number, so what comes and goes meanwhile moves nothing else. The position
-/// is opaque to clients, so nothing else passes for one.
+/// A page. It begins after an id instead of at a number, so that additions and deletions between pages do not shift
+/// other items. Positions are opaque to clients, so any other text is invalid.
 pub(super) fn page<T>(
     all: &[(&str, &T)],
     elements: impl Fn(&str, &T) -> Value,
@@ -58,7 +58,7 @@ fn position_after(id: &str) -> String {
     format!("after-{id}")
 }
 
-/// What is behind `~` only makes positions differ.
+/// The id in a position. The part after `~` only makes positions differ.
 fn id_of(position: &str) -> Option<String> {
     position.strip_prefix("after-")?.split('~').next().map(str::to_owned)
 }

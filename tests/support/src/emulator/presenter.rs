@@ -1,5 +1,5 @@
-//! API Gateway as a backend sees it: a client that presents what a stage does and, for a while after a switch or a re-import into ACM, what it
-//! did.
+//! API Gateway as a client of a backend. It presents the certificate of a stage and, for a while after a switch or a
+//! re-import into ACM, also the former one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,10 +15,10 @@ use super::state::{Location, State};
 use crate::private_ca::Leaf;
 use crate::servers::{Answer, Caller, Client, Identity, Peer};
 
-/// The same way every time, unless a test wants another.
+/// The default seed, which makes every run the same.
 const SEED: u64 = 1;
 
-/// A client of one server that chooses its certificate by a stage. Clones share everything.
+/// A client of one server, with the certificate of a stage. Clones share all state.
 #[derive(Clone)]
 pub struct Presenter {
     shared: Arc<Shared>,
@@ -35,32 +35,32 @@ struct Shared {
 
 struct Drawn {
     chance: fastrand::Rng,
-    /// By what they present, PEM.
+    /// The clients by the PEM that they present.
     clients: HashMap<Option<String>, Client>,
     presented: BTreeMap<String, Presented>,
 }
 
-/// What a request can present.
+/// A certificate that a request can present, or none.
 struct Choice {
-    /// In figures.
+    /// The name in the counts.
     name: String,
-    /// The certificate with its chain, and its key, PEM; none, where nothing is presented.
+    /// The certificate with its chain, and its key, as PEM; `None` for no certificate.
     identity: Option<(String, String)>,
 }
 
-/// How often a certificate was presented.
+/// The number of requests with a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Presented {
-    /// In all.
+    /// All requests.
     pub requests: usize,
-    /// Of them, while another one was presented too.
+    /// The requests during a propagation, in which another certificate was presented too.
     pub propagating: usize,
 }
 
 impl Emulator {
-    /// API Gateway for a stage of the home account whose backend is this server. So long after a switch of the stage, and after a
-    /// re-import into ACM under the ARN that it presents, a request presents what the stage presented before as likely as what it
-    /// presents now. A certificate of ACM is presented with its chain.
+    /// API Gateway for a stage of the home account with this server as its backend. For the time `propagation` after a
+    /// switch of the stage, and after a re-import into ACM under the stage's ARN, a request presents the former
+    /// certificate or the new one with equal probability. An ACM certificate is presented with its chain.
     pub fn presenter(
         &self,
         region: &str,
@@ -83,27 +83,28 @@ impl Emulator {
 }
 
 impl Presenter {
-    /// What a stage without a certificate presents, in figures.
+    /// The name of no certificate in the counts.
     pub const NOTHING: &str = "nothing";
 
-    /// Has chance take another way from here on.
+    /// Seeds the choice of certificates.
     pub fn seed(&self, seed: u64) {
         self.shared.lock().chance.seed(seed);
     }
 
-    /// How often each certificate was presented, by id; one of ACM by its serial number, as an ARN has one after the other.
+    /// The counts of each certificate, by id. An ACM certificate is counted by its serial number, because one ARN can
+    /// have several certificates over time.
     fn presented(&self) -> BTreeMap<String, Presented> {
         self.shared.lock().presented.clone()
     }
 
-    /// How often this one was.
+    /// The counts of one certificate.
     pub fn presented_of(&self, name: &str) -> Presented {
         self.shared.lock().presented.get(name).copied().unwrap_or_default()
     }
 }
 
 impl Caller for Presenter {
-    /// Fails where there is no such stage, or no key to present with.
+    /// Makes one call. The answer is `Failed` if the stage, or the key of its certificate, does not exist.
     async fn call(&self) -> Answer {
         match self.shared.draw() {
             Ok(client) => client.get().await,
@@ -127,7 +128,7 @@ impl Shared {
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Chooses what to present.
+    /// Chooses the certificate to present.
     fn draw(&self) -> Result<Client> {
         let choices = self.choices()?;
         let mut drawn = self.lock();
@@ -135,7 +136,7 @@ impl Shared {
         let presented = drawn.presented.entry(name.clone()).or_default();
         presented.requests += 1;
         presented.propagating += usize::from(choices.len() > 1);
-        // A certificate that was renewed under its id is another one.
+        // The key is the PEM, because a renewed certificate has the same id.
         let pem = identity.as_ref().map(|(pem, _)| pem.clone());
         if let Some(client) = drawn.clients.get(&pem) {
             return Ok(client.clone());
@@ -146,7 +147,7 @@ impl Shared {
         Ok(client)
     }
 
-    /// What the stage presents, first, and what else is still presented.
+    /// The certificate of the stage first, then those that are still presented.
     fn choices(&self) -> Result<Vec<Choice>> {
         let presented = self.state.presented_within(&self.api, &self.stage, self.propagation);
         let presented = presented.with_context(|| format!("there is no stage {} of {}", self.stage, self.api.id))?;
@@ -160,8 +161,8 @@ impl Shared {
         Ok(choices)
     }
 
-    /// The certificate that an id or an ARN stands for, and under an ARN what it stood for until a moment ago. A stage goes on
-    /// presenting a certificate of API Gateway that was deleted.
+    /// The certificate of an id or an ARN. For an ARN, also the former certificates within the propagation. A stage
+    /// keeps presenting a deleted certificate of API Gateway.
     fn known_as(&self, id: &str) -> Option<Vec<Choice>> {
         let inner = self.state.lock();
         if let Some(leaves) = inner.acm.presented_within(id, self.propagation) {
@@ -178,7 +179,7 @@ impl Shared {
     }
 }
 
-/// A server as far as its clients know it.
+/// The address of a server, and the data that its clients need.
 struct Known {
     address: SocketAddr,
     host: String,

@@ -1,4 +1,4 @@
-//! Roles in any account, and the sessions that come of assuming them.
+//! Roles in any account, and their sessions.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,24 @@ use crate::script::Operation;
 
 const AN_HOUR: u64 = 3600;
 
-/// A role to be made.
+/// A new role.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct NewRole {
-    /// Its ARN, for example `arn:aws:iam::444455556666:role/reader`. Says which account its sessions see.
+    /// The ARN, for example `arn:aws:iam::444455556666:role/reader`. It determines the account of the sessions.
     pub arn: String,
-    /// The external id that whoever assumes it must give; without, any or none will do.
+    /// The required external id; without it, any external id or none is accepted.
     #[serde(default)]
     pub external_id: Option<String>,
-    /// How long its sessions may last. Below AWS's least maximum of an hour it cuts sessions short without a word, so
-    /// that tests need not wait.
+    /// The longest duration of a session. A value below an hour, AWS's least maximum, shortens sessions without an
+    /// error, so that tests do not have to wait.
     #[serde(default = "an_hour")]
     pub session_seconds: u64,
-    /// Whether sessions may carry tags.
+    /// Whether sessions may have tags.
     #[serde(default)]
     pub may_tag: bool,
-    /// Who may assume it: ARNs of users and roles, or `arn:aws:iam::<account>:root` for everybody in an account.
+    /// The principals that may assume the role: ARNs of users and roles, or `arn:aws:iam::<account>:root` for all
+    /// principals of an account.
     #[serde(default = "everybody_at_home")]
     pub allows: Vec<String>,
 }
@@ -43,7 +44,7 @@ fn everybody_at_home() -> Vec<String> {
 }
 
 impl NewRole {
-    /// A role that everybody in the home account may assume for an hour, without an external id and without tags.
+    /// A role that every principal of the home account may assume for an hour, without an external id and without tags.
     pub fn new(arn: impl Into<String>) -> Self {
         Self {
             arn: arn.into(),
@@ -54,25 +55,25 @@ impl NewRole {
         }
     }
 
-    /// Demands this external id.
+    /// Requires this external id.
     pub fn external_id(mut self, id: impl Into<String>) -> Self {
         self.external_id = Some(id.into());
         self
     }
 
-    /// With sessions of at most so many seconds.
+    /// Limits the duration of sessions.
     pub fn session_seconds(mut self, seconds: u64) -> Self {
         self.session_seconds = seconds;
         self
     }
 
-    /// With sessions that may carry tags.
+    /// Allows tags of sessions.
     pub fn may_tag(mut self) -> Self {
         self.may_tag = true;
         self
     }
 
-    /// Can be assumed by this principal and nobody else.
+    /// Allows only this principal to assume the role.
     pub fn allows_only(mut self, principal: impl Into<String>) -> Self {
         self.allows = vec![principal.into()];
         self
@@ -84,7 +85,7 @@ impl NewRole {
     }
 }
 
-/// What an AssumeRole asks for.
+/// The parameters of an AssumeRole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AssumeRole {
@@ -104,17 +105,17 @@ pub struct AssumeRole {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// What was asked for.
+    /// The parameters of the request.
     pub request: AssumeRole,
-    /// The ARN of who asked.
+    /// The ARN of the caller.
     pub by: String,
-    /// The account that the session sees.
+    /// The account of the session.
     pub account: String,
     /// The session's own ARN.
     pub arn: String,
-    /// When it ends.
+    /// The end of the session.
     pub expires: Timestamp,
-    /// The key that its calls are signed with.
+    /// The access key of the session.
     #[serde(skip)]
     pub access_key: AccessKey,
     #[serde(skip)]
@@ -122,13 +123,13 @@ pub struct Session {
 }
 
 impl Emulator {
-    /// Makes a role, or puts another in its place.
+    /// Makes or replaces a role.
     pub fn add_role(&self, role: NewRole) {
         assert!(is_role(&role.arn), "not a role's ARN: {}", role.arn);
         self.state.lock().access.roles.insert(role.arn.clone(), role);
     }
 
-    /// Deletes a role; returns whether it existed. Its sessions live on.
+    /// Deletes a role; returns whether it existed. Its sessions stay valid.
     pub fn remove_role(&self, arn: &str) -> bool {
         self.state.lock().access.roles.remove(arn).is_some()
     }
@@ -151,7 +152,7 @@ impl Access {
         self.sessions.iter_mut().filter(live).map(|session| session.expires = now).count()
     }
 
-    /// Begins a session. That a role is not there is told nobody: it looks like one that trusts somebody else.
+    /// Begins a session. A missing role gives the same error as a role that does not trust the caller.
     pub(super) fn assume(&mut self, caller: &Caller, asked: AssumeRole) -> Result<Session, Refusal> {
         let denied = |action| Refusal::new(403, "AccessDenied", not_authorized(caller, action, &asked.role));
         let role = self

@@ -1,4 +1,4 @@
-//! The listening socket. Below axum, so that a connection can be closed without an answer.
+//! The listening socket, below axum, so that a connection can be closed without an answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ impl Drop for Server {
 }
 
 async fn accept(listener: TcpListener, router: Router) {
-    // Dropped with this task, and the connections with it.
+    // The set is dropped with this task, and its connections with it.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

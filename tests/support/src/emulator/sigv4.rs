@@ -1,5 +1,5 @@
-//! AWS Signature Version 4, written from its specification and not with the SDK's code: what checks the client must
-//! not share the client's mistakes.
+//! AWS Signature Version 4, written from its specification without the SDK's code, so that this check does not share
+//! the mistakes of the client.
 
 use aws_lc_rs::{digest, hmac};
 use axum::http::HeaderMap;
@@ -17,11 +17,11 @@ const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// An access key that the emulator accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessKey {
-    /// For example `AKIDEXAMPLE`.
+    /// The access key id, for example `AKIDEXAMPLE`.
     pub id: String,
     /// The secret.
     pub secret: String,
-    /// The session token that must come with it, for temporary keys.
+    /// The session token that a temporary key requires.
     pub session_token: Option<String>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Signed<'a> {
     pub body: &'a [u8],
 }
 
-/// What is wrong with a request's signature.
+/// The flaws of a request's signature.
 #[derive(Clone, Copy)]
 pub(super) enum Flaw {
     Missing,
@@ -45,7 +45,7 @@ pub(super) enum Flaw {
 }
 
 impl Flaw {
-    /// The services have names of their own for the same flaws.
+    /// The refusal of a service, because services have different names for the same flaw.
     pub(super) fn refusal(self, service: Service, message: impl Into<String>) -> Refusal {
         let (gateway, sts) = match self {
             Self::Missing => ("MissingAuthenticationTokenException", "MissingAuthenticationToken"),
@@ -65,7 +65,7 @@ impl Flaw {
 const INVALID_TOKEN: &str = "The security token included in the request is invalid.";
 const MISMATCH: &str = "The request signature we calculated does not match the signature you provided.";
 
-/// Whether the request is signed with the key that it names, for this service.
+/// Checks that the request is signed with the key that it names, for this service.
 pub(super) fn verify(
     request: &Signed<'_>,
     service: Service,
@@ -109,7 +109,7 @@ pub(super) fn verify(
     Ok(())
 }
 
-/// The key and the region that a request says it is signed with, whether or not that is true.
+/// The key and the region in a request's signature, unchecked.
 pub(super) fn claimed(headers: &HeaderMap) -> Option<(String, String)> {
     let authorization = headers.get("authorization")?.to_str().ok()?;
     Claim::parse(authorization).map(|claim| (claim.key_id.to_owned(), claim.region.to_owned()))
@@ -123,14 +123,14 @@ fn name(service: Service) -> &'static str {
     }
 }
 
-/// What a signature is good for, in the order in which it is derived.
+/// The scope of a signature, in the order of its derivation.
 struct Scope<'a> {
     date: &'a str,
     region: &'a str,
     service: &'a str,
 }
 
-/// The header `authorization` for a request whose other headers, `host` and `x-amz-date` among them, all get signed.
+/// The header `authorization` for a request. All other headers, including `host` and `x-amz-date`, are signed.
 pub(super) fn authorization(
     request: &Signed<'_>,
     service: Service,
@@ -148,7 +148,7 @@ pub(super) fn authorization(
     )
 }
 
-/// A time as `x-amz-date` has it.
+/// A time in the format of `x-amz-date`.
 pub(super) fn format_date(time: Timestamp) -> String {
     time.strftime(DATE_FORMAT).to_string()
 }
@@ -158,7 +158,7 @@ fn parse_date(date: &str) -> Option<Timestamp> {
     Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-/// What the header `authorization` claims.
+/// The content of the header `authorization`.
 struct Claim<'a> {
     key_id: &'a str,
     date: &'a str,
@@ -217,7 +217,7 @@ fn canonical_request(request: &Signed<'_>, signed_headers: &[&str]) -> String {
     format!("{method}\n{path}\n{query}\n{headers}\n{}\n{}", signed_headers.join(";"), sha256(request.body))
 }
 
-/// Every service but S3 has paths encoded twice in the canonical request: once on the wire, once here.
+/// Encodes a path a second time. In the canonical request of every service except S3, the path is encoded twice.
 fn encode_again(path: &str) -> String {
     path.bytes()
         .map(|byte| match byte {

@@ -1,4 +1,4 @@
-//! REST APIs and their stages, as far as the certificates go that stages present.
+//! REST APIs and their stages with the certificates that they present.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -21,16 +21,16 @@ pub(super) struct Api {
     pub(super) name: String,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) created: Timestamp,
-    /// Whether it has a method, without which nothing can be deployed.
+    /// Whether the API has a method. An API without a method cannot be deployed.
     pub(super) has_methods: bool,
     pub(super) deployments: BTreeSet<String>,
     stages: BTreeMap<String, Stage>,
 }
 
-/// A stage of one.
+/// A stage of a REST API.
 struct Stage {
     certificate: Option<String>,
-    /// What it presented before, and until when.
+    /// The former certificates, each with the time of its end.
     formers: Vec<(Option<String>, Instant)>,
     created: Timestamp,
     updated: Timestamp,
@@ -52,12 +52,12 @@ impl Api {
         self.stages.contains_key(stage)
     }
 
-    /// A stage on the wire.
+    /// The response elements of a stage.
     pub(super) fn stage_elements(&self, name: &str) -> Option<Value> {
         self.stages.get(name).map(|stage| stage_elements(name, stage))
     }
 
-    /// Has a stage present a certificate, whatever that is, or none. Makes the stage where it is missing.
+    /// Makes a stage present any certificate, or none. Creates the stage if it does not exist.
     pub(super) fn present(&mut self, stage: &str, certificate: Option<&str>) {
         let now = Timestamp::now();
         let certificate = certificate.map(str::to_owned);
@@ -100,13 +100,14 @@ impl Emulator {
         self.account(HOME_ACCOUNT).create_api(region, rest_api_id);
     }
 
-    /// Has a stage in the home account present this certificate, an id or an ARN, or none. Makes the API and the stage
-    /// where they are missing; asks nobody whether there is such a certificate.
+    /// Makes a stage in the home account present this certificate, an id or an ARN, or none. Creates the API and the
+    /// stage if they do not exist. Does not check whether the certificate exists.
     pub fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
         self.account(HOME_ACCOUNT).present(region, rest_api_id, stage, certificate);
     }
 
-    /// What a stage in the home account presents: an id or an ARN. None, where it presents nothing or is missing.
+    /// The certificate that a stage in the home account presents: an id or an ARN. `None` if it presents none or does
+    /// not exist.
     pub fn presented(&self, region: &str, rest_api_id: &str, stage: &str) -> Option<String> {
         self.account(HOME_ACCOUNT).presented(region, rest_api_id, stage)
     }
@@ -140,13 +141,13 @@ impl Account<'_> {
         self.state.lock().apis.insert(self.at(region, rest_api_id), Api::new("made by hand"));
     }
 
-    /// Has a stage present this certificate, an id or an ARN, or none. Makes the API and the stage where they are missing;
-    /// asks nobody whether there is such a certificate.
+    /// Makes a stage present this certificate, an id or an ARN, or none. Creates the API and the stage if they do not
+    /// exist. Does not check whether the certificate exists.
     pub fn present(&self, region: &str, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
         self.state.present(self.at(region, rest_api_id), stage, certificate);
     }
 
-    /// What a stage presents: an id or an ARN. None, where it presents nothing or is missing.
+    /// The certificate that a stage presents: an id or an ARN. `None` if it presents none or does not exist.
     pub fn presented(&self, region: &str, rest_api_id: &str, stage: &str) -> Option<String> {
         self.state.lock().apis.get(&self.at(region, rest_api_id))?.stages.get(stage)?.certificate.clone()
     }
@@ -164,12 +165,13 @@ impl Account<'_> {
 }
 
 impl State {
-    /// Has a stage present something. Makes the API and the stage where they are missing.
+    /// Makes a stage present a certificate, or none. Creates the API and the stage if they do not exist.
     pub(super) fn present(&self, api: Location, stage: &str, certificate: Option<&str>) {
         self.lock().apis.entry(api).or_insert_with(|| Api::new("made by hand")).present(stage, certificate);
     }
 
-    /// What a stage presents, first, and what else it presented within this time, each once. None, where it is missing.
+    /// The certificate of a stage first, then those that it presented within this time, each once. `None` if the stage
+    /// does not exist.
     pub(super) fn presented_within(
         &self,
         api: &Location,
@@ -188,7 +190,7 @@ impl State {
     }
 }
 
-/// Whether an operation is one of these.
+/// Whether an operation is one of this module.
 pub(super) fn is_of(operation: Operation) -> bool {
     use Operation::{
         CreateDeployment, CreateRestApi, CreateStage, DeleteRestApi, DeleteStage, GetRestApis, GetStage, GetStages,
@@ -201,7 +203,7 @@ pub(super) fn is_of(operation: Operation) -> bool {
         )
 }
 
-/// The operation, the API and the stage that a request names.
+/// The operation, the API and the stage of a request.
 pub(super) fn route(method: &Method, path: &str) -> Option<(Operation, Option<String>, Option<String>)> {
     let segments: Vec<_> = path.strip_prefix("/restapis")?.split('/').collect();
     let named = |name: &str| Some(name.to_owned()).filter(|name| !name.is_empty());
@@ -220,7 +222,7 @@ pub(super) fn route(method: &Method, path: &str) -> Option<(Operation, Option<St
     })
 }
 
-/// Does what is asked; returns the status and the body.
+/// Performs an operation; returns the status and the body.
 pub(super) fn perform(
     state: &State,
     operation: Operation,
@@ -258,8 +260,8 @@ pub(super) fn perform(
     api.stage_elements(name).map(|stage| (200, stage)).ok_or_else(no_stage)
 }
 
-/// What a patch has a stage present, where it says so: `""` for nothing, an id of the account and region, or the ARN of a
-/// certificate that ACM has issued there. What AWS answers to an id that it does not have is not documented.
+/// The certificate that a patch sets, if it sets one: `""` for none, an id of the account and region, or the ARN of a
+/// certificate that ACM has issued there. AWS does not document the response to an unknown id.
 fn certificate_of(inner: &Inner, api: &Location, body: &[u8]) -> Result<Option<String>, Refusal> {
     let Some(certificate) = replaced(body, "/clientCertificateId")? else { return Ok(None) };
     let there = Location { id: certificate.clone(), ..api.clone() };
@@ -279,7 +281,7 @@ pub(super) fn api_elements(id: &str, api: &Api) -> Value {
     json!({ "id": id, "name": api.name, "createdDate": api.created.as_second(), "tags": api.tags })
 }
 
-/// A stage on the wire; a certificate that is not there is left out.
+/// The response elements of a stage. A missing certificate is omitted.
 fn stage_elements(name: &str, stage: &Stage) -> Value {
     let mut elements = json!({
         "stageName": name,

@@ -1,4 +1,5 @@
-//! What the emulator knows: certificates and REST APIs by account and region, who may do what, the script of faults, the calls.
+//! The state of the emulator: certificates and REST APIs by account and region, permissions, the script of faults, the
+//! log of calls.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use super::stages::Api;
 use crate::certificates::{Issued, NewCertificate, issue};
 use crate::script::Script;
 
-/// Where a certificate or a REST API is: ids are unique in an account and region.
+/// The location of a certificate or a REST API. Ids are unique in an account and region.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     pub account: String,
@@ -23,7 +24,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// What lies in the same account and region, by id, in order.
+    /// The items of the same account and region, in the order of their ids.
     pub(super) fn siblings<'a, T>(&self, all: &'a BTreeMap<Location, T>) -> impl Iterator<Item = (&'a str, &'a T)> {
         let here = all.iter().filter(|(at, _)| at.account == self.account && at.region == self.region);
         here.map(|(at, value)| (at.id.as_str(), value))
@@ -37,9 +38,9 @@ pub(super) struct State {
 
 #[derive(Default)]
 pub(super) struct Inner {
-    /// Ordered, so that pages of a list are stable.
+    /// The map is ordered, so that the pages of a list are stable.
     pub(super) certificates: BTreeMap<Location, Issued>,
-    /// Deleted ones, for restoring.
+    /// Deleted certificates, which can be restored.
     pub(super) deleted: BTreeMap<Location, Issued>,
     pub(super) apis: BTreeMap<Location, Api>,
     pub(super) acm: Acm,
@@ -60,7 +61,7 @@ impl State {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a certificate. The lock is not held meanwhile: a key takes a while.
+    /// Makes a certificate. It does so without the lock, because a key takes a while.
     pub(super) fn generate(&self, account: &str, region: &str, new: NewCertificate) -> Issued {
         let issued = issue(new);
         let (account, region, id) = (account.to_owned(), region.to_owned(), issued.certificate.id.clone());
@@ -68,7 +69,7 @@ impl State {
         issued
     }
 
-    /// Puts a new certificate under an old one's id, with the old description and tags unless the new has its own.
+    /// Replaces a certificate under its id. The description and the tags stay unless `new` has others.
     pub(super) fn replace(&self, location: &Location, mut new: NewCertificate) -> Option<Issued> {
         let old = self.lock().certificates.get(location)?.certificate.clone();
         new.id = Some(old.id);

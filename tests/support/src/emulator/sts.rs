@@ -1,4 +1,4 @@
-//! STS as the way to other accounts needs it: the query protocol, forms in and XML out.
+//! The operations of STS for roles in other accounts: the query protocol, with forms as requests and XML as responses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::script::Operation;
 
 const VERSION: &str = "2011-06-15";
 
-/// A request as its form has it.
+/// The form of a request.
 pub(super) struct Form(BTreeMap<String, String>);
 
 impl Form {
@@ -36,7 +36,7 @@ impl Form {
         }
     }
 
-    /// What an AssumeRole asks for, as it came.
+    /// The parameters of an AssumeRole, unchecked.
     pub(super) fn assume_role(&self) -> AssumeRole {
         let text = |name: &str| self.field(name).map(str::to_owned);
         let tag = |number: usize| {
@@ -47,14 +47,14 @@ impl Form {
             role: text("RoleArn").unwrap_or_default(),
             session_name: text("RoleSessionName").unwrap_or_default(),
             external_id: text("ExternalId"),
-            // What is no number lasts for no time, which is refused.
+            // An invalid number becomes 0, which is refused later.
             duration_seconds: self.field("DurationSeconds").map(|seconds| seconds.parse().unwrap_or(0)),
             tags: (1..).map_while(tag).collect(),
         }
     }
 }
 
-/// Does what is asked; returns the body.
+/// Performs an operation; returns the body.
 pub(super) fn perform(state: &Arc<State>, caller: &Caller, asked: Option<AssumeRole>) -> Result<String, Refusal> {
     let Some(asked) = asked else { return Ok(identity(caller)) };
     check(&asked)?;
@@ -80,7 +80,7 @@ fn credentials(session: &Session) -> String {
     result_body("AssumeRole", &format!("{credentials}{user}"))
 }
 
-/// What AWS checks before it asks who may do what.
+/// The checks that AWS makes before those of permissions.
 fn check(asked: &AssumeRole) -> Result<(), Refusal> {
     let invalid = |message: String| Err(Refusal::new(400, "ValidationError", message));
     let constraint = |value: &str, name: &str, must: &str| {

@@ -41,7 +41,7 @@ async fn add_role(FromState(state): S, body: String) -> Response {
     }
 }
 
-/// Which role a request is about; an ARN has slashes, so it is no part of the path.
+/// The role of a request. It is not in the path, because an ARN contains slashes.
 #[derive(Deserialize)]
 struct Role {
     role: String,
@@ -74,7 +74,7 @@ async fn denied(FromState(state): S) -> Json<Value> {
 struct Denial {
     principal: String,
     operation: Operation,
-    /// The ARN of what is denied; everything without.
+    /// The ARN of the resource; without it, all resources.
     resource: Option<String>,
 }
 
@@ -95,7 +95,7 @@ async fn allow(FromState(state): S, body: String) -> Response {
     }
 }
 
-/// Which account a limit is for; all of them without.
+/// The account of a limit; without it, all accounts.
 #[derive(Deserialize)]
 struct Whose {
     account: Option<String>,
@@ -112,7 +112,7 @@ impl Whose {
     }
 }
 
-/// An empty body is AWS's limit.
+/// Sets a limit. An empty body means AWS's limit.
 async fn set_rate_limit(FromState(state): S, Query(whose): Query<Whose>, body: String) -> Response {
     let body = if body.trim().is_empty() { "{}" } else { &body };
     match serde_json::from_str(body) {

@@ -1,4 +1,4 @@
-//! Administration of REST APIs and of what their stages present.
+//! Administration of REST APIs and of the certificates of their stages.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ async fn apis(FromState(state): S, Query(place): Query<Place>) -> Json<Value> {
     Json(place.siblings(&inner.apis).map(|(id, api)| api.with_stages(id)).collect())
 }
 
-/// An API that is there stays as it is.
+/// Creates an API. An existing API stays unchanged.
 async fn create(FromState(state): S, Path(id): Path<String>, Query(place): Query<Place>) -> Response {
     state.lock().apis.entry(place.of(id)).or_insert_with(|| Api::new("made by hand"));
     done(true)
@@ -35,14 +35,15 @@ async fn delete(FromState(state): S, Path(id): Path<String>, Query(place): Query
     done(state.lock().apis.remove(&place.of(id)).is_some())
 }
 
-/// What a stage presents: an id or an ARN, or nothing.
+/// The certificate that a stage presents: an id or an ARN, or none.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct Presented {
     client_certificate_id: Option<String>,
 }
 
-/// Makes the API and the stage where they are missing. An empty body is a stage that presents nothing.
+/// Sets the certificate of a stage. Creates the API and the stage if they do not exist. An empty body means no
+/// certificate.
 async fn present(
     FromState(state): S,
     Path((id, stage)): Path<(String, String)>,
