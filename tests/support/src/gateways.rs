@@ -1,5 +1,5 @@
-//! Gateways as clusters run them: the real controller beside a control plane, and as its data plane Envoy, which takes what the
-//! controller sends, or nginx, which runs what it writes.
+//! Gateways as in a cluster: the real controller with a control plane, and a data plane: Envoy, which receives its
+//! configuration from the controller, or nginx, whose configuration the controller writes.
 
 mod contour;
 mod envoy_gateway;
@@ -23,19 +23,19 @@ use crate::servers::{Client, Peer};
 
 /// The host of the samples' routes.
 pub const HOST: &str = "payments.example.com";
-/// Ample for a controller that fills its caches on a machine that does much else.
+/// A generous limit, for a controller that fills its caches on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A running gateway: it is killed when dropped and when this process ends.
+/// A running gateway. It is killed when it is dropped and when this process ends.
 #[derive(Debug)]
 pub struct Gateway {
     name: &'static str,
-    // They end before their folder goes.
+    // The programs end before their folder is removed.
     programs: Vec<(&'static str, Program)>,
     site: Site,
     address: SocketAddr,
-    /// What the data plane is started with, where the objects have to be there first.
+    /// The parameters of the data plane, if it starts after the objects exist.
     follows: Option<envoy_gateway::Follows>,
 }
 
@@ -45,7 +45,7 @@ impl Gateway {
         contour::start(control_plane, namespaces).await
     }
 
-    /// Envoy Gateway, for these namespaces, the first of which is its own; its Envoy is started by [`Self::follow`].
+    /// Envoy Gateway, for these namespaces. The first is its own namespace. [`Self::follow`] starts its Envoy.
     pub async fn envoy_gateway(control_plane: &ControlPlane, namespaces: &[&str]) -> Result<Self> {
         envoy_gateway::start(control_plane, namespaces).await
     }
@@ -55,7 +55,7 @@ impl Gateway {
         traefik::start(control_plane, namespaces).await
     }
 
-    /// F5 NGINX Ingress Controller, for this namespace: it knows one or all.
+    /// F5 NGINX Ingress Controller, for this namespace. It can watch only one namespace or all.
     pub async fn f5_nginx(control_plane: &ControlPlane, namespace: &str) -> Result<Self> {
         f5_nginx::start(control_plane, namespace).await
     }
@@ -70,18 +70,18 @@ impl Gateway {
         istio::start(control_plane, namespace).await
     }
 
-    /// Starts the data plane, where that takes the gateway's own objects.
+    /// Starts the data plane, if that needs the gateway's objects.
     pub async fn follow(&mut self, control_plane: &ControlPlane) -> Result<()> {
         envoy_gateway::follow(self, control_plane).await
     }
 
-    /// The certificate and the key for [`HOST`], that its TLS Secret is to hold.
+    /// The certificate and the key for [`HOST`], for the gateway's TLS Secret.
     pub fn server_certificate(&self) -> Result<(String, String)> {
         let read = |name: &str| std::fs::read_to_string(self.site.path(name)).context("a file of the site's own");
         Ok((read("server.crt")?, read("server.key")?))
     }
 
-    /// Waits until it answers handshakes for [`HOST`]: until it has taken the objects that it is told by.
+    /// Waits until the gateway answers handshakes for [`HOST`], which means that it has applied its objects.
     pub async fn until_it_answers(&mut self) -> Result<()> {
         let client = Client::new(self, None)?;
         let start = Instant::now();
@@ -95,7 +95,7 @@ impl Gateway {
         }
     }
 
-    /// The end of what its programs said.
+    /// The ends of the programs' logs.
     pub fn log_tails(&self) -> String {
         let tails = self.programs.iter().map(|(name, _)| tail(name, &self.site.path(&format!("{name}.log"))));
         tails.collect::<Vec<_>>().join("\n")
@@ -135,10 +135,10 @@ impl Drop for Gateway {
     }
 }
 
-/// An address of this machine that an EndpointSlice may have, which a loopback address is not.
+/// An address of this machine that an EndpointSlice may contain: not a loopback address.
 pub fn own_address() -> Result<IpAddr> {
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
-    // Nothing is sent: the kernel only looks for a way.
+    // No packet is sent: the kernel only chooses a route.
     socket.connect(("203.0.113.1", 9)).context("this machine has no address but its loopback's")?;
     Ok(socket.local_addr()?.ip())
 }
@@ -160,7 +160,7 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Waits until somebody listens there.
+/// Waits until a program listens on an address.
 async fn until_listening(address: SocketAddr, program: &mut Program, log: &Path) -> Result<()> {
     let start = Instant::now();
     while tokio::net::TcpStream::connect(address).await.is_err() {

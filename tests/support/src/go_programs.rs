@@ -1,4 +1,4 @@
-//! Programs that are built from Go modules, pinned in `tests/kubernetes` and `tests/tools`, the first time they are asked for.
+//! Programs from Go modules, pinned in `tests/kubernetes` and `tests/tools`. The first use builds a program.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Helm, of the version that writes `deploy/install.yaml`.
+/// Helm, in the version that writes `deploy/install.yaml`.
 pub fn helm() -> Result<PathBuf> {
     tool("helm", "helm")
 }
 
-/// Helm 3, which the chart stays good for.
+/// Helm 3, which the chart supports.
 pub fn helm3() -> Result<PathBuf> {
     tool("helm3", "helm")
 }
@@ -22,27 +22,28 @@ pub fn promtool() -> Result<PathBuf> {
     tool("promtool", "promtool")
 }
 
-/// What kstatus, by which Flux and Helm 4 wait, makes of objects that it is given as lines of JSON.
+/// A program that prints the status of objects by kstatus, which Flux and Helm 4 use. Its input is one JSON object in
+/// each line.
 pub fn kstatus() -> Result<PathBuf> {
     tool("kstatus", "kstatus")
 }
 
-/// What BuildKit's parser makes of a Dockerfile, as JSON.
+/// A program that prints a Dockerfile as JSON, by BuildKit's parser.
 pub fn dockerfile() -> Result<PathBuf> {
     tool("dockerfile", "dockerfile")
 }
 
-/// actionlint, which reads the workflows of GitHub.
+/// actionlint, which checks GitHub workflows.
 pub fn actionlint() -> Result<PathBuf> {
     tool("actionlint", "actionlint")
 }
 
-/// crane, which carries images to registries, and is one.
+/// crane, which copies images to registries, and can serve a registry.
 pub fn crane() -> Result<PathBuf> {
     tool("crane", "crane")
 }
 
-/// The CustomResourceDefinitions of the servers that `deploy/samples` is for, as files of YAML.
+/// The CustomResourceDefinitions of the servers in `deploy/samples`, as YAML files.
 pub fn definitions() -> Result<PathBuf> {
     folder("crds/build", "")
 }
@@ -51,8 +52,8 @@ fn tool(tool: &'static str, program: &str) -> Result<PathBuf> {
     Ok(folder("tools/build", tool)?.join(program))
 }
 
-/// The folder that a build script of `tests` prints for a tool (empty: it makes one thing only), building it first when it
-/// is missing.
+/// The folder that a build script of `tests` prints for a tool; the tool is empty if the script builds only one thing.
+/// The script builds a missing tool first.
 pub(crate) fn folder(script: &'static str, tool: &'static str) -> Result<PathBuf> {
     static FOLDERS: Mutex<BTreeMap<(&str, &str), PathBuf>> = Mutex::new(BTreeMap::new());
     let Ok(mut folders) = FOLDERS.lock() else { bail!("an earlier build of Go programs panicked") };
@@ -60,7 +61,7 @@ pub(crate) fn folder(script: &'static str, tool: &'static str) -> Result<PathBuf
         return Ok(folder.clone());
     }
     let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(script);
-    // The build's progress takes minutes and belongs on the terminal: a test's captured output would hide it.
+    // The build takes minutes, so its progress goes to the terminal. The captured output of a test would hide it.
     let output = Command::new(&build)
         .args(Some(tool).filter(|tool| !tool.is_empty()))
         .stderr(Stdio::inherit())

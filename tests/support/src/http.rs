@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand, for requests that no well-behaved client would send.
+//! HTTP/1.1 by hand, for requests that no correct client would send.
 
 use std::net::SocketAddr;
 
@@ -6,19 +6,19 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body as text.
     pub body: String,
 }
 
 impl Answer {
-    /// The first header of a name, given in lower case.
+    /// The first header with a name, which is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -29,7 +29,7 @@ impl Answer {
     }
 }
 
-/// Sends one request on a connection of its own and reads until the server closes it.
+/// Sends one request over a new connection, and reads until the server closes the connection.
 pub async fn send(
     address: SocketAddr,
     method: &str,

@@ -1,4 +1,4 @@
-//! What the tests, the demo and the benchmark stand on.
+//! The common code of the tests, the demo and the benchmark.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // here a broken assumption is a failed test
 
 pub mod backends;

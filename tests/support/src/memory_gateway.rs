@@ -1,4 +1,4 @@
-//! [`Gateway`] in memory, with scripted faults and a log of the calls.
+//! A [`Gateway`] in memory, with scripted faults and a log of calls.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,33 +13,33 @@ use crate::certificates::{NewCertificate, issue};
 use crate::emulator::{HOME_ACCOUNT, acm_arn_flaw};
 use crate::script::{Fault, Incoming, Operation, Script};
 
-/// What happens to a call.
+/// The effect of a fault on a call.
 #[derive(Clone, Debug)]
 pub enum Failure {
-    /// It fails with this error, and changes nothing.
+    /// The call fails with this error, and changes nothing.
     Error(GatewayError),
-    /// It is done, but the caller gets this error: the answer was lost.
+    /// The call succeeds, but the caller gets this error, because the answer was lost.
     AnswerLost(GatewayError),
-    /// It is done as usual, so late.
+    /// The call succeeds after this delay.
     Stall(Duration),
-    /// It is done as usual: for a script in which trouble comes later.
+    /// The call succeeds, for a script with a later fault.
     Pass,
 }
 
-/// One call.
+/// A call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// When it came, by tokio's clock, which tests can pause.
+    /// The time of the call by tokio's clock, which tests can pause.
     pub at: Instant,
     /// The operation.
     pub operation: Operation,
-    /// The certificate, by its ARN where it is ACM's; of GetStages, the REST API.
+    /// The certificate, by its ARN for ACM; for GetStages, the REST API.
     pub source: Source,
-    /// The description to set, of updates.
+    /// The description of an update.
     pub description: Option<String>,
 }
 
-/// A gateway that tests hold in their hands. Clones share everything.
+/// A gateway that tests control. Clones share all state.
 #[derive(Clone, Default)]
 pub struct MemoryGateway {
     inner: Arc<Mutex<Inner>>,
@@ -48,9 +48,9 @@ pub struct MemoryGateway {
 #[derive(Default)]
 struct Inner {
     certificates: BTreeMap<Source, ClientCertificate>,
-    /// What the stages of an API present, by its place and id.
+    /// The certificates of an API's stages, by the API's place and id.
     apis: BTreeMap<Source, BTreeMap<String, Option<String>>>,
-    /// Certificates of ACM, by their place and ARN.
+    /// ACM certificates, by place and ARN.
     acm: BTreeMap<Source, AcmCertificate>,
     script: Script<Failure>,
     latency: Duration,
@@ -60,7 +60,7 @@ struct Inner {
 }
 
 impl MemoryGateway {
-    /// One without certificates.
+    /// A gateway without certificates.
     pub fn new() -> Self {
         Self::default()
     }
@@ -76,12 +76,12 @@ impl MemoryGateway {
         certificate
     }
 
-    /// Puts a certificate of the caller's own making under an id, in the place of what was there.
+    /// Puts any certificate under an id, in place of an existing one.
     pub fn put(&self, source: &Source, certificate: ClientCertificate) {
         self.lock().certificates.insert(source.clone(), certificate);
     }
 
-    /// What it holds.
+    /// A certificate, if it exists.
     pub fn certificate(&self, source: &Source) -> Option<ClientCertificate> {
         self.lock().certificates.get(source).cloned()
     }
@@ -91,7 +91,7 @@ impl MemoryGateway {
         self.lock().certificates.get_mut(source).map(change).is_some()
     }
 
-    /// Deletes a certificate, which [`put`](Self::put) brings back.
+    /// Deletes a certificate and returns it; [`put`](Self::put) restores it.
     pub fn delete(&self, source: &Source) -> Option<ClientCertificate> {
         self.lock().certificates.remove(source)
     }
@@ -101,13 +101,14 @@ impl MemoryGateway {
         self.lock().apis.insert(named(place, rest_api_id), BTreeMap::new());
     }
 
-    /// Has a stage present this certificate, an id or an ARN, or none. Makes the API and the stage where they are missing.
+    /// Makes a stage present this certificate, an id or an ARN, or none. Creates the API and the stage if they do not
+    /// exist.
     pub fn present(&self, place: &Place, rest_api_id: &str, stage: &str, certificate: Option<&str>) {
         let certificate = certificate.filter(|certificate| !certificate.is_empty()).map(str::to_owned);
         self.lock().apis.entry(named(place, rest_api_id)).or_default().insert(stage.to_owned(), certificate);
     }
 
-    /// What a stage presents.
+    /// The certificate that a stage presents, if any.
     pub fn presented(&self, place: &Place, rest_api_id: &str, stage: &str) -> Option<String> {
         self.lock().apis.get(&named(place, rest_api_id))?.get(stage)?.clone()
     }
@@ -123,18 +124,18 @@ impl MemoryGateway {
         self.lock().apis.remove(&named(place, rest_api_id)).is_some()
     }
 
-    /// Puts a certificate into ACM, in the place of what it had under the ARN.
+    /// Puts a certificate into ACM, in place of an existing one of the same ARN.
     pub fn put_acm(&self, place: &Place, certificate: AcmCertificate) {
         self.lock().acm.insert(named(place, &certificate.arn), certificate);
     }
 
-    /// Changes a certificate of ACM in place; returns whether it exists. One that is neither issued nor expired keeps its
-    /// leaf and chain, which nobody sees.
+    /// Changes an ACM certificate in place; returns whether it exists. A certificate that is neither issued nor expired
+    /// keeps its leaf and chain, but no response contains them.
     pub fn change_acm(&self, place: &Place, arn: &str, change: impl FnOnce(&mut AcmCertificate)) -> bool {
         self.lock().acm.get_mut(&named(place, arn)).map(change).is_some()
     }
 
-    /// Deletes a certificate of ACM, whoever presents it; returns whether it existed.
+    /// Deletes an ACM certificate, even if a stage presents it; returns whether it existed.
     pub fn delete_acm(&self, place: &Place, arn: &str) -> bool {
         self.lock().acm.remove(&named(place, arn)).is_some()
     }
@@ -149,7 +150,7 @@ impl MemoryGateway {
         self.lock().script.push(fault);
     }
 
-    /// Has the next call fail with this error.
+    /// Makes the next call fail with this error.
     pub fn fail_once(&self, error: GatewayError) {
         self.inject(Fault::new(Failure::Error(error)).once());
     }
@@ -164,24 +165,24 @@ impl MemoryGateway {
         self.lock().calls.clone()
     }
 
-    /// How many calls of an operation came.
+    /// The number of calls of an operation.
     pub fn count(&self, operation: Operation) -> usize {
         self.lock().calls.iter().filter(|call| call.operation == operation).count()
     }
 
-    /// The most calls that were under way at once.
+    /// The greatest number of calls in progress at once.
     pub fn peak_under_way(&self) -> usize {
         self.lock().peak
     }
 
-    /// Forgets the calls.
+    /// Clears the log of calls.
     pub fn clear_calls(&self) {
         let mut inner = self.lock();
         inner.calls.clear();
         inner.peak = 0;
     }
 
-    /// Notes a call, waits for as long as it takes, and answers what is to happen to it.
+    /// Records a call, waits for its delay, and returns its fault.
     async fn begin(
         &self,
         operation: Operation,
@@ -233,19 +234,19 @@ impl MemoryGateway {
     }
 }
 
-/// What an id or an ARN names in a place.
+/// The source of an id or an ARN in a place.
 fn named(place: &Place, id: &str) -> Source {
     Source { place: place.clone(), id: id.to_owned() }
 }
 
-/// A call that is under way.
+/// A call in progress.
 struct Begun {
-    /// What the caller gets in the place of the answer.
+    /// The error that the caller gets in place of the answer.
     lost: Option<GatewayError>,
     _under_way: UnderWay,
 }
 
-/// Counts down also when the caller gives up.
+/// Counts a call in progress, until it is dropped, also if the caller gives up.
 struct UnderWay(MemoryGateway);
 
 impl Drop for UnderWay {

@@ -1,4 +1,4 @@
-//! One HTTP request over a connection of its own: nothing pooled, so nothing happens on the wire that a test did not ask for.
+//! One HTTP request over a new connection, without a pool, so that no other traffic occurs.
 
 use anyhow::{Context, Result};
 use http_body_util::{BodyExt, Empty};
@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-/// Sends a request over a fresh connection; the answer's body is streamed, and the connection ends with it.
+/// Sends a request over a new connection. The body of the response is streamed, and the connection ends with the body.
 pub(crate) async fn send<S, B>(connection: S, request: Request<B>) -> Result<Response<Incoming>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -21,13 +21,13 @@ where
     Ok(sender.send_request(request).await?)
 }
 
-/// GETs a path of a plain HTTP server: status and text.
+/// GETs a path of a plain HTTP server. Returns the status and the text.
 pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String)> {
     let response = get_as(address, path, "*/*").await?;
     Ok((response.status().as_u16(), response.into_body()))
 }
 
-/// GETs a path in one of the formats that are accepted.
+/// GETs a path with this Accept header.
 pub(crate) async fn get_as(address: &str, path: &str, accept: &str) -> Result<Response<String>> {
     let connection = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
     let request = Request::get(path).header(HOST, address).header(ACCEPT, accept).body(Empty::<Bytes>::new())?;

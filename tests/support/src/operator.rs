@@ -1,4 +1,4 @@
-//! The operator as a child process: started, watched, signalled and measured from outside, as a kubelet would.
+//! The operator as a child process, which a test starts, watches, signals and measures from outside, like a kubelet.
 
 mod builder;
 mod metrics;
@@ -17,22 +17,21 @@ use crate::program::{Program, Scratch};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
-/// Lines shown at the end; a test that logs thousands is not read to its beginning.
+/// The number of log lines that are printed at the end, because a test can log thousands.
 const SHOWN: usize = 300;
 
-/// How an operator ended.
+/// The end of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// The exit code; `None` when a signal ended it.
+    /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
-    /// From the signal to the end.
+    /// The time from the signal to the end.
     pub took: Duration,
 }
 
-/// A running operator; killed when dropped and when this process ends.
+/// A running operator. It is killed when it is dropped and when this process ends.
 ///
-/// When dropped it prints its log. The test harness shows that of a failed test, whether it panicked or returned an error, and discards
-/// that of a passed one.
+/// The drop prints the log. The test harness shows the log of a failed test, and discards that of a passed one.
 #[derive(Debug)]
 pub struct Operator {
     program: Program,
@@ -61,12 +60,12 @@ impl Operator {
         }
     }
 
-    /// Where the operator serves its probes and metrics: `127.0.0.1:PORT`, from the first log line that tells.
+    /// The address of the operator's probes and metrics: `127.0.0.1:PORT`, from the first log line that contains it.
     pub fn address(&mut self) -> Result<String> {
         self.find_address().context("no log line of the operator tells its address")
     }
 
-    /// GETs a path of the operator's own server: status and text.
+    /// GETs a path of the operator's server. Returns the status and the text.
     pub async fn get(&mut self, path: &str) -> Result<(u16, String)> {
         crate::one_request::get(&self.address()?, path).await
     }
@@ -79,19 +78,19 @@ impl Operator {
         }
     }
 
-    /// `/metrics` in one of the formats that are accepted: its Content-Type and its text.
+    /// GETs `/metrics` with this Accept header. Returns the Content-Type and the text.
     pub async fn metrics_as(&mut self, accept: &str) -> Result<(String, String)> {
         let answer = crate::one_request::get_as(&self.address()?, "/metrics", accept).await?;
         let content_type = answer.headers().get("content-type").context("no Content-Type")?.to_str()?.to_owned();
         Ok((content_type, answer.into_body()))
     }
 
-    /// The process.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.program.id()
     }
 
-    /// The sum over the samples of this exact name that carry these labels (and maybe others); `None` when there is none.
+    /// The sum of the samples with this exact name and these labels, and maybe others; `None` if there is no sample.
     pub async fn metric(&mut self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>> {
         Ok(metrics::sum(&self.metrics().await?, name, labels))
     }
@@ -105,7 +104,7 @@ impl Operator {
     pub async fn wait_for_log(&mut self, text: &str) -> Result<String> {
         let start = Instant::now();
         loop {
-            // Looked at before the log: what an operator wrote last is read only after it has ended.
+            // This comes before the read of the log, because the last lines of an operator are read only after its end.
             let complete = self.log_is_complete();
             if let Some(line) = self.logs().into_iter().find(|line| line.contains(text)) {
                 return Ok(line);
@@ -117,7 +116,7 @@ impl Operator {
         }
     }
 
-    /// Asks the operator to end (SIGTERM) and waits for it, for at most `limit`.
+    /// Sends SIGTERM to the operator, and waits for its end, for at most `limit`.
     pub async fn terminate(&mut self, limit: Duration) -> Result<Exit> {
         let start = Instant::now();
         self.program.signal(Signal::TERM)?;
@@ -127,7 +126,7 @@ impl Operator {
         }
     }
 
-    /// Waits for the operator to end by itself, for at most `limit`.
+    /// Waits until the operator ends by itself, for at most `limit`.
     pub async fn wait(&mut self, limit: Duration) -> Result<Exit> {
         let start = Instant::now();
         match self.program.wait(limit).await? {
@@ -136,32 +135,32 @@ impl Operator {
         }
     }
 
-    /// Kills the operator (SIGKILL), as a node that loses power would.
+    /// Sends SIGKILL to the operator, like a node that loses power.
     pub fn kill(&mut self) -> Result<()> {
         self.program.kill()
     }
 
-    /// Stops the operator in its tracks (SIGSTOP): it misses leases and deadlines without knowing.
+    /// Sends SIGSTOP to the operator, which then misses renewals and deadlines without noticing.
     pub fn pause(&self) -> Result<()> {
         self.program.signal(Signal::STOP)
     }
 
-    /// Lets a paused operator go on (SIGCONT).
+    /// Sends SIGCONT to a paused operator.
     pub fn resume(&self) -> Result<()> {
         self.program.signal(Signal::CONT)
     }
 
-    /// Resident memory in bytes.
+    /// The resident memory in bytes.
     pub fn resident_memory(&self) -> Result<u64> {
         process::resident_memory(self.program.id())
     }
 
-    /// The most memory that was ever resident, in bytes.
+    /// The peak of the resident memory, in bytes.
     pub fn peak_memory(&self) -> Result<u64> {
         process::peak_memory(self.program.id())
     }
 
-    /// Processor time used so far, in user and kernel mode.
+    /// The processor time so far, in user and kernel mode.
     pub fn cpu_time(&self) -> Result<Duration> {
         process::cpu_time(self.program.id())
     }
@@ -195,7 +194,7 @@ impl Drop for Operator {
         if self.quiet {
             return;
         }
-        // Bounded, because a child of the operator's own could hold its outputs open.
+        // The wait has a limit, because a child of the operator could keep its outputs open.
         let start = Instant::now();
         while !self.log_is_complete() && start.elapsed() < Duration::from_secs(1) {
             std::thread::sleep(Duration::from_millis(1));

@@ -1,4 +1,4 @@
-//! Private CAs, as AWS Private CA and cert-manager keep them, and the certificates that ACM holds of them.
+//! Private CAs, like those of AWS Private CA and cert-manager, and their certificates for ACM.
 
 use client_certificate_operator::aws::gateway::{AcmCertificate, AcmStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -11,10 +11,10 @@ use time::OffsetDateTime;
 const A_YEAR: i64 = 365 * 24 * 3600;
 const TEN_YEARS: i64 = 10 * A_YEAR;
 
-/// The key of a certificate.
+/// The type of a certificate's key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyType {
-    /// ECDSA P-256, which is made at once.
+    /// ECDSA P-256, which is fast to make.
     #[default]
     EcdsaP256,
     /// ECDSA P-384
@@ -37,33 +37,33 @@ impl KeyType {
     }
 }
 
-/// What ACM is given as the chain of a certificate.
+/// The chain of a certificate in ACM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chain {
-    /// From the issuer up to the root.
+    /// The certificates from the issuer to the root.
     #[default]
     Full,
-    /// The same without the root: nothing, where the root itself has issued it.
+    /// The certificates from the issuer to the root, without the root. Empty if the root is the issuer.
     WithoutRoot,
-    /// From the root down to the issuer.
+    /// The certificates from the root to the issuer.
     WrongOrder,
-    /// Nothing.
+    /// No chain.
     None,
 }
 
-/// What a certificate may be used for, by its extension of that name.
+/// The extended key usage of a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Usage {
-    /// As a client.
+    /// For clients.
     #[default]
     Client,
-    /// As a server alone.
+    /// For servers only.
     Server,
-    /// It has no such extension.
+    /// No extended key usage.
     Any,
 }
 
-/// What a new certificate shall be.
+/// The properties of a new certificate.
 #[derive(Clone, Debug)]
 pub struct NewLeaf {
     name: String,
@@ -75,7 +75,7 @@ pub struct NewLeaf {
 }
 
 impl NewLeaf {
-    /// A client with an ECDSA key for a year, with its whole chain.
+    /// A client certificate with an ECDSA key, valid for a year, with its whole chain.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -87,62 +87,62 @@ impl NewLeaf {
         }
     }
 
-    /// With a key of this type.
+    /// Sets the type of the key.
     pub fn key(mut self, key: KeyType) -> Self {
         self.key = key;
         self
     }
 
-    /// With the key of a former one, as cert-manager renews with `rotationPolicy: Never`.
+    /// Uses the key of a former certificate, like a renewal by cert-manager with `rotationPolicy: Never`.
     pub fn key_of(mut self, former: &Leaf) -> Self {
         self.kept_key = Some(former.private_key.clone());
         self
     }
 
-    /// With this chain.
+    /// Sets the chain.
     pub fn chain(mut self, chain: Chain) -> Self {
         self.chain = chain;
         self
     }
 
-    /// For this use.
+    /// Sets the extended key usage.
     pub fn usage(mut self, usage: Usage) -> Self {
         self.usage = usage;
         self
     }
 
-    /// Ends so many seconds from now, which may be in the past.
+    /// Sets the end of the validity in seconds from now; it may be in the past.
     pub fn expires_in_seconds(mut self, seconds: i64) -> Self {
         self.expires_in_seconds = seconds;
         self
     }
 }
 
-/// A certificate with its key, as it is imported into ACM.
+/// A certificate with its key, for an import into ACM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// One PEM block: LF, and a final newline.
+    /// The certificate as one PEM block: LF, and a final newline.
     pub certificate: String,
-    /// PEM blocks in the order in which ACM is given them; none, where it is given none.
+    /// The chain as PEM blocks, in the order of the import; `None` without a chain.
     pub chain: Option<String>,
-    /// PKCS #8, for handshakes in API Gateway's place.
+    /// The private key as PKCS #8, for handshakes in place of API Gateway.
     pub private_key: String,
-    /// Lower-case hex.
+    /// The serial number in lower-case hexadecimal.
     pub serial_number: String,
-    /// When it begins.
+    /// The start of the validity.
     pub not_before: Timestamp,
-    /// When it ends.
+    /// The end of the validity.
     pub not_after: Timestamp,
 }
 
 impl Leaf {
-    /// With other PEM blocks as its chain, whatever they are.
+    /// Replaces the chain by any PEM blocks.
     pub fn with_chain(mut self, chain: &[&str]) -> Self {
         self.chain = Some(chain.concat()).filter(|chain| !chain.is_empty());
         self
     }
 
-    /// The certificate as ACM shows it under an ARN: issued, or expired.
+    /// The certificate in ACM's responses for an ARN: issued, or expired.
     pub fn to_acm(&self, arn: &str) -> AcmCertificate {
         let is_expired = self.not_after <= Timestamp::now();
         AcmCertificate {
@@ -155,15 +155,15 @@ impl Leaf {
     }
 }
 
-/// A CA: a root, or one that another CA has certified.
+/// A CA: a root, or a CA below another one.
 pub struct PrivateCa {
     issuer: Issuer<'static, KeyPair>,
-    /// From itself up to the root, PEM.
+    /// The certificates from this CA to the root, as PEM.
     path: Vec<String>,
 }
 
 impl PrivateCa {
-    /// A root for ten years with an ECDSA key.
+    /// A root with an ECDSA key, valid for ten years.
     pub fn root(name: &str) -> Self {
         Self::root_with_key(name, KeyType::default())
     }
@@ -173,12 +173,12 @@ impl PrivateCa {
         Self::make(name, key, TEN_YEARS, None)
     }
 
-    /// A CA below this one, for ten years.
+    /// A CA below this one, valid for ten years.
     pub fn intermediate(&self, name: &str) -> Self {
         Self::make(name, KeyType::default(), TEN_YEARS, Some(self))
     }
 
-    /// A CA below this one whose own certificate ended a minute ago.
+    /// A CA below this one whose certificate expired a minute ago.
     pub fn expired_intermediate(&self, name: &str) -> Self {
         Self::make(name, KeyType::default(), -60, Some(self))
     }
@@ -198,17 +198,17 @@ impl PrivateCa {
         Self { issuer: Issuer::new(params, key), path }
     }
 
-    /// The certificates from its own up to the root's, PEM.
+    /// The certificates from this CA to the root, as PEM.
     pub fn path(&self) -> &[String] {
         &self.path
     }
 
-    /// Its own certificate, PEM.
+    /// The certificate of this CA, as PEM.
     pub fn certificate(&self) -> &str {
         &self.path[0]
     }
 
-    /// The root's certificate, PEM.
+    /// The certificate of the root, as PEM.
     pub fn root_certificate(&self) -> &str {
         &self.path[self.path.len() - 1]
     }
@@ -242,11 +242,11 @@ impl PrivateCa {
     }
 }
 
-/// The common parts of a certificate, when it begins and ends, and its serial number.
+/// The common parameters of a certificate, the start and the end of its validity, and its serial number.
 fn params(name: &str, expires_in_seconds: i64, lifetime: i64) -> (CertificateParams, [Timestamp; 2], String) {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
     let not_after = now + SignedDuration::from_secs(expires_in_seconds);
-    // Whoever checks it may have a clock of its own.
+    // The validity begins in the past, because the clock of the verifier may be slow.
     let not_before = (not_after - SignedDuration::from_secs(lifetime)).min(now - SignedDuration::from_mins(5));
     let date = |time: Timestamp| OffsetDateTime::from_unix_timestamp(time.as_second()).unwrap();
     let serial = (fastrand::u64(..) >> 1 | 1 << 62).to_be_bytes();

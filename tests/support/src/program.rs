@@ -1,8 +1,9 @@
-//! Child programs and folders that never outlive this process, however it ends.
+//! Child programs and folders that never outlive this process, even if it is killed.
 //!
-//! `Drop` is not enough: a static is never dropped, and neither is anything else when a test run is interrupted or killed.
-//! So one small shell, the *guard*, is started beside the first program. It is told of each program and folder over a pipe.
-//! When this process ends, for whatever reason, the kernel closes the pipe, and the guard kills and removes what is left.
+//! `Drop` is not enough: a static is never dropped, and no value is dropped when a test run is interrupted or killed.
+//! So the first program starts a small shell, the *guard*. The guard receives the process id of each program and the
+//! path of each folder over a pipe. When this process ends for any reason, the kernel closes the pipe, and the guard
+//! kills the remaining programs and removes the remaining folders.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// Keeps two lists, one of process ids and one (its positional parameters) of folders, until its input ends.
+/// Keeps a list of process ids and a list of folders (its positional parameters), until its input ends.
 const GUARD: &str = r#"
 pids=
 while read -r what value; do
@@ -30,8 +31,8 @@ for pid in $pids; do kill -s KILL -- "-$pid"; done
 for attempt in 1 2 3 4 5; do rm -rf -- "$@" && exit; sleep 1; done
 "#;
 
-/// Waits to be told that the guard knows its process id, then becomes the program: no instant is left unguarded,
-/// and the process id, the signals and the exit status are the program's own.
+/// Waits for a line, which means that the guard has its process id, and then becomes the program. Thus the program is
+/// guarded all the time, and the process id, the signals and the exit status are the program's own.
 const LAUNCH: &str = r#"read -r _ && exec "$@" </dev/null"#;
 
 fn tell_guard(line: &str) -> Result<()> {
@@ -56,17 +57,17 @@ fn start_guard() -> Result<ChildStdin> {
         .args(["-c", GUARD, "guard-of-test-programs"])
         .current_dir("/")
         .stdin(Stdio::piped())
-        // An inherited output would keep `cargo test | less` waiting for the guard's end.
+        // With an inherited output, `cargo test | less` would wait for the end of the guard.
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Ctrl-C goes to the terminal's whole foreground group: the guard must survive it.
+        // Ctrl-C signals the whole foreground group of the terminal. The guard must survive it.
         .process_group(0)
         .spawn()
         .context("cannot start /bin/sh, the guard of child programs")?;
     guard.stdin.take().context("the guard has no input")
 }
 
-/// A running child program, killed when dropped and when this process ends.
+/// A running child program. It is killed when it is dropped and when this process ends.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -75,14 +76,16 @@ pub struct Program {
 }
 
 impl Program {
-    /// A command for [`Program::spawn`]: add arguments, environment, working directory and outputs. Its input is empty.
+    /// A command for [`Program::spawn`]. The caller adds arguments, environment, working directory and outputs. The
+    /// input is empty.
     pub fn command(program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", LAUNCH, "launch"]).arg(program.as_ref());
         command
     }
 
-    /// Starts what [`Program::command`] gave. A program that is missing shows as exit status 127 and a line on its standard error.
+    /// Starts a command of [`Program::command`]. A missing program gives exit status 127 and a line on its standard
+    /// error.
     pub fn spawn(mut command: Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::piped()).process_group(0).spawn().context("cannot start /bin/sh")?;
         let mut launch = child.stdin.take().context("the program has no input")?;
@@ -97,12 +100,12 @@ impl Program {
         self.child.id()
     }
 
-    /// Its standard output and error, where the command piped them; once.
+    /// The standard output and error, if the command piped them. Only the first call returns them.
     pub fn take_outputs(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
         (self.child.stdout.take(), self.child.stderr.take())
     }
 
-    /// Sends a signal; nothing happens when the program has been seen to end.
+    /// Sends a signal, unless the program is known to have ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         if self.status.is_some() {
             return Ok(());
@@ -110,7 +113,7 @@ impl Program {
         kill_process(self.pid, signal).with_context(|| format!("cannot signal process {}", self.child.id()))
     }
 
-    /// The exit status, once the program has ended.
+    /// The exit status, if the program has ended.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
@@ -121,7 +124,8 @@ impl Program {
         Ok(self.status)
     }
 
-    /// Waits until the program has ended, or the time is up (`None`). Polls: a waker of one test's runtime would be of no use to the next.
+    /// Waits until the program has ended; `None` after the time limit. It polls, because a waker of one test's runtime
+    /// does not work in the next runtime.
     pub async fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
@@ -133,10 +137,10 @@ impl Program {
         }
     }
 
-    /// Kills the program, with the processes that it started in its group, and waits for its end.
+    /// Kills the program and its process group, and waits for its end.
     pub fn kill(&mut self) -> Result<()> {
         if self.status.is_none() {
-            // Workers of nginx outlive a master that is killed.
+            // The workers of nginx outlive a killed master.
             kill_process_group(self.pid, Signal::KILL)
                 .with_context(|| format!("cannot kill process {}", self.child.id()))?;
         }
@@ -153,7 +157,8 @@ impl Drop for Program {
     }
 }
 
-/// A temporary folder, removed when dropped and when this process ends, unless the environment variable `KEEP` is set.
+/// A temporary folder. It is removed when it is dropped and when this process ends, unless the environment variable
+/// `KEEP` is set.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -171,12 +176,12 @@ impl Scratch {
         Ok(Self { path, keep })
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Leaves the folder behind, for somebody to look into.
+    /// Keeps the folder after the end, for inspection.
     pub fn keep(&mut self) {
         if !self.keep {
             self.keep = true;
@@ -199,7 +204,7 @@ mod tests {
 
     const CHILD: &str = "OPERATOR_TESTING_ABORTS";
 
-    /// The test runs itself once more, as a process that starts a program and aborts: no destructor runs.
+    /// The test runs itself again as a process that starts a program and aborts, so that no destructor runs.
     #[test]
     fn programs_and_folders_do_not_outlive_a_process_that_aborts() {
         if std::env::var_os(CHILD).is_some() {
@@ -216,7 +221,7 @@ mod tests {
         let output = String::from_utf8(output.stdout).unwrap();
         let mut words = output.lines().find_map(|line| line.strip_prefix("started ")).expect(&output).split(' ');
         let (id, folder) = (words.next().unwrap(), Path::new(words.next().unwrap()));
-        // A process that has ended and that init has not looked at yet still has a folder in /proc, but no command line.
+        // A process that has ended and that init has not reaped yet still has a folder in /proc, but no command line.
         let runs = || std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty());
         let start = Instant::now();
         while runs() || folder.exists() {

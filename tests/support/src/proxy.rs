@@ -1,7 +1,8 @@
-//! A proxy between an operator and kube-apiserver that answers, cuts, delays or swallows the requests that a test names.
+//! A proxy between an operator and kube-apiserver that answers, cuts, delays or drops the requests that a test selects.
 //!
-//! Plain HTTP comes in and TLS goes out, headers and bodies pass as they are, and a watch is streamed. Credentials must be a token:
-//! a client certificate ends at the proxy. Connections that are upgraded (`kubectl exec`) do not pass.
+//! The proxy accepts plain HTTP and forwards it over TLS. Headers and bodies are unchanged, and a watch is streamed.
+//! The credentials must be a token, because the proxy does not forward a client certificate. It does not support
+//! upgraded connections (`kubectl exec`).
 
 mod forward;
 mod request;
@@ -32,20 +33,20 @@ pub use self::rule::{Fault, Injected, Rule};
 use self::silence::Silenced;
 use crate::control_plane::ControlPlane;
 
-/// A request that the proxy has dealt with. A watch appears when it begins.
+/// A request that the proxy has handled. A watch appears at its start.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// What was asked for.
+    /// The request.
     pub request: ApiRequest,
-    /// When it arrived.
+    /// The time of arrival.
     pub time: Timestamp,
-    /// The HTTP status that the client was given; `None` when the connection was cut.
+    /// The HTTP status of the response; `None` if the connection was cut.
     pub code: Option<u16>,
-    /// Whether a rule was applied.
+    /// Whether a rule applied.
     pub injected: bool,
 }
 
-/// A running proxy; it ends, and cuts its connections, when dropped or with the runtime that it was started in.
+/// A running proxy. It ends, and cuts its connections, when it is dropped or with the runtime that started it.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -58,7 +59,7 @@ struct State {
     upstream: Upstream,
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
-    /// How often all connections were silenced. One that is older than the last time is silent.
+    /// The number of times that all connections were silenced. A connection from before the last time is silent.
     silences: watch::Sender<usize>,
 }
 
@@ -78,7 +79,7 @@ impl FaultProxy {
         Ok(Self { address, state, server })
     }
 
-    /// Where the proxy listens.
+    /// The address of the proxy.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -88,25 +89,25 @@ impl FaultProxy {
         format!("http://{}", self.address)
     }
 
-    /// Adds a rule. The first rule that matches a request and is not used up decides.
+    /// Adds a rule. The first matching rule that is not used up applies to a request.
     pub fn inject(&self, rule: Rule) -> Injected {
         let handle = rule.handle();
         lock(&self.state.rules).push(rule);
         handle
     }
 
-    /// Ends all faults. Requests that are being delayed stay delayed.
+    /// Ends all faults. Delayed requests stay delayed.
     pub fn clear(&self) {
         lock(&self.state.rules).clear();
     }
 
-    /// Every connection that is open now goes silent for good: what comes is swallowed, nothing is answered, and no end is
-    /// told, as by a firewall that has lost its state. New connections work.
+    /// Silences every open connection for ever: the proxy drops its data, answers nothing and does not close it, like a
+    /// firewall that has lost its state. New connections work.
     pub fn silence_connections(&self) {
         self.state.silences.send_modify(|silences| *silences += 1);
     }
 
-    /// All requests so far, in the order in which they were answered or cut.
+    /// All requests so far, in the order of their answers or cuts.
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.state.seen).clone()
     }
@@ -131,7 +132,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
                 connections.spawn(async move {
                     let silenced = Silenced::of(&state.silences);
                     let service = service_fn(|request| state.answer(request, silenced.clone()));
-                    // An error here is a client that has gone, or a cut that a test asked for.
+                    // An error here means that the client has closed the connection, or that a fault has cut it.
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
             }
@@ -143,7 +144,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 
 impl State {
-    /// Deals with one request. An error cuts the client's connection.
+    /// Handles one request. An error cuts the client's connection.
     async fn answer(&self, request: Request<Incoming>, mut silenced: Silenced) -> Result<Answer> {
         if silenced.is_now() {
             return future::pending().await;
@@ -184,7 +185,7 @@ impl State {
     }
 }
 
-/// An answer as kube-apiserver would give it.
+/// A response in the form of kube-apiserver.
 fn status(code: u16, reason: &str, retry_after: Option<Duration>) -> Result<Answer> {
     let mut response = Response::builder().status(code).header("content-type", "application/json");
     let mut body = serde_json::json!({

@@ -1,5 +1,5 @@
-//! The pages of the reference that are made from the code: `make generate` writes them, and a test compares them byte for byte. A
-//! page is what a person wrote, up to a mark, and then what is made.
+//! The pages of the reference that are generated from the code: `make generate` writes them, and a test compares them
+//! byte for byte. A page has a written part before a mark, and a generated part after it.
 
 mod chart;
 mod conditions;
@@ -17,16 +17,16 @@ use anyhow::{Context, Result, ensure};
 
 use crate::backends;
 
-/// What follows this line is made.
+/// The text after this line is generated.
 const MARK: &str = "<!-- What follows is made by `make generate`: change its source. -->";
 
-/// A page with what is made of it made anew.
+/// A page with a new generated part.
 pub fn render(page: &str, made: &str) -> Result<String> {
     let (written, _) = page.split_once(MARK).with_context(|| format!("the page has no line {MARK}"))?;
     Ok(format!("{written}{MARK}\n\n{}\n", made.trim_end()))
 }
 
-/// Every page, by its file, as it has to be. `root` is the folder of the project.
+/// Every page in its current form, by its file. `root` is the folder of the project.
 pub fn pages(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let chart = Path::new("charts/client-certificate-operator");
     let values = fs::read_to_string(root.join(chart).join("values.yaml")).context("values.yaml")?;

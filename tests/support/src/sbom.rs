@@ -1,24 +1,25 @@
-//! A bill of materials that lists what is compiled into the program, and nothing else.
+//! A bill of materials with only the components that are compiled into the program.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-/// What is in the program beside crates: a C library, for one.
+/// A component of the program that is not a crate, for example a C library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Other {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its version.
+    /// The version.
     pub version: String,
-    /// Its licence, as SPDX writes it.
+    /// The licence, as an SPDX expression.
     pub licence: String,
 }
 
-/// `cargo cyclonedx` goes by `cargo metadata`, which knows neither macros from libraries nor the features of one program from
-/// those of a workspace. `tree` is `cargo tree --edges normal,no-proc-macro --prefix none` of the program, which does: the
-/// components that are not in it go, with what depends on them. References to folders of this machine become package URLs.
+/// Removes the components that are not in the program, also from the list of dependencies. `cargo cyclonedx` uses
+/// `cargo metadata`, which distinguishes neither macros from libraries nor the features of one program from those of a
+/// workspace. `tree` is the output of `cargo tree --edges normal,no-proc-macro --prefix none` for the program, which
+/// does. References to folders of this machine become package URLs.
 pub fn reduce(bom: &mut Value, tree: &str, others: &[Other]) -> Result<()> {
     let crates: BTreeSet<(&str, &str)> = tree.lines().filter_map(name_and_version).collect();
     let program = &bom["metadata"]["component"];
@@ -68,7 +69,7 @@ impl Other {
     }
 }
 
-/// `tokio v1.50.0`, and for a crate of the workspace ` (/its/folder)`.
+/// Reads a line such as `tokio v1.50.0`, with ` (/its/folder)` for a crate of the workspace.
 fn name_and_version(line: &str) -> Option<(&str, &str)> {
     let mut words = line.split_whitespace();
     Some((words.next()?, words.next()?.strip_prefix('v')?))

@@ -1,8 +1,8 @@
-//! Faults that come in an order: which calls they hit, and how often.
+//! A script of faults: their order, the calls that they hit, and their number of times.
 
 use serde::{Deserialize, Serialize};
 
-/// The AWS service that an operation belongs to.
+/// The AWS service of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// API Gateway.
@@ -13,8 +13,8 @@ pub enum Service {
     Sts,
 }
 
-/// The operations of API Gateway on client certificates and on what presents them, those of ACM on its certificates, and those of STS on
-/// the way to another account.
+/// The operations of API Gateway on client certificates and on the stages that present them, those of ACM on its
+/// certificates, and those of STS for roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operation {
     /// GetClientCertificate
@@ -52,13 +52,13 @@ pub enum Operation {
     CreateStage,
     /// DeleteStage
     DeleteStage,
-    /// DescribeCertificate, of ACM
+    /// ACM's DescribeCertificate
     DescribeCertificate,
-    /// GetCertificate, of ACM
+    /// ACM's GetCertificate
     GetCertificate,
-    /// AssumeRole, of STS
+    /// STS's AssumeRole
     AssumeRole,
-    /// GetCallerIdentity, of STS
+    /// STS's GetCallerIdentity
     GetCallerIdentity,
 }
 
@@ -73,7 +73,7 @@ impl Operation {
     }
 }
 
-/// What a script can tell calls apart by.
+/// The properties of a call by which a script selects calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
     /// The operation.
@@ -82,73 +82,73 @@ pub struct Incoming<'a> {
     pub account: Option<&'a str>,
     /// The region.
     pub region: Option<&'a str>,
-    /// The certificate or REST API that the call names; of ACM, the ARN.
+    /// The certificate or REST API of the call; for ACM, the ARN.
     pub id: Option<&'a str>,
 }
 
-/// One line of a script.
+/// A fault of a script.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault<Kind> {
-    /// The operation it hits; without, every one of API Gateway and none of ACM and STS.
+    /// The operation of the calls; without it, every operation of API Gateway, and none of ACM and STS.
     #[serde(default)]
     pub operation: Option<Operation>,
-    /// The account whose calls it hits; every one without.
+    /// The account of the calls; without it, every account.
     #[serde(default)]
     pub account: Option<String>,
-    /// The region it hits; every one without.
+    /// The region of the calls; without it, every region.
     #[serde(default)]
     pub region: Option<String>,
-    /// The certificate or REST API it hits; every one without.
+    /// The certificate or REST API of the calls; without it, every one.
     #[serde(default)]
     pub id: Option<String>,
-    /// How many calls it hits; without, it stays until faults are cleared.
+    /// The number of calls that the fault hits; without it, the fault stays until faults are cleared.
     #[serde(default)]
     pub times: Option<u32>,
-    /// The part of the calls, from 0 to 1, that it hits at random of those it could hit; all of them without.
+    /// The share of the selected calls, from 0 to 1, that the fault hits at random; without it, all of them.
     #[serde(default)]
     pub share: Option<f64>,
-    /// What happens.
+    /// The effect of the fault.
     #[serde(flatten)]
     pub kind: Kind,
 }
 
 impl<Kind> Fault<Kind> {
-    /// Hits every call to API Gateway until cleared.
+    /// A fault that hits every call to API Gateway until faults are cleared.
     pub fn new(kind: Kind) -> Self {
         Self { operation: None, account: None, region: None, id: None, times: None, share: None, kind }
     }
 
-    /// Hits this operation only.
+    /// Selects calls of this operation.
     pub fn on(mut self, operation: Operation) -> Self {
         self.operation = Some(operation);
         self
     }
 
-    /// Hits calls about this certificate or REST API only.
+    /// Selects calls for this certificate or REST API.
     pub fn of(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Hits calls of this account only.
+    /// Selects calls of this account.
     pub fn in_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }
 
-    /// Hits calls to this region only.
+    /// Selects calls to this region.
     pub fn in_region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
     }
 
-    /// Hits this part of the calls, from 0 to 1, at random.
+    /// Hits this share of the selected calls, from 0 to 1, at random.
     pub fn share(mut self, share: f64) -> Self {
         self.share = Some(share);
         self
     }
 
-    /// Hits so many calls.
+    /// Limits the number of calls that the fault hits.
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
@@ -169,7 +169,7 @@ impl<Kind> Fault<Kind> {
     }
 }
 
-/// Faults in the order in which they were given. A call meets the first that fits it.
+/// Faults in order. A call meets the first fault that selects it.
 #[derive(Clone, Debug)]
 pub struct Script<Kind> {
     faults: Vec<Fault<Kind>>,
@@ -190,32 +190,32 @@ impl<Kind: Clone> Script<Kind> {
         }
     }
 
-    /// Forgets every fault.
+    /// Removes every fault.
     pub fn clear(&mut self) {
         self.faults.clear();
     }
 
-    /// Forgets the faults that hit this certificate alone.
+    /// Removes the faults for this certificate.
     pub fn clear_of(&mut self, id: &str) {
         self.faults.retain(|fault| fault.id.as_deref() != Some(id));
     }
 
-    /// What is still to come.
+    /// The remaining faults.
     pub fn remaining(&self) -> &[Fault<Kind>] {
         &self.faults
     }
 
-    /// Has chance take the same way again: what faults with a share hit from here on.
+    /// Seeds the choice of calls for faults with a share, so that it is repeatable.
     pub fn seed(&mut self, seed: u64) {
         self.chance.seed(seed);
     }
 
-    /// The fault that a call meets, which is one fewer from then on.
+    /// The fault that a call meets. It counts as one use of the fault.
     pub fn next(&mut self, operation: Operation, id: Option<&str>) -> Option<Kind> {
         self.next_for(Incoming { operation, account: None, region: None, id })
     }
 
-    /// The same for a call that tells more of itself.
+    /// The fault that a call with more properties meets.
     pub fn next_for(&mut self, call: Incoming<'_>) -> Option<Kind> {
         let chance = &mut self.chance;
         let mut hits = |fault: &Fault<Kind>| fault.fits(call) && fault.share.is_none_or(|share| chance.f64() < share);

@@ -1,4 +1,4 @@
-//! TLS before a plain server, with a certificate of an authority that nobody knows.
+//! TLS in front of a plain server, with a certificate of an unknown CA.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Takes TLS connections on a free port of 127.0.0.1 and passes on what is in them, until it is dropped.
+/// Accepts TLS connections on a free port of 127.0.0.1 and forwards their content, until it is dropped.
 #[derive(Debug)]
 pub struct TlsFront {
     url: String,
@@ -22,7 +22,7 @@ pub struct TlsFront {
 }
 
 impl TlsFront {
-    /// Before the server at this address.
+    /// Starts a front for the server at this address.
     pub async fn start(server: SocketAddr) -> Result<Self> {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()])?;
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
@@ -37,7 +37,7 @@ impl TlsFront {
             while let Ok((connection, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // A client that does not trust us ends the handshake; the rest is between the two ends.
+                    // A client that does not trust the CA ends the handshake here.
                     let mut client = acceptor.accept(connection).await?;
                     let mut server = TcpStream::connect(server).await?;
                     copy_bidirectional(&mut client, &mut server).await

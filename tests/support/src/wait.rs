@@ -1,16 +1,16 @@
-//! Waiting for something to become true, or watching that it stays untrue, with a failure that says what was waited for.
+//! Waits until a condition is true, or checks that it stays false. A failure names the condition.
 
 use std::fmt::{Debug, Display};
 use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// One attempt's outcome: a value, or why there is none yet.
+/// The outcome of one attempt: a value, or the reason for which there is none yet.
 pub trait Attempt {
-    /// What is there once the attempt succeeds.
+    /// The value of a successful attempt.
     type Value;
 
-    /// The value, or the reason to try again.
+    /// The value, or the reason to retry.
     fn outcome(self) -> Result<Self::Value, String>;
 }
 
@@ -26,7 +26,7 @@ impl<T, E: Display> Attempt for Result<T, E> {
     type Value = T;
 
     fn outcome(self) -> Result<T, String> {
-        // The alternate form is how anyhow shows a cause.
+        // anyhow shows causes in the alternate form.
         self.map_err(|error| format!("{error:#}"))
     }
 }
@@ -39,10 +39,10 @@ impl Attempt for bool {
     }
 }
 
-/// Tries until an attempt succeeds: `Some`, `Ok` or `true`.
+/// Repeats an attempt until it succeeds: `Some`, `Ok` or `true`.
 ///
 /// # Panics
-/// When `limit` has passed, naming `what` and the last attempt's outcome. An attempt that hangs is cut off at the limit, too.
+/// After `limit`, with `what` and the last attempt's outcome. The limit also ends an attempt that hangs.
 pub async fn eventually<A: Attempt>(limit: Duration, what: &str, mut attempt: impl AsyncFnMut() -> A) -> A::Value {
     let start = Instant::now();
     let mut attempts = 0;
@@ -64,10 +64,10 @@ pub async fn eventually<A: Attempt>(limit: Duration, what: &str, mut attempt: im
     }
 }
 
-/// Watches for the whole `duration` that the attempt finds nothing.
+/// Checks for the whole `duration` that the attempt finds nothing.
 ///
 /// # Panics
-/// As soon as it finds something, naming `what` and the value.
+/// As soon as the attempt finds a value, with `what` and the value.
 pub async fn never<T: Debug>(duration: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) {
     let start = Instant::now();
     loop {

@@ -1,4 +1,5 @@
-//! Contour: `contour serve` watches the control plane, and Envoy, with what `contour bootstrap` writes, asks it for everything.
+//! Contour: `contour serve` watches the control plane. Envoy starts with the output of `contour bootstrap`, and
+//! requests its configuration from `contour serve`.
 
 use super::*;
 
@@ -42,7 +43,7 @@ pub(super) async fn start(control_plane: &ControlPlane, namespaces: &[&str]) -> 
     run(&mut command)?;
     crate::servers::mount::open_to_all(&bootstrap, 0o644)?;
     let mut command = site.command(&envoy)?;
-    // Without the shared memory by which one Envoy takes over from another: several run at once.
+    // Hot restart is off, because its shared memory allows only one Envoy at a time, and several run at once.
     command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]);
     command.args(["--service-cluster", "projectcontour", "--service-node", "envoy", "--config-path"]).arg(&bootstrap);
     let data_plane = Program::spawn(site.logged(command, "envoy")?)?;

@@ -1,5 +1,6 @@
-//! Envoy Gateway: `envoy-gateway server` watches the control plane and makes a Deployment for each Gateway, whose pods nobody runs
-//! here. So Envoy is started with what the Deployment says, and asks Envoy Gateway for everything.
+//! Envoy Gateway: `envoy-gateway server` watches the control plane and makes a Deployment for each Gateway. No node
+//! runs its pods here, so this module starts Envoy with the arguments of the Deployment, and Envoy requests its
+//! configuration from Envoy Gateway.
 
 use std::time::Instant;
 
@@ -12,14 +13,14 @@ use super::*;
 use crate::servers::authority;
 use crate::servers::mount::open_to_all;
 
-/// The name by which its Envoys know it.
+/// The name of Envoy Gateway in its certificate.
 const XDS_NAME: &str = "envoy-gateway";
 
 pub(super) async fn start(control_plane: &ControlPlane, namespaces: &[&str]) -> Result<Gateway> {
     let site = Site::of(HOST, Path::new(""))?;
     let program = tokio::task::spawn_blocking(|| program("envoy-gateway", "envoy-gateway")).await??;
     let (address, xds, admin) = (site.address(), free_address()?, free_address()?);
-    // Where it looks for its own certificate, which its Envoys have too: each asks the other.
+    // The folder of Envoy Gateway's certificate. Its Envoys use the same certificate, for mutual TLS.
     std::fs::create_dir(site.path("certs"))?;
     open_to_all(&site.path("certs"), 0o755)?;
     let issued = authority::issue(XDS_NAME)?;
@@ -57,14 +58,14 @@ pub(super) async fn start(control_plane: &ControlPlane, namespaces: &[&str]) -> 
     })
 }
 
-/// What its Envoy is started with.
+/// The parameters of its Envoy.
 #[derive(Debug)]
 pub(super) struct Follows {
     namespace: String,
     xds: SocketAddr,
 }
 
-/// Waits for the Deployment, and starts Envoy as it says.
+/// Waits for the Deployment, and starts Envoy with its arguments.
 pub(super) async fn follow(gateway: &mut Gateway, control_plane: &ControlPlane) -> Result<()> {
     let Some(Follows { namespace, xds }) = gateway.follows.take() else { return Ok(()) };
     let deployments: Api<Deployment> = Api::namespaced(control_plane.client().await?, &namespace);
@@ -98,7 +99,7 @@ pub(super) async fn follow(gateway: &mut Gateway, control_plane: &ControlPlane) 
 
 /// The bootstrap with the ports and files of this site.
 fn here(mut bootstrap: Value, site: &Site, xds: SocketAddr) -> Result<Value> {
-    // What Prometheus reads, at a fixed port of all addresses.
+    // Removes the listeners, because that of Prometheus has a fixed port on all addresses.
     let whole = bootstrap.as_object_mut().context("a bootstrap is an object")?;
     whole.remove("admin");
     let resources = whole.get_mut("static_resources").context("a bootstrap without static resources")?;

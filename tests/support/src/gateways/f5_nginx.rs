@@ -1,5 +1,5 @@
-//! F5 NGINX Ingress Controller: `nginx-ingress` watches the control plane, writes nginx's configuration, and starts and reloads
-//! nginx, which is Debian's. The templates are its own, but for addresses and folders.
+//! F5 NGINX Ingress Controller: `nginx-ingress` watches the control plane, writes nginx's configuration, and starts and
+//! reloads Debian's nginx. The templates are the controller's, except for addresses and folders.
 
 use super::*;
 use crate::servers::mount::open_to_all;
@@ -13,10 +13,10 @@ const TEMPLATES: [(&str, &str); 4] = [
     ("transportserver", "version2/nginx.transportserver.tmpl"),
 ];
 const FOLDERS: [&str; 4] = ["etc/nginx/conf.d", "etc/nginx/stream-conf.d", "etc/nginx/secrets", "var/lib/nginx"];
-/// The class that it serves.
+/// The IngressClass of the controller.
 const CLASS: &str = "f5-nginx";
 
-/// It watches one namespace, or all.
+/// Starts the controller for one namespace. It can watch only one namespace or all.
 pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Result<Gateway> {
     let site = Site::of(HOST, Path::new(""))?;
     let controller = tokio::task::spawn_blocking(|| program("f5-nginx", "nginx-ingress")).await??;
@@ -27,7 +27,7 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
     }
     let start = format!("#!/bin/sh\nexec {} -e stderr -p . -c etc/nginx/nginx.conf \"$@\"\n", nginx.display());
     open_to_all(&site.write("nginx", &start)?, 0o755)?;
-    // The controller runs as nginx does, without privileges.
+    // The controller runs without privileges, like nginx.
     let kubeconfig = site.write("kubeconfig", &std::fs::read_to_string(control_plane.kubeconfig())?)?;
     let mut command = site.command(&controller)?;
     command.env("KUBECONFIG", kubeconfig).env("POD_NAMESPACE", namespace).env("POD_NAME", "nginx-ingress");
@@ -40,7 +40,7 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
     command.args([
         &format!("-watch-namespace={namespace}"),
         &format!("-ingress-class={CLASS}"),
-        // Among them, in this version, ingressMTLS.
+        // In this version, ingressMTLS is a preview policy.
         "-enable-preview-policies",
         "-enable-leader-election=false",
         "-nginx-status=false",
@@ -57,8 +57,8 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
     })
 }
 
-/// A template with the addresses and folders of this site, and without TCP and UDP, which are last and for which Debian's nginx has
-/// no module. The types of files are where Debian has them.
+/// A template with the addresses and folders of this site. It ends before the part for TCP and UDP, for which Debian's
+/// nginx has no module. The file of MIME types is Debian's.
 fn here(template: &str, site: &Site, address: SocketAddr, plain: SocketAddr) -> String {
     let folder = site.path("");
     let folder = folder.display();

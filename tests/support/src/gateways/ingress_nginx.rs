@@ -1,6 +1,7 @@
-//! ingress-nginx: its controller watches the control plane, writes nginx's configuration, and starts and reloads nginx, which is
-//! Debian's. Its own nginx is one with Lua and with libraries for Lua that Debian does not have, so the template is its own but for
-//! that: Lua chooses the server's certificate (here the default one), and among the endpoints (here one that says hello).
+//! ingress-nginx: its controller watches the control plane, writes nginx's configuration, and starts and reloads
+//! Debian's nginx. The nginx of ingress-nginx has Lua with libraries that Debian lacks. So the template is the
+//! controller's without Lua, which chooses the server's certificate (here the default one) and the endpoint (here one
+//! that returns hello).
 
 use serde_json::json;
 
@@ -8,7 +9,7 @@ use super::*;
 use crate::servers::mount::open_to_all;
 use crate::servers::site::installed;
 
-/// The ConfigMap and the pod of the controller.
+/// The name of the controller's ConfigMap and pod.
 const NAME: &str = "ingress-nginx";
 
 pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Result<Gateway> {
@@ -20,9 +21,10 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
     site.write("nginx.tmpl", &without_lua(&template, &site, stream)?)?;
     site.folder("etc/ingress-controller/ssl")?;
     site.folder("etc/ingress-controller/auth")?;
-    // A configuration is tried in the folder nginx of TMPDIR, and names files as it does in its own.
+    // The controller tests a configuration in the folder nginx of TMPDIR. Its relative paths have to be valid there
+    // too.
     std::os::unix::fs::symlink(".", site.path("nginx"))?;
-    // The configuration that nginx starts with before there is one is a part of its image.
+    // The first configuration of nginx is a part of the image.
     let first = "pid nginx.pid; daemon off; events {}";
     let start = format!(
         "#!/bin/sh\n[ -e nginx.conf ] || echo '{first}' >nginx.conf\nexec {} -e stderr -p . \"$@\"\n",
@@ -33,7 +35,7 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
 
     let metadata = json!({ "name": NAME, "namespace": namespace });
     let settings = json!({
-        // Its `http2 on` is of a newer nginx than Debian's.
+        // The template's `http2 on` requires a newer nginx than Debian's.
         "use-http2": "false",
         "opentelemetry-config": "opentelemetry.toml",
         "error-log-path": "/dev/stderr",
@@ -43,14 +45,14 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
         "reuse-port": "false",
     });
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": settings });
-    // It looks for the pod that it is.
+    // The controller reads its own pod.
     let containers = json!([{ "name": "controller", "image": "controller" }]);
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": containers } });
     for object in [map, pod] {
         control_plane.apply_yaml(&object.to_string()).await?;
     }
 
-    // The controller runs as nginx does, without privileges.
+    // The controller runs without privileges, like nginx.
     let mut command = site.command(&controller)?;
     command.env("NGINX_BINARY", "./start").env("TMPDIR", site.path(""));
     command.env("POD_NAME", NAME).env("POD_NAMESPACE", namespace);
@@ -77,7 +79,7 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
     Ok(Gateway { name: "ingress-nginx", programs: vec![(NAME, controller)], site, address, follows: None })
 }
 
-/// The template without what takes Lua, and without TCP and UDP.
+/// The template without the parts that need Lua, and without TCP and UDP.
 fn without_lua(template: &str, site: &Site, stream: SocketAddr) -> Result<String> {
     let (http, rest) = template.split_once("\nstream {").context("no stream in the template")?;
     let definitions = rest.find("{{/* definition of templates").context("no definitions in the template")?;
@@ -88,7 +90,7 @@ fn without_lua(template: &str, site: &Site, stream: SocketAddr) -> Result<String
     let lines: Vec<&str> = text.lines().filter(|line| !is_lua(line)).collect();
     let (hello, folder) = (free_address()?, site.path(""));
     let folder = folder.display();
-    // What Lua would answer to the controller, and what stands in for the application.
+    // The servers in place of Lua's responses to the controller, and of the application.
     let servers = format!(
         "server {{ listen {hello}; location / {{ return 200 \"hello\\n\"; }} }}
     server {{ listen {stream}; location / {{ return 204; }} }}
@@ -99,7 +101,7 @@ fn without_lua(template: &str, site: &Site, stream: SocketAddr) -> Result<String
     Ok(lines
         .join("\n")
         .replace("server 0.0.0.1; # placeholder", &format!("server {hello};"))
-        // As the default backend does, which Lua finds.
+        // The same response as that of the default backend, which Lua would choose.
         .replace(
             "set $proxy_host ",
             "if ($proxy_upstream_name = \"upstream-default-backend\") { return 404; }\n            set $proxy_host ",
@@ -109,7 +111,7 @@ fn without_lua(template: &str, site: &Site, stream: SocketAddr) -> Result<String
         .replace("/tmp/nginx/", &folder.to_string()))
 }
 
-/// The text without the blocks of Lua, which may hold blocks.
+/// The text without the blocks of Lua, which may contain blocks.
 fn without_blocks(text: &str) -> String {
     let mut kept = String::new();
     let mut rest = text;

@@ -1,16 +1,17 @@
-//! Istio: `pilot-discovery` watches the control plane, and Envoy, started as a gateway of the samples' labels, asks it for everything:
-//! over TLS, because it gives the contents of Secrets to nobody whom it does not know.
+//! Istio: `pilot-discovery` watches the control plane. Envoy starts as a gateway with the labels of the samples, and
+//! requests its configuration from `pilot-discovery`, over TLS, because that sends Secrets only to authenticated
+//! clients.
 
 use serde_json::json;
 
 use super::*;
 use crate::servers::authority;
 
-/// The name by which its Envoys know it.
+/// The name of Istio in its certificate.
 const XDS_NAME: &str = "istiod.istio-system.svc";
 const CLUSTER: &str = "Kubernetes";
 const ACCOUNT: &str = "default";
-/// What an Envoy of the same age says that it is of.
+/// The version that an Envoy of this release reports.
 const VERSION: &str = "1.32.0";
 
 pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Result<Gateway> {
@@ -19,19 +20,19 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
     let envoy = tokio::task::spawn_blocking(envoy).await??;
     let (address, xds, plain_xds, http) = (site.address(), free_address()?, free_address()?, free_address()?);
     let (https, monitoring) = (free_address()?, free_address()?);
-    // Each knows the other by one authority: Istio by a name, the gateway by its account.
+    // One CA issues both identities: the name of Istio, and the account of the gateway.
     let account = format!("spiffe://cluster.local/ns/{namespace}/sa/{ACCOUNT}");
     let issued = authority::issue_with(XDS_NAME, Some(&account))?;
     for (name, text) in [("ca.crt", issued.authority), ("tls.crt", issued.certificate), ("tls.key", issued.key)] {
         site.write(name, &text)?;
     }
-    // Certificates between pods come from an agent beside each Envoy, which does not run here.
+    // Certificates between pods come from an agent with each Envoy, which does not run here.
     let mesh = site.write("mesh.yaml", "enableAutoMtls: false\n")?;
     let mut command = Program::command(&pilot);
     command.current_dir(site.path("")).env("HOME", site.path("")).env("POD_NAMESPACE", namespace);
-    // What upstream's Envoy lacks is what Istio's own adds: filters for metrics and between meshes.
+    // Upstream's Envoy lacks the filters of Istio's Envoy for metrics and between meshes.
     command.env("PILOT_ENABLE_ALPN_FILTER", "false").env("PILOT_ENABLE_METADATA_EXCHANGE", "false");
-    // Several run at once, each for its own namespace.
+    // Several instances run at once, each for its own namespace.
     command.env("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", "true").env("PILOT_ENABLE_GATEWAY_API", "false");
     command.args(["discovery", "--registries=Kubernetes", "--ctrlz_port=0", "--meshConfig"]).arg(mesh);
     command.arg("--kubeconfig").arg(control_plane.kubeconfig()).arg(format!("--namespace={namespace}"));
@@ -55,7 +56,7 @@ pub(super) async fn start(control_plane: &ControlPlane, namespace: &str) -> Resu
     Ok(Gateway { name: "Istio", programs, site, address, follows: None })
 }
 
-/// What the agent beside an Envoy of Istio's writes, as far as a gateway needs it.
+/// The bootstrap that Istio's agent writes for an Envoy, as far as a gateway needs it.
 fn bootstrap(site: &Site, namespace: &str, xds: SocketAddr) -> serde_json::Value {
     let file = |name: &str| json!({ "filename": site.path(name) });
     json!({

@@ -1,4 +1,4 @@
-//! Traefik: one process watches the control plane and answers the handshakes.
+//! Traefik: one process that watches the control plane and answers handshakes.
 
 use super::*;
 

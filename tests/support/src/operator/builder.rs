@@ -1,4 +1,4 @@
-//! How an operator is started: arguments, and an environment that holds nothing of the developer's own.
+//! The start of an operator: its arguments, and an environment without the developer's variables.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::Operator;
 use crate::program::{Program, Scratch};
 
-/// An operator that is not started yet.
+/// An operator before its start.
 #[derive(Debug, Clone)]
 pub struct Builder {
     binary: PathBuf,
@@ -23,7 +23,8 @@ pub struct Builder {
 }
 
 impl Operator {
-    /// Prepares `BINARY run`, with made-up AWS credentials and an AWS endpoint where nobody listens: never the real one by mistake.
+    /// Prepares `BINARY run`, with fake AWS credentials and an AWS endpoint on which no server listens, so that no test
+    /// calls the real AWS by mistake.
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
         let env = [
             ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
@@ -39,12 +40,12 @@ impl Operator {
 }
 
 impl Builder {
-    /// Whose rights the operator has, and at which address.
+    /// Sets the kubeconfig: the user of the operator, and the API server's address.
     pub fn kubeconfig(self, path: impl AsRef<Path>) -> Self {
         self.env("KUBECONFIG", path.as_ref())
     }
 
-    /// Where the operator believes AWS to be.
+    /// Sets the endpoint of AWS.
     pub fn aws_endpoint(self, url: &str) -> Self {
         self.env("AWS_ENDPOINT_URL", url)
     }
@@ -55,7 +56,7 @@ impl Builder {
         self
     }
 
-    /// Removes an environment variable that is set by default.
+    /// Removes a default environment variable.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.env.remove(name.as_ref());
         self
@@ -67,13 +68,13 @@ impl Builder {
         self
     }
 
-    /// Does not print the log in the end; for programs that are no tests.
+    /// Disables the log at the end, for programs that are not tests.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
         self
     }
 
-    /// Starts the operator. It may be reused: two operators are two calls.
+    /// Starts an operator. Two calls start two operators.
     pub fn spawn(&self) -> Result<Operator> {
         let home = Scratch::new("operator-home-")?;
         let mut command = Program::command(&self.binary);
@@ -91,7 +92,7 @@ impl Builder {
     }
 }
 
-/// Reads on a thread: a full pipe would stop the operator while a test does something else.
+/// Reads an output in a thread, because a full pipe would block the operator while the test does other work.
 fn collect(output: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let lines = Arc::clone(lines);
     std::thread::spawn(move || {

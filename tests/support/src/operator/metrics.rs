@@ -1,6 +1,6 @@
-//! Reading samples from the text of a `/metrics` page.
+//! Reads samples from the text of a `/metrics` page.
 
-/// The sum over the samples of this name that carry these labels.
+/// The sum of the samples with this name and these labels.
 pub(super) fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let matching = text.lines().filter_map(|line| {
         let (series, rest) = match line.split_once('{') {

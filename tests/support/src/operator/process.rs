@@ -1,15 +1,15 @@
-//! What Linux tells about a process in /proc.
+//! Reads the data of a process in /proc.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Resident memory in bytes.
+/// The resident memory in bytes.
 pub(super) fn resident_memory(pid: u32) -> Result<u64> {
     memory(pid, "VmRSS:")
 }
 
-/// The most memory that was ever resident, in bytes.
+/// The peak of the resident memory, in bytes.
 pub(super) fn peak_memory(pid: u32) -> Result<u64> {
     memory(pid, "VmHWM:")
 }
@@ -23,7 +23,7 @@ fn memory(pid: u32, field: &str) -> Result<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// Processor time in user and kernel mode.
+/// The processor time in user and kernel mode.
 pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
     let stat = read(pid, "stat")?;
     // The program's name comes first, in parentheses, and may hold spaces; utime and stime are the 12th and 13th fields after it.

@@ -1,4 +1,4 @@
-//! The way from the proxy to kube-apiserver: a TLS connection for each request.
+//! The connections from the proxy to kube-apiserver: one TLS connection for each request.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl Upstream {
             url.strip_prefix("https://").context("kube-apiserver's URL must begin with https://")?.to_owned();
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes())?)?;
-        // Named, because the process may hold two providers, and then there is no default.
+        // The provider is explicit, because there is no default if the process has two providers.
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
@@ -38,12 +38,12 @@ impl Upstream {
         Ok(Self { authority, tls: TlsConnector::from(Arc::new(config)) })
     }
 
-    /// Forwards a request. An error is a kube-apiserver that is not there.
+    /// Forwards a request. An error means that kube-apiserver is unreachable.
     pub(super) async fn send(&self, mut request: Request<Incoming>) -> Result<Response<Incoming>> {
         let stream = TcpStream::connect(&self.authority).await?;
         let connection = self.tls.connect(ServerName::try_from("127.0.0.1")?, stream).await?;
         request.headers_mut().insert(HOST, HeaderValue::from_str(&self.authority)?);
-        // About the client's connection, not about this one.
+        // This header is about the client's connection, not about this one.
         request.headers_mut().remove(CONNECTION);
         crate::one_request::send(connection, request).await
     }

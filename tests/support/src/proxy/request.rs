@@ -1,8 +1,8 @@
-//! What a request to the Kubernetes API asks for, read from its method and path.
+//! The parts of a request to the Kubernetes API, by its method and path.
 
 use hyper::{Method, Uri};
 
-/// A request in Kubernetes' own words. Fields are empty where the path names nothing.
+/// A request in the terms of Kubernetes. A field is empty if the path does not contain it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiRequest {
     /// The HTTP method.
@@ -13,13 +13,13 @@ pub struct ApiRequest {
     pub verb: &'static str,
     /// The API group, empty for the core group.
     pub group: String,
-    /// As in `secrets`.
+    /// For example `secrets`.
     pub resource: String,
-    /// As in `status`.
+    /// For example `status`.
     pub subresource: String,
     /// The namespace.
     pub namespace: String,
-    /// The object's name, known from the path only: not for a creation.
+    /// The object's name from the path, which is empty for a creation.
     pub name: String,
 }
 
@@ -33,7 +33,7 @@ impl ApiRequest {
         };
         parts.drain(..prefix.min(parts.len()));
         let mut namespace = "";
-        // `namespaces/NAME` alone, or with its own subresource, is the namespace itself.
+        // `namespaces/NAME` alone, or with a subresource of namespaces, is the namespace itself.
         if let ["namespaces", name, resource, ..] = parts.as_slice()
             && !matches!(*resource, "status" | "finalize")
         {

@@ -1,4 +1,4 @@
-//! Rules: which requests a fault befalls, and how often.
+//! Rules: the requests of a fault, and its number of times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,49 +6,51 @@ use std::time::Duration;
 
 use super::request::ApiRequest;
 
-/// What happens to a request.
+/// The effect of a fault on a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The answer is a Kubernetes `Status`; kube-apiserver never sees the request.
+    /// The answer is a Kubernetes `Status`. kube-apiserver does not receive the request.
     Status {
         /// The HTTP status.
         code: u16,
-        /// The `reason` that clients look at.
+        /// The `reason`, by which clients decide.
         reason: &'static str,
-        /// Told in the header and in the body.
+        /// The time in the header `Retry-After` and in the body.
         retry_after: Option<Duration>,
     },
-    /// The connection is cut; kube-apiserver never sees the request.
+    /// The connection is cut. kube-apiserver does not receive the request.
     CutBefore,
-    /// kube-apiserver does what was asked, and the connection is cut before the client learns it. Not for a watch, whose answer has no end.
+    /// kube-apiserver performs the request, and the connection is cut before the response. Not for a watch, whose
+    /// response does not end.
     CutAfter,
-    /// The request is forwarded, but later.
+    /// The request is forwarded after a delay.
     Delay(Duration),
-    /// The request is swallowed and never answered, and the connection is kept: no FIN, no RST.
+    /// The request is dropped and never answered, and the connection stays open: no FIN, no RST.
     Silence,
-    /// kube-apiserver does what was asked, and nothing comes of it: the connection is kept. Not for a watch, whose answer has no end.
+    /// kube-apiserver performs the request, no response follows, and the connection stays open. Not for a watch, whose
+    /// response does not end.
     Hang,
-    /// The head of the answer comes, and then nothing: a watch that has begun and whose network has gone.
+    /// Only the head of the response arrives, like in a watch that has begun before the network failed.
     HeadOnly,
 }
 
 impl Fault {
-    /// 409 `Conflict`: somebody wrote in between.
+    /// 409 `Conflict`: another writer changed the object.
     pub fn conflict() -> Self {
         Self::status(409, "Conflict")
     }
 
-    /// 409 `AlreadyExists`: somebody created it first.
+    /// 409 `AlreadyExists`: another writer created the object first.
     pub fn already_exists() -> Self {
         Self::status(409, "AlreadyExists")
     }
 
-    /// 403 `Forbidden`: a right is missing.
+    /// 403 `Forbidden`: a permission is missing.
     pub fn forbidden() -> Self {
         Self::status(403, "Forbidden")
     }
 
-    /// 422 `Invalid`: validation or a CEL rule refuses.
+    /// 422 `Invalid`: validation or a CEL rule refuses the object.
     pub fn invalid() -> Self {
         Self::status(422, "Invalid")
     }
@@ -58,12 +60,13 @@ impl Fault {
         Self::Status { code: 429, reason: "TooManyRequests", retry_after: Some(retry_after) }
     }
 
-    /// 500 `InternalError`: an admission webhook that fails, etcd that loses its leader.
+    /// 500 `InternalError`: for example, an admission webhook fails or etcd loses its leader.
     pub fn internal_error() -> Self {
         Self::status(500, "InternalError")
     }
 
-    /// 503 `ServiceUnavailable`. kube's client tries again, up to 15 times, after 429, 503 and 504: its caller sees only what lasts.
+    /// 503 `ServiceUnavailable`. kube's client retries up to 15 times after 429, 503 and 504, so its caller sees only a
+    /// lasting fault.
     pub fn unavailable() -> Self {
         Self::status(503, "ServiceUnavailable")
     }
@@ -74,7 +77,7 @@ impl Fault {
     }
 }
 
-/// A fault, the requests it is for (all, until narrowed), and how often it happens (once, unless said otherwise).
+/// A fault, its requests (by default all), and its number of times (by default once).
 #[derive(Debug)]
 pub struct Rule {
     fault: Fault,
@@ -90,7 +93,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The fault, for the next request.
+    /// A rule for the next request.
     pub fn new(fault: Fault) -> Self {
         Self {
             fault,
@@ -106,19 +109,20 @@ impl Rule {
         }
     }
 
-    /// Only requests of this HTTP method, as in `PATCH`.
+    /// Selects requests with this HTTP method, for example `PATCH`.
     pub fn method(mut self, method: &str) -> Self {
         self.method = Some(method.to_owned());
         self
     }
 
-    /// Only requests of this Kubernetes verb, as in `update`.
+    /// Selects requests with this Kubernetes verb, for example `update`.
     pub fn verb(mut self, verb: &str) -> Self {
         self.verb = Some(verb.to_owned());
         self
     }
 
-    /// Only requests for this resource, as in `secrets`, or `things/status` for a subresource. `things` alone leaves `things/status` alone.
+    /// Selects requests for this resource, for example `secrets`, or `things/status` for a subresource. `things` does
+    /// not select `things/status`.
     pub fn resource(mut self, resource: &str) -> Self {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         self.resource = Some(resource.to_owned());
@@ -126,13 +130,13 @@ impl Rule {
         self
     }
 
-    /// Only requests whose path or query contains this.
+    /// Selects requests whose path or query contains this text.
     pub fn path_contains(mut self, part: &str) -> Self {
         self.path = Some(part.to_owned());
         self
     }
 
-    /// Only requests that ask for a change, whatever their verb.
+    /// Selects writes, with any verb.
     pub fn writes(mut self) -> Self {
         self.writes = true;
         self
@@ -144,13 +148,13 @@ impl Rule {
         self
     }
 
-    /// Happens to the next `count` matching requests.
+    /// Applies to the next `count` matching requests.
     pub fn times(mut self, count: usize) -> Self {
         self.times = count;
         self
     }
 
-    /// Happens until the rules are cleared.
+    /// Applies until the rules are cleared.
     pub fn always(self) -> Self {
         self.times(usize::MAX)
     }
@@ -159,7 +163,7 @@ impl Rule {
         Injected { hits: Arc::clone(&self.hits) }
     }
 
-    /// The fault, when it is this request's turn.
+    /// The fault, if the rule applies to this request.
     pub(super) fn apply(&mut self, request: &ApiRequest) -> Option<Fault> {
         let same =
             |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(is));
@@ -182,14 +186,14 @@ impl Rule {
     }
 }
 
-/// Tells how often a rule has been applied, so that a test can be sure that its fault happened.
+/// Counts the uses of a rule, so that a test can check that its fault happened.
 #[derive(Debug, Clone)]
 pub struct Injected {
     hits: Arc<AtomicUsize>,
 }
 
 impl Injected {
-    /// How often so far.
+    /// The number of uses so far.
     pub fn hits(&self) -> usize {
         self.hits.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Connections that are kept open and say nothing any more.
+//! Connections that stay open without any more data.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,14 +14,14 @@ pub(super) struct Silenced {
 }
 
 impl Silenced {
-    /// A connection that is silent from the next silence on.
+    /// A connection that becomes silent with the next silence.
     pub(super) fn of(silences: &watch::Sender<usize>) -> Self {
         let silences = silences.subscribe();
         let before = *silences.borrow();
         Self { silences, before }
     }
 
-    /// One that is silent from the start.
+    /// A connection that is silent from the start.
     pub(super) fn at_once() -> Self {
         Self { silences: watch::channel(1).1, before: 0 }
     }
@@ -30,7 +30,7 @@ impl Silenced {
         *self.silences.borrow() > self.before
     }
 
-    /// Ends when the connection goes silent.
+    /// Waits until the connection becomes silent.
     pub(super) async fn wait(&mut self) {
         let before = self.before;
         if self.silences.wait_for(|silences| *silences > before).await.is_err() {
@@ -38,7 +38,7 @@ impl Silenced {
         }
     }
 
-    /// A body of which nothing comes once the connection is silent.
+    /// A body that yields no more data after the connection becomes silent.
     pub(super) fn body(self, inner: Incoming) -> SilencedBody {
         SilencedBody { inner, silenced: self }
     }
@@ -58,7 +58,7 @@ impl Body for SilencedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(context);
-        // Nobody wakes it after that: what comes is swallowed, the end too.
+        // No event wakes the body after that: all data is dropped, including the end.
         if self.silenced.is_now() { Poll::Pending } else { frame }
     }
 

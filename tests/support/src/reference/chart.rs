@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// The table of the values. In values.yaml each value that has a row stands below a comment of one line that begins with `# -- `;
-/// a value without a row, whether its own or that of what it is in, is an error.
+/// The table of the values. In values.yaml, a value with a row follows a comment of one line that begins with `# -- `.
+/// A value without a row, of its own or of its parent, is an error.
 pub fn table(values_yaml: &str) -> Result<String> {
     let values: Value = serde_saphyr::from_str(values_yaml)?;
     let mut table = String::from("| value | default | meaning |\n|---|---|---|\n");
@@ -24,7 +24,7 @@ pub fn table(values_yaml: &str) -> Result<String> {
                 let keys: Vec<&str> = path.iter().map(|(_, key)| *key).collect();
                 let default = values.pointer(&format!("/{}", keys.join("/")));
                 let default = default.with_context(|| format!("{} is not in the values", keys.join(".")))?;
-                // Spaces, so that a browser can break the line.
+                // The spaces let a browser break the line.
                 let default = default.to_string().replace(",\"", ", \"").replace("\":", "\": ");
                 table += &format!("| `{}` | `{default}` | {} |\n", keys.join("."), meaning.replace('|', "\\|"));
                 documented.push(keys.join("."));

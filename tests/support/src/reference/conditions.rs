@@ -22,7 +22,7 @@ fn section(of: ConditionType) -> String {
     }
     section += "\n| reason | status | cause | what to do |\n|---|---|---|---|\n";
     for (reason, Explanation { is, cause, remedy, .. }) in reasons {
-        // Stalled is of what makes a resource not Ready.
+        // Only a reason that makes a resource not Ready makes it Stalled.
         let stalls = reason.is_final() && of != ConditionType::DescriptionSynced;
         let stalled = if stalls { ", Stalled" } else { "" };
         section += &format!("| `{reason}` | {is}{stalled} | {cause} | {remedy} |\n");

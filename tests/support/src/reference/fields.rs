@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 
 use super::row;
 
-/// The fields below `spec` or `status`, and what admission rejects there.
+/// The fields of `spec` or `status`, and the objects that admission rejects.
 pub fn tables(part: &str) -> Result<String> {
     let crd = api::crd();
     let version = crd.spec.versions.into_iter().next().context("the CRD has no version")?;
@@ -56,7 +56,7 @@ impl Found {
     }
 }
 
-/// Type and limits of a field.
+/// The type and the limits of a field.
 fn takes(schema: &JSONSchemaProps) -> String {
     let values = |schema: &JSONSchemaProps| {
         let values = schema.enum_.as_ref()?.iter().map(|value| format!("`{}`", value.0.as_str().unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! Commands, flags and environment variables, from the command line's own definition.
+//! The commands, flags and environment variables, from the definition of the command line.
 
 use anyhow::{Context, Result};
 use clap::{Arg, CommandFactory};

@@ -1,5 +1,5 @@
-//! The API group in files that have to spell it. `GROUP` is the one constant; the CRD that was generated last says which group
-//! the files have.
+//! The API group in other files. `GROUP` is the only constant. The last generated CRD contains the former group of the
+//! files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use client_certificate_operator::api::GROUP;
 use serde_json::Value;
 
-/// Where files of the project can spell the group.
+/// The folders whose files can contain the group.
 const FOLDERS: [&str; 5] = ["src", "deploy", "charts", "tests", "docs"];
 
-/// Writes `GROUP` into every file that has the former group, and says which.
+/// Writes `GROUP` into every file that has the former group. Returns the changed files.
 pub fn update(root: &Path) -> Result<Vec<PathBuf>> {
     let crd = fs::read_to_string(root.join("deploy/crd.yaml")).context("deploy/crd.yaml cannot be read")?;
     let crd: Value = serde_saphyr::from_str(&crd)?;
@@ -19,16 +19,16 @@ pub fn update(root: &Path) -> Result<Vec<PathBuf>> {
     rename(root, former, GROUP)
 }
 
-/// Writes one group in the place of another.
+/// Replaces one group by another.
 pub fn rename(root: &Path, former: &str, group: &str) -> Result<Vec<PathBuf>> {
     let mut changed = Vec::new();
     if former == group {
         return Ok(changed);
     }
     for file in files(root)? {
-        // Neither a picture nor an archive spells it.
+        // Pictures and archives are not text, and do not contain the group.
         let Ok(text) = fs::read_to_string(&file) else { continue };
-        // One can be a part of the other, and what is right already stays.
+        // One group can be a part of the other. Files that already have the new group stay unchanged.
         let new = text.replace(group, "\0").replace(former, "\0").replace('\0', group);
         if new != text {
             fs::write(&file, new).with_context(|| file.display().to_string())?;
@@ -38,7 +38,7 @@ pub fn rename(root: &Path, former: &str, group: &str) -> Result<Vec<PathBuf>> {
     Ok(changed)
 }
 
-/// Every file of the project that can spell the group: those of the folders, and the pages at the top.
+/// Every file of the project that can contain the group: those of the folders, and the pages in the root folder.
 pub fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(root)? {

@@ -1,11 +1,11 @@
-//! The IAM policies. The ARNs are those that the operator's messages name.
+//! The IAM policies. Their ARNs are those of the operator's messages.
 
 use anyhow::Result;
 use client_certificate_operator::aws::gateway::{Place, Source};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A policy, in the order in which AWS documents its elements.
+/// A policy, with its elements in the order of AWS's documentation.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Policy {

@@ -1,4 +1,4 @@
-//! The metrics, from a registry that has a sample of each.
+//! The metrics, from a registry with a sample of each.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn labels(sample: &str) -> Vec<String> {
     names.filter(|name| *name != "le").map(|name| format!("`{name}`")).collect()
 }
 
-/// Metrics with a sample of each, those of resources too.
+/// Metrics with a sample of each, including those of resources.
 fn sampled() -> Metrics {
     let metrics = Metrics::sampled();
     metrics.follow(Box::new(|| {

@@ -1,4 +1,4 @@
-//! A page for each folder of `deploy/samples`, and one for the files beside them: the book shows what there is to copy.
+//! A page for each folder of `deploy/samples`, and one for the files beside the folders.
 
 use std::fs;
 use std::path::{Path, PathBuf};
