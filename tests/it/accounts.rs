@@ -1,5 +1,5 @@
-//! Several accounts and regions: whose rights a resource is read with, who may ask for which, and whom the trouble of one
-//! does not touch. The program is the real one, and so is the API server.
+//! Several accounts and regions: the identity that reads a resource's certificate, the roles that a namespace may use,
+//! and the isolation of failures. The program and the API server are real.
 
 mod credentials;
 mod descriptions;
@@ -25,16 +25,16 @@ use tempfile::TempDir;
 
 use crate::fixture::{SOON, World, condition, data};
 
-/// Another account than the emulator's home.
+/// An account other than the emulator's home account.
 const THERE: &str = "444455556666";
 const ROLE: &str = "arn:aws:iam::444455556666:role/certificates";
 const OTHER_REGION: &str = "eu-west-1";
 /// Allows the role to the namespace of the test.
 const ALLOWED: &str = "rules: [{name: ours, namespaces: [NAMESPACE], roles: ['arn:aws:iam::444455556666:role/*']}]";
-/// Ample for what is tried again half a minute after AWS has denied it.
+/// A generous limit for a retry half a minute after a denial.
 const AFTER_A_DENIAL: Duration = Duration::from_secs(70);
 
-/// A rules file as the kubelet mounts it: behind a link to a folder, which a change puts another folder in the place of.
+/// A rules file in a volume of the kubelet: behind a link to a folder. A change makes the link point to another folder.
 struct RulesFile {
     folder: TempDir,
 }
@@ -60,7 +60,7 @@ impl RulesFile {
     }
 }
 
-/// A world whose operator has a rules file. `NAMESPACE` in the rules stands for the world's own.
+/// A world whose operator has a rules file. `NAMESPACE` in the rules means the namespace of the world.
 struct Ruled<'a> {
     world: World<'a>,
     file: RulesFile,
@@ -103,14 +103,14 @@ impl<'a> Ruled<'a> {
         self.world.start_operator_with(&["--rules-file", path.to_str().unwrap()]).await;
     }
 
-    /// Changes the rules file and waits until the operator has seen that.
+    /// Changes the rules file and waits until the operator has read it.
     async fn change_rules(&mut self, rules: &str) {
         let count = self.rules_loaded("success").await;
         self.file.replace(&rules.replace("NAMESPACE", &self.world.namespace));
         eventually(SOON, "the new rules are in force", async || self.rules_loaded("success").await > count).await;
     }
 
-    /// How often a changed rules file was read with this result.
+    /// The number of loads of a changed rules file with this result.
     async fn rules_loaded(&mut self, result: &str) -> f64 {
         let operator = self.world.operator.as_mut().unwrap();
         operator.metric("ccr_rules_loads_total", &[("result", result)]).await.unwrap().unwrap_or_default()
@@ -130,19 +130,19 @@ impl World<'_> {
         self.until_target(SOON, name, "it holds the certificate", |secret| data(secret, "ca.crt") == Some(&pem)).await;
     }
 
-    /// The calls that were signed with one access key.
+    /// The calls with one access key.
     fn calls_with(&self, access_key_id: &str) -> Vec<Call> {
         let calls = self.emulator.calls().into_iter();
         calls.filter(|call| call.access_key_id.as_deref() == Some(access_key_id)).collect()
     }
 }
 
-/// The fields of a spec that ask for a role.
+/// The fields of a spec with a role.
 fn by(role: &str) -> Value {
     json!({ "assumeRole": { "roleArn": role } })
 }
 
-/// The fields of a spec that ask for another certificate and a role.
+/// The fields of a spec with another certificate and a role.
 fn by_role(id: &str, role: &str) -> Value {
     json!({ "clientCertificateId": id, "assumeRole": { "roleArn": role } })
 }

@@ -1,4 +1,5 @@
-//! Certificates of ACM, by ARN and on a stage: the target trusts their chain, and a re-import takes nothing away.
+//! ACM certificates, by ARN and on a stage: the target trusts their chain, and a re-import removes no certificate at
+//! once.
 
 mod chains;
 mod imports;
@@ -32,7 +33,7 @@ impl Cas {
         self.issuing.issue(NewLeaf::new("api.example.com"))
     }
 
-    /// The chain as a target has to hold it.
+    /// The chain that a target has to hold.
     fn chain(&self) -> String {
         format!("{}{}", self.issuing.certificate(), self.root.certificate())
     }
@@ -51,7 +52,7 @@ fn on_stage(more: Value) -> Value {
     spec
 }
 
-/// The role of each certificate, and how long its chain is.
+/// The role of each certificate, and the length of its chain.
 fn held(resource: &ClientCertificateRef) -> Vec<(CertificateRole, usize)> {
     let held = resource.status.iter().flat_map(|status| &status.certificates);
     held.map(|held| (held.role.unwrap(), held.chain.len())).collect()

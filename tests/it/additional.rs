@@ -1,4 +1,4 @@
-//! More certificates than one in a target: their order, what becomes of one that cannot be read, and the end of a renewal.
+//! Several certificates in a target: their order, failed reads, and the end of a renewal.
 
 use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION};
 use client_certificate_operator::conditions::whole_seconds;
@@ -100,7 +100,7 @@ async fn one_that_cannot_be_read_takes_nothing_away() {
     }
     world.emulator.expire(&source("over00"));
     world.emulator.set_pem(&source("waste0"), "testcert-123");
-    // The list would tell of them.
+    // Without this fault, the list would contain them.
     world.emulator.inject(Fault::error(403, "AccessDeniedException", "no").on(Operation::List));
     world.emulator.set_faults_of("busy00", [Fault::throttled(Some("1"))]);
     world.emulator.set_faults_of("down00", [Fault::error(500, "InternalFailure", "down")]);
@@ -119,14 +119,14 @@ async fn one_that_cannot_be_read_takes_nothing_away() {
         let resource = world.until_ready(&name).await;
         assert_eq!(held(&resource), [ID, THIRD], "{id}");
         assert!(condition(&resource, "Stalled").is_none());
-        // The event is told after the status is written.
+        // The event is recorded after the status.
         eventually(SOON, &format!("the event {reason} of {name} is told once"), async || {
             let events = world.events(&name).await;
             if events.get(&format!("Warning {reason}")) == Some(&1) { Ok(()) } else { Err(format!("{events:?}")) }
         })
         .await;
     }
-    // Terraform makes it at last.
+    // The certificate is created later, like by Terraform.
     world.generate(NewCertificate::new().id("gone00"));
     let refresh = json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: "1" } } });
     world.patch("gone", refresh).await;

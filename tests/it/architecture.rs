@@ -1,10 +1,10 @@
-//! The rule on what may import what: deciding and concluding, and all that they use, know no I/O and no clock.
+//! The rule of imports: the modules that decide, and all modules that they use, have no I/O and no clock.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules of the pure core, as `use crate::…` names them; a folder stands for all files in it.
+/// The modules of the pure core, by their names in `use crate::…`. A folder means all files in it.
 const PURE: [&str; 27] = [
     "api",
     "access",
@@ -35,8 +35,8 @@ const PURE: [&str; 27] = [
     "certificate/pins",
 ];
 
-/// What a pure file must not name. `kube` is allowed in `api` alone, for its derive macros, and its label selectors in
-/// `rules`.
+/// The names that a pure file must not contain. `kube` is allowed only in `api`, for its derive macros, and its label
+/// selectors in `rules`.
 const IMPURE: [&str; 13] = [
     "tokio",
     "aws_",
@@ -60,7 +60,7 @@ fn source() -> PathBuf {
 fn files_of(module: &str) -> Vec<PathBuf> {
     let mut files = vec![source().join(format!("{module}.rs"))];
     let folder = source().join(module);
-    // These are pure; what is behind them is not.
+    // These files are pure, but the files in their folders are not.
     if !["access", "leader"].contains(&module) && folder.is_dir() {
         files.extend(walk(&folder));
     }
@@ -79,7 +79,7 @@ fn code(file: &Path) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// The first parts of the paths behind every `crate::`.
+/// The first parts of the paths after every `crate::`.
 fn crate_imports(code: &str) -> BTreeSet<String> {
     let names = code.split("crate::").skip(1);
     names.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).collect()
@@ -114,8 +114,8 @@ fn the_pure_core_imports_nothing_but_itself() {
     }
 }
 
-/// The layers, from the bottom: a module imports from itself and from those before it in this list. The seam to AWS and the answers that
-/// come through it are plain values that much is made of, so they stand below what makes the calls.
+/// The layers, from the bottom: a module imports from itself and from the modules before it in this list. The interface
+/// to AWS and its answers are plain values that many modules use, so they are below the modules that make the calls.
 const LAYERS: [&str; 27] = [
     "text",
     "backoff",
@@ -150,7 +150,7 @@ const LAYERS: [&str; 27] = [
 fn a_module_imports_from_the_layers_below_it_alone() {
     let layer_of = |path: &str| {
         let is_in = |layer: &&&str| path == **layer || path.starts_with(&format!("{layer}/"));
-        // The longest name that fits: the seam to AWS is a layer of its own.
+        // The longest matching name counts, because the interface to AWS is a separate layer.
         let found = LAYERS.iter().filter(is_in).max_by_key(|layer| layer.len());
         found.and_then(|found| LAYERS.iter().position(|layer| layer == found))
     };

@@ -1,6 +1,5 @@
-//! What the AWS cache owes an account and its subscribers: few calls, whatever the number of resources and whatever goes
-//! wrong, and none for a resource that is gone. Over the in-memory gateway with a clock that runs ahead, and over HTTP
-//! with the real SDK.
+//! The AWS cache makes few calls, with any number of resources and any failure, and none for a deleted resource. The
+//! tests use the in-memory gateway with a paused clock, and HTTP with the real SDK.
 
 mod failures;
 mod fleet;

@@ -1,4 +1,4 @@
-//! What the AWS client owes beyond the contract: the standard environment, its timeouts, and its checks.
+//! The AWS client beyond the contract: the standard environment, its timeouts, and its checks.
 
 mod causes;
 
@@ -157,7 +157,7 @@ async fn every_call_is_reported_once() {
     assert_eq!((seen[7].0, seen[8].0), ("DescribeCertificate", "GetCertificate"));
 }
 
-/// Environment variables belong to a whole process, so each of these environments gets a process of its own.
+/// Environment variables belong to a whole process, so each environment needs another process.
 async fn in_a_process(test: &str, environment: Vec<(&'static str, String)>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "--ignored", "--nocapture", &format!("aws_gateway::{test}")]);

@@ -1,4 +1,5 @@
-//! The Helm chart, by the real Helm: what it renders, what it refuses, and what becomes of a cluster.
+//! The Helm chart with the real Helm: the rendered objects, the refused values, and the effect of releases on a
+//! cluster.
 
 mod alerts;
 mod releases;
@@ -24,7 +25,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(folder().join(name)).unwrap()
 }
 
-/// The values that the chart is tried with: its folder `ci`.
+/// The files of values for the tests: the folder `ci` of the chart.
 fn cases() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder().join("ci")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
@@ -36,7 +37,7 @@ fn case(name: &str) -> PathBuf {
     folder().join(format!("ci/{name}-values.yaml"))
 }
 
-/// Each Helm that the chart has to be good for.
+/// Each version of Helm that the chart supports.
 fn helms() -> [PathBuf; 2] {
     [go_programs::helm().unwrap(), go_programs::helm3().unwrap()]
 }
@@ -48,24 +49,24 @@ fn text(bytes: &[u8]) -> String {
 /// `helm template` of a release `ccr` in the namespace `operators`, with further arguments.
 fn template(helm: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(helm);
-    // Helm 3 takes the version of Kubernetes from how it was linked, which only its makers do.
+    // Helm 3 has its default version of Kubernetes from its release build, which this build is not.
     command.args(["template", "ccr"]).arg(folder()).args(["--namespace=operators", "--kube-version=1.37.0"]);
     command.args(arguments).output().unwrap()
 }
 
-/// What the chart renders, as text.
+/// The rendered chart, as text.
 pub fn rendered_text(arguments: &[&str]) -> String {
     let output = template(&go_programs::helm().unwrap(), arguments);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
-/// What the chart renders, as objects.
+/// The rendered chart, as objects.
 fn rendered(arguments: &[&str]) -> Vec<Value> {
     objects(&rendered_text(arguments))
 }
 
-/// What the chart renders with one of [`cases`].
+/// The rendered chart with one of [`cases`], as objects.
 fn rendered_case(name: &str) -> Vec<Value> {
     rendered(&["--values", case(name).to_str().unwrap()])
 }
@@ -75,7 +76,7 @@ fn objects(yaml: &str) -> Vec<Value> {
     objects.into_iter().filter(|object| !object.is_null()).collect()
 }
 
-/// Why the chart refuses values.
+/// The message with which the chart refuses values.
 fn refusal(arguments: &[&str]) -> String {
     let output = template(&go_programs::helm().unwrap(), arguments);
     assert!(!output.status.success(), "{arguments:?} was not refused");
@@ -100,7 +101,7 @@ fn the<'a>(objects: &'a [Value], wanted: &str) -> &'a Value {
     found[0]
 }
 
-/// Kind, namespace and name of each.
+/// The kind, namespace and name of each object.
 fn identities(objects: &[Value]) -> BTreeSet<String> {
     let identity = |object: &Value| {
         let part = |pointer| at(object, pointer).as_str().unwrap_or("-").to_owned();
@@ -109,7 +110,7 @@ fn identities(objects: &[Value]) -> BTreeSet<String> {
     objects.iter().map(identity).collect()
 }
 
-/// Every resource, of all roles, that a rule gives a right on.
+/// Every resource in the rules of all roles.
 fn resources_of_rules(objects: &[Value]) -> BTreeSet<String> {
     let roles = objects.iter().filter(|object| kind(object).ends_with("Role"));
     let rules = roles.flat_map(|role| role["rules"].as_array().unwrap());

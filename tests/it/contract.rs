@@ -1,4 +1,4 @@
-//! The contract of the seam to API Gateway, run against every implementation of it.
+//! The contract of the interface to API Gateway, for every implementation.
 
 macro_rules! contract {
     ($($case:ident)*) => {

@@ -1,4 +1,5 @@
-//! `make contract-aws`, tried on the emulator as if that were a real account: over the standard environment, in a process.
+//! `make contract-aws` against the emulator in place of a real account, with the standard environment, in another
+//! process.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +11,7 @@ use operator_testing::script::Operation;
 
 const RATE: f64 = 40.0;
 
-/// An account in which others have a certificate and an API.
+/// An account with a certificate and an API of other users.
 async fn account() -> Emulator {
     let emulator = Emulator::start().await.unwrap();
     emulator.generate(REGION, NewCertificate::new().id("theirs").shared_key());
@@ -18,7 +19,7 @@ async fn account() -> Emulator {
     emulator
 }
 
-/// Runs the contract in a process of its own, without a terminal; answers whether it succeeded, and what it printed.
+/// Runs the contract in another process, without a terminal; returns whether it succeeded, and its output.
 async fn contract(emulator: &Emulator, test: &str) -> (bool, String) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "--ignored", "--nocapture", &format!("contract_account::{test}")]);
@@ -49,7 +50,7 @@ async fn in_a_process_without_consent() {
     }
 }
 
-/// What others have is as it was, and nothing else is left.
+/// Checks that the certificate and the API of other users are unchanged, and that no others exist.
 fn only_theirs_is_left(emulator: &Emulator, printed: &str) {
     assert_eq!(emulator.certificates(REGION), ["theirs"], "{printed}");
     assert_eq!(emulator.apis(REGION), ["theirapi00"], "{printed}");
@@ -82,7 +83,7 @@ async fn every_case_passes_every_question_is_answered_and_everything_is_deleted(
     }
     assert!(!printed.contains("not answered"), "{printed}");
 
-    // Nothing of others is touched, and the run stays in its budget.
+    // The run does not write to other users' objects, and stays in its budget.
     let calls = emulator.calls();
     let calls: Vec<_> = calls.iter().filter(|call| call.operation != Operation::GetCallerIdentity).collect();
     assert!(calls.iter().filter(|call| is_write(call)).all(|call| call.id.as_deref() != Some("theirs")));
@@ -97,7 +98,7 @@ async fn everything_is_deleted_also_where_cases_fail_and_answers_are_lost() {
     let emulator = account().await;
     emulator.inject_all([
         Fault::shorten().on(Operation::Update),
-        // Made, but nobody is told its id.
+        // The certificate is made, but the response with its id is lost.
         Fault::cut().on(Operation::Generate).once(),
         Fault::concurrent_modification().on(Operation::UpdateStage).once(),
         Fault::throttled(Some("0")).on(Operation::Delete).once(),

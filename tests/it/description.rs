@@ -1,4 +1,4 @@
-//! The description in API Gateway: who writes it, when, and when nobody does.
+//! The description in API Gateway: which resource writes it, when, and when none does.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::faults::{SOON, World, source, started};
 
-/// The time in which a call that must not come would have come.
+/// The time in which a forbidden call would have come.
 const A_WHILE: Duration = Duration::from_secs(2);
 
 impl World<'_> {
@@ -29,7 +29,7 @@ impl World<'_> {
         never(A_WHILE, "one update more", async || (self.updates(id) != count).then(|| self.updates(id))).await;
     }
 
-    /// Waits for a second to pass, which is how exactly the API server tells ages.
+    /// Waits until the next second, because the API server stores creation times in seconds.
     async fn next_second(&self, older: &str) {
         let created = self.resources().get(older).await.unwrap().creation_timestamp().unwrap().0;
         eventually(SOON, "a younger resource", async || jiff::Timestamp::now().as_second() > created.as_second()).await;
@@ -147,7 +147,7 @@ async fn the_oldest_claim_wins_and_the_younger_takes_over_when_it_ends() {
     assert!(message.contains(&format!("{}/z-older", world.namespace)), "{message}");
     assert_eq!(conditions["Ready"].status, "True", "its mirror is as good as any");
     assert!(!conditions.contains_key("Stalled"), "{conditions:?}");
-    // No ping-pong, whoever looks again.
+    // The two resources do not overwrite each other after another read.
     let generation = world.hasten("a-younger").await;
     world.wait_for("a-younger", "DescriptionSynced", "False OwnedByAnother", generation).await;
     let generation = world.hasten("z-older").await;
@@ -160,13 +160,13 @@ async fn the_oldest_claim_wins_and_the_younger_takes_over_when_it_ends() {
     world.change("a-younger", json!({ "description": "younger" })).await;
     world.no_update_beyond("shared", 1).await;
 
-    // It is dropped.
+    // The older resource drops its description.
     world.change("z-older", json!({ "description": null })).await;
     world.wait_for("a-younger", "DescriptionSynced", "True Synced", 1).await;
     eventually(SOON, "the younger takes over", async || world.description("shared") == "younger").await;
     assert_eq!(world.updates("shared"), 2);
 
-    // It is taken up again, and the resource deleted.
+    // The older resource sets its description again, and is deleted later.
     world.change("z-older", json!({ "description": "older" })).await;
     eventually(SOON, "the older takes over", async || world.description("shared") == "older").await;
     world.wait_for("a-younger", "DescriptionSynced", "False OwnedByAnother", 1).await;
@@ -180,7 +180,7 @@ async fn the_oldest_claim_wins_and_the_younger_takes_over_when_it_ends() {
 async fn of_two_resources_created_at_the_same_instant_one_alone_ever_sends() {
     let world = World::new("tie").await;
     let _operator = world.operator().await;
-    // The answers come late enough for both to be known by then, on a busy machine too.
+    // The answers are late enough that the operator has both resources by then, also on a busy machine.
     world.emulator.set_latency(Duration::from_millis(700));
     for round in 0..4 {
         let id = format!("tied{round}");
@@ -188,7 +188,7 @@ async fn of_two_resources_created_at_the_same_instant_one_alone_ever_sends() {
         let names = [format!("b{round}"), format!("a{round}")];
         let spec = |name: &str| json!({ "clientCertificateId": id, "description": format!("text of {name}") });
         join(world.create(&names[0], spec(&names[0])), world.create(&names[1], spec(&names[1]))).await;
-        // Of the same age or not, the order is the same to everybody.
+        // The order is the same for every replica, also for resources of the same age.
         let mut order = Vec::new();
         for name in &names {
             order.push((world.resources().get(name).await.unwrap().creation_timestamp().unwrap(), name));
@@ -258,7 +258,7 @@ async fn a_text_that_api_gateway_makes_another_of_is_not_sent_again_until_either
     let conditions = world.wait_for("one", "DescriptionSynced", "False NotApplied", 1).await;
     assert_eq!(conditions["Ready"].status, "True");
     assert_eq!(world.description("one"), "text");
-    // Neither a pass for another reason, nor a read, nor a change of something else sends it again.
+    // Neither another reconcile, nor a read, nor another change of the spec sends the text again.
     world.secrets().delete("one", &DeleteParams::default()).await.unwrap();
     world.wait_for_target("one", "one").await;
     let generation = world.hasten("one").await;

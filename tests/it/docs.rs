@@ -1,5 +1,5 @@
-//! The book and the pages beside it: every link leads to a page and a heading, every page is in the contents, none is long. What pages
-//! say is not parsed.
+//! The book and the other pages: every link leads to a page and a heading, every page is in the contents, and none is
+//! too long. The tests do not parse the text of a page.
 
 pub mod page;
 
@@ -26,7 +26,7 @@ fn of_the_book() -> Vec<PathBuf> {
     pages().into_iter().filter(|path| path.starts_with("docs")).collect()
 }
 
-/// A path without `.` and `..`; None if it leaves the tree.
+/// A path without `.` and `..`; `None` if it leaves the tree.
 fn normal(path: &Path) -> Option<PathBuf> {
     let mut normal = PathBuf::new();
     for component in path.components() {
@@ -39,7 +39,7 @@ fn normal(path: &Path) -> Option<PathBuf> {
     Some(normal)
 }
 
-/// What is wrong with a link of a page; None if nothing is, or the link leads out of the project.
+/// The fault of a link of a page; `None` if the link is valid or leads out of the project.
 fn broken(from: &Path, link: &str) -> Option<String> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;
@@ -100,7 +100,7 @@ fn the_contents_name_every_page_of_the_book() {
 
 #[test]
 fn no_page_is_long() {
-    // Five screenfuls of 50 lines.
+    // The limit of a page is five screens of 50 lines.
     for (pages, most) in [(vec![PathBuf::from("README.md")], 150), (of_the_book(), 250)] {
         for path in pages {
             let lines = fs::read_to_string(root().join(&path)).unwrap().lines().count();

@@ -1,4 +1,4 @@
-//! The emulator is as strict as AWS, so that what passes against it is right and not merely tolerated.
+//! The emulator is as strict as AWS, so that it does not accept requests that AWS would refuse.
 
 mod accounts;
 mod acm;
@@ -156,7 +156,7 @@ async fn certificates_are_generated_and_deleted_through_the_api() {
     }
 }
 
-/// What makes API Gateway's certificates odd, and a fixture without it worthless.
+/// The unusual properties of API Gateway's certificates, which fixtures must have.
 #[tokio::test]
 async fn a_certificate_is_what_api_gateway_would_make() {
     let emulator = Emulator::start().await.unwrap();
@@ -230,7 +230,7 @@ async fn faults_hit_what_they_name_in_their_order() {
     assert_eq!(get("abc123").await.status, 200);
 }
 
-/// The whole administration as `curl` sees it.
+/// The whole administration, with HTTP requests like those of `curl`.
 #[tokio::test]
 async fn a_shell_can_do_what_tests_can() {
     let emulator = Emulator::start().await.unwrap();

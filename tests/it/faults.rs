@@ -1,4 +1,4 @@
-//! What the tests of faults share.
+//! The common code of the tests of faults.
 
 mod world;
 

@@ -1,4 +1,4 @@
-//! One test's own world: its ground, a running operator, and questions to ask about resources, targets and events.
+//! The world of one test: its ground, a running operator, and functions for resources, targets and events.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -22,21 +22,21 @@ use serde_json::{Value, json};
 
 use crate::ground::{Ground, started};
 
-/// Ample for whatever the operator does at once.
+/// A generous limit for actions without a wait.
 pub const SOON: Duration = Duration::from_secs(30);
-/// Ample for garbage collection, which learns of a new kind late, and for what is looked at once a minute.
+/// A generous limit for garbage collection, which discovers a new kind late, and for checks once a minute.
 pub const MINUTES: Duration = Duration::from_secs(150);
-/// How long a test watches that nothing more happens.
+/// The time for which a test checks that nothing happens.
 pub const A_WHILE: Duration = Duration::from_secs(2);
-/// The id that tests use where it does not matter.
+/// The id for tests in which the id does not matter.
 pub const ID: &str = "9ao60f";
 
-/// A kind of target, as tests look at it.
+/// A kind of target, for tests.
 pub trait TestedKind: TargetObject + PartialEq {
-    /// The field that takes text: tests name it `text`.
+    /// The name of the field for text, which tests call `text`.
     const TEXT: &str;
 
-    /// What a key holds, as text.
+    /// The value of a key, as text.
     fn text(&self, key: &str) -> Option<&str>;
 
     /// All keys.
@@ -68,10 +68,10 @@ impl TestedKind for ConfigMap {
     }
 }
 
-/// The world of one test whose targets are Secrets.
+/// The world of a test with Secrets as targets.
 pub type World<'a> = WorldOf<'a, Secret>;
 
-/// The world of one test whose targets are of one kind. Everything in it ends when it is dropped.
+/// The world of a test with targets of one kind. All its parts end when it is dropped.
 pub struct WorldOf<'a, K> {
     ground: Ground<'a>,
     /// The running operator, if there is one.
@@ -95,14 +95,14 @@ impl<K: TestedKind> WorldOf<'static, K> {
         world
     }
 
-    /// The same, before the operator starts.
+    /// A world on the shared control plane with the certificate [`ID`], without an operator.
     pub async fn without_operator(prefix: &str) -> Self {
         WorldOf::with_certificate(Ground::shared(prefix).await)
     }
 }
 
 impl<'a, K: TestedKind> WorldOf<'a, K> {
-    /// A world on a control plane that is prepared already, with the certificate [`ID`].
+    /// A world on a control plane with the installation, with the certificate [`ID`] and without an operator.
     pub async fn on(control_plane: &'a ControlPlane, prefix: &str) -> Self {
         WorldOf::with_certificate(Ground::on(control_plane, prefix).await)
     }
@@ -112,18 +112,18 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         WorldOf { ground, operator: None, kind: PhantomData }
     }
 
-    /// Starts an operator (another one, where there was one) and waits until it is ready.
+    /// Starts an operator, in place of a running one, and waits until it is ready.
     pub async fn start_operator(&mut self) {
         self.start_operator_with(&[]).await;
     }
 
-    /// The same, with arguments.
+    /// Starts an operator with arguments, and waits until it is ready.
     pub async fn start_operator_with(&mut self, args: &[&str]) {
         let builder = args.iter().fold(self.builder(), |builder, arg| builder.arg(arg));
         self.operator = Some(started(&builder).await);
     }
 
-    /// Ends the operator as a node would, and checks that it ends well.
+    /// Sends SIGTERM to the operator, like a kubelet, and checks that it exits with 0.
     pub async fn stop_operator(&mut self) {
         let mut operator = self.operator.take().expect("an operator runs");
         assert_eq!(operator.terminate(SOON).await.unwrap().code, Some(0));
@@ -145,7 +145,7 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         self.until_ready(name).await
     }
 
-    /// A merge patch of the resource.
+    /// Applies a merge patch to the resource.
     pub async fn patch(&self, name: &str, patch: Value) -> ClientCertificateRef {
         self.resources().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
     }
@@ -155,13 +155,13 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// A merge patch of an object of the kind, as another writer would.
+    /// Applies a merge patch to an object of the kind, like another writer.
     pub async fn patch_target(&self, name: &str, patch: Value) -> K {
         let patch = Patch::Merge(with_text::<K>(patch));
         self.targets().patch(name, &PatchParams::default(), &patch).await.unwrap()
     }
 
-    /// Creates an object of the kind, as another writer would.
+    /// Creates an object of the kind, like another writer.
     pub async fn create_object(&self, name: &str, fields: Value) -> K {
         let mut object: K = serde_json::from_value(with_text::<K>(fields)).unwrap();
         object.metadata_mut().name = Some(name.to_owned());
@@ -176,7 +176,7 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         self.resources().get(name).await.unwrap()
     }
 
-    /// Waits until a condition says this of the resource's present spec.
+    /// Waits until a condition has this status and reason for the resource's current spec.
     pub async fn until(&self, name: &str, type_: &str, status: &str, reason: &str) -> ClientCertificateRef {
         eventually(SOON, &format!("{name} has {type_}={status} {reason}"), async || {
             let resource = self.resource(name).await;
@@ -190,7 +190,7 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         .await
     }
 
-    /// Waits until the resource looks like this.
+    /// Waits until the resource fulfils the condition `is`.
     pub async fn until_it(
         &self,
         name: &str,
@@ -204,19 +204,20 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         .await
     }
 
-    /// Asks for a read by a value of the annotation, without waiting for it.
+    /// Requests a read by a value of the annotation, without waiting for it.
     pub async fn ask(&self, name: &str, value: &str) {
         self.patch(name, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
     }
 
-    /// Asks for a read by a new value, without waiting for it.
+    /// Requests a read by a new value of the annotation, without waiting for it.
     pub async fn ask_now(&self, name: &str) -> String {
         let value = format!("{:016x}", fastrand::u64(..));
         self.ask(name, &value).await;
         value
     }
 
-    /// Asks for a read by a value, and waits until the operator has acted on it: forced reads are 10 s apart.
+    /// Requests a read by a value of the annotation, and waits until the operator has handled it. Forced reads are 10 s
+    /// apart.
     pub async fn ask_and_hear(&self, name: &str, value: &str) -> ClientCertificateRef {
         self.ask(name, value).await;
         self.until_it(name, "the refresh is acted on", |resource| {
@@ -226,7 +227,7 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         .await
     }
 
-    /// The same by a new value.
+    /// Requests a read by a new value of the annotation, and waits until the operator has handled it.
     pub async fn refresh(&self, name: &str) -> ClientCertificateRef {
         self.ask_and_hear(name, &format!("{:016x}", fastrand::u64(..))).await
     }
@@ -235,7 +236,7 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         self.until(name, "Ready", "True", "Mirrored").await
     }
 
-    /// Waits until the target is there and looks like this.
+    /// Waits until the target exists and fulfils the condition `is`.
     pub async fn until_target(&self, limit: Duration, name: &str, what: &str, is: impl Fn(&K) -> bool) -> K {
         eventually(limit, &format!("the {} {name}: {what}", K::TARGET_KIND), async || {
             let found = self.targets().get_opt(name).await.unwrap();
@@ -248,12 +249,12 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         self.targets().get(name).await.unwrap()
     }
 
-    /// What the operator asked API Gateway for the certificate so far.
+    /// The number of the operator's reads of a certificate so far.
     pub fn reads(&self, id: &str) -> usize {
         self.emulator.count_of(Operation::Get, id)
     }
 
-    /// Those writes of this kind that the API server took, as `verb name`.
+    /// The accepted writes of this kind, in the form `verb name`.
     pub fn writes_of(&self, resource: &str) -> Vec<String> {
         let of_kind = self.all_writes().into_iter().filter(|entry| entry.resource == resource && entry.code < 300);
         of_kind.map(|entry| format!("{} {}", entry.verb, entry.name)).collect()
@@ -264,7 +265,7 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         self.writes_of(K::TARGET_KIND.plural())
     }
 
-    /// How often each event was told of a resource, as `Type Reason`: a series counts as often as it says.
+    /// The number of each event about a resource, by `Type Reason`. A series counts with its own count.
     pub async fn events(&self, name: &str) -> BTreeMap<String, i32> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let mut counts = BTreeMap::new();
@@ -277,7 +278,7 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         counts
     }
 
-    /// Waits until exactly these events were told of a resource.
+    /// Waits until a resource has exactly these events.
     pub async fn until_events(&self, name: &str, expected: &[(&str, i32)]) {
         let expected: BTreeMap<String, i32> = expected.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
         eventually(SOON, &format!("the events of {name} are {expected:?}"), async || {
@@ -287,7 +288,7 @@ impl<'a, K: TestedKind> WorldOf<'a, K> {
         .await;
     }
 
-    /// Runs kubectl in the namespace, without holding up the emulator meanwhile.
+    /// Runs kubectl in the namespace, without blocking the emulator meanwhile.
     pub async fn kubectl(&self, args: &[&str]) -> Output {
         let mut command = self.control_plane.kubectl();
         command.arg("--namespace").arg(&self.namespace).args(args);
@@ -299,20 +300,20 @@ pub fn condition<'r>(resource: &'r ClientCertificateRef, type_: &str) -> Option<
     resource.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// All conditions, as `Type=Status Reason: message`.
+/// All conditions, in the form `Type=Status Reason: message`.
 pub fn conditions(resource: &ClientCertificateRef) -> Vec<String> {
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
     conditions.map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message)).collect()
 }
 
-/// What a test that fails shows of a resource: each certificate with its role, and the conditions.
+/// The text about a resource for a failed test: each certificate with its role, and the conditions.
 fn described(resource: &ClientCertificateRef) -> String {
     let held = resource.status.iter().flat_map(|status| &status.certificates);
     let held: Vec<_> = held.map(|held| (held.id.as_str(), held.role, held.chain.len())).collect();
     format!("{held:?} {:?}", conditions(resource))
 }
 
-/// The fields of an object with `text` under the name that the kind has for it.
+/// The fields of an object, with `text` under the kind's name for it.
 fn with_text<K: TestedKind>(mut fields: Value) -> Value {
     if let Some(text) = fields.as_object_mut().unwrap().remove("text") {
         fields[K::TEXT] = text;
@@ -320,7 +321,7 @@ fn with_text<K: TestedKind>(mut fields: Value) -> Value {
     fields
 }
 
-/// What a key of a target holds, as text.
+/// The value of a key of a target, as text.
 pub fn data<'o>(object: &'o impl TestedKind, key: &str) -> Option<&'o str> {
     object.text(key)
 }

@@ -1,4 +1,5 @@
-//! What the operator makes of every error of API Gateway, on a real API server: the table "Reads and the last good answer".
+//! The operator's reaction to every error of API Gateway, on a real API server: the table "Reads and the last good
+//! answer".
 
 mod certificates;
 mod pace;
@@ -7,15 +8,15 @@ mod table;
 use operator_testing::emulator::Fault;
 use std::time::Duration;
 
-/// A kind of trouble and what has to be said of it.
+/// A kind of trouble, and the expected report of it.
 #[derive(Clone, Debug)]
 struct Trouble {
-    /// Also the id of the certificate that it befalls.
+    /// The name, which is also the id of the certificate with the trouble.
     name: &'static str,
     fault: Fault,
-    /// Reason of the condition about a read that fails so.
+    /// The reason of the condition about the failed read.
     reason: &'static str,
-    /// What the message has to contain; `{action}` and `{arn}` are filled in.
+    /// The required parts of the message; `{action}` and `{arn}` are replaced.
     says: &'static [&'static str],
     /// Whether Ready stays True with a last good target.
     passes: bool,
@@ -25,7 +26,7 @@ struct Trouble {
 
 const DENIED: &[&str] = &["IAM does not allow {action} on {arn}", "policy"];
 
-/// Every documented error of both pages, and what else can come instead of an answer.
+/// Every documented error of both pages, and the other failures of a call.
 fn all() -> Vec<Trouble> {
     let error = |name, status, error_type, reason, says| Trouble {
         name,
@@ -54,17 +55,17 @@ fn all() -> Vec<Trouble> {
     ]
 }
 
-/// What every message owes, whatever the trouble.
+/// Checks the rules for every message.
 fn check_message(trouble: &Trouble, id: &str, action: &str, message: &str) {
     let name = trouble.name;
     assert!(is_message_of(trouble, id, action, message), "{name} of {id}: {:?} is not in {message:?}", trouble.says);
     assert!(!message.to_lowercase().contains("request id"), "{message}");
 }
 
-/// Whether a message tells of this trouble.
+/// Whether a message reports this trouble.
 fn is_message_of(trouble: &Trouble, id: &str, action: &str, message: &str) -> bool {
     let arn = format!("arn:aws:apigateway:xx-{id}-1::/clientcertificates/{id}");
-    // The id is that of the resource that meets the trouble, not always the one that it is named after.
+    // The id is that of the resource with the trouble, which is not always the name of the trouble.
     let filled = |says: &&str| {
         says.replace("{action}", action).replace("{arn}", &arn).replace("not-found in", &format!("{id} in"))
     };

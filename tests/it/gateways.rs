@@ -1,5 +1,5 @@
-//! What gateways do with a target: the real controller watches the control plane, with the objects of `deploy/samples` as they
-//! stand beside a target that the operator keeps, and its own data plane answers the handshakes.
+//! Gateways with a target: the real controller watches the control plane with the unchanged objects of `deploy/samples`
+//! and a target of the operator, and its data plane answers the handshakes.
 
 /// The tests that every gateway has to pass, each under its own name.
 macro_rules! proves {

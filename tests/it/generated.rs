@@ -1,4 +1,4 @@
-//! Generated files are what their sources make of them today.
+//! Generated files are up to date.
 
 use std::fs;
 use std::path::{Path, PathBuf};

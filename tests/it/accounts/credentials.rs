@@ -1,4 +1,5 @@
-//! Sessions end, are ended, and cannot be had again: what can be mended mends itself, and the last good target is kept.
+//! Sessions expire, are ended, and cannot be started again. The operator recovers if it can, and keeps the last good
+//! target.
 
 use kube::ResourceExt;
 use operator_testing::emulator::{DEFAULT_REGION, Fault, NewRole};
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::{AFTER_A_DENIAL, ALLOWED, ROLE, Ruled, by, by_role, message};
 use crate::fixture::{ID, World, condition};
 
-/// Waits until the resource is ready, a denial before that included.
+/// Waits until the resource is ready, also after a denial.
 async fn healed(world: &World<'_>, name: &str) {
     eventually(AFTER_A_DENIAL, &format!("{name} is ready again"), async || {
         let resource = world.resource(name).await;
@@ -22,7 +23,7 @@ async fn healed(world: &World<'_>, name: &str) {
 #[tokio::test]
 async fn short_sessions_are_renewed_before_they_end_and_nobody_notices() {
     let ruled = Ruled::start("short", ALLOWED).await;
-    // Renewed in their last ten seconds.
+    // The SDK renews a session in its last ten seconds.
     ruled.emulator.add_role(NewRole::new(ROLE).session_seconds(15));
     ruled.generate_there(DEFAULT_REGION, ID);
     ruled.create_ready("one", by(ROLE)).await;
@@ -112,7 +113,7 @@ async fn roles_that_cannot_be_assumed_are_named_and_others_do_not_notice() {
     ruled.create_ready("other", by(ROLE)).await;
     ruled.create_ready("home", json!({})).await;
     assert_eq!(ruled.emulator.count(AssumeRole), 5, "each was tried once: {:?}", ruled.emulator.calls());
-    // A spec that is mended is tried at once.
+    // A corrected spec causes a retry at once.
     ruled.patch("wrong", json!({ "spec": { "assumeRole": { "externalId": "right" } } })).await;
     ruled.until_ready("wrong").await;
 }
@@ -133,7 +134,7 @@ async fn what_the_policy_of_a_role_denies_is_told_of_its_resources_alone() {
     assert!(told.contains("apigateway:GET") && told.contains("/clientcertificates/weak"), "{told}");
     assert!(told.contains(&weak), "whose policy it is: {told}");
     ruled.create_ready("strong", by_role("strong", ROLE)).await;
-    // A fault in a session's account is not the operator's own.
+    // A fault in the account of a session does not affect the operator's own account.
     ruled.emulator.inject(Fault::error(500, "InternalFailure", "down").in_account(super::THERE));
     ruled.create("strong2", by_role("strong", ROLE)).await;
     ruled.create_ready("home", json!({})).await;

@@ -1,4 +1,4 @@
-//! A description belongs to one resource for each certificate of an account, however it is reached.
+//! One resource owns the description of a certificate, whatever the roles by which resources read it.
 
 use kube::ResourceExt;
 use operator_testing::emulator::{DEFAULT_REGION, NewRole};
@@ -20,7 +20,7 @@ fn described(text: &str, role: Option<&str>) -> Value {
     }
 }
 
-/// Waits for a second to pass, which is how exactly the API server tells ages.
+/// Waits until the next second, because the API server stores creation times in seconds.
 async fn next_second_after(world: &World<'_>, older: &str) {
     let created = world.resource(older).await.creation_timestamp().unwrap().0;
     eventually(SOON, "a younger resource", async || jiff::Timestamp::now().as_second() > created.as_second()).await;

@@ -1,4 +1,4 @@
-//! Rules for namespaces by their labels, which change under a running operator.
+//! Rules that select namespaces by label, and changes of labels while the operator runs.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::ground::{ACCOUNT, install, started};
 
 const BY_LABEL: &str = "rules: [{name: trusted, namespaceSelector: {matchLabels: {team: pay}}, roles: ['arn:aws:iam::444455556666:role/*']}]";
 
-/// Gives the operator its rights in the whole cluster, as an installation does.
+/// Grants the operator its permissions in the whole cluster, like an installation.
 async fn grant_everywhere(world: &World<'_>) {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -39,7 +39,7 @@ async fn label(world: &World<'_>, team: Value) {
 
 #[tokio::test]
 async fn a_label_gives_a_role_and_takes_it_away_at_once() {
-    // Its own control plane: this operator reconciles every resource in it.
+    // This test needs another control plane, because its operator reconciles every resource.
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
     let mut ruled = Ruled::of(World::on(&control_plane, "labels").await, BY_LABEL);
@@ -50,7 +50,7 @@ async fn a_label_gives_a_role_and_takes_it_away_at_once() {
     label(&neighbour, json!("pay")).await;
     let builder = ruled.builder().env_remove("CCR_NAMESPACES").arg("--rules-file").arg(ruled.file.path());
     ruled.operator = Some(started(&builder).await);
-    // A label from before the start counts, and a namespace without is refused.
+    // A label from before the start counts. A namespace without the label is refused.
     neighbour.create_ready("one", by(ROLE)).await;
     ruled.create("one", by(ROLE)).await;
     ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
@@ -97,7 +97,7 @@ async fn selectors_that_come_with_a_later_file_are_followed_too() {
     ruled.until_ready("one").await;
 }
 
-/// Makes a namespace with a label, as Argo CD or Flux would.
+/// Creates a namespace with a label, like Argo CD or Flux.
 async fn create_namespace(world: &World<'_>, name: &str, team: &str) {
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
     let namespace = json!({ "metadata": { "name": name, "labels": { "team": team } } });
@@ -118,7 +118,7 @@ async fn a_namespace_whose_labels_are_not_known_yet_gets_nothing() {
     let narrow = "rules: [{name: narrow, namespaceSelector: {matchLabels: {team: pay}}, certificateIds: [other]}]";
     let mut ruled = Ruled::of(World::on(&control_plane, "unknown").await, narrow);
     grant_everywhere(&ruled).await;
-    // Lists of namespaces come as ever, and what changes after that comes late.
+    // Lists of namespaces are not delayed, but the events after them are.
     let late = Rule::new(Fault::Delay(Duration::from_secs(15))).resource("namespaces").verb("watch");
     let proxy = FaultProxy::start(&control_plane).await.unwrap();
     let held = proxy.inject(late.always());
@@ -159,7 +159,7 @@ async fn labels_wake_the_resources_of_their_namespace_alone_and_only_where_they_
     for number in 0..5 {
         neighbour.create_ready(&format!("n{number}"), json!({})).await;
     }
-    // Whatever the writes of the targets wake has been looked at.
+    // The reconciles that the writes of the targets cause have ended.
     never(A_WHILE, "nothing", async || None::<()>).await;
     let before = passes(&mut ruled).await;
     create_namespace(&ruled, "elsewhere", "pay").await;
@@ -177,7 +177,7 @@ async fn labels_wake_the_resources_of_their_namespace_alone_and_only_where_they_
     assert!((1.0..5.0).contains(&more), "one resource is looked at, not six: {more} passes");
 }
 
-/// Passes over resources so far.
+/// The number of reconciles so far.
 async fn passes(ruled: &mut Ruled<'_>) -> f64 {
     let operator = ruled.operator.as_mut().unwrap();
     operator.metric("ccr_reconciles_total", &[("result", "success")]).await.unwrap().unwrap_or_default()

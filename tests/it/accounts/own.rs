@@ -1,4 +1,4 @@
-//! The operator's own access key in a file, which is rotated while it runs.
+//! The operator's own access key in a file, and its rotation while the operator runs.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::{AFTER_A_DENIAL, ALLOWED, ROLE, Ruled, by, message};
 use crate::fixture::{ID, condition};
 use crate::ground::started;
 
-/// Writes a profile and moves it into its place, as who rotates a key would.
+/// Writes a profile and renames it into place, like a rotation.
 fn write_key(folder: &Path, key: &AccessKey) {
     let text = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", key.id, key.secret);
     std::fs::write(folder.join("next"), text).unwrap();
@@ -29,7 +29,7 @@ async fn rotates(prefix: &str, spec: Value) {
     ruled.operator = Some(started(&builder.arg("--rules-file").arg(ruled.file.path())).await);
     ruled.create_ready("one", spec).await;
 
-    // The old key ends first, so that it is seen to be refused: then the file has the new one.
+    // The old key ends first, so that AWS refuses it, and the file gets the new key afterwards.
     let new = ruled.emulator.rotate_access_key();
     ruled.emulator.expire_sessions(ROLE);
     ruled.ask_and_hear("one", "look").await;

@@ -1,4 +1,4 @@
-//! Two regions, of which one is down or does not exist: the other does not notice.
+//! Two regions, one of which is down or does not exist. The other is not affected.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn at(id: &str, region: &str) -> Value {
     json!({ "clientCertificateId": id, "region": region })
 }
 
-/// Makes resources of the default region, waits until they are ready, and answers how many calls that took.
+/// Creates resources of the default region, waits until they are ready, and returns the number of calls.
 async fn makes_ready(world: &World<'_>, prefix: &str) -> usize {
     let calls = || {
         let of = |operation| world.emulator.count_in(operation, HOME_ACCOUNT, DEFAULT_REGION);
@@ -27,7 +27,7 @@ async fn makes_ready(world: &World<'_>, prefix: &str) -> usize {
     for number in 0..HOW_MANY {
         let id = format!("{prefix}{number}");
         world.generate(NewCertificate::new().id(&id));
-        // One after the other, so that each costs the call that it needs and no chance is in it.
+        // The resources are created one after the other, so that the number of calls does not depend on chance.
         world.create_ready(&id, at(&id, DEFAULT_REGION)).await;
     }
     calls() - before
@@ -83,14 +83,14 @@ async fn a_region_that_throttles_is_not_noticed_in_another() {
 #[tokio::test]
 async fn a_region_that_does_not_exist_is_told_of_its_own_resources_alone() {
     let world = World::start("nowhere").await;
-    // A host that cannot be found and a connection that ends look alike.
+    // A closed connection gives the same error as an unknown host.
     world.emulator.inject(Fault::drop_connection().in_region("us-nowhere-1"));
     world.create("lost", json!({ "region": "us-nowhere-1" })).await;
     let resource = world.until("lost", "Ready", "False", "Unavailable").await;
     let told = message(&resource, "CertificateRead");
     assert!(told.contains("the connection to 127.0.0.1:"), "{told}");
     world.create_ready("found", json!({})).await;
-    // Once it is named right, nothing is waited for.
+    // A corrected region causes a read at once.
     world.patch("lost", json!({ "spec": { "region": null } })).await;
     world.until_ready("lost").await;
 }

@@ -1,4 +1,4 @@
-//! A role is assumed as the resource and the rules say, once for however many resources of a namespace.
+//! The operator assumes a role by the resource and the rules, once for all resources of a namespace.
 
 use operator_testing::emulator::{DEFAULT_REGION, HOME_ACCOUNT, HOME_USER, NewRole};
 use operator_testing::script::Operation::{AssumeRole, Get, List};
@@ -13,7 +13,7 @@ use crate::ground::started;
 async fn a_role_is_assumed_in_the_name_of_the_namespace_and_sees_its_own_account() {
     let ruled = Ruled::start("role", ALLOWED).await;
     ruled.emulator.add_role(NewRole::new(ROLE).external_id("shop:1"));
-    // The same id in both accounts: what is mirrored tells which one was asked.
+    // Both accounts have the same id. The mirrored certificate shows which account was read.
     ruled.generate_there(DEFAULT_REGION, ID);
     let there = ruled.create_ready("there", json!({ "assumeRole": { "roleArn": ROLE, "externalId": "shop:1" } })).await;
     let home = ruled.create_ready("home", json!({})).await;
@@ -52,7 +52,7 @@ async fn thirty_resources_of_one_role_and_region_share_a_session() {
     assert_eq!(ruled.emulator.count(AssumeRole), 1);
     assert!(ruled.emulator.count(List) + ruled.emulator.count(Get) < 30, "{:?}", ruled.emulator.calls());
 
-    // Another region has a session of its own, of the STS of that region.
+    // Another region has another session, from the STS of that region.
     ruled.generate_there(OTHER_REGION, "far");
     let mut spec = by_role("far", ROLE);
     spec["region"] = json!(OTHER_REGION);

@@ -1,4 +1,4 @@
-//! What a namespace may ask for is what the rules file says now.
+//! The current rules file decides what a namespace may use.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn without_rules_no_role_is_assumed() {
     world.until_events("one", &[("Warning RoleNotAllowed", 1)]).await;
     assert_eq!(world.emulator.count(AssumeRole), 0);
     assert!(world.secrets().get_opt("one").await.unwrap().is_none());
-    // Everything else is allowed.
+    // All other requests are allowed.
     world.create_ready("own", json!({ "description": "ours" })).await;
     world.until("own", "DescriptionSynced", "True", "Synced").await;
 }
@@ -62,7 +62,7 @@ async fn each_refusal_names_the_rule_that_is_missing_and_nothing_is_asked() {
     assert!(calls.iter().all(|call| call.operation.service() == operator_testing::script::Service::Sts), "{calls:?}");
     assert_eq!(ruled.emulator.count(AssumeRole), 0);
     ruled.create_ready("allowed", json!({})).await;
-    // What was refused is allowed as soon as the spec asks for something else.
+    // A refused resource becomes ready after a change of its spec.
     ruled.patch("region", json!({ "spec": { "region": null } })).await;
     ruled.until_ready("region").await;
 }
@@ -98,7 +98,7 @@ async fn a_description_that_may_not_be_owned_is_left_alone_while_the_mirror_goes
     ruled.until("one", "DescriptionSynced", "True", "Synced").await;
     assert_eq!(ruled.emulator.certificate(&source(ID)).unwrap().description, "ours");
 
-    // And back: the text stays as it is, and somebody else's is not undone.
+    // After the change back, the text stays, and the operator does not undo another writer's text.
     ruled.change_rules(silent).await;
     ruled.emulator.set_description(&source(ID), "theirs");
     ruled.ask_and_hear("one", "look").await;
@@ -126,7 +126,7 @@ async fn a_role_can_be_given_and_taken_away_under_a_running_operator() {
     ruled.until("one", "Stalled", "True", "RoleNotAllowed").await;
     ruled.until("one", "TargetWritten", "True", "Written").await;
     let calls = ruled.calls_with(&first).len();
-    // Whatever asks for a read gets none: not the annotation, not another resource, not a changed spec.
+    // No event causes a read: neither the annotation, nor another resource, nor a changed spec.
     ruled.ask("one", "please").await;
     ruled.create("two", by_role("second", ROLE)).await;
     ruled.until("two", "Ready", "False", "RoleNotAllowed").await;
@@ -154,13 +154,13 @@ async fn what_a_session_brings_after_it_was_dropped_is_shown_to_nobody() {
     let mut ruled = Ruled::start("mid-flight", ALLOWED).await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
-    // Longer than a new file goes unnoticed, and shorter than a call is waited for.
+    // The delay is longer than the interval of checks of the file, and shorter than the timeout of a call.
     ruled.emulator.inject(Fault::stall(Duration::from_secs(9)).in_account(THERE));
     ruled.create("one", by(ROLE)).await;
     eventually(SOON, "the call is under way", async || ruled.reads(ID) == 1).await;
     ruled.change_rules("default: {}").await;
     ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
-    // By then the call would have been answered.
+    // By then, the call would have an answer.
     tokio::time::sleep(std::time::Duration::from_secs(10)).await;
     never(A_WHILE, "a target", async || ruled.secrets().get_opt("one").await.unwrap()).await;
     ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
@@ -197,7 +197,7 @@ async fn a_wrong_file_under_a_running_operator_changes_nothing_and_is_told() {
     assert!(line.contains("ERROR") && line.contains("keeping the previous rules"), "{line}");
     ruled.create_ready("two", by_role("second", ROLE)).await;
     assert_eq!(ruled.emulator.sessions().len(), 1, "the session lives on too");
-    // Looked at every 5 s, told once.
+    // The operator checks the file every 5 s, and logs the failure once.
     let told = || {
         let lines = ruled.operator.as_ref().unwrap().logs();
         lines.into_iter().filter(|line| line.contains("keeping the previous rules")).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! A rules file that cannot be used ends the start, in one clear line.
+//! An unusable rules file ends the start, with one log line.
 
 use operator_testing::operator::Operator;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::fixture::SOON;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
 
-/// The one line that is told when it does not start.
+/// Starts an operator that fails, and returns its one log line.
 async fn refused(builder: operator_testing::operator::Builder) -> String {
     let mut operator = builder.spawn().unwrap();
     assert_eq!(operator.wait(SOON).await.unwrap().code, Some(1));

@@ -1,4 +1,5 @@
-//! STS is down, slow or broken: who has a session does not notice, who has none is told and waits.
+//! STS is down, slow or broken. A resource with a session is not affected. A resource without one reports the failure
+//! and waits.
 
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ async fn sts_that_is_down_at_the_first_use_is_told_and_waited_for() {
         ("broken", Fault::page(200, "text/html", "<html><body>Please log in</body></html>")),
     ];
     for (name, fault) in troubles {
-        // A role of its own each, so that none has a session yet.
+        // Each resource has another role, so that none has a session yet.
         let role = format!("{ROLE}-{name}");
         ruled.emulator.add_role(NewRole::new(&role));
         ruled.emulator.inject(fault.on(AssumeRole));
@@ -69,7 +70,7 @@ async fn without_sts_the_operator_starts_and_learns_its_account_later() {
     world.start_operator().await;
     let resource = world.create_ready("one", json!({ "description": "ours" })).await;
     assert_eq!(account_of(&resource), None);
-    // Without rules for roles nobody else can mean the same certificate.
+    // Without rules for roles, no other resource can name the same certificate by a role.
     world.until("one", "DescriptionSynced", "True", "Synced").await;
     let line = world.operator.as_mut().unwrap().wait_for_log("sts:GetCallerIdentity").await.unwrap();
     assert!(line.contains("WARN"), "{line}");
@@ -95,7 +96,7 @@ async fn with_roles_no_description_is_sent_before_the_own_account_is_known() {
     ruled.create_ready("own", json!({ "description": "ours" })).await;
     let held = ruled.until("own", "DescriptionSynced", "False", "Unavailable").await;
     assert!(message(&held, "DescriptionSynced").contains("sts:GetCallerIdentity"), "{held:?}");
-    // A role tells its account itself.
+    // The ARN of a role contains its account.
     let mut spec = by(ROLE);
     spec["description"] = json!("theirs");
     ruled.create_ready("role", spec).await;

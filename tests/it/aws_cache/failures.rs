@@ -1,4 +1,4 @@
-//! What the cache does when API Gateway is in trouble: no failure makes it call more often, and none concerns others.
+//! The cache during failures of API Gateway: no failure makes it call more often, and none affects other resources.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn throttled(seconds: Option<u64>) -> GatewayError {
     GatewayError::Throttled { retry_after: seconds.map(Duration::from_secs) }
 }
 
-/// The most calls within any window of this length.
+/// The greatest number of calls within any window of this length.
 fn most_calls_within(gateway: &MemoryGateway, window: Duration) -> usize {
     let times: Vec<Instant> = gateway.calls().iter().map(|call| call.at).collect();
     let within = |from: &Instant| times.iter().filter(|at| *at >= from && **at < *from + window).count();

@@ -1,4 +1,4 @@
-//! Many resources as the cache sees them: each subscribes, and looks again when it is woken, as a reconcile does.
+//! Many subscribers of the cache: each subscribes, and reads its view again when it is woken, like a reconcile.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -28,36 +28,36 @@ pub struct Fleet<G> {
 
 type Members = HashMap<ResourceName, (Subscription, watch::Sender<Option<Seen>>)>;
 
-/// One of them, as far as tests look at it.
+/// A resource of the fleet, for tests.
 pub struct Member {
     pub name: ResourceName,
     outcome: watch::Receiver<Option<Seen>>,
 }
 
-/// What a resource saw last, and when.
+/// The last view of a resource, and its time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     pub outcome: Result<(), ReadFailure>,
-    /// When it saw that.
+    /// The time of the view.
     pub heard: Tick,
-    /// When the call started that brought it.
+    /// The start of the call that brought the answer.
     pub at: Tick,
-    /// Whether it is what it has asked for.
+    /// Whether the answer is new enough for the subscription.
     pub answered: bool,
 }
 
 impl Member {
-    /// What it saw last.
+    /// The last view.
     pub fn seen(&self) -> Option<Seen> {
         self.outcome.borrow().clone()
     }
 
-    /// Waits until it has seen something good; answers when it did.
+    /// Waits for a good answer, and returns its time.
     pub async fn until_good(&self) -> Tick {
         self.until(|seen| seen.outcome.is_ok()).await.heard
     }
 
-    /// Waits until it has seen something like this.
+    /// Waits for a view that fulfils the condition.
     pub async fn until(&self, is: impl Fn(&Seen) -> bool) -> Seen {
         let mut outcome = self.outcome.clone();
         let is = |seen: &Option<Seen>| seen.as_ref().is_some_and(&is);
@@ -72,7 +72,7 @@ pub async fn all_good(members: &[Member]) {
 }
 
 impl<G: Gateway> Fleet<G> {
-    /// A cache with the limits of the defaults, and nobody who subscribes.
+    /// A cache with the default limits and without subscribers.
     pub fn new(gateway: G) -> Self {
         Self::with_limits(gateway, 5.0, 20)
     }
@@ -104,12 +104,12 @@ impl<G: Gateway> Fleet<G> {
         fleet
     }
 
-    /// A resource that begins to subscribe to a certificate, and its first look.
+    /// Adds a resource that subscribes, and returns it with its first view.
     pub fn join(&self, name: &str, subscription: Subscription) -> (Member, View) {
         let (namespace, name) = name.split_once('/').unwrap_or(("backends", name));
         let name = ResourceName::new(namespace, name);
         let (tell, outcome) = watch::channel(None);
-        // Locked all the time, so that no answer comes between the look and the entry.
+        // The lock is held all the time, so that no answer comes between the view and the entry.
         let mut members = self.members.lock().unwrap();
         let view = self.cache.subscribe(&name, subscription.clone());
         see(&tell, &view, self.clock.now());
@@ -121,13 +121,13 @@ impl<G: Gateway> Fleet<G> {
         self.join(name, wants(source, interval)).0
     }
 
-    /// The same for many, in one region, each with a certificate of its own.
+    /// Adds a resource for each of many certificates in one region.
     pub fn add_many(&self, ids: impl IntoIterator<Item = String>, place: &Place, interval: &str) -> Vec<Member> {
         let source = |id: &String| Source { place: place.clone(), id: id.clone() };
         ids.into_iter().map(|id| self.add(&format!("of-{id}"), source(&id), interval)).collect()
     }
 
-    /// A resource wants something else.
+    /// Changes the subscription of a resource.
     pub fn change(&self, member: &Member, subscription: Subscription) -> View {
         let mut members = self.members.lock().unwrap();
         let view = self.cache.subscribe(&member.name, subscription.clone());
@@ -137,24 +137,24 @@ impl<G: Gateway> Fleet<G> {
         view
     }
 
-    /// A resource is gone.
+    /// Removes a resource.
     pub fn remove(&self, member: &Member) {
         self.members.lock().unwrap().remove(&member.name);
         self.cache.unsubscribe(&member.name);
     }
 
-    /// Who was woken since the last time.
+    /// The resources that were woken since the last call.
     pub fn take_woken(&self) -> Vec<ResourceName> {
         std::mem::take(&mut *self.wakes.lock().unwrap())
     }
 }
 
-/// One certificate, read at this interval.
+/// A subscription to one certificate at this interval.
 pub fn wants(source: Source, interval: &str) -> Subscription {
     Subscription { sources: vec![source], tags: None, stages: None, interval: duration(interval), force: None }
 }
 
-/// The same, by a read that starts from now on.
+/// A subscription that forces a read.
 pub fn forces(source: Source, interval: &str, value: &str) -> Subscription {
     Subscription { force: Some(value.to_owned()), ..wants(source, interval) }
 }

@@ -1,4 +1,4 @@
-//! The same over HTTP: the real SDK, real signatures, and the account's own token bucket behind them.
+//! The cache over HTTP: with the real SDK, real signatures, and the account's token bucket in the emulator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn place() -> Place {
     Place::own(DEFAULT_REGION)
 }
 
-/// An emulator as slow as API Gateway and with its limit, and a fleet that asks it.
+/// An emulator with API Gateway's latency and limit, and a fleet that uses it.
 async fn limited(certificates: usize) -> (Emulator, Fleet<Arc<AwsGateway>>, Vec<String>) {
     let emulator = Emulator::start().await.unwrap();
     emulator.set_latency(Duration::from_millis(20));
@@ -72,7 +72,7 @@ async fn a_list_that_makes_no_sense_is_given_up_for_reads_one_by_one() {
         (Fault::page(200, "text/html", "<html>a proxy's page</html>"), 1),
     ] {
         let (emulator, fleet, ids) = limited(3).await;
-        // More than two pages before them, so that these have to be turned.
+        // More than two pages of certificates come before, so that the cache has to read them.
         for n in 0..1_200 {
             emulator.generate(DEFAULT_REGION, NewCertificate::new().id(format!("a{n:05}")).shared_key());
         }

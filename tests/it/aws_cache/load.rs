@@ -1,4 +1,4 @@
-//! How many calls it takes when all is well.
+//! The number of calls without failures.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::fleet::{Fleet, all_good};
 
 const REGION: &str = "us-east-1";
 
-/// A gateway with so many certificates, all alike but for the id.
+/// A gateway with `count` certificates that differ only in their id.
 pub fn gateway_with(count: usize) -> (MemoryGateway, Vec<String>) {
     let gateway = MemoryGateway::new();
     gateway.set_latency(Duration::from_millis(20));
@@ -80,7 +80,7 @@ async fn steady_calls_do_not_depend_on_the_number_of_resources() {
         let (gateway, ids) = gateway_with(certificates);
         let fleet = Fleet::new(gateway.clone());
         let mut members = Vec::new();
-        // They come at any time, so that each would be due at another.
+        // The resources subscribe at different times, so that each would be due at another time.
         for n in 0..resources {
             let id = &ids[n % certificates];
             members.push(fleet.add(&format!("r{n}"), Source::own(REGION, id), if n % 7 == 0 { "10m" } else { "5m" }));

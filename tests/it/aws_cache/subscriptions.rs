@@ -1,4 +1,4 @@
-//! Who is asked about, who is woken, and what an update of the description changes.
+//! The certificates that the cache reads, the resources that it wakes, and the effect of an update of the description.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,7 @@ async fn a_replica_that_no_longer_leads_asks_nothing_and_drops_what_is_under_way
     assert_eq!(gateway.calls().len(), 1);
     assert_eq!(fleet.take_woken(), []);
     assert!(fleet.cache.get(&source(&ids[0])).is_none());
-    // It leads again.
+    // The replica leads again.
     gateway.set_latency(Duration::ZERO);
     all_good(&fleet.add_many(ids, &Place::own(REGION), "30s")).await;
 }
@@ -206,7 +206,7 @@ async fn a_description_is_known_when_it_was_written_and_no_older_read_undoes_tha
     let member = fleet.add("r", source("id00000"), "5m");
     member.until_good().await;
     sleep(FORCED_READS_APART).await;
-    // A read is under way that has the old text, while the update is made.
+    // A read with the old text is in progress during the update.
     gateway.inject(Fault::new(Failure::Stall(Duration::from_secs(5))).on(Get).once());
     fleet.cache.refresh(&source("id00000"));
     sleep(Duration::from_secs(1)).await;
@@ -239,7 +239,7 @@ async fn after_an_update_that_failed_the_certificate_is_read() {
     sleep(Duration::from_secs(1)).await;
     let snapshot = fleet.cache.get(&source("id00000")).unwrap();
     assert_eq!(snapshot.outcome.unwrap().description, "new", "it was carried out all the same");
-    // One that never ends.
+    // An update that never ends.
     gateway.inject(Fault::new(Failure::Stall(A_DAY)).on(Update).once());
     let began = fleet.clock.now();
     let update = timeout(A_DAY, fleet.cache.set_description(&source("id00000"), "newer")).await.unwrap();
@@ -259,7 +259,7 @@ async fn updates_go_before_reads_and_none_is_made_by_a_replica_that_does_not_lea
     let began = clock.now();
     assert!(fleet.cache.set_description(&source("id00019"), "text").await.is_ok());
     assert!(clock.now() - began <= Duration::from_millis(1_100), "{:?}", clock.now() - began);
-    // The token is long in coming, and the Lease is lost meanwhile.
+    // The wait for the token is long, and the replica loses the Lease meanwhile.
     let other = source("id00018");
     let (update, ()) = tokio::join!(fleet.cache.set_description(&other, "text"), async {
         leadership.send_replace(Leadership::StandingBy);

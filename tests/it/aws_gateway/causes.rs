@@ -1,5 +1,5 @@
-//! What keeps AWS from being reached is named: the host and the innermost cause, or AWS's own words. Over real connections,
-//! each in a process of its own where the environment matters.
+//! The message for an unreachable AWS contains the cause: the host and the innermost error, or AWS's message. The
+//! connections are real. A test of the environment runs in another process.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub fn host(url: &str) -> String {
     url.split('/').nth(2).unwrap().to_owned()
 }
 
-/// What a condition says when a certificate is read in this environment.
+/// The message of the condition after a read of a certificate in this environment.
 async fn says(environment: Vec<(&'static str, String)>) -> String {
     let text = in_a_process("causes::in_a_process_it_says_what_went_wrong", environment).await;
     let said = text.lines().find_map(|line| line.strip_prefix("it says: ")).expect("a line").to_owned();
@@ -55,7 +55,7 @@ fn keys_at(endpoint: String) -> Vec<(&'static str, String)> {
     environment
 }
 
-/// A server that does one thing with every connection.
+/// A server that handles every connection in the same way.
 async fn server(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -105,14 +105,14 @@ async fn a_server_whose_certificate_is_not_trusted() {
     assert!(said.starts_with("Unavailable "), "{said}");
     assert!(said.contains(&format!("localhost:{port} failed: invalid peer certificate: UnknownIssuer")), "{said}");
     assert!(said.contains("SSL_CERT_FILE"), "{said}");
-    // A file of CA certificates that cannot be used is another trouble, although the server is refused as well.
+    // An unusable CA file has another message, although the client refuses the server in both cases.
     for (file, problem) in [("/nonexistent", "cannot be read"), ("/dev/null", "holds no certificate")] {
         let environment = [environment.clone(), vec![("SSL_CERT_FILE", file.to_owned())]].concat();
         let said = says(environment).await;
         let problem = format!("localhost:{port} failed: the file that SSL_CERT_FILE names {problem}");
         assert!(said.ends_with(&problem), "{said}");
     }
-    // A bad block among good ones does no harm.
+    // A bad block among good ones has no effect.
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("ca.pem");
     std::fs::write(
@@ -151,7 +151,7 @@ async fn a_404_of_a_proxy_is_not_a_certificate_that_is_gone() {
     assert_eq!(said, "Unavailable the call to API Gateway failed: HTTP status 404");
 }
 
-/// A pod that is known by a token, and AWS at these addresses.
+/// The environment of a pod with a web identity token, and the address of STS.
 fn web_identity(token_file: &str, sts: String) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/operator".into()),

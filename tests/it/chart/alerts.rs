@@ -1,4 +1,4 @@
-//! The alerts and the dashboard: what Prometheus says of them, and that they speak of metrics that there are.
+//! The alerts and the dashboard: promtool accepts them, and their metrics exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{at, file, folder, of_kind, rendered_case, text, the};
 
-/// Metrics that the operator tells beside those of [`Metrics`].
+/// The metrics of the operator in addition to those of [`Metrics`].
 const OTHERS: [&str; 4] = [
     "ccr_leader",
     "ccr_certificate_not_after_timestamp_seconds",
@@ -66,10 +66,10 @@ fn names(query: &str) -> BTreeSet<String> {
     query.split(|c| !is_part(c)).filter(|word| word.starts_with("ccr_")).map(str::to_owned).collect()
 }
 
-/// The names of the series that the operator tells.
+/// The names of the series that the operator exports.
 fn told() -> BTreeSet<String> {
     let metrics = Metrics::default();
-    // Those with labels are told once something has happened.
+    // A metric with labels is exported after its first event.
     metrics.reconciled(ReconcileResult::Success, Duration::ZERO);
     metrics.gateway_called("GetClientCertificate", "200", Duration::ZERO);
     metrics.list_refused("denied");
@@ -114,7 +114,7 @@ fn the_queries_of_the_dashboard_parse() {
     let panels = dashboard["panels"].as_array().unwrap();
     let mut rules = String::from("groups:\n- name: dashboard\n  rules:\n");
     for target in panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap()) {
-        // What Grafana puts in.
+        // Replaces Grafana's variables.
         let query = target["expr"].as_str().unwrap().replace("$__rate_interval", "5m").replace("$job", ".*");
         rules += &format!("  - record: panel:{}\n    expr: '{query}'\n", rules.lines().count());
     }

@@ -1,4 +1,4 @@
-//! What releases do to a cluster: install, upgrade, uninstall, install again under another name.
+//! The effect of releases on a cluster: install, upgrade, uninstall, install again under another name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ metadata: {name: kept, namespace: default}
 spec: {clientCertificateId: 9ao60f, suspend: true}
 ";
 
-/// A control plane of its own, because there is but one CRD in each, and a Helm.
+/// A separate control plane, because a control plane has only one CRD, and a Helm.
 struct Cluster {
     control_plane: ControlPlane,
     helm: PathBuf,
-    /// What Helm keeps on the machine.
+    /// The folder of Helm's files on the machine.
     home: TempDir,
 }
 
@@ -39,13 +39,13 @@ impl Cluster {
         helm.args(arguments).args(chart).env("KUBECONFIG", self.control_plane.kubeconfig()).output().unwrap()
     }
 
-    /// Runs Helm with the chart, and expects that it succeeds.
+    /// Runs Helm with the chart, and expects success.
     fn apply(&self, arguments: &[&str]) {
         let output = self.helm(arguments, Some(&folder()));
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     }
 
-    /// Runs Helm with the chart, and expects that it says why not.
+    /// Runs Helm with the chart, expects a failure, and returns its message.
     fn refused(&self, arguments: &[&str]) -> String {
         let output = self.helm(arguments, Some(&folder()));
         assert!(!output.status.success(), "{arguments:?} was not refused");
@@ -70,7 +70,7 @@ impl Cluster {
         format!("{}/{}", part("namespace"), part("name"))
     }
 
-    /// All that a release can have made, and is still there.
+    /// The existing objects of all kinds that a release can create.
     fn left(&self) -> Vec<String> {
         let kinds = "deployments,services,serviceaccounts,configmaps,secrets,poddisruptionbudgets,networkpolicies,roles,\
                      rolebindings,clusterroles,clusterrolebindings,customresourcedefinitions";
@@ -80,7 +80,7 @@ impl Cluster {
     }
 }
 
-/// The chart as it may have been before `spec.suspend`.
+/// An older chart, without `spec.suspend` in the CRD.
 fn older_chart() -> TempDir {
     let copy = TempDir::new().unwrap();
     let copied = Command::new("cp").arg("-r").arg(folder().join(".")).arg(copy.path()).status().unwrap();
@@ -111,7 +111,7 @@ async fn a_life_of_releases(helm: PathBuf) {
     let created = with_input(create, RESOURCE);
     assert!(created.status.success(), "{}", text(&created.stderr));
 
-    // A second one beside it may use the CRD, and must not take it.
+    // A second release may use the CRD, and must not take it over.
     let second = ["install", "second", "--namespace=default", "--set=watch.namespaces={default}"];
     for take in [&[][..], &["--take-ownership"]] {
         let message = cluster.refused(&[&second[..], take].concat());
@@ -130,7 +130,7 @@ async fn a_life_of_releases(helm: PathBuf) {
     let kept = cluster.kubectl(&["get", "ccr", "kept", "--output=jsonpath={.spec.suspend}"]);
     assert_eq!(kept, "true", "and so is every resource");
 
-    // The next one has another name: Helm itself says no to what is another release's, in its own words.
+    // The next release has another name. Helm itself refuses to take over the objects of another release.
     let message = cluster.refused(&install("client-certificate-operator"));
     assert!(message.contains("invalid ownership metadata") && message.contains("release-name"), "{message}");
     cluster.apply(&[&install("client-certificate-operator")[..], &["--take-ownership"]].concat());
@@ -154,7 +154,7 @@ async fn releases_of_helm_3_bring_the_crd_up_to_date_keep_it_and_hand_it_on() {
 #[tokio::test]
 async fn what_kubectl_installed_can_become_a_release() {
     let [helm, helm3] = super::helms();
-    // Helm 4 applies on the server's side, where kubectl owns the fields.
+    // Helm 4 uses server-side apply, in which kubectl owns the fields.
     for (helm, take) in [(helm, &["--take-ownership", "--force-conflicts"][..]), (helm3, &["--take-ownership"])] {
         let cluster = Cluster::start(helm).await;
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml");

@@ -1,4 +1,4 @@
-//! What the chart renders, said in sentences.
+//! The rules for the rendered chart.
 
 use clap::Parser;
 use client_certificate_operator::config::Cli;
@@ -43,7 +43,7 @@ async fn an_api_server_takes_every_case_without_a_warning() {
     for values in cases() {
         let all = rendered(&["--values", values.to_str().unwrap()]);
         let (monitoring, built_in): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|object| {
-            object["apiVersion"] == "monitoring.coreos.com/v1" // the Prometheus Operator's, which is not there
+            object["apiVersion"] == "monitoring.coreos.com/v1" // the CRD of the Prometheus Operator does not exist here
         });
         assert_eq!(monitoring.len(), if values == case("everything") { 2 } else { 0 });
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": built_in });
@@ -97,8 +97,8 @@ fn the_labels_of_namespaces_are_seen_only_where_rules_may_select_by_them() {
     }
 }
 
-/// What the SecurityContextConstraints `restricted-v2` of OpenShift take as it is, for a pod of the restricted profile: ids come from the
-/// range of the namespace, and one that is told is refused.
+/// The SecurityContextConstraints `restricted-v2` of OpenShift accept a pod of the restricted profile unchanged, if it
+/// sets no ids: ids come from the range of the namespace.
 #[test]
 fn every_pod_runs_on_openshift_as_it_is() {
     let install = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml")).unwrap();
@@ -167,7 +167,7 @@ fn the_operator_understands_the_rules_and_every_variable() {
     assert!(rules.allow_roles() && rules.use_labels());
 
     let environment = environment(the(&all, "Deployment"));
-    // A variable is a flag by another name.
+    // An environment variable counts as its flag.
     let flag = |(name, value): &(String, Value)| {
         let name = name.strip_prefix("CCR_")?.to_lowercase().replace('_', "-");
         Some(format!("--{name}={}", value.as_str().unwrap_or("from-the-pod")))

@@ -1,4 +1,4 @@
-//! Values that are wrong are refused, with a message that says where and what.
+//! The chart refuses invalid values, with a message that names the value and the fault.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -88,14 +88,14 @@ fn values_that_do_not_go_together_are_refused_with_a_way_out() {
     }
 }
 
-/// Where the schema and the values have other keys.
+/// The keys that only the schema or only the values have.
 fn compare(schema: &Value, values: &Value, path: &str, differences: &mut Vec<String>) {
     let (Some(properties), Some(values)) = (schema["properties"].as_object(), values.as_object()) else { return };
-    // What a chart that this one is a part of may set.
+    // The values that a parent chart may set.
     let outside = BTreeSet::from(["global", "enabled"]).into_iter().filter(|_| path.is_empty());
     let described: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
     let there: BTreeSet<&str> = values.keys().map(String::as_str).chain(outside).collect();
-    // An empty map of values is an example of nothing.
+    // An empty map of values has no example keys.
     if !values.is_empty() {
         differences.extend(described.symmetric_difference(&there).map(|key| format!("{path}.{key}")));
     }

@@ -20,7 +20,7 @@ impl Page {
         Parser::new_ext(&self.text, Options::ENABLE_TABLES)
     }
 
-    /// Where its links and pictures lead.
+    /// The destinations of its links and pictures.
     pub fn links(&self) -> Vec<String> {
         let destination = |event| match event {
             Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some(dest_url.into_string()),
@@ -29,7 +29,7 @@ impl Page {
         self.events().filter_map(destination).collect()
     }
 
-    /// The ids of its headings, as mdBook and GitHub make them.
+    /// The ids of its headings in mdBook and on GitHub.
     pub fn headings(&self) -> BTreeSet<String> {
         let mut ids = BTreeSet::new();
         let mut times = BTreeMap::<String, usize>::new();
@@ -54,7 +54,8 @@ impl Page {
         ids
     }
 
-    /// Its blocks of a language, below a heading up to the next one of the same level or a higher one; of the whole page without a heading.
+    /// Its blocks of a language, from a heading to the next heading of the same or a higher level; without a heading,
+    /// of the whole page.
     pub fn blocks(&self, under: Option<&str>, language: &str) -> Vec<String> {
         let mut blocks = Vec::new();
         let mut level = None;
@@ -87,7 +88,7 @@ impl Page {
     }
 }
 
-/// Lower case; letters, digits, `-` and `_` stay, spaces become `-`, the rest goes.
+/// The id of a heading: in lower case, with letters, digits, `-` and `_`, and with `-` for each space.
 fn id(heading: &str) -> String {
     let of = |character: char| match character {
         character if character.is_alphanumeric() || "-_".contains(character) => Some(character.to_ascii_lowercase()),

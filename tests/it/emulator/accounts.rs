@@ -1,4 +1,4 @@
-//! Accounts and regions share nothing, and can be in trouble one by one.
+//! Accounts and regions share no state, and can have separate faults.
 
 use client_certificate_operator::aws::gateway::Gateway;
 use operator_testing::emulator::{AccessKey, DEFAULT_REGION as REGION, Emulator, Fault, HOME_ACCOUNT, NewRole};
@@ -89,7 +89,7 @@ async fn a_seeded_share_of_calls_is_hit_and_sts_is_not() {
     }
 }
 
-/// The administration of accounts, roles and limits as `curl` sees it.
+/// The administration of accounts, roles and limits, with HTTP requests like those of `curl`.
 #[tokio::test]
 async fn a_shell_can_make_accounts_roles_and_limits() {
     let emulator = Emulator::start().await.unwrap();

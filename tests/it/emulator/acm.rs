@@ -1,4 +1,4 @@
-//! ACM as the emulator speaks it: on the wire, in its refusals, and where API Gateway meets it.
+//! The emulator's ACM: its responses, its refusals, and its use by API Gateway.
 
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ async fn what_was_never_issued_is_in_progress() {
     emulator.set_acm_status(&arn, "HIBERNATING");
     let error = GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None };
     assert_eq!(read(&arn).await, Err(error.clone()));
-    // The client asks for the certificate after it was told that there is one.
+    // The client requests the certificate after it received the status ISSUED.
     emulator.set_acm_status(&arn, "ISSUED");
     emulator.inject(Fault::error(400, "RequestInProgressException", "wait").on(Operation::GetCertificate).once());
     let got = read(&arn).await.unwrap();
@@ -222,7 +222,8 @@ async fn a_certificate_that_a_stage_presents_is_not_deleted() {
     assert_eq!(error_type(&ask(&emulator, "GetCertificate", &arn).await), refused("ResourceNotFoundException"));
 }
 
-/// What a private CA issues is what it is asked for, and each certificate is signed by the next of its path.
+/// A private CA issues certificates with the requested properties, and the next certificate of its path has signed
+/// each.
 #[test]
 fn a_private_ca_issues_what_it_is_asked_for() {
     let root = PrivateCa::root_with_key("root", KeyType::Rsa2048);

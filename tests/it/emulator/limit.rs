@@ -1,4 +1,4 @@
-//! The rate limit: the arithmetic is tested beside it, this is how calls meet it.
+//! The rate limit for calls. Its arithmetic has tests beside the code.
 
 use operator_testing::emulator::{AccessKey, DEFAULT_REGION as REGION, Emulator, Fault, HOME_ACCOUNT, RateLimit};
 use operator_testing::script::Operation;
@@ -7,7 +7,7 @@ use super::{error_type, new};
 
 const PATH: &str = "/clientcertificates/abc123";
 
-/// Three calls and then none, however long the test takes.
+/// A limit of three calls in total, however long the test takes.
 fn three() -> RateLimit {
     RateLimit { rate: 0.0, burst: 3, retry_after: Some("2".into()) }
 }

@@ -1,4 +1,4 @@
-//! Lists that change between two pages, and lists that are wrong.
+//! Lists that change between two pages, and faulty lists.
 
 use std::collections::BTreeSet;
 
@@ -95,7 +95,7 @@ async fn a_page_can_be_no_page() {
     assert_eq!(page(&emulator, None).await.0, ["a", "b"]);
 }
 
-/// The end by a repeated position is the SDK's choice, and a trap: what it then answers is not the whole list.
+/// The SDK ends a list at a repeated position, which is a trap: its result is then not the whole list.
 #[tokio::test]
 async fn the_sdk_reads_every_page_and_takes_a_repeated_position_for_the_end() {
     let emulator = with(&["a", "b", "c", "d", "e"]).await;

@@ -1,4 +1,4 @@
-//! What the sessions of roles may do, and for how long.
+//! The permissions and the duration of sessions.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Stages are as strict as AWS's: what can be asked, what can be changed, and who may.
+//! Stages are as strict as AWS's: reads, changes, and permissions.
 
 use operator_testing::emulator::{DEFAULT_REGION as REGION, Emulator, Fault, HOME_ACCOUNT, HOME_USER};
 use operator_testing::http::Answer;

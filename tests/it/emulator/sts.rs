@@ -1,4 +1,4 @@
-//! STS as the AWS SDK and AWS itself have it.
+//! STS with the AWS SDK, and by AWS's documentation.
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -20,7 +20,7 @@ const ACCOUNT: &str = "444455556666";
 const ROLE: &str = "arn:aws:iam::444455556666:role/path/reader";
 const SESSION: &str = "arn:aws:sts::444455556666:assumed-role/reader/operator";
 
-/// What a program has that speaks to the emulator with the real SDK.
+/// The configuration of the real SDK for the emulator.
 pub(super) async fn sdk(emulator: &Emulator) -> SdkConfig {
     let AccessKey { id, secret, session_token } = emulator.access_key().clone();
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();

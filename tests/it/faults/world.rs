@@ -1,4 +1,4 @@
-//! One test's world: its ground, operators that the test starts and ends itself, and questions to ask by generation.
+//! The world of one test: its ground, operators that the test starts and ends itself, and waits by generation.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -19,13 +19,13 @@ use serde_json::{Value, json};
 
 use crate::ground::{Ground, source, started};
 
-/// Ample, for a machine that is busy with other tests.
+/// A generous limit, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(40);
 
-/// Everything in it ends when it is dropped.
+/// The world of one test. All its parts end when it is dropped.
 pub struct World<'a> {
     ground: Ground<'a>,
-    /// Whether each certificate has a region of its own.
+    /// Whether each certificate is in another region.
     is_apart: bool,
 }
 
@@ -49,20 +49,20 @@ impl World<'static> {
         World { ground: Ground::shared(prefix).await, is_apart: false }
     }
 
-    /// The same, with a region for each certificate: there each is read by itself, and the trouble of one is none of the
-    /// others'.
+    /// A world with another region for each certificate: the operator reads each separately, and a failure of one does
+    /// not affect the others.
     pub async fn apart(prefix: &str) -> Self {
         World { is_apart: true, ..World::new(prefix).await }
     }
 }
 
 impl<'a> World<'a> {
-    /// A world on a control plane in which everything is installed.
+    /// A world on a control plane with the installation.
     pub async fn on(control_plane: &'a ControlPlane, prefix: &str) -> Self {
         World { ground: Ground::on(control_plane, prefix).await, is_apart: false }
     }
 
-    /// An operator that is ready.
+    /// Starts an operator and waits until it is ready.
     pub async fn operator(&self) -> Operator {
         started(&self.builder()).await
     }
@@ -72,12 +72,12 @@ impl<'a> World<'a> {
         self.certificate_like(id, NewCertificate::new());
     }
 
-    /// The same, with more to it.
+    /// Makes a certificate with these properties in API Gateway.
     pub fn certificate_like(&self, id: &str, new: NewCertificate) {
         self.emulator.generate(&self.source(id).place.region, new.id(id).shared_key());
     }
 
-    /// Where a certificate is.
+    /// The source of a certificate.
     pub fn source(&self, id: &str) -> Source {
         match self.is_apart {
             true => Source::own(format!("xx-{}-1", id.replace(|c: char| c.is_ascii_digit(), "x")), id),
@@ -85,12 +85,12 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The PEM of a certificate as a target has to hold it, by other means than the operator's.
+    /// The PEM that a target has to hold for a certificate, without the operator's code.
     pub fn pem(&self, id: &str) -> String {
         format!("{}\n", self.emulator.certificate(&self.source(id)).unwrap().pem.replace("\r\n", "\n"))
     }
 
-    /// Creates a resource; answers its generation.
+    /// Creates a resource; returns its generation.
     pub async fn create(&self, name: &str, mut spec: Value) -> i64 {
         if self.is_apart {
             let id = spec["clientCertificateId"].as_str().unwrap();
@@ -99,7 +99,7 @@ impl<'a> World<'a> {
         self.create_resource(name, spec).await.metadata.generation.unwrap()
     }
 
-    /// A resource for the certificate of the same name, mirrored.
+    /// Creates a resource for the certificate of the same name, and waits until it is mirrored, if an operator runs.
     pub async fn mirrored(&self, id: &str, operator_runs: bool) {
         self.certificate(id);
         self.create(id, json!({ "clientCertificateId": id })).await;
@@ -108,34 +108,34 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Merges a change into a spec; answers the new generation.
+    /// Merges a change into a spec; returns the new generation.
     pub async fn change(&self, name: &str, spec: Value) -> i64 {
         let patch = Patch::Merge(json!({ "spec": spec }));
         let changed = self.resources().patch(name, &PatchParams::default(), &patch).await.unwrap();
         changed.metadata.generation.unwrap()
     }
 
-    /// Changes something in the spec that asks for nothing but another look; answers the generation.
+    /// Changes a field of the spec that causes only a reconcile; returns the generation.
     pub async fn touch(&self, name: &str) -> i64 {
         let resource = self.resources().get(name).await.unwrap();
         let minutes = 60 + resource.metadata.generation.unwrap();
         self.change(name, json!({ "refreshInterval": format!("{minutes}m") })).await
     }
 
-    /// Makes the operator ask API Gateway at once, whatever it waits for: by lifting a suspension. Answers the generation.
+    /// Makes the operator read API Gateway at once, by the end of a suspension. Returns the generation.
     pub async fn hasten(&self, name: &str) -> i64 {
         let generation = self.change(name, json!({ "suspend": true })).await;
         self.wait_for(name, "Suspended", "True", generation).await;
         self.change(name, json!({ "suspend": false })).await
     }
 
-    /// Asks for a read by the annotation, without waiting for it.
+    /// Requests a read by the annotation, without waiting for it.
     pub async fn refresh(&self, name: &str, value: &str) {
         let patch = Patch::Merge(json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } }));
         self.resources().patch(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
-    /// Asks for a read by the annotation and waits until it is done.
+    /// Requests a read by the annotation, and waits for its end.
     pub async fn refreshed(&self, name: &str, value: &str) {
         self.refresh(name, value).await;
         eventually(SOON, &format!("the refresh {value} of {name} is done"), async || {
@@ -152,7 +152,8 @@ impl<'a> World<'a> {
         conditions.into_iter().map(|condition| (condition.type_.clone(), condition)).collect()
     }
 
-    /// Waits for a condition of at least this generation, as `True`, `False Reason` and so on; answers all conditions.
+    /// Waits for a condition of at least this generation, in the form `True`, `False Reason` and so on; returns all
+    /// conditions.
     pub async fn wait_for(
         &self,
         name: &str,
@@ -195,14 +196,14 @@ impl<'a> World<'a> {
         .await
     }
 
-    /// What the operator wrote, events left out.
+    /// The operator's writes, without events.
     pub fn writes(&self) -> Vec<AuditEntry> {
         let mut writes = self.all_writes();
         writes.retain(|write| write.resource != "events");
         writes
     }
 
-    /// How often the operator wrote the status of a resource.
+    /// The number of the operator's writes of the status of a resource.
     pub fn status_writes(&self, name: &str) -> usize {
         self.writes().iter().filter(|write| write.subresource == "status" && write.name == name).count()
     }
@@ -217,7 +218,7 @@ impl<'a> World<'a> {
         events.map(|event| (event.reason.unwrap_or_default(), event.note.unwrap_or_default())).collect()
     }
 
-    /// Waits for an event about a resource; answers its note.
+    /// Waits for an event about a resource; returns its note.
     pub async fn wait_for_event(&self, name: &str, reason: &str) -> String {
         eventually(SOON, &format!("an event {reason} about {name}"), async || {
             let events = self.events(name).await;

@@ -1,4 +1,4 @@
-//! What API Gateway may hand out in the place of a certificate, and certificates that come and go.
+//! Invalid certificates from API Gateway, and certificates that appear and disappear.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn what_is_no_certificate_is_refused_by_its_own_words_and_the_last_good_ta
     no_word_of(&key, &world, &operator.logs()).await;
 }
 
-/// The key must not be found anywhere: not in a status, an event, a Secret, nor in the log.
+/// Checks that a private key appears nowhere: in no status, event, Secret, or log line.
 async fn no_word_of(key: &str, world: &World<'_>, logs: &[String]) {
     let mut places = logs.to_vec();
     for resource in ["clientcertificaterefs", "events", "secrets"] {
@@ -156,7 +156,7 @@ async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_once_t
 async fn a_certificate_that_is_not_valid_yet_is_waited_for() {
     let world = World::apart("early").await;
     let _operator = world.operator().await;
-    // Valid for 365 days, from some seconds from now on.
+    // The validity of 365 days begins some seconds from now.
     world.certificate_like("early", NewCertificate::new().expires_in_seconds(365 * 24 * 60 * 60 + 20));
     world.create("early", json!({ "clientCertificateId": "early" })).await;
     let conditions = world.wait_for("early", "Ready", "False NotYetValid", 1).await;

@@ -1,4 +1,4 @@
-//! How often API Gateway is asked when it says no, and how little is written about it.
+//! The rate of calls to API Gateway after failures, and the number of writes about them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::faults::{SOON, World, started};
 
-/// The time between the calls of an operation for one certificate, once there are so many.
+/// Waits for this number of calls of an operation for one certificate, and returns the times between them.
 async fn gaps(world: &World<'_>, operation: Operation, id: &str, calls: usize) -> Vec<SignedDuration> {
     let times = || -> Vec<Timestamp> {
         let calls = world.emulator.calls().into_iter();
@@ -48,7 +48,7 @@ async fn a_retry_after_is_never_undercut() {
         for gap in &gaps(&world, operation, id, 3).await[..2] {
             assert!(*gap >= SignedDuration::from_secs(3), "{id}: {gap}");
         }
-        // Nobody asked for another look, and nobody has to.
+        // The operator retries by itself, without a request for a read.
         world.wait_for(id, "DescriptionSynced", "True Synced", 1).await;
         world.wait_ready(id, 1).await;
     }
@@ -61,11 +61,11 @@ async fn an_outage_is_asked_after_ever_more_slowly_and_written_down_once() {
     for (id, fault) in [("down", Fault::error(500, "InternalFailure", "boom")), ("slow", Fault::throttled(None))] {
         world.certificate(id);
         world.emulator.set_faults_of(id, [fault.on(Operation::Get)]);
-        // An interval in which even the longest wait can be awaited.
+        // The interval is short enough to wait for the longest backoff.
         world.create(id, json!({ "clientCertificateId": id, "refreshInterval": "45s" })).await;
     }
     for id in ["down", "slow"] {
-        // Every one of these answers carries another request id.
+        // Each of these answers has another request id.
         let gaps = gaps(&world, Operation::Get, id, 4).await;
         for (gap, seconds) in gaps.iter().zip([0.9, 1.7, 3.3]) {
             assert!(gap.as_secs_f64() >= seconds, "{id}: {gaps:?}");
@@ -98,11 +98,11 @@ async fn a_denial_and_a_missing_certificate_are_not_asked_after_soon() {
     never(Duration::from_secs(20), "a second call", async || {
         let of_api_gateway = |call: &Call| call.operation != Operation::GetCallerIdentity;
         let calls: Vec<_> = world.emulator.calls().into_iter().filter(of_api_gateway).collect();
-        // One read each, and one update.
+        // One read for each resource, and one update.
         (calls.len() > 4).then_some(calls)
     })
     .await;
-    // What an update comes to is written once more.
+    // The result of an update is one more write.
     for (id, writes) in [("denied", 1), ("gone", 1), ("unpatchable", 2)] {
         assert_eq!(world.status_writes(id), writes, "{id}");
     }
@@ -122,7 +122,7 @@ async fn what_aws_says_of_a_request_makes_no_two_messages_differ() {
         world.refreshed(id, "1").await;
         assert_eq!(world.emulator.count_of(Operation::Get, id), 2);
         assert_eq!(world.conditions(id).await, before);
-        // The second one for the annotation alone.
+        // The second write is only for the annotation.
         assert_eq!(world.status_writes(id), 2);
     }
 }
@@ -173,7 +173,7 @@ async fn a_large_answer_does_not_become_large_memory() {
     assert!(after < before + (9 << 20), "{before} bytes before, {after} after");
 }
 
-/// An operator that was killed, and a target that it had written; API Gateway throttles from now on.
+/// Restarts an operator after a kill. Its targets exist, and API Gateway throttles from now on.
 async fn restarted(world: &World<'_>, ids: &[&str], while_down: impl AsyncFnOnce()) -> Operator {
     let mut operator = world.operator().await;
     for id in ids {
@@ -203,7 +203,7 @@ async fn a_restart_while_api_gateway_throttles_changes_nothing() {
         let conditions = world.wait_ready(id, 1).await;
         assert_eq!(conditions["CertificateRead"].status, "True", "{conditions:?}");
         assert_eq!(world.target(id).await, good);
-        // Once, to mirror it: a failure that passes changes nothing.
+        // The one write is that of the mirror: a transient failure changes nothing.
         assert_eq!(world.status_writes(id), 1);
         world.emulator.set_faults_of(id, []);
         world.wait_for(id, "CertificateRead", "True", 1).await;

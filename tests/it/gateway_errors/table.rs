@@ -1,4 +1,4 @@
-//! Every error, first as the very first answer, then after a good one, each followed by another kind and by success.
+//! Every error, as the first answer and after a good answer, each followed by another error and by success.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ fn is(conditions: &BTreeMap<String, Condition>, type_: &str) -> Option<String> {
     conditions.get(type_).map(|condition| format!("{} {}", condition.status, condition.reason))
 }
 
-/// Waits until the trouble shows in the conditions of a resource, and checks all that they say.
+/// Waits until the conditions of a resource show the trouble, and checks all of them.
 async fn expect_read_failure(world: &World<'_>, id: &str, trouble: &Trouble, generation: i64, has_target: bool) {
     let expected = format!("False {}", trouble.reason);
     if has_target && trouble.passes {
-        // A failure that passes changes no condition before it has lasted as long as an answer may be old.
+        // A transient failure changes no condition before it has lasted for the refresh interval.
         let conditions = world.wait_for(id, "CertificateRead", "True Read", generation).await;
         assert_eq!(is(&conditions, "Ready").unwrap(), "True Mirrored", "{id}");
         assert_eq!(is(&conditions, "TargetWritten").unwrap(), "True Written", "{id}");
         assert_eq!(is(&conditions, "Stalled"), None, "{id}");
         return;
     }
-    // Until the answer is there the last failure stands, which may be of the same reason.
+    // Until the answer comes, the conditions show the last failure, which may have the same reason.
     let conditions = eventually(SOON, &format!("{id} tells of {}", trouble.name), async || {
         let conditions = world.wait_for(id, "CertificateRead", &expected, generation).await;
         let message = conditions["CertificateRead"].message.clone();
@@ -45,7 +45,7 @@ async fn expect_read_failure(world: &World<'_>, id: &str, trouble: &Trouble, gen
     assert_eq!(is(&conditions, "Stalled"), stalled, "{id}");
 }
 
-/// One resource's life through two kinds of trouble.
+/// One resource with two kinds of trouble.
 async fn live(world: &World<'_>, first: &Trouble, second: &Trouble) {
     let id = first.name;
     let inject = |trouble: &Trouble| world.emulator.set_faults_of(id, [trouble.fault.clone().on(Operation::Get)]);
@@ -65,7 +65,7 @@ async fn live(world: &World<'_>, first: &Trouble, second: &Trouble) {
     assert_eq!(good.as_ref().unwrap().0, world.pem(id));
 
     for trouble in [first, second] {
-        // A failure that passes keeps what was said before, so each begins with a good read.
+        // A transient failure keeps the former conditions, so each trouble begins after a good read.
         world.emulator.set_faults_of(id, []);
         let generation = world.hasten(id).await;
         world.wait_ready(id, generation).await;
@@ -87,7 +87,7 @@ async fn every_error_of_a_read_is_told_keeps_the_last_good_target_and_passes() {
     let world = World::apart("get-errors").await;
     let _operator = world.operator().await;
     let mut troubles = all();
-    // Not documented for a read, so it is an answer that passes.
+    // AWS does not document a conflict for a read, so it counts as transient.
     troubles.push(Trouble {
         name: "conflict",
         fault: Fault::error(409, "ConflictException", "Refused by a test"),
@@ -103,7 +103,7 @@ async fn every_error_of_a_read_is_told_keeps_the_last_good_target_and_passes() {
 async fn expect_update_failure(world: &World<'_>, id: &str, trouble: &Trouble, generation: i64) {
     let conditions = world.wait_for(id, "DescriptionSynced", &format!("False {}", trouble.reason), generation).await;
     check_message(trouble, id, "apigateway:PATCH", &conditions["DescriptionSynced"].message);
-    // The mirror does not care.
+    // The mirror is not affected.
     assert_eq!(is(&conditions, "Ready").unwrap(), "True Mirrored", "{id}");
     assert_eq!(is(&conditions, "CertificateRead").unwrap(), "True Read", "{id}");
     assert_eq!(is(&conditions, "TargetWritten").unwrap(), "True Written", "{id}");
@@ -132,7 +132,7 @@ async fn describe(world: &World<'_>, first: &Trouble, second: &Trouble) {
         inject(trouble);
         let generation = world.change(id, json!({ "description": "another" })).await;
         expect_update_failure(world, id, trouble, generation).await;
-        // A lost answer is no lost update, so only a refusal leaves the text as it was.
+        // An update may succeed although its answer is lost, so only a refusal leaves the text unchanged.
         if trouble.name != "stalled" {
             assert_eq!(holds(), text, "{id}");
         }

@@ -1,4 +1,4 @@
-//! Envoy Gateway: BoringSSL's verdict. Where the policy cannot be had as it is written, every route answers 500.
+//! Envoy Gateway: BoringSSL verifies. If the policy is invalid, every route returns 500.
 
 use operator_testing::servers::Client;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::servers::world::{stranger, until_let_in, until_refused};
 
 proves!(EnvoyGateway);
 
-/// Whatever is no ConfigMap with a certificate, Envoy Gateway lets nobody through, and never anybody unasked.
+/// Without a ConfigMap with a certificate, Envoy Gateway lets no client through, and never one unverified.
 #[tokio::test]
 async fn without_a_target_nobody_gets_through() {
     let others = [Other::Object { kind: "Secret", key: "ca.crt" }];
@@ -31,7 +31,7 @@ async fn a_config_map_of_another_namespace_takes_a_grant() {
     world.until(Verdict::Checks).await;
 }
 
-/// Pins beside an authority narrow what the authority lets in, and let in nobody whom it does not.
+/// Pins in addition to a CA restrict the clients that the CA lets in, and let in no others.
 #[tokio::test]
 async fn its_own_pins_do_not_make_two_certificates_work() {
     let world = Guarded::start(Form::EnvoyGateway, "envoy-gateway-pins").await;
@@ -40,13 +40,13 @@ async fn its_own_pins_do_not_make_two_certificates_work() {
     until_let_in(&world.client(ID), ID).await;
     until_refused(&world.client(NEW), NEW).await;
 
-    // They are in force: without the pin of the first, nobody is left.
+    // The pins are in force: without the pin of the first certificate, no client is let in.
     validate(&world, json!({ "certificateHashes": [pin(&world, NEW).await] })).await;
     until_refused(&world.client(ID), ID).await;
     world.until(Verdict::RefusesAll).await;
 }
 
-/// The one mode that takes pins without an authority takes everybody.
+/// The only mode that accepts pins without a CA lets every client in.
 #[tokio::test]
 async fn pins_with_require_any_let_strangers_in() {
     let world = Guarded::start(Form::EnvoyGateway, "envoy-gateway-open").await;
@@ -65,7 +65,7 @@ async fn validate(world: &Guarded, fields: Value) {
     assert!(patched.status.success(), "{patched:?}");
 }
 
-/// The pin of a certificate, as Envoy takes it.
+/// The pin of a certificate in Envoy's form.
 async fn pin(world: &Guarded, id: &str) -> String {
     let certificates = world.resource(NAME).await.status.unwrap().certificates;
     let found = certificates.into_iter().find(|held| held.id == id);

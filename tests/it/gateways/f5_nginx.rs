@@ -1,4 +1,4 @@
-//! F5 NGINX Ingress Controller: OpenSSL's verdict. Without a Secret of its own type every request is answered with 500.
+//! F5 NGINX Ingress Controller: OpenSSL verifies. Without a Secret of its type, every request gets 500.
 
 use super::stories::{self, Other};
 use super::world::Form;

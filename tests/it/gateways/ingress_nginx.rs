@@ -1,4 +1,4 @@
-//! ingress-nginx: OpenSSL's verdict. Without its Secret it answers every request with 403.
+//! ingress-nginx: OpenSSL verifies. Without its Secret, every request gets 403.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn before_there_is_a_target_nobody_gets_through() {
     stories::refuses_before_there_is_a_target(Form::IngressNginx, "ingress-nginx-before").await;
 }
 
-/// Which is where the target is, and the Ingress is not.
+/// The target is in another namespace than the Ingress.
 #[tokio::test]
 async fn a_secret_of_another_namespace_is_not_looked_for() {
     let world = Guarded::start(Form::IngressNginx, "ingress-nginx-elsewhere").await;

@@ -1,4 +1,4 @@
-//! Istio: BoringSSL's verdict. A running gateway keeps the last CA that it received; a new one lets nobody in.
+//! Istio: BoringSSL verifies. A running gateway keeps the last CA that it received. A new gateway lets no client in.
 
 use serde_json::json;
 
@@ -7,13 +7,13 @@ use crate::fixture::ID;
 
 proves!(Istio);
 
-/// A gateway that received a CA keeps it, whatever happens to the Secret.
+/// A gateway that received a CA keeps it after any change of the Secret.
 #[tokio::test]
 async fn without_a_target_the_last_one_counts() {
     let mut world = Guarded::start(Form::Istio, "istio-without").await;
     world.until(Verdict::Checks).await;
 
-    // No operator restores what is removed.
+    // No operator restores the removed target.
     world.stop_operator().await;
     world.delete_target().await;
     world.until(Verdict::Checks).await;
@@ -24,7 +24,7 @@ async fn without_a_target_the_last_one_counts() {
     world.until(Verdict::Checks).await;
 }
 
-/// A gateway that never received a CA, as in a new pod, lets nobody in.
+/// A gateway that never received a CA, for example in a new pod, lets no client in.
 #[tokio::test]
 async fn before_there_is_a_target_everybody_is_refused() {
     let mut world = Guarded::without_target(Form::Istio, "istio-before").await;

@@ -1,4 +1,4 @@
-//! What every gateway has to do, as the guide says of it.
+//! The behaviour of every gateway, as the guide documents it.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::verify::verify;
 /// Requests before, between and after the steps of a renewal.
 const REQUESTS: usize = 1_000;
 const STEPS: usize = 4;
-/// How long a certificate is good that is to expire.
+/// The validity of the certificate that expires, in seconds.
 const LIFE: i64 = 15;
 
-/// The right certificate is let in; none, a stranger's and another one of ours are refused; `verify` agrees; and a change of the
-/// target gets to the data plane.
+/// The gateway lets the right certificate in, and refuses no certificate, a stranger's, and another of API Gateway's.
+/// `verify` agrees. A change of the target reaches the data plane.
 pub async fn one_certificate(form: Form) {
     let world = Guarded::start(form, "gateway-one").await;
     let (old, new, stranger) = (world.identity(ID), world.identity(NEW), stranger());
@@ -43,7 +43,7 @@ pub async fn one_certificate(form: Form) {
     until_refused(&world.client(ID), ID).await;
 }
 
-/// Of two certificates in the target, in either order, those are let in that the class of the verifier says.
+/// With two certificates in the target, in either order, the gateway lets those in that its verifier class implies.
 pub async fn two_certificates(form: Form) {
     let world = Guarded::start(form, "gateway-two").await;
     let stranger = stranger();
@@ -66,7 +66,7 @@ pub async fn two_certificates(form: Form) {
     }
 }
 
-/// A certificate that expires while the target holds it alone.
+/// A certificate that expires while it is the only one in the target.
 pub async fn expired(form: Form) {
     let world = Guarded::start(form, "gateway-expired").await;
     let short = "short1";
@@ -81,12 +81,12 @@ pub async fn expired(form: Form) {
     let said = world.answers(&[Some(&stranger()), None]).await;
     assert!(said[0].is_refused() && said[1].is_refused(), "a stranger: {}; none: {}", said[0], said[1]);
 
-    // And it does not stand in the way of the next one.
+    // The expired certificate does not prevent the next one.
     world.ask_for(&[NEW]).await;
     until_let_in(&world.client(NEW), NEW).await;
 }
 
-/// The renewal, step by step as the guide has it, while a client sends requests without pause.
+/// The renewal, with the steps of the guide, while a client sends requests without a pause.
 pub async fn renewal(form: Form) {
     let world = Guarded::start(form, "gateway-renewal").await;
     let new = world.client(NEW);
@@ -106,7 +106,7 @@ pub async fn renewal(form: Form) {
         until_let_in(&new, NEW).await;
     }
     load.change_over(new);
-    // What was under way with the old one is answered.
+    // Requests in progress with the old certificate get an answer.
     load.more(REQUESTS / STEPS).await;
     let lost = load.lost();
 
@@ -122,13 +122,13 @@ pub async fn renewal(form: Form) {
     }
 }
 
-/// Whatever stands in the target's place, nobody is let in: none, one without content, and these, each a kind and its data. The
-/// operator's own target puts that right.
+/// The gateway lets no client in with an invalid object in place of the target: none, an empty one, and these others.
+/// The operator's target corrects this.
 pub async fn refuses_without_a_target(form: Form, prefix: &str, kind: &str, others: &[Other<'_>]) {
     let mut world = Guarded::start(form, prefix).await;
     world.until(Verdict::Checks).await;
 
-    // No operator restores what is removed.
+    // No operator restores the removed target.
     world.stop_operator().await;
     world.delete_target().await;
     world.until(Verdict::RefusesAll).await;
@@ -148,7 +148,7 @@ pub async fn refuses_without_a_target(form: Form, prefix: &str, kind: &str, othe
     world.until(Verdict::Checks).await;
 }
 
-/// What may stand in the target's place, with the right certificate in it.
+/// An invalid object in place of the target, with the right certificate in it.
 pub enum Other<'a> {
     /// An object of another kind, or with another key.
     Object { kind: &'a str, key: &'a str },
@@ -156,7 +156,7 @@ pub enum Other<'a> {
     SecretOf { type_: &'a str },
 }
 
-/// The gateway is there before the target: it lets nobody in, and then whom the target names.
+/// The gateway exists before the target. It lets no client in, and after the target exists, the clients of the target.
 pub async fn refuses_before_there_is_a_target(form: Form, prefix: &str) {
     let world = Guarded::without_target(form, prefix).await;
     world.until(Verdict::RefusesAll).await;

@@ -1,4 +1,4 @@
-//! Traefik: Go's verdict.
+//! Traefik: Go verifies.
 
 use operator_testing::servers::Client;
 
@@ -32,7 +32,7 @@ async fn a_route_of_another_namespace_leads_nowhere() {
     world.until(Verdict::RefusesAll).await;
 }
 
-/// Where routes of one host differ in the option, Traefik goes by none of them.
+/// If the routes of one host have different options, Traefik uses none of them.
 #[tokio::test]
 async fn a_route_of_the_host_without_the_option_lets_everybody_in() {
     let world = Guarded::start(Form::Traefik, "traefik-differing").await;

@@ -1,4 +1,4 @@
-//! One gateway behind one target, with an operator that keeps it.
+//! One gateway with one target, and an operator that keeps the target.
 
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -25,9 +25,9 @@ use crate::servers::world::{application, stranger};
 
 /// The resource of the samples.
 pub const NAME: &str = "payments";
-/// The certificate that the stage is to present; what it presents now is [`ID`].
+/// The next certificate of the stage. It now presents [`ID`].
 pub const NEW: &str = "new001";
-/// What a sample has for the case that the route is in another namespace than the target.
+/// The files of a sample for a route in another namespace than the target.
 const ACROSS: [&str; 2] = ["tlscertificatedelegation.yaml", "referencegrant.yaml"];
 
 /// The files of definitions that the gateways need.
@@ -40,7 +40,7 @@ const DEFINITIONS: [&str; 6] = [
     "sigs.k8s.io-gateway-api-",
 ];
 
-/// A gateway, and the form in which it is told whom to let in.
+/// A gateway, and the object that configures its client verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Contour: an HTTPProxy with `clientValidation`.
@@ -69,7 +69,7 @@ impl Form {
         }
     }
 
-    /// The folder of its sample.
+    /// The folder of the sample.
     pub fn sample(self) -> PathBuf {
         let folder = match self {
             Form::Contour => "contour",
@@ -82,12 +82,12 @@ impl Form {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples").join(folder)
     }
 
-    /// The target of its sample.
+    /// The target of the sample.
     fn target(self) -> &'static str {
         if self == Form::Istio { "payments-tls-cacert" } else { "payments-client-ca" }
     }
 
-    /// What becomes of the second certificate of a target.
+    /// The verifier class: whether the second certificate of a target is accepted.
     pub fn class(self) -> VerifierClass {
         match self {
             Form::Traefik => VerifierClass::OverlapSafe,
@@ -107,8 +107,7 @@ impl Form {
         started.unwrap()
     }
 
-    /// The sample's objects with what has to be other than it is there: a port that is free on this machine, and the namespace
-    /// where one is named.
+    /// The sample's objects, with a free port of this machine, and with the test's namespace if they name one.
     fn here(self, text: &str, address: SocketAddr, namespace: &str) -> String {
         match self {
             Form::Contour | Form::F5Nginx | Form::Traefik => text.to_owned(),
@@ -122,8 +121,8 @@ impl Form {
         }
     }
 
-    /// What the sample takes for granted beside the server's own certificate and the application: how requests get to that, and
-    /// what comes with an installation.
+    /// The objects that the sample assumes in addition to the server's certificate and the application: the route to
+    /// the application, and objects of an installation.
     fn beside(self, application: SocketAddr) -> Vec<Value> {
         match self {
             Form::Contour | Form::IngressNginx | Form::Traefik => Vec::new(),
@@ -164,7 +163,7 @@ impl Form {
         }
     }
 
-    /// How the sample names the target, and how it names one of another namespace.
+    /// The sample's reference to the target, and its reference to a target of another namespace.
     fn reference(self, namespace: &str) -> (String, String) {
         let target = self.target();
         match self {
@@ -179,22 +178,22 @@ impl Form {
     }
 }
 
-/// Whom a gateway lets in.
+/// The clients that a gateway lets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The right certificate alone.
+    /// Only clients with the right certificate.
     Checks,
-    /// Nobody.
+    /// No client.
     RefusesAll,
 }
 
-/// Controllers and clients take processors from all other tests: no more of these at once.
+/// Limits the number of these tests at once, because controllers and clients take the processor from all other tests.
 async fn turn() -> SemaphorePermit<'static> {
     static TURNS: Semaphore = Semaphore::const_new(2);
     TURNS.acquire().await.unwrap()
 }
 
-/// A control plane with the definitions of the gateways, which are no other test's business.
+/// A control plane with the CustomResourceDefinitions of the gateways, which no other test needs.
 async fn control_plane() -> &'static ControlPlane {
     static CONTROL_PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     let start = async || {
@@ -206,10 +205,11 @@ async fn control_plane() -> &'static ControlPlane {
             let name = path.file_name().unwrap().to_str().unwrap();
             DEFINITIONS.iter().any(|prefix| name.starts_with(prefix))
         });
-        // At once: kubectl waits for all that there are.
+        // All files are applied at once, because kubectl waits for all definitions.
         let texts: Vec<String> = needed.map(|path| std::fs::read_to_string(path).unwrap()).collect();
         control_plane.apply_yaml(&texts.join("\n---\n")).await.unwrap();
-        // What comes with the gateways: the classes that samples name, and the one that F5's controller looks for.
+        // The objects of the gateways' installations: the classes in the samples, and the one that F5's controller
+        // needs.
         let classes = [
             json!({
                 "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": { "name": "envoy-gateway" },
@@ -232,13 +232,13 @@ async fn control_plane() -> &'static ControlPlane {
     CONTROL_PLANE.get_or_init(start).await
 }
 
-/// A gateway with the objects of its sample, before an application that says hello.
+/// A gateway with the objects of its sample, in front of an application that returns hello.
 pub struct Guarded {
-    // Ends before the world does.
+    // The gateway ends before the world.
     pub gateway: Gateway,
     pub form: Form,
     world: World<'static>,
-    /// A namespace that is not the target's.
+    /// A namespace other than the target's.
     pub elsewhere: String,
     _turn: SemaphorePermit<'static>,
 }
@@ -258,7 +258,7 @@ impl DerefMut for Guarded {
 }
 
 impl Guarded {
-    /// Mirrors [`ID`] as the sample says, and waits until the gateway answers; [`NEW`] waits in API Gateway.
+    /// Mirrors [`ID`] with the sample's resource, and waits until the gateway answers. [`NEW`] exists in API Gateway.
     pub async fn start(form: Form, prefix: &str) -> Self {
         let mut guarded = Self::without_target(form, prefix).await;
         guarded.apply_resource().await;
@@ -266,7 +266,7 @@ impl Guarded {
         guarded
     }
 
-    /// The same, before the sample's resource is there.
+    /// A gateway without the sample's resource.
     pub async fn without_target(form: Form, prefix: &str) -> Self {
         let mut guarded = Self::without_route(form, prefix).await;
         let namespace = guarded.namespace.clone();
@@ -274,7 +274,7 @@ impl Guarded {
         guarded
     }
 
-    /// The same with the sample's own objects in another namespace than the target's.
+    /// A gateway with the sample's other objects in another namespace than the target's.
     pub async fn from_elsewhere(form: Form, prefix: &str) -> Self {
         let mut guarded = Self::without_route(form, prefix).await;
         let (elsewhere, (here, there)) = (guarded.elsewhere.clone(), form.reference(&guarded.namespace));
@@ -301,7 +301,8 @@ impl Guarded {
         Guarded { gateway, form, world, elsewhere, _turn: turn }
     }
 
-    /// Applies what the sample takes for granted: the server's own certificate, an application behind a Service, and what else.
+    /// Applies the objects that the sample assumes: the server's certificate, an application with a Service, and the
+    /// others.
     pub async fn furnish(&self, namespace: &str) {
         let (certificate, key) = self.gateway.server_certificate().unwrap();
         let address = application(own_address().unwrap()).await;
@@ -327,7 +328,7 @@ impl Guarded {
         }
     }
 
-    /// Applies that, and the sample's own objects, but for what it has for another namespace.
+    /// Applies the assumed objects and the sample's objects, without those for another namespace.
     async fn serve(&mut self, namespace: &str, change: impl Fn(String) -> String) {
         self.furnish(namespace).await;
         for entry in std::fs::read_dir(self.form.sample()).unwrap() {
@@ -360,7 +361,7 @@ impl Guarded {
         self.until_ready(NAME).await;
     }
 
-    /// Applies what the sample has for the case that its objects are elsewhere.
+    /// Applies the sample's objects for a route in another namespace.
     pub async fn delegate(&self) {
         let mut applied = 0;
         for name in ACROSS {
@@ -389,7 +390,7 @@ impl Guarded {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// An object in the target's place that is not the operator's.
+    /// Creates an object in place of the target, which is not the operator's.
     pub async fn create_target(&self, kind: &str, data: Value) {
         match kind {
             "Secret" if self.form == Form::F5Nginx => self.create_secret("nginx.org/ca", data).await,
@@ -398,12 +399,12 @@ impl Guarded {
         }
     }
 
-    /// The same, a Secret of this type.
+    /// Creates a Secret of this type in place of the target.
     pub async fn create_secret(&self, type_: &str, data: Value) {
         self.put(json!({ "kind": "Secret", "type": type_, "stringData": data })).await;
     }
 
-    /// A Secret of the target's name in the other namespace.
+    /// Creates a Secret with the target's name in the other namespace.
     pub async fn create_elsewhere(&self, data: Value) {
         self.put_into(&self.elsewhere, json!({ "kind": "Secret", "type": "Opaque", "stringData": data })).await;
     }
@@ -418,7 +419,7 @@ impl Guarded {
         self.control_plane.apply_yaml(&object.to_string()).await.unwrap();
     }
 
-    /// Asks for these certificates, main first, and waits until the target holds them.
+    /// Sets these certificates in the spec, the main one first, and waits until the target holds them.
     pub async fn ask_for(&self, ids: &[&str]) {
         let spec = json!({ "clientCertificateId": ids[0], "additionalClientCertificateIds": ids[1..] });
         self.patch(NAME, json!({ "spec": spec })).await;
@@ -442,7 +443,7 @@ impl Guarded {
         Client::new(&self.gateway, Some(&self.identity(id))).unwrap()
     }
 
-    /// What the gateway says to each, which has to be the same under TLS 1.2 and TLS 1.3.
+    /// The gateway's answer to each identity, which has to be the same under TLS 1.2 and TLS 1.3.
     pub async fn answers(&self, identities: &[Option<&Identity>]) -> Vec<Answer> {
         let mut all = Vec::new();
         for identity in identities {
@@ -454,8 +455,8 @@ impl Guarded {
         all
     }
 
-    /// Waits until this is what the gateway does, and looks on for a while. Neither a stranger nor who has no certificate is let
-    /// in at any time, whatever changes meanwhile.
+    /// Waits until the gateway has this verdict, and checks for a while that it stays. The gateway must never let in a
+    /// stranger or a client without a certificate, whatever changes meanwhile.
     pub async fn until(&self, verdict: Verdict) {
         let (right, stranger) = (self.identity(ID), stranger());
         let clients = [Some(&right), Some(&stranger), None].map(|who| Client::new(&self.gateway, who).unwrap());
@@ -463,7 +464,7 @@ impl Guarded {
             let [right, stranger, none] = &clients;
             let answers = [right.get().await, stranger.get().await, none.get().await];
             assert!(!answers[1].is_let_in() && !answers[2].is_let_in(), "the check is dropped: {answers:?}");
-            // Contour's Envoy listens for the hosts that there are; the others answer.
+            // Contour's Envoy listens only for existing hosts. The other gateways always answer.
             let is_reached = self.form == Form::Contour || !matches!(answers[0], Answer::Failed(_));
             let is = if answers[0].is_let_in() { Verdict::Checks } else { Verdict::RefusesAll };
             if is == verdict && is_reached { Ok(()) } else { Err(format!("{answers:?}")) }
@@ -474,14 +475,15 @@ impl Guarded {
         never(A_WHILE, &format!("no longer {what}"), async || seen().await.err()).await;
     }
 
-    /// Lets a reload end, once its first effect has been seen: nginx's former workers answer until they are told to end.
+    /// Waits for the end of a reload after its first effect: nginx's former workers serve until they receive the signal
+    /// to end.
     pub async fn settle(&self) {
         if matches!(self.form, Form::F5Nginx | Form::IngressNginx) {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
-    /// Where it listens, as `verify` takes it.
+    /// The address of the gateway in the form for `verify`.
     pub fn connect(&self) -> String {
         self.gateway.address().to_string()
     }
