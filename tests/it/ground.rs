@@ -1,5 +1,5 @@
-//! The ground of every test with an operator: a namespace, an emulator of API Gateway, and an account with exactly the
-//! rights of `deploy/install.yaml`, in that namespace alone.
+//! The ground of every test with an operator: a namespace, an emulator of API Gateway, and a ServiceAccount with
+//! exactly the permissions of `deploy/install.yaml`, only in that namespace.
 
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,11 @@ use operator_testing::proxy::FaultProxy;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// The operator's ServiceAccount, its ClusterRole, and what binds the two.
+/// The name of the operator's ServiceAccount, of its ClusterRole, and of the binding.
 pub const ACCOUNT: &str = "client-certificate-operator";
 const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
 
-/// Everything in it ends when it is dropped.
+/// The ground of a test. All its parts end when it is dropped.
 pub struct Ground<'a> {
     pub control_plane: &'a ControlPlane,
     /// A client as administrator.
@@ -37,10 +37,10 @@ pub fn role() -> &'static str {
     include_str!("../../deploy/install.yaml").split("---\n").find(|document| document.contains(&head)).unwrap()
 }
 
-/// Applies the CRD, and the ClusterRole, which tests bind in their own namespaces.
+/// Applies the CRD and the ClusterRole. Each test binds the ClusterRole in its own namespace.
 pub async fn install(control_plane: &ControlPlane) {
     let crd = serde_json::to_string(&crd()).unwrap();
-    // One by one: kubectl 1.29 takes what begins as JSON for JSON to its end.
+    // The two are applied separately, because kubectl 1.29 reads a file that begins with JSON as JSON to its end.
     control_plane.apply_yaml(&crd).await.unwrap();
     control_plane.apply_yaml(role()).await.unwrap();
 }
@@ -51,7 +51,7 @@ pub fn source(id: &str) -> Source {
 }
 
 impl Ground<'static> {
-    /// On the shared control plane.
+    /// A ground on the shared control plane.
     pub async fn shared(prefix: &str) -> Self {
         static INSTALLED: OnceCell<()> = OnceCell::const_new();
         let control_plane = ControlPlane::shared().await.unwrap();
@@ -61,7 +61,7 @@ impl Ground<'static> {
 }
 
 impl<'a> Ground<'a> {
-    /// On a control plane in which everything is installed.
+    /// A ground on a control plane with the installation.
     pub async fn on(control_plane: &'a ControlPlane, prefix: &str) -> Self {
         let client = control_plane.client().await.unwrap();
         let namespace = control_plane.namespace(prefix).await.unwrap();
@@ -72,7 +72,7 @@ impl<'a> Ground<'a> {
         ground
     }
 
-    /// Gives the operator its rights in the namespace.
+    /// Grants the operator its permissions in the namespace.
     pub async fn grant(&self) {
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -84,17 +84,17 @@ impl<'a> Ground<'a> {
         self.control_plane.apply_yaml(&binding.to_string()).await.unwrap();
     }
 
-    /// The operator as the API server knows it.
+    /// The user name of the operator in the API server.
     pub fn user(&self) -> String {
         service_account_user(&self.namespace, ACCOUNT)
     }
 
-    /// The kubeconfig of the operator's account.
+    /// The kubeconfig of the operator's ServiceAccount.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// An operator that is not started yet: its requests go straight to the API server and the emulator.
+    /// An operator before its start. Its requests go directly to the API server and the emulator.
     pub fn builder(&self) -> Builder {
         let mut builder = Operator::builder(BINARY).kubeconfig(&self.kubeconfig).env("CCR_NAMESPACES", &self.namespace);
         for (name, value) in self.emulator.environment() {
@@ -103,18 +103,18 @@ impl<'a> Ground<'a> {
         builder
     }
 
-    /// The same, with a proxy before the API server.
+    /// An operator before its start, with a proxy in front of the API server.
     pub async fn builder_through(&self, proxy: &FaultProxy) -> Builder {
         let path = self.control_plane.service_account_kubeconfig_through(proxy, &self.namespace, ACCOUNT).await;
         self.builder().kubeconfig(path.unwrap())
     }
 
-    /// Makes a certificate in API Gateway, with a key that many share.
+    /// Makes a certificate with the shared key in API Gateway.
     pub fn generate(&self, new: NewCertificate) -> ClientCertificate {
         self.emulator.generate(DEFAULT_REGION, new.shared_key())
     }
 
-    /// The PEM of a certificate as a target has to hold it, by other means than the operator's.
+    /// The PEM that a target has to hold for a certificate, without the operator's code.
     pub fn pem(&self, id: &str) -> String {
         format!("{}\n", self.emulator.certificate(&source(id)).unwrap().pem.replace("\r\n", "\n"))
     }
@@ -139,7 +139,7 @@ impl<'a> Ground<'a> {
         self.resources().create(&PostParams::default(), &resource).await.unwrap()
     }
 
-    /// What the operator tried to write so far.
+    /// All writes that the operator has tried so far.
     pub fn all_writes(&self) -> Vec<AuditEntry> {
         self.control_plane.writes_by(&self.user(), Some(&self.namespace)).unwrap()
     }

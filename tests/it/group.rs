@@ -1,4 +1,4 @@
-//! The API group is one constant: what has to spell it has the same one, and a change of it reaches every file.
+//! The API group is one constant. All files that contain the group have the same one, and a change reaches every file.
 
 use std::fs;
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::path::Path;
 use client_certificate_operator::api::GROUP;
 use operator_testing::reference::group::{files, rename};
 
-/// What stands behind the group, in names of ours alone.
+/// The texts that follow the group in our names.
 const SUFFIXES: [&str; 5] = ["/truststore-password", "/applied", "/digest", "/refresh", "_ClientCertificateRef"];
-/// What stands before it.
+/// The texts before the group in our names.
 const PREFIXES: [&str; 2] = ["clientcertificaterefs.", "clientcertificaterefs/status."];
 
 fn is_of_a_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || ".-".contains(character)
 }
 
-/// The names of groups that a text uses for what is ours.
+/// The groups that a text has in our names.
 fn spelled(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for suffix in SUFFIXES {
@@ -70,10 +70,10 @@ fn the_code_of_the_operator_takes_it_from_the_constant() {
     let code = files.iter().filter(|file| file.starts_with(root().join("src")));
     for file in code {
         let text = fs::read_to_string(file).unwrap();
-        // A doc comment of a field is the description that kubectl shows, and can hold no constant.
+        // A doc comment of a field is the description in `kubectl explain`, and cannot contain a constant.
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         let spelled = code.filter(|line| line.contains(GROUP)).count();
-        // The constant, and the attribute that takes a literal only.
+        // The constant, and the attribute that accepts only a literal.
         let allowed = if file.ends_with("src/api.rs") { 2 } else { 0 };
         assert_eq!(spelled, allowed, "{}", file.display());
     }

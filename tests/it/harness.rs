@@ -1,4 +1,4 @@
-//! The tests' own ground: the control plane, the fault proxy and the operator's wrapper do what other tests take for granted.
+//! Tests of the test support: the control plane, the fault proxy and the operator's wrapper.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ fn config_map(name: &str) -> ConfigMap {
     ConfigMap { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, ..ConfigMap::default() }
 }
 
-/// Lets the ServiceAccount `writer` write ConfigMaps in the namespace.
+/// Allows the ServiceAccount `writer` to write ConfigMaps in the namespace.
 async fn allow_writer(control_plane: &ControlPlane, namespace: &str) {
     let yaml = format!(
         r#"apiVersion: rbac.authorization.k8s.io/v1
@@ -41,7 +41,7 @@ subjects: [{{kind: ServiceAccount, name: writer, namespace: {namespace}}}]
     control_plane.apply_yaml(&yaml).await.unwrap();
 }
 
-/// A proxy, and a client of the ServiceAccount `writer` that goes through it.
+/// A proxy, and a client of the ServiceAccount `writer` through the proxy.
 async fn proxied_writer(control_plane: &ControlPlane, namespace: &str) -> (FaultProxy, Client) {
     allow_writer(control_plane, namespace).await;
     let proxy = FaultProxy::start(control_plane).await.unwrap();
@@ -188,7 +188,8 @@ async fn kube_itself_retries_a_429_and_the_proxy_delays() {
     let namespace = control_plane.namespace("proxy-wait").await.unwrap();
     let (proxy, client) = proxied_writer(control_plane, &namespace).await;
     let config_maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
-    // The client tries again up to 15 times after 429, 503 or 504: a caller sees only what lasts. Use 500 to fail at once.
+    // The client retries up to 15 times after 429, 503 or 504, so a caller sees only a lasting fault. A 500 fails at
+    // once.
     let busy = proxy.inject(Rule::new(Fault::too_many_requests(Duration::from_secs(1))).verb("get"));
     config_maps.get_opt("none").await.unwrap();
     assert_eq!(busy.hits(), 1);
@@ -209,7 +210,7 @@ async fn the_proxy_streams_a_watch() {
     let mut watch =
         config_maps.watch(&WatchParams::default().fields("metadata.name=news"), &version).await.unwrap().boxed();
     for round in 0..3 {
-        // Each event must come while the watch goes on, not when it ends.
+        // Each event must come during the watch, not at its end.
         match round {
             0 => drop(config_maps.create(&PostParams::default(), &config_map("news")).await.unwrap()),
             1 => {
@@ -232,7 +233,7 @@ async fn the_proxy_streams_a_watch() {
 
 #[tokio::test]
 async fn kube_apiserver_comes_back_with_its_data_on_the_same_port() {
-    // Its own control plane: the shared one is in use.
+    // This test needs another control plane, because other tests use the shared one.
     let control_plane = ControlPlane::start().await.unwrap();
     let namespace = control_plane.namespace("restart").await.unwrap();
     let config_maps: Api<ConfigMap> = Api::namespaced(control_plane.client().await.unwrap(), &namespace);
@@ -246,7 +247,7 @@ async fn kube_apiserver_comes_back_with_its_data_on_the_same_port() {
     config_maps.get("kept").await.unwrap();
 }
 
-/// A stand-in for the operator, as a shell script.
+/// A shell script in place of the operator.
 fn script(folder: &tempfile::TempDir, text: &str) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.path().join("operator");

@@ -1,5 +1,5 @@
-//! The image: what `deploy/build-image` packs, what it refuses, and that `deploy/Dockerfile` says the same. What runs in it
-//! is tried by `tests/image/run`.
+//! The image: the content that `deploy/build-image` packs, the input that it refuses, and its equality with
+//! `deploy/Dockerfile`. `tests/image/run` runs the program in the image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder with what a build would have left: a small program, compiled with these flags.
+/// A folder like that of a build: with a small program, compiled with these flags.
 fn built(flags: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let release = folder.path().join(format!("{}-unknown-linux-gnu/release", std::env::consts::ARCH));
@@ -38,7 +38,7 @@ fn program_of(folder: &TempDir) -> PathBuf {
     folder.path().join(format!("{}-unknown-linux-gnu/release/{NAME}", std::env::consts::ARCH))
 }
 
-/// Runs `deploy/build-image --no-build` on what a build has left there.
+/// Runs `deploy/build-image --no-build` in the folder of a build.
 fn pack(folder: &TempDir, arguments: &[&str], epoch: Option<&str>) -> Output {
     let mut command = Command::new(root().join("deploy/build-image"));
     command.args(["--no-build", "--output", "image.tar"]).args(arguments).current_dir(folder.path());
@@ -47,7 +47,7 @@ fn pack(folder: &TempDir, arguments: &[&str], epoch: Option<&str>) -> Output {
     command.output().unwrap()
 }
 
-/// The archive that `deploy/build-image` makes of it.
+/// The archive that `deploy/build-image` makes from the folder.
 pub(crate) fn packed(folder: &TempDir, arguments: &[&str], epoch: Option<&str>) -> PathBuf {
     let output = pack(folder, arguments, epoch);
     assert!(output.status.success(), "{output:?}");
@@ -80,14 +80,14 @@ fn files(archive: &Path) -> BTreeSet<String> {
     files.map(|name| name.trim_start_matches('.').to_owned()).collect()
 }
 
-/// Labels without those that tell where and when.
+/// The labels without those of the build's source and time.
 fn own_labels(labels: &Value) -> BTreeMap<String, String> {
     let labels: BTreeMap<String, String> = serde_json::from_value(labels.clone()).unwrap();
     let elsewhere = ["revision", "source", "created"].map(|name| format!("{LABEL}{name}"));
     labels.into_iter().filter(|(name, _)| !elsewhere.contains(name)).collect()
 }
 
-/// What `deploy/Dockerfile` says, read by BuildKit's parser, which must have nothing to say against it.
+/// The content of `deploy/Dockerfile`, by BuildKit's parser, which must not warn.
 fn dockerfile() -> Value {
     let parser = go_programs::dockerfile().unwrap();
     let output = Command::new(parser).arg(root().join("deploy/Dockerfile")).output().unwrap();
@@ -104,7 +104,7 @@ fn strings(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect()
 }
 
-/// How a text calls cargo, from the flags on.
+/// The call of cargo in a text, from the flags on.
 fn cargo_build(text: &str) -> &str {
     let start = text.find("RUSTFLAGS=").unwrap();
     let length = text[start..].find("--bin").unwrap();
@@ -243,7 +243,7 @@ fn an_image_tells_its_version_and_where_it_comes_from() {
 fn the_same_program_makes_the_same_archive() {
     let folder = static_program();
     let first = fs::read(packed(&folder, &[], None)).unwrap();
-    // As on another day, and of somebody who is careful.
+    // The second build has another time, and a stricter umask.
     let touched = Command::new("touch").arg(program_of(&folder)).status().unwrap();
     assert!(touched.success());
     let mut careful = Command::new("sh");

@@ -1,4 +1,4 @@
-//! What a newcomer applies: the manifests of `deploy/` on a real API server.
+//! The first steps of a new user: the manifests of `deploy/` on a real API server.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::chart;
 
 const NAMESPACE: &str = "client-certificate-operator";
 
-/// What somebody may do in a namespace, as `kubectl auth can-i --list` shows it: resources, URLs, names and verbs.
+/// The permissions of a user in a namespace, by `kubectl auth can-i --list`: resources, URLs, names and verbs.
 fn rights(control_plane: &ControlPlane, user: &str, namespace: &str) -> BTreeSet<String> {
     let output = control_plane
         .kubectl()
@@ -26,7 +26,7 @@ fn rights(control_plane: &ControlPlane, user: &str, namespace: &str) -> BTreeSet
     text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// What of it not every ServiceAccount may do.
+/// The permissions that not every ServiceAccount has.
 fn own_rights(control_plane: &ControlPlane, account: (&str, &str), namespace: &str) -> Vec<String> {
     let mine = rights(control_plane, &service_account_user(account.0, account.1), namespace);
     let everybodys = rights(control_plane, &service_account_user(account.0, "default"), namespace);
@@ -80,7 +80,7 @@ async fn install_yaml_applies_without_a_warning_and_gives_exactly_the_rights_tha
     at_home.sort_unstable();
     assert_eq!(own_rights(control_plane, account, NAMESPACE), at_home);
 
-    // Its twin: the namespace's Pod Security level would have told of a pod that asks for more than it needs.
+    // The counterexample: the namespace's Pod Security level warns about a pod with more privileges.
     let careless = yaml.replace("runAsNonRoot: true", "runAsNonRoot: false");
     let refused = apply(control_plane, &careless, &["--warnings-as-errors", "--dry-run=server"]);
     let stderr = String::from_utf8_lossy(&refused.stderr);
@@ -107,7 +107,7 @@ async fn kubectl_apply_k_takes_the_folder_deploy() {
     assert!(applied.status.success() && applied.stderr.is_empty(), "{applied:?}");
 }
 
-/// Renders the chart with these values for a namespace of its own, and applies its roles and what binds them.
+/// Renders the chart with these values for a new namespace, and applies its roles and bindings.
 async fn grant(control_plane: &ControlPlane, values: &[&str]) -> String {
     let home = control_plane.namespace("granted").await.unwrap();
     let namespace = format!("--namespace={home}");
@@ -176,7 +176,7 @@ async fn viewers_see_resources_and_editors_write_them_only_where_the_chart_was_t
         let ask = ask.args(["auth", "can-i", verb, "clientcertificaterefs.apigateway.clientcert.dev", "-n", &home]);
         ask.args(["--as", user]).status().unwrap().success()
     };
-    // Aggregation is the work of a controller.
+    // A controller aggregates the roles, so the test waits.
     eventually(Duration::from_secs(20), "viewers may list", async || may("view", "list")).await;
     eventually(Duration::from_secs(20), "editors may list", async || may("edit", "list")).await;
     assert!(!may("view", "create") && !may("edit", "create"), "an editor would gain writes to AWS");

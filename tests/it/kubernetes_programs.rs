@@ -1,5 +1,5 @@
-//! Where the Kubernetes programs come from: those that are on the machine are used where any version will do, and named; what is
-//! missing is built. Nothing is built here.
+//! The source of the Kubernetes programs: the build script uses and names the programs of the machine if any version is
+//! suitable, and builds missing ones. These tests build none.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,12 +8,12 @@ use std::process::{Command, Output};
 
 const ALL: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 
-/// A home without any programs of this machine's.
+/// A home folder without this machine's programs.
 fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// A folder in setup-envtest's place, with these programs of this version.
+/// A folder like that of setup-envtest, with these programs of this version.
 fn envtest(home: &Path, version: &str, programs: &[&str]) -> PathBuf {
     let folder = home.join(".local/share/kubebuilder-envtest/k8s").join(format!("{version}-linux-amd64"));
     fs::create_dir_all(&folder).unwrap();
@@ -50,7 +50,7 @@ fn the_newest_that_setup_envtest_has_is_used_and_named_where_any_will_do() {
     assert_eq!(printed(&output).trim_end(), newest.to_str().unwrap());
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said.trim_end(), format!("using the Kubernetes programs of {}", newest.display()));
-    // Tests run on the version that the module pins.
+    // Tests use the version that the module pins.
     let plan = printed(&build(home.path(), None, &["--plan"]));
     assert!(plan.starts_with("builds etcd kube-apiserver kube-controller-manager kubectl of Kubernetes v1."), "{plan}");
 }

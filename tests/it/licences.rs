@@ -1,10 +1,10 @@
-//! Every dependency may be used by everybody who may use this project.
+//! Every user of this project may use its dependencies.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-/// Licences that ask for no more than to be named. Another one is a decision: read it before adding it.
+/// The licences that require only attribution. Read another licence before you add it.
 const ALLOWED: [&str; 9] = [
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -16,7 +16,7 @@ const ALLOWED: [&str; 9] = [
     "Unicode-3.0",
     "Zlib",
 ];
-/// Where the operator runs; what only other systems need is not built.
+/// The platforms of the operator. Dependencies of other platforms are not built.
 const PLATFORMS: [&str; 4] = [
     "aarch64-unknown-linux-gnu",
     "aarch64-unknown-linux-musl",
@@ -24,7 +24,7 @@ const PLATFORMS: [&str; 4] = [
     "x86_64-unknown-linux-musl",
 ];
 
-/// Whether the expression leaves a choice that is allowed. `/` is how OR was written before there was SPDX.
+/// Whether the expression contains an allowed choice. `/` was the former notation of OR, before SPDX.
 fn allows(expression: &str) -> Result<bool, String> {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -36,7 +36,7 @@ fn allows(expression: &str) -> Result<bool, String> {
 fn alternatives(words: &mut &[&str]) -> Result<bool, String> {
     let mut allowed = requirements(words)?;
     while take(words, "OR") {
-        // Both sides are read, whatever the first one is.
+        // Both sides are parsed, even if the first one is allowed.
         allowed |= requirements(words)?;
     }
     Ok(allowed)
@@ -76,7 +76,7 @@ fn take(words: &mut &[&str], word: &str) -> bool {
     }
 }
 
-/// What is wrong with a package's licence.
+/// The fault of a package's licence, if it has one.
 fn complaint(package: &Value) -> Option<String> {
     let name = format!("{} {}", package["name"].as_str()?, package["version"].as_str()?);
     match package["license"].as_str().map(|expression| (expression, allows(expression))) {

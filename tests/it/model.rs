@@ -1,15 +1,15 @@
-//! A model check of the real functions: `plan`, `status`, `written`, `WriteBackoff`, `Attempts` and `Claims` run in every
-//! state that a small world can come to.
+//! A model check of the real functions: `plan`, `status`, `written`, `WriteBackoff`, `Attempts` and `Claims` run in
+//! every reachable state of a small world.
 //!
-//! A state is made of numbers and small enums; the values that the functions take are built from it, and their answers are
-//! numbered again ([`pool`], [`facts`]). What the I/O around the functions does, which is little, is done by [`world`]: the
-//! API server's preconditions, the store of a watch that lags, the fetch after a lost race. Between any two effects
-//! everything else can happen. Two replicas may work at once, as a replica does that has lost its Lease and not noticed.
+//! A state consists of numbers and small enums. The arguments of the functions are built from the state, and their
+//! results become numbers again ([`pool`], [`facts`]). [`world`] does the small part of the I/O around the functions:
+//! the API server's preconditions, the store of a watch that lags, the fetch after a lost race. Every event can happen
+//! between any two effects. Two replicas may work at once, for example if one has lost its Lease without noticing.
 //!
-//! A reconcile may begin at any time, so that a wake that is lost is not noticed here: `small_world` is strict there.
+//! A reconcile may begin at any time, so this check does not detect a lost wake. `small_world` does.
 //!
-//! Each property has a bounded configuration of its own. Liveness is no `eventually`, which stateright decides on acyclic
-//! paths only: from every state a run without faults is carried out, and has to come to rest at the goal.
+//! Each property has a bounded configuration. Liveness does not use `eventually`, which stateright decides only on
+//! acyclic paths. Instead, a run without faults starts from every state, and has to come to rest at the goal.
 
 mod facts;
 mod pool;
@@ -26,18 +26,19 @@ const GONE: Aws = Aws::Fails(Why::NotFound);
 const DENIED: Aws = Aws::Fails(Why::Denied);
 const DOWN: Aws = Aws::Fails(Why::Down);
 
-/// The older resource: a main and an additional certificate, and no adoption. The younger one wants the same target.
+/// The older resource has a main and an additional certificate, and does not adopt. The younger one has the same
+/// target.
 const SPECS: [Spec; 2] = [
     Spec { generation: 1, main: 0, additional: Some(1), adopt: false, text: None },
     Spec { generation: 1, main: 2, additional: None, adopt: true, text: None },
 ];
-/// Both describe one certificate.
+/// Both resources describe the same certificate.
 const DESCRIBE: [Spec; 2] = [
     Spec { generation: 1, main: 0, additional: None, adopt: false, text: Some(1) },
     Spec { generation: 1, main: 0, additional: None, adopt: false, text: Some(2) },
 ];
 
-/// One resource, one process, nothing goes wrong.
+/// One resource, one process, and no faults.
 fn bounds(events: Vec<(Event, u8)>) -> Bounds {
     Bounds {
         specs: SPECS,
@@ -126,7 +127,7 @@ fn the_goal_of_the_description() -> (Bounds, Claimed) {
     (bounds, Claimed::ReachesTheGoal)
 }
 
-/// Goes through every state. Answers how a property was violated.
+/// Checks every state. Returns the violation of a property, if there is one.
 fn check(name: &str, (bounds, claimed): (Bounds, Claimed), without: Option<Guard>) -> Option<String> {
     let started = Instant::now();
     let described = describe_bounds(&bounds);
@@ -151,7 +152,7 @@ fn holds(name: &str, configuration: (Bounds, Claimed)) {
     }
 }
 
-/// The check is known to bite.
+/// Checks that the check fails without a guard.
 fn bites(name: &str, configuration: (Bounds, Claimed), without: Guard) {
     assert!(check(name, configuration, Some(without)).is_some(), "{name} does not notice that {without:?} is missing");
 }

@@ -1,5 +1,5 @@
-//! What can be seen of the operator from outside: metrics, traces, log, events, and what Argo CD, Flux and Helm make of the
-//! statuses that it writes.
+//! The operator's output: metrics, traces, log, events, and the health that Argo CD, Flux and Helm compute from its
+//! statuses.
 
 mod collector;
 mod events;

@@ -1,4 +1,4 @@
-//! The program as a whole: how it starts, what it says when something is missing, how it ends.
+//! The whole program: its start, its messages about missing parts, and its end.
 
 mod listen;
 mod lists;

@@ -1,4 +1,4 @@
-//! Releases: what stands in the way of one, and that what is published is what was made.
+//! Releases: the checks before a release, and the equality of the published and the built files.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,7 +24,7 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A repository with what a release is judged by, and this changelog.
+/// A repository with the files that the check of a release reads, and this changelog.
 fn repository(changelog: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["Cargo.toml", "deploy", "charts"] {
@@ -48,7 +48,7 @@ fn check(folder: &TempDir, arguments: &[&str]) -> Output {
     release.arg("--check").args(arguments).env_remove("SOURCE_DATE_EPOCH").output().unwrap()
 }
 
-/// What the check of a release says against it.
+/// The output of the failed check of a release.
 fn obstacles(folder: &TempDir, arguments: &[&str]) -> String {
     let output = check(folder, arguments);
     assert!(!output.status.success(), "{output:?}");
@@ -103,7 +103,7 @@ fn a_version_that_differs_somewhere_is_found() {
     }
 }
 
-/// A registry on this machine, as long as it is kept.
+/// A registry on this machine, until it is dropped.
 struct Registry {
     process: Child,
     address: String,
@@ -118,7 +118,7 @@ impl Registry {
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         let port = line.trim().rsplit([' ', ':']).next().unwrap().to_owned();
-        // What it says later must not block it.
+        // A thread reads the later output, so that a full pipe does not block the registry.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         Self { process, address: format!("127.0.0.1:{port}") }
     }
@@ -140,7 +140,7 @@ fn checksums(folder: &Path) {
     fs::write(folder.join("SHA256SUMS"), sums).unwrap();
 }
 
-/// What `deploy/release` makes for an architecture, of a small program.
+/// The files that `deploy/release` makes for an architecture, with a small program.
 fn made(in_folder: &Path, architecture: &str) -> PathBuf {
     let folder = in_folder.join(architecture);
     let parts = in_folder.join(format!("{architecture}-parts"));

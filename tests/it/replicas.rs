@@ -1,4 +1,4 @@
-//! Several replicas of the operator: one works, the others stand by, whatever becomes of it.
+//! Several replicas of the operator: one works, and the others stand by for its end.
 
 mod election;
 mod load;
@@ -17,7 +17,7 @@ use crate::fixture::{SOON, World};
 
 const LEASE: &str = "client-certificate-operator";
 
-/// What a replica needs beside the rights of every operator, as the chart gives it.
+/// The Role of a replica in addition to the permissions of every operator, as in the chart.
 const RIGHTS: &str = r#"apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: leader-election, namespace: NAMESPACE}
@@ -35,7 +35,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: leader-election
 subjects: [{kind: ServiceAccount, name: client-certificate-operator, namespace: NAMESPACE}]
 "#;
 
-/// A replica, and the proxy that sees its requests to the API server.
+/// A replica, and the proxy for its requests to the API server.
 struct Replica {
     operator: Operator,
     proxy: FaultProxy,
@@ -50,7 +50,7 @@ impl Replica {
         eventually(SOON, "it leads", async || self.leads().await).await;
     }
 
-    /// What it asked the API server to change, but for the Lease.
+    /// The writes of the replica, except those of the Lease.
     fn writes(&self) -> Vec<Seen> {
         let is_write = |seen: &Seen| !matches!(seen.request.verb, "get" | "list" | "watch");
         self.proxy.seen().into_iter().filter(|seen| is_write(seen) && seen.request.resource != "leases").collect()
@@ -76,7 +76,7 @@ impl Replicas {
         world
     }
 
-    /// A replica that is ready.
+    /// Starts a replica and waits until it is ready.
     async fn start(&self, name: &str) -> Replica {
         let mut replica = self.spawn(name).await;
         replica.operator.wait_ready().await.unwrap();
@@ -90,7 +90,7 @@ impl Replicas {
         Replica { operator: builder.spawn().unwrap(), proxy }
     }
 
-    /// Gives the operator what it needs to elect: the Lease, and its rights on that.
+    /// Creates the objects for the election: the Lease, and the permissions on it.
     async fn prepare(&self) {
         self.control_plane.apply_yaml(&RIGHTS.replace("NAMESPACE", &self.namespace)).await.unwrap();
     }

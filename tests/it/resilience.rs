@@ -1,4 +1,4 @@
-//! Whatever fault comes, and wherever: once faults stop the operator reaches the goal, and then makes no further write.
+//! After any faults at any place have ended, the operator reaches the goal, and then makes no further write.
 
 mod cluster;
 mod crash;
@@ -20,29 +20,29 @@ use serde_json::json;
 
 use crate::faults::{World, source};
 
-/// Ample for a few doublings of a back-off.
+/// A generous limit for a few doublings of a backoff.
 const LONG: Duration = Duration::from_secs(90);
-/// Longer than the first waits of a back-off.
+/// A time that is longer than the first waits of a backoff.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// What somebody does to a resource, one after another; each makes the operator send other requests.
+/// The steps of a user, in order. Each makes the operator send different requests.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A resource with a description comes.
+    /// A resource with a description is created.
     Create,
-    /// Its target is edited.
+    /// The target is edited.
     Edit,
-    /// Its target is deleted.
+    /// The target is deleted.
     Delete,
-    /// The spec asks for another target.
+    /// The spec names another target.
     Rename,
-    /// The spec asks for another description.
+    /// The spec has another description.
     Describe,
 }
 
 const STORY: [Step; 5] = [Step::Create, Step::Edit, Step::Delete, Step::Rename, Step::Describe];
 
-/// What has to be, once the operator is done.
+/// The state that the operator has to reach.
 #[derive(Clone, Debug)]
 struct Goal {
     id: String,
@@ -81,7 +81,7 @@ impl Goal {
         }
     }
 
-    /// What is missing yet.
+    /// Checks the goal. The error is the missing part.
     async fn missing(&self, world: &World<'_>) -> Result<(), String> {
         let resource = world.resources().get(&self.id).await.map_err(|error| error.to_string())?;
         let status = resource.status.unwrap_or_default();
@@ -111,13 +111,12 @@ impl Goal {
     }
 }
 
-/// The operator has nothing left to do: it stops writing by itself, and another look at a resource writes no more than
-/// that it was looked at.
+/// Checks that the operator stops writing, and that another reconcile writes only the observed generation.
 async fn makes_no_further_write(world: &World<'_>, id: &str) {
     let count = || world.writes().len();
     let start = Instant::now();
     let mut before = count();
-    // Not polled: the audit log is long, and reading it would keep the operator from its work.
+    // The loop has a long pause, because the audit log is long, and reading it takes processor time from the operator.
     loop {
         tokio::time::sleep(QUIET).await;
         match std::mem::replace(&mut before, count()) {

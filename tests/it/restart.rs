@@ -1,5 +1,5 @@
-//! A restart changes nothing where nothing outside changed, in whatever state a resource is and whatever AWS does meanwhile:
-//! a new process decides as the one before it would have.
+//! A restart without other changes changes nothing, in any state of a resource and with any behaviour of AWS: a new
+//! process makes the same decisions as the former one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,16 +19,16 @@ use serde_json::{Value, json};
 use crate::fixture::{World, condition, conditions, data};
 use crate::ground::{source, started};
 
-/// How long a new process is watched.
+/// The time for which a new process is checked.
 const WATCHED: Duration = Duration::from_secs(15);
-/// Ample for two refreshes of the least interval, and for a limiter that has slowed down.
+/// A generous limit for two refreshes of the least interval, and for a paused rate limit.
 const A_FEW_REFRESHES: Duration = Duration::from_secs(150);
-/// An address at which nothing listens.
+/// An address without a listener.
 const NOWHERE: &str = "http://127.0.0.1:9";
 /// The resources whose targets change while no operator runs.
 const TOUCHED: [&str; 2] = ["deleted", "edited"];
 
-/// What AWS does while the operator starts.
+/// The behaviour of AWS while the operator starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Aws {
     AnswersAtOnce,
@@ -37,7 +37,7 @@ enum Aws {
     DeniesTheList,
 }
 
-/// Resources by the state that they are brought into: a spec, and the condition that says so in the end.
+/// The resources by state: a spec, and the condition that shows the state.
 pub fn states() -> Vec<(&'static str, Value, [&'static str; 3])> {
     let of = |id: &str, more: Value| {
         let mut spec = json!({ "clientCertificateId": id, "refreshInterval": "30s" });
@@ -69,7 +69,7 @@ pub fn states() -> Vec<(&'static str, Value, [&'static str; 3])> {
     ]
 }
 
-/// The certificates that API Gateway does not know any more, and how it answers whoever asks for one by its name.
+/// The certificates that API Gateway no longer has, and the faults of reads by id.
 pub fn gone() -> Vec<(&'static str, Option<Fault>)> {
     let denied = || Some(Fault::error(403, "AccessDeniedException", "no"));
     vec![
@@ -82,11 +82,11 @@ pub fn gone() -> Vec<(&'static str, Option<Fault>)> {
     ]
 }
 
-/// What a namespace holds that a restart must leave alone.
+/// The objects of a namespace that a restart must not change.
 struct Snapshot {
     resources: BTreeMap<String, ClientCertificateRef>,
     targets: BTreeMap<String, Secret>,
-    /// Of each resource, its events with how often each was told.
+    /// The events of each resource, with their counts.
     events: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -114,7 +114,7 @@ impl Snapshot {
         }
     }
 
-    /// What is not as it was, of those resources for which nothing outside has changed.
+    /// The changes of the resources without outside changes.
     fn differences(&self, after: &Snapshot) -> Vec<String> {
         let mut differences = Vec::new();
         for (name, resource) in self.resources.iter().filter(|(name, _)| !TOUCHED.contains(&name.as_str())) {
@@ -149,7 +149,7 @@ async fn until(world: &World<'_>, name: &str, [type_, status, reason]: [&str; 3]
     .await;
 }
 
-/// Brings every resource into its state, and waits until nothing is written any more.
+/// Brings every resource into its state, and waits until the operator makes no more writes.
 async fn settled() -> World<'static> {
     let mut world = World::without_operator("restarted").await;
     let states = states();
@@ -163,7 +163,7 @@ async fn settled() -> World<'static> {
     for (name, spec, _) in &states {
         world.create_resource(name, spec.clone()).await;
         if *name == "older" {
-            // Whoever is older by a second keeps the description.
+            // The resource that is older by a second keeps the description.
             tokio::time::sleep(Duration::from_millis(1100)).await;
         }
     }
@@ -198,7 +198,7 @@ async fn settled() -> World<'static> {
     world
 }
 
-/// An operator that meets AWS like this.
+/// An operator before its start, with this behaviour of AWS.
 fn builder(world: &World<'_>, aws: Aws) -> Builder {
     match aws {
         Aws::AnswersAtOnce => world.builder(),
@@ -214,7 +214,7 @@ fn builder(world: &World<'_>, aws: Aws) -> Builder {
     }
 }
 
-/// Whether it becomes true in time.
+/// Whether the condition becomes true within the limit.
 async fn comes_true(limit: Duration, mut is: impl AsyncFnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < limit {
@@ -251,7 +251,7 @@ async fn a_restart_changes_nothing(aws: Aws) {
     tokio::time::sleep(WATCHED.saturating_sub(start.elapsed())).await;
 
     wrong.extend(before.differences(&Snapshot::of(&world).await));
-    // A write that changes nothing is one too.
+    // A write without a change counts too.
     for write in world.all_writes().into_iter().skip(writes) {
         if write.resource == "clientcertificaterefs" && !TOUCHED.contains(&write.name.as_str()) {
             wrong.push(format!("{}: {} of its status, answered {}", write.name, write.verb, write.code));

@@ -1,4 +1,4 @@
-//! The samples work as they are: applied to a running operator, each becomes Ready.
+//! The samples work unchanged: with a running operator, each becomes Ready.
 
 mod consumers;
 mod programs;
@@ -17,7 +17,7 @@ use operator_testing::operator::Operator;
 
 const REGION: &str = "us-east-1";
 
-/// What each sample makes: its id, the object, and the object's keys.
+/// The result of each sample: its id, the object, and the object's keys.
 const SAMPLES: [(&str, &str, &str, &[&str]); 7] = [
     ("assume-role.yaml", "h2v6pu", "payments-elsewhere", &["ca.crt"]),
     ("configmap.yaml", "m3s9dk", "payments-public", &["ca.crt"]),
@@ -32,7 +32,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples")
 }
 
-/// Runs kubectl without blocking the thread, on which the emulator answers.
+/// Runs kubectl without blocking the thread of the emulator.
 async fn kubectl(control_plane: &ControlPlane, namespace: &str, args: &[&str]) -> String {
     let mut kubectl = tokio::process::Command::from(control_plane.kubectl());
     let output = kubectl.arg("--namespace").arg(namespace).args(args).output().await.unwrap();

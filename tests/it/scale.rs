@@ -1,5 +1,5 @@
-//! Many resources on one account's ten requests a second, with the real program on a real API server. The call counts
-//! are promises: docs/concepts/reading.md.
+//! Many resources with one account's limit of ten requests a second, with the real program and a real API server.
+//! docs/concepts/reading.md promises the numbers of calls.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::faults::World;
 use crate::ground::install;
 
 const RESOURCES: usize = 1_000;
-/// Ample for a thousand on a busy machine.
+/// A generous limit for a thousand resources on a busy machine.
 const MINUTES: Duration = Duration::from_secs(240);
 
 fn calls(world: &World<'_>) -> usize {
@@ -28,7 +28,7 @@ fn throttle_as_aws_does(world: &World<'_>) {
     world.emulator.set_rate_limit(Some(RateLimit::default()));
 }
 
-/// Creates a thousand resources over these certificates.
+/// Creates a thousand resources with these certificates in turn.
 async fn create(world: &World<'_>, ids: &[String]) {
     let create = async |n: usize| {
         world.create(&format!("r{n:04}"), json!({ "clientCertificateId": ids[n % ids.len()] })).await;
@@ -37,7 +37,7 @@ async fn create(world: &World<'_>, ids: &[String]) {
     while created.next().await.is_some() {}
 }
 
-/// How many are Ready.
+/// The number of Ready resources.
 async fn ready(world: &World<'_>) -> usize {
     let resources = world.resources().list(&ListParams::default()).await.unwrap();
     let is_ready = |resource: &&client_certificate_operator::api::ClientCertificateRef| {
@@ -58,7 +58,7 @@ async fn until_all_are_ready(world: &World<'_>) {
 
 #[tokio::test]
 async fn a_thousand_resources_are_mirrored_by_five_calls_and_found_right_after_a_restart_without_a_write() {
-    // Of its own, because a thousand resources are a load on the others.
+    // This test needs another control plane, because a thousand resources would slow down the other tests.
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
     for certificates in [RESOURCES, 60] {

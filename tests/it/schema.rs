@@ -1,5 +1,5 @@
-//! What the API server makes of a spec: every bad one is refused with a message that names the field and says what it
-//! takes, and has a good twin that is accepted.
+//! The validation of a spec by the API server: it refuses every invalid spec with a message that names the field and
+//! its allowed values, and accepts a similar valid one.
 
 mod document;
 
@@ -10,7 +10,7 @@ use client_certificate_operator::api::ClientCertificateRef;
 
 use crate::fixture::{ID, World};
 
-/// Asks the API server whether it would take specs. Nothing is stored.
+/// Sends specs to the API server as a dry run.
 struct Door(Api<DynamicObject>);
 
 impl Door {
@@ -20,7 +20,7 @@ impl Door {
         Door(Api::namespaced_with(world.client.clone(), &world.namespace, &kind))
     }
 
-    /// The object as it would be stored, or why it is refused.
+    /// The object that the API server would store, or its refusal.
     async fn knock(&self, spec: &Value) -> Result<DynamicObject, String> {
         let object: DynamicObject = serde_json::from_value(json!({
             "apiVersion": "apigateway.clientcert.dev/v1alpha1",
@@ -37,7 +37,8 @@ impl Door {
         }
     }
 
-    /// Every one of these fields, put into a spec that is good otherwise, is refused in words that hold all of these.
+    /// Checks that the API server refuses each of these fields in an otherwise valid spec, with a message that contains
+    /// all these words.
     async fn refuses(&self, words: &[&str], fields: impl IntoIterator<Item = Value>) {
         for fields in fields {
             let spec = spec(&fields);
@@ -50,7 +51,7 @@ impl Door {
         }
     }
 
-    /// Every one of these is taken.
+    /// Checks that the API server accepts each of these fields.
     async fn takes(&self, fields: impl IntoIterator<Item = Value>) {
         for fields in fields {
             let spec = spec(&fields);
@@ -67,12 +68,12 @@ fn spec(fields: &Value) -> Value {
     spec
 }
 
-/// One field, in each of its values.
+/// One field with each of these values.
 fn field<const N: usize>(name: &str, values: [&str; N]) -> Vec<Value> {
     values.iter().map(|value| json!({ name: value })).collect()
 }
 
-/// One field of the target, in each of its values.
+/// One field of the target with each of these values.
 fn target<const N: usize>(name: &str, values: [Value; N]) -> Vec<Value> {
     values.iter().map(|value| json!({ "target": { name: value } })).collect()
 }
@@ -186,7 +187,7 @@ async fn a_role_is_the_arn_of_a_role_and_no_way_to_anything_else() {
     door.refuses(&["spec.assumeRole.externalId", "must have 2 to 1224 letters, digits"], bad).await;
     door.refuses(&["spec.assumeRole.externalId", "1224"], [with_id(&"x".repeat(1225))]).await;
     door.takes(["12", "shop:a/b", "_+=,.@:/-", &"x".repeat(1224)].map(with_id)).await;
-    // There is nothing in a role that could name a host.
+    // A role has no field that could name a host.
     for field in ["endpoint", "endpointUrl", "stsRegion"] {
         let mut spec = json!({ "clientCertificateId": ID, "assumeRole": { "roleArn": good[0] } });
         spec["assumeRole"][field] = json!("https://example.com");
@@ -366,7 +367,7 @@ async fn additional_certificates_are_others_each_once() {
     door.refuses(&["spec.additionalClientCertificateIds", "64"], [ids(&[&"a".repeat(65)])]).await;
     let many = |count: usize| json!({ "additionalClientCertificateIds": (0..count).map(|n| n.to_string()).collect::<Vec<_>>() });
     door.refuses(&["spec.additionalClientCertificateIds", "63"], [many(64)]).await;
-    // Ids are told apart by case.
+    // Ids are case-sensitive.
     door.takes([ids(&[]), ids(&["a"]), ids(&["k2c0qe", "K2C0QE"]), many(63)]).await;
 }
 
@@ -379,7 +380,7 @@ async fn of_a_key_given_twice_the_last_counts_unless_the_api_server_is_asked_to_
     );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), yaml).unwrap();
-    // kubectl makes JSON of the YAML itself, so that the API server never sees the first one.
+    // kubectl converts the YAML to JSON itself, so the API server never receives the first value.
     let args = ["create", "--validate=strict", "--dry-run=server", "--output=json", "--filename"];
     let output = world.kubectl(&[&args[..], &[file.path().to_str().unwrap()]].concat()).await;
     let last = json!({ "ca.crt": "Active" });
@@ -488,7 +489,7 @@ async fn defaults_are_filled_in() {
     let target = json!({ "kind": "Secret", "adopt": false, "deletionPolicy": "Delete" });
     let defaults = json!({ "clientCertificateId": ID, "refreshInterval": "5m", "suspend": false, "target": target });
     assert_eq!(stored.data["spec"], defaults);
-    // Those of the target also where only a part of it is given, and where a client sends nulls.
+    // The target gets its defaults also if only a part of it is set, and if a client sends nulls.
     let stored = door.knock(&json!({ "clientCertificateId": ID, "target": { "name": "a" } })).await.unwrap();
     assert_eq!(stored.data["spec"]["target"]["deletionPolicy"], "Delete");
     let nulls = json!({ "clientCertificateId": ID, "refreshInterval": null, "region": null, "target": null });

@@ -1,6 +1,6 @@
-//! What real servers do with a target: whom they let in and whom they turn away, and what a renewal costs. The operator
-//! mirrors certificates as API Gateway makes them, the target is mounted as a kubelet mounts it, and every request is a real one
-//! with a certificate's own key.
+//! Real servers with a target: the clients that they let in and refuse, and the requests that a renewal loses. The
+//! operator mirrors certificates with the properties of API Gateway's, the target is mounted as by a kubelet, and every
+//! request is real and uses the certificate's private key.
 
 /// The tests that every set-up has to pass, each under its own name.
 macro_rules! proves {

@@ -1,11 +1,12 @@
-//! The liveness sentence over the real functions: whatever fault comes, and wherever, once faults stop the system reaches
-//! the goal and then makes no further write.
+//! The liveness of the real functions: after any faults at any place have ended, the system reaches the goal, and then
+//! makes no further write.
 //!
-//! Random stories, where the model check (`model.rs`) goes through every state of a smaller world. The AWS cache and the
-//! description controller are the real ones, over the in-memory gateway and a clock that runs ahead when nothing is to be
-//! done. `plan`, `status` and the backoffs run as in the program's reconcile, on a model of the API server that passes the
-//! same contract as the real one (`objects.rs`). Between any two effects something can go wrong, and the process can die:
-//! the cache, the backoffs and the counters go, the status and the target stay. The CRD's schema takes every status.
+//! The stories are random, while the model check (`model.rs`) checks every state of a smaller world. The AWS cache and
+//! the description controller are real, with the in-memory gateway and a clock that advances when there is no work.
+//! `plan`, `status` and the backoffs run as in the program's reconcile, with a model of the API server that passes the
+//! same contract as the real one (`objects.rs`). Between any two effects, a fault can occur, and the process can crash:
+//! the cache, the backoffs and the counters are lost, and the status and the target stay. The CRD's schema accepts
+//! every status.
 
 mod objects;
 mod schema;
@@ -66,23 +67,23 @@ fn tag() -> Tags {
     [(TAG.0.to_owned(), TAG.1.to_owned())].into()
 }
 
-/// What can happen to a write to the cluster, or to the publishing of a status.
+/// The faults of a write to the cluster, or of a write of a status.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
-    /// It is refused.
+    /// The write is refused.
     Refused,
-    /// It is done, and the answer is lost.
+    /// The write succeeds, and the answer is lost.
     Lost,
-    /// The process dies right after it.
+    /// The process crashes right after the write.
     Crash,
 }
 
-/// What can happen from outside.
+/// The events outside the operator.
 #[derive(Clone, Debug)]
 enum Step {
     Pass,
     Wait(u64),
-    /// The wall clock is set, by so many hours.
+    /// The wall clock is changed by a number of hours.
     SetClock(i64),
     Crash,
     DeleteTarget,
@@ -91,15 +92,15 @@ enum Step {
     Rename(Option<usize>),
     Kind(TargetKind),
     Id(usize),
-    /// The spec names the stage in place of an id.
+    /// The spec names the stage instead of an id.
     Follow,
     /// The stage presents another certificate.
     Present(usize),
-    /// So many certificates, beginning with this one, are the additional ones, but for the main one.
+    /// The additional certificates are this number of certificates from this one on, without the main one.
     Additional(usize, usize),
-    /// Whether the spec asks for the tag.
+    /// Whether the spec has the tag.
     AskForTag(bool),
-    /// Whether a certificate has it.
+    /// Whether a certificate has the tag.
     Tag(usize, bool),
     Describe(Option<usize>),
     Policy(DeletionPolicy),
@@ -147,7 +148,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a pass came to.
+/// The result of a reconcile.
 #[derive(Debug)]
 struct Pass {
     actions: Vec<Action>,
@@ -155,7 +156,7 @@ struct Pass {
     next_look: Option<Duration>,
 }
 
-/// What dies with the process.
+/// The state that is lost with the process.
 struct Process {
     runtime: Runtime,
     clock: Clock,
@@ -172,9 +173,9 @@ struct World {
     gateway: MemoryGateway,
     process: Process,
     started: Timestamp,
-    /// How far the wall clock was set away from the right time.
+    /// The difference of the wall clock from the right time.
     jumped: SignedDuration,
-    /// Whether API Gateway ever said of a certificate that it is not there, or that the question is wrong.
+    /// Whether API Gateway has ever answered NotFound or BadRequest for a certificate.
     was_denied: bool,
     next_write: Option<(usize, Trouble)>,
     next_publish: Option<Trouble>,
@@ -182,12 +183,12 @@ struct World {
 
 fn certificates() -> &'static [ClientCertificate; 3] {
     static MADE: OnceLock<[ClientCertificate; 3]> = OnceLock::new();
-    // A list in which none has any tag would say nothing of tags.
+    // Every certificate has a tag, because a list without any tag counts as a list without information about tags.
     let made = |id: &&str| issue(NewCertificate::new().id(*id).tag("kind", "client").shared_key()).certificate;
     MADE.get_or_init(|| IDS.each_ref().map(made))
 }
 
-/// The certificate as it stands in a target.
+/// The PEM of a certificate in a target.
 fn pem(id: &str) -> String {
     certificates().iter().find(|certificate| certificate.id == id).unwrap().pem.replace("\r\n", "\n") + "\n"
 }
@@ -206,7 +207,7 @@ fn settings() -> Settings {
     }
 }
 
-/// An API server that takes no event: what is recorded there is the business of other tests.
+/// An API server that refuses events, which other tests check.
 #[derive(Clone)]
 struct Nowhere;
 
@@ -281,12 +282,12 @@ impl World {
         Now { wall: self.started + self.jumped + SignedDuration::try_from(tick).unwrap(), tick }
     }
 
-    /// Nothing is waited for really: the clock runs ahead to what comes next.
+    /// Waits without real time: the paused clock advances to the next timer.
     fn wait(&self, time: Duration) {
         self.process.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
-    /// The next process starts where this one ended, and knows nothing.
+    /// Starts the next process at the same time, without the former state.
     fn crash(&mut self) {
         self.started = self.now().wall - self.jumped;
         self.process = Process::start(&self.gateway);
@@ -356,7 +357,7 @@ impl World {
         }
     }
 
-    /// The watch brings the resource, and the claims follow. Wakes the resource where they say so.
+    /// Delivers the resource as the watch would, and updates the claims. Wakes the resource if the claims require it.
     fn watch(&self) {
         let stages = self.process.cache.stages(&api());
         self.claim(&self.access(&found(&self.resource, None, stages.as_ref(), self.now())));
@@ -375,7 +376,7 @@ impl World {
         Access::of(&self.resource, found, &settings(), &Rules::default(), &Default::default())
     }
 
-    /// The id of the main certificate: the spec's, or the one that the stage presents.
+    /// The id of the main certificate: that of the spec, or the one that the stage presents.
     fn main(&self) -> String {
         let presented = || self.gateway.presented(&Place::own(REGION), API, STAGE).unwrap();
         self.resource.spec.client_certificate_id.clone().unwrap_or_else(presented)
@@ -473,7 +474,7 @@ impl World {
         (access, view)
     }
 
-    /// The certificates that the target holds in the end: those that are named, and those that have the tag.
+    /// The certificates that the target has to hold at the end: those in the spec, and those with the tag.
     fn goal(&self) -> Vec<String> {
         let resource = &self.resource;
         let mut goal = vec![self.main()];
@@ -488,9 +489,9 @@ impl World {
         goal
     }
 
-    /// A certificate that the spec names, and that the target holds as the status says, stays in it whatever cannot be read,
-    /// but for one that API Gateway says is none of its own; and the main one, which is on its way in, waits for no other.
-    /// What the stage presented until now stays too.
+    /// Checks that a certificate of the spec that the target holds according to the status stays there during read
+    /// failures, unless API Gateway does not have it, and that a new main certificate does not wait for others. The
+    /// certificate that the stage presented until now stays too.
     fn check_that_nothing_is_lost(&self, actions: &[Action]) {
         for action in actions {
             let Action::Replace { current, desired, .. } = action else { continue };
@@ -528,7 +529,7 @@ impl World {
             .collect()
     }
 
-    /// Carries an action out. None where the process dies after it.
+    /// Carries out an action. `None` if the process crashes after it.
     fn act(&mut self, action: &Action) -> Option<Result<(), ClusterFailure>> {
         let trouble = match &mut self.next_write {
             Some((0, trouble)) => Some(*trouble),
@@ -571,7 +572,7 @@ impl World {
         }
     }
 
-    /// Writes the status, where it differs. The schema takes it, whatever comes of the write.
+    /// Writes the status, if it differs. Checks that the schema accepts it, even if the write fails.
     fn publish(&mut self, outcome: Outcome, actions: Vec<Action>) -> Pass {
         let Outcome { status, requeue, .. } = outcome;
         schema::check(&status);
@@ -586,7 +587,7 @@ impl World {
         Pass { actions, wrote_status: differs, next_look: requeue }
     }
 
-    /// As the API server hands it out afterwards.
+    /// Stores the status in the form that the API server returns later.
     fn store(&mut self, status: ClientCertificateRefStatus) {
         let stored = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
         assert_eq!(status, stored, "what is read is what was written");
@@ -594,8 +595,8 @@ impl World {
         self.watch();
     }
 
-    /// Passes, each when the one before said to look again or when the cache or a claim wakes the resource, until nothing does
-    /// for longer than anything waits: an update of a contested description, or a read of a certificate that was not there.
+    /// Reconciles at each requeue time and each wake by the cache or a claim, until there is none for longer than the
+    /// longest wait: that for an update of a contested description, or for a read of a missing certificate.
     fn settle(&mut self) {
         const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
         for _ in 0..300 {
@@ -617,7 +618,7 @@ impl World {
     }
 }
 
-/// Faults stop, and the goal is reached.
+/// Ends the faults, and checks that the goal is reached.
 fn reaches_the_goal(world: &mut World) -> Result<(), TestCaseError> {
     world.gateway.clear_faults();
     (world.next_write, world.next_publish, world.jumped) = (None, None, SignedDuration::ZERO);
@@ -663,7 +664,7 @@ proptest! {
     }
 }
 
-/// The status says that the certificate cannot be read when it can be again, and its own write wakes no reconcile.
+/// The status still has the read failure when the certificate is readable again, and its own write wakes no reconcile.
 #[test]
 fn a_description_that_had_to_wait_for_the_certificate_is_sent() {
     let mut world = World::new();

@@ -1,4 +1,5 @@
-//! Resources that follow a stage: the target holds what the stage presents, and what it presented until a moment ago.
+//! Resources that follow a stage: the target holds the certificate that the stage presents, and the former one for the
+//! overlap.
 
 mod budget;
 mod descriptions;
@@ -72,7 +73,7 @@ fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
     &condition(resource, type_).unwrap().message
 }
 
-/// What the target has to hold, of these certificates.
+/// The bundle of these certificates for the target.
 fn bundle(world: &World<'_>, ids: &[&str]) -> String {
     ids.iter().map(|id| world.pem(id)).collect()
 }

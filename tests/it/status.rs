@@ -1,4 +1,4 @@
-//! What the status tells, and how little is done where nothing changed.
+//! The content of the status, and the absence of writes without changes.
 
 mod edited;
 mod quiet;
@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::fixture::{A_WHILE, ID, World, condition, conditions, data};
 use crate::ground::source;
 
-/// What openssl says of a PEM, as the lines of `openssl x509`.
+/// The lines of `openssl x509` for a PEM.
 fn openssl(pem: &str, args: &[&str]) -> Vec<String> {
     let mut command = Command::new("openssl");
     command.args(["x509", "-noout"]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -115,7 +115,7 @@ async fn a_certificate_that_ends_soon_is_told_of_once_and_stays_ready() {
     let end = resource.status.as_ref().unwrap().certificates[0].expiration_date.unwrap().to_string();
     assert!(condition(&resource, "Expiring").unwrap().message.contains(&end), "{:?}", conditions(&resource));
     assert!(condition(&resource, "Stalled").is_none());
-    // Not told again by another pass.
+    // Another reconcile does not repeat the event.
     world.patch("payments", json!({ "spec": { "target": { "labels": { "team": "a" } } } })).await;
     world.until_ready("payments").await;
     let told = [("Normal TargetCreated", 1), ("Normal TargetUpdated", 1), ("Warning Expiring", 1)];
@@ -151,7 +151,7 @@ async fn a_certificate_that_ends_while_the_operator_runs_stalls_and_leaves_the_t
     .await;
     assert_eq!(world.events("payments").await["Warning Expired"], 1);
 
-    // Another certificate ends it.
+    // Another certificate ends the condition.
     world.patch("payments", json!({ "spec": { "clientCertificateId": ID } })).await;
     let resource = world.until_ready("payments").await;
     assert!(condition(&resource, "Stalled").is_none());

@@ -1,4 +1,4 @@
-//! Certificates that are trusted because they have the tags of the spec, and the moment at which a stage may be switched.
+//! Certificates that are trusted by the tags of the spec, and the time at which a stage may be switched.
 
 mod bounds;
 pub mod guide;
@@ -23,7 +23,7 @@ fn tagged(id: &str) -> NewCertificate {
     NewCertificate::new().id(id).tag(TAG.0, TAG.1)
 }
 
-/// A spec of pins, which every reader takes, with the tag and more fields.
+/// A spec with pins, of which readers accept all, with the tag and more fields.
 fn pins(more: Value) -> Value {
     let mut spec = json!({
         "additionalClientCertificateTags": { "app": "payments" },

@@ -1,4 +1,5 @@
-//! The target is kept as the table of targets says, on a real API server and under the operator's own rights.
+//! The operator keeps the target as the table of targets documents, with a real API server and the operator's
+//! permissions.
 
 /// Makes tests of functions that are generic over the kind of target: each for Secrets and for ConfigMaps.
 macro_rules! for_both_kinds {
@@ -35,7 +36,7 @@ mod truststore;
 
 use crate::fixture::TestedKind;
 
-/// All of a target that the operator has a say in: not its version, nor when it was made.
+/// The parts of a target that the operator controls: without its version and its creation time.
 fn essence<K: TestedKind>(object: &K) -> K {
     let mut object = object.clone();
     let metadata = object.metadata_mut();

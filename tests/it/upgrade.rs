@@ -1,7 +1,7 @@
-//! What an earlier version left behind, under this one: its CRD, its statuses, its targets.
+//! The objects of an earlier version with this one: its CRD, its statuses, its targets.
 //!
-//! `upgrade/recorded.json` is what the operator of commit 10949e2 wrote, the last one before statuses had PEMs: the
-//! resources of the restart tests, each in its state, their targets, and the certificates of API Gateway.
+//! `upgrade/recorded.json` contains the objects of the operator of commit 10949e2, the last one before statuses had
+//! PEMs: the resources of the restart tests, each in its state, their targets, and the certificates of API Gateway.
 //! `upgrade/crd.yaml` is the CRD of that commit.
 
 use std::collections::BTreeMap;
@@ -28,17 +28,17 @@ use crate::restart::gone;
 
 const EARLIER_CRD: &str = include_str!("upgrade/crd.yaml");
 const FIELD_MANAGER: &str = "client-certificate-operator";
-/// How long an operator is watched. The least `refreshInterval` is longer.
+/// The time for which an operator is checked. The least `refreshInterval` is longer.
 const WATCHED: Duration = Duration::from_secs(20);
-/// An address at which nothing listens.
+/// An address without a listener.
 const NOWHERE: &str = "http://127.0.0.1:9";
-/// What a write may add to the annotations of a target: the marks that this version knows it by.
+/// The annotations that a write may add to a target: the marks of this version.
 const MARKS: [&str; 2] = ["apigateway.clientcert.dev/object", "apigateway.clientcert.dev/owner"];
-/// Resources of which everything can be read, so that this version knows each certificate's PEM after its first read.
+/// The resources whose certificates can all be read, so that this version has each PEM after the first read.
 const READABLE: [&str; 8] = ["healthy", "two", "older", "younger", "truststore", "map", "deleted", "edited"];
 
-/// The resource with an additional certificate that API Gateway does not have any more. The earlier operator left it in the
-/// target as long as its process lived; now trust in it ends with the first read.
+/// The resource with an additional certificate that API Gateway no longer has. The earlier operator kept it in the
+/// target until its process ended. This version removes it after the first read.
 const ENDS_TRUST: (&str, &str) = ("more-gone", "moregone");
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ struct RecordedCertificate {
 }
 
 impl Recorded {
-    /// The recording, as if it had been made in this namespace.
+    /// The recording, with this namespace in place of its own.
     fn read(namespace: &str) -> Self {
         let text = include_str!("upgrade/recorded.json");
         let first: Recorded = serde_json::from_str(text).unwrap();
@@ -73,13 +73,13 @@ fn dynamic(world: &World<'_>) -> Api<DynamicObject> {
     Api::namespaced_with(world.client.clone(), &world.namespace, &kind)
 }
 
-/// Writes a status as the earlier operator did: a merge patch.
+/// Writes a status like the earlier operator: by a merge patch.
 async fn patch_status(world: &World<'_>, name: &str, status: &Value) -> kube::Result<DynamicObject> {
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     dynamic(world).patch_status(name, &params, &Patch::Merge(json!({ "status": status }))).await
 }
 
-/// Status of the recording, of the generation that a resource has here.
+/// The status of the recording, with the generation of the resource here.
 fn status_of(recorded: &Value, generation: i64) -> Value {
     let mut status = recorded["status"].clone();
     status["observedGeneration"] = json!(generation);
@@ -89,7 +89,7 @@ fn status_of(recorded: &Value, generation: i64) -> Value {
     status
 }
 
-/// A control plane with the CRD of the earlier version, applied as its documentation said.
+/// A control plane with the CRD of the earlier version, applied by its documented command.
 async fn with_the_earlier_crd() -> ControlPlane {
     let control_plane = ControlPlane::start().await.unwrap();
     succeeds(&kubectl(&control_plane, &["apply", "--filename=-"], EARLIER_CRD));
@@ -114,7 +114,7 @@ fn upgrade_crd(control_plane: &ControlPlane, how: &[&str]) {
     succeeds(&kubectl(control_plane, &[&["apply", "--filename=-"], how].concat(), &crd));
 }
 
-/// A namespace as the earlier operator left it, with API Gateway as it was.
+/// A namespace with the objects of the earlier operator, and API Gateway in the same state.
 async fn restored<'a>(control_plane: &'a ControlPlane, prefix: &str) -> World<'a> {
     let world: World<'_> = World::on(control_plane, prefix).await;
     let recorded = Recorded::read(&world.namespace);
@@ -161,7 +161,7 @@ async fn restored<'a>(control_plane: &'a ControlPlane, prefix: &str) -> World<'a
     world
 }
 
-/// What an upgrade must not change.
+/// The objects that an upgrade must not change.
 struct Before {
     resources: BTreeMap<String, ClientCertificateRef>,
     targets: BTreeMap<String, Value>,
@@ -179,7 +179,7 @@ async fn look(world: &World<'_>) -> Before {
     }
 }
 
-/// A target without what a write of the marks alone changes.
+/// A target without the fields that a write of the marks changes.
 fn but_for_the_marks(target: &Value) -> Value {
     let mut target = target.clone();
     let metadata = target["metadata"].as_object_mut().unwrap();
@@ -201,12 +201,12 @@ fn states(resource: &ClientCertificateRef) -> Vec<String> {
     states
 }
 
-/// How often the operator wrote the status of each resource, and which of those writes were refused.
+/// The number of the operator's writes of the status of each resource, and the refused writes.
 fn status_writes(world: &World<'_>) -> (BTreeMap<String, usize>, Vec<String>) {
     let (mut counts, mut refused) = (BTreeMap::new(), Vec::new());
     for entry in world.all_writes() {
         if (entry.resource.as_str(), entry.subresource.as_str()) == ("clientcertificaterefs", "status") {
-            // A conflict writes nothing, and is looked at again.
+            // A conflict writes nothing and causes another reconcile, so it does not count.
             if entry.code < 300 {
                 *counts.entry(entry.name.clone()).or_default() += 1;
             } else if entry.code != 409 {
@@ -217,7 +217,7 @@ fn status_writes(world: &World<'_>) -> (BTreeMap<String, usize>, Vec<String>) {
     (counts, refused)
 }
 
-/// What is other than before, in conditions, events and targets.
+/// The changes of conditions, events and targets.
 async fn changes(world: &World<'_>, before: &Before, aws_is_up: bool) -> Vec<String> {
     let after = look(world).await;
     let mut wrong = Vec::new();
@@ -253,7 +253,7 @@ async fn changes(world: &World<'_>, before: &Before, aws_is_up: bool) -> Vec<Str
     wrong
 }
 
-/// Starts this version over what the earlier one left, and answers what is not as it should be.
+/// Starts this version with the objects of the earlier one, and returns the faults.
 async fn upgraded(world: &World<'_>, aws_is_up: bool) -> Vec<String> {
     let before = look(world).await;
     let builder = if aws_is_up { world.builder() } else { world.builder().aws_endpoint(NOWHERE) };
@@ -293,7 +293,7 @@ async fn the_first_pass_of_a_new_version_writes_each_status_once_and_a_downgrade
     let wrong = upgraded(&world, true).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
-    // Back to the earlier CRD, and to what the earlier operator writes.
+    // Restores the earlier CRD, and the statuses of the earlier operator.
     succeeds(&kubectl(&control_plane, &["apply", "--filename=-"], EARLIER_CRD));
     for recorded in Recorded::read(&world.namespace).resources {
         let name = recorded["metadata"]["name"].as_str().unwrap();
@@ -326,16 +326,16 @@ async fn a_new_version_works_before_the_new_crd_is_there() {
     tokio::time::sleep(WATCHED).await;
     let (counts, mut wrong) = status_writes(&world);
     wrong.extend(changes(&world, &before, true).await);
-    // The API server drops what the earlier CRD does not know, so each reconcile writes. A write that changes nothing stored
-    // wakes nothing, so there are no more than what AWS gives cause for: a certificate that answers 500 is asked five times
-    // in this time, and where the account is throttled in between, its outcome changes twice each time.
+    // The API server drops the fields that the earlier CRD lacks, so each reconcile writes. A write that changes no
+    // stored field wakes no reconcile, so AWS's answers limit the number of writes: a certificate with the answer 500
+    // is read five times in this time, and throttling of the account in between can change its outcome twice each time.
     wrong
         .extend(counts.iter().filter(|(_, count)| **count > 12).map(|(name, count)| format!("{name}: {count} writes")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     world.patch("healthy", json!({ "spec": { "target": { "labels": { "team": "a" } } } })).await;
     world.until_ready("healthy").await;
 
-    // The status is complete with the next look at what it should be.
+    // The status is complete after the next reconcile.
     upgrade_crd(&control_plane, &["--server-side", "--force-conflicts"]);
     world.patch("healthy", json!({ "spec": { "target": { "labels": { "team": "b" } } } })).await;
     let resource = world.until_ready("healthy").await;
@@ -390,7 +390,7 @@ async fn the_new_crd_takes_what_is_stored_every_way_of_applying_and_the_statuses
         assert_eq!(patched.status, resource.status, "{name}");
     }
 
-    // The earlier operator goes on: two certificates, then one, with texts as long as it allowed.
+    // The earlier operator writes two certificates, then one, with texts of its greatest length.
     let mut status = status_of(recorded.resource("two"), 1);
     status["certificates"][1]["description"] = json!("d".repeat(8192));
     status["conditions"][0]["message"] = json!("m".repeat(32768));

@@ -1,4 +1,4 @@
-//! `client-certificate-operator verify`, against real handshakes: its facts, its verdict, its exit code.
+//! `client-certificate-operator verify` with real handshakes: its facts, its verdict, its exit code.
 
 mod backend;
 mod job;
@@ -17,7 +17,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use crate::fixture::{ID, World};
 use backend::{Answer, Backend, Check};
 
-/// What one run said.
+/// The result of one run.
 pub struct Report {
     pub code: i32,
     pub stdout: String,
@@ -33,7 +33,7 @@ impl Report {
     }
 }
 
-/// Runs the command with these arguments, as whoever the kubeconfig is of.
+/// Runs the command with these arguments, as the user of the kubeconfig.
 pub async fn verify(kubeconfig: &Path, args: &[&str]) -> Report {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client-certificate-operator"));
     command.env_clear().env("KUBECONFIG", kubeconfig).arg("verify").args(args);
@@ -51,12 +51,12 @@ async fn world(prefix: &str) -> World<'static> {
 }
 
 impl World<'_> {
-    /// The reference that `--ref` takes.
+    /// The value for `--ref`.
     fn reference(&self) -> String {
         format!("{}/payments", self.namespace)
     }
 
-    /// The certificate that the target holds.
+    /// The certificate in the target.
     fn right(&self) -> Vec<u8> {
         let pem = self.pem(ID);
         STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap()

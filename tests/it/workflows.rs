@@ -1,4 +1,4 @@
-//! The workflows of `.github`, as far as that can be known without running them.
+//! Static checks of the workflows of `.github`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ fn workflows() -> BTreeMap<String, Value> {
 }
 
 fn actionlint(files: &[PathBuf]) -> Output {
-    // Not what it finds on one machine and not on another.
+    // The checks by programs that are not on every machine are off.
     let mut command = Command::new(go_programs::actionlint().unwrap());
     command.args(["-no-color", "-shellcheck=", "-pyflakes="]).args(files);
     command.current_dir(root()).output().unwrap()
@@ -40,7 +40,7 @@ fn actionlint_has_nothing_to_say_against_them() {
     let output = actionlint(&files);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 
-    // Its twin: a job that waits for one that is not there.
+    // The counterexample: a job that needs a missing job.
     let wrong = tempfile::tempdir().unwrap();
     let file = wrong.path().join("wrong.yaml");
     fs::write(&file, texts()["release.yaml"].replace("needs: publish", "needs: publishing")).unwrap();
@@ -84,7 +84,7 @@ fn a_job_has_the_permissions_that_it_needs_and_no_others() {
             if !written.is_empty() {
                 writing.insert(format!("{file} {name}"), written);
             }
-            // Nothing that a pull request can bring along finds a token on the disk.
+            // No code of a pull request may find a token on the disk.
             for step in job["steps"].as_array().into_iter().flatten() {
                 let uses = step["uses"].as_str().unwrap_or_default();
                 let checks_out = uses.starts_with("actions/checkout@");

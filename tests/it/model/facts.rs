@@ -1,5 +1,5 @@
-//! The bridge between the abstract world and the real functions: builds what they take, calls them, reads what they answer.
-//! They are pure, so each set of facts is computed once.
+//! The bridge between the abstract world and the real functions: it builds their arguments, calls them, and reads their
+//! results. The functions are pure, so each set of facts is computed once.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -31,37 +31,37 @@ use operator_testing::certificates::{NewCertificate, issue};
 use super::pool::{Memo, Pool};
 
 pub const IDS: [&str; 3] = ["9ao60f", "k2c0qe", "q4w8zt"];
-/// The older resource, and the younger one.
+/// The names of the older and the younger resource.
 pub const NAMES: [&str; 2] = ["payments", "orders"];
 /// Texts of descriptions: none, the older resource's, the younger one's, another writer's.
 pub const TEXTS: [&str; 4] = ["", "old", "young", "outside"];
 const NAMESPACE: &str = "backends";
 const TARGET: &str = "backend-ca";
 const REGION: &str = "us-east-1";
-/// Uid and version of the object that exists, and of what existed before.
+/// The uid and the version of the existing object, and the uid of a former one.
 const LIFE: &str = "this life";
 const FORMER_LIFE: &str = "former life";
 const VERSION: &str = "20";
 const FORMER_VERSION: &str = "10";
 
-/// A guard of the core that the model can go without, to show that a property notices.
+/// A guard of the core that the model can remove, to show that a property detects its absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
-    /// An object of others is written only where the spec adopts it and nothing in it is lost.
+    /// The operator writes a foreign object only if the spec adopts it and no data is lost.
     Adoption,
-    /// A replacement carries the uid and the version that were read.
+    /// A replacement has the uid and the version that were read.
     Precondition,
-    /// A status carries the version that was read.
+    /// A write of a status has the version that was read.
     StatusVersion,
     /// The oldest claim to a description wins.
     ClaimAge,
-    /// An additional certificate that AWS does not have is not trusted any more.
+    /// An additional certificate that AWS does not have is no longer trusted.
     EndsTrust,
-    /// Nothing is written where there is no certificate.
+    /// The operator writes no target without a certificate.
     NeverBlank,
-    /// The object of another resource is left alone.
+    /// The operator does not change the object of another resource.
     OwnedByAnother,
-    /// What the target holds is compared, whatever the status says of it.
+    /// The operator compares the content of the target, whatever the status contains.
     Comparison,
 }
 
@@ -81,7 +81,7 @@ pub enum Why {
     Down,
 }
 
-/// What the cache of a replica holds of a certificate.
+/// The read of a certificate in the cache of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Read {
     Pending,
@@ -89,7 +89,7 @@ pub enum Read {
     Failed { why: Why, was_good: bool },
 }
 
-/// Which version of the target a replica has seen.
+/// The version of the target that a replica has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     Current,
@@ -103,7 +103,7 @@ pub struct Seen {
     pub version: Version,
 }
 
-/// All that a decision about one resource is made of.
+/// The input of a decision about one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     pub resource: u8,
@@ -111,14 +111,14 @@ pub struct Facts {
     pub status: u32,
     pub target: Option<Seen>,
     pub reads: [Read; 3],
-    /// The description of the first certificate, as the cache holds it.
+    /// The description of the first certificate in the cache.
     pub text: u8,
     pub description: u32,
     pub hold: Option<(u16, bool)>,
     pub tick: u16,
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Done {
     Written,
@@ -127,7 +127,7 @@ pub enum Done {
     NoAnswer,
 }
 
-/// A write of the target as it reaches the API server.
+/// A write of the target in the API server.
 #[derive(Clone, Debug)]
 pub struct Write {
     pub secret: u32,
@@ -152,7 +152,7 @@ static OUTCOMES: LazyLock<Pool<Option<description::Outcome>>> = LazyLock::new(Po
 static ATTEMPTS: LazyLock<Pool<Option<Attempts>>> = LazyLock::new(Pool::default);
 static BACKOFFS: LazyLock<Pool<Option<WriteBackoff>>> = LazyLock::new(Pool::default);
 
-/// The time of every decision: certificates do not end in this world.
+/// The time of every decision. Certificates do not expire in this world.
 static WALL: LazyLock<Timestamp> = LazyLock::new(|| Timestamp::from_second(Timestamp::now().as_second()).unwrap());
 
 static CERTIFICATES: LazyLock<[ClientCertificate; 3]> =
@@ -166,7 +166,7 @@ static ANSWERS: LazyLock<Vec<Vec<Arc<Answer>>>> = LazyLock::new(|| {
     (0..3).map(|at| TEXTS.iter().map(|text| answer(at, text)).collect()).collect()
 });
 
-/// The PEM of each certificate as a target holds it.
+/// The PEM of each certificate in a target.
 static PEMS: LazyLock<[String; 3]> =
     LazyLock::new(|| [0, 1, 2].map(|at| Certificate::parse(&CERTIFICATES[at].pem).unwrap().main().pem.clone()));
 
@@ -212,14 +212,14 @@ pub fn secret(number: u32) -> Arc<Secret> {
     SECRETS.get(number)
 }
 
-/// Stores a Secret without uid and version: those are the model's.
+/// Stores a Secret without uid and version, which the model keeps.
 pub fn stored(mut secret: Secret) -> u32 {
     secret.metadata.uid = None;
     secret.metadata.resource_version = None;
     SECRETS.number(secret)
 }
 
-/// A Secret of another writer; one with more keys can never be adopted.
+/// A Secret of another writer. With more keys, it can never be adopted.
 pub fn foreign_secret(with_more_keys: bool) -> u32 {
     let mut secret = Secret { type_: Some("Opaque".to_owned()), ..Secret::default() };
     secret.metadata.name = Some(TARGET.to_owned());
@@ -239,7 +239,7 @@ pub fn edited(number: u32) -> u32 {
     stored(secret)
 }
 
-/// Another writer takes every mark of the operator off.
+/// Another writer removes all marks of the operator.
 pub fn unmarked(number: u32) -> u32 {
     let mut secret = Secret::clone(&secret(number));
     secret.metadata.labels = None;
@@ -248,12 +248,12 @@ pub fn unmarked(number: u32) -> u32 {
     stored(secret)
 }
 
-/// What there is to know of a Secret.
+/// The relevant properties of a Secret.
 pub struct Holds {
     pub is_labelled: bool,
     pub has_more_keys: bool,
     pub is_blank: bool,
-    /// The certificates, where it holds nothing else.
+    /// The certificates, if the Secret holds nothing else.
     pub certificates: Option<Vec<u8>>,
     pub owner: Option<u8>,
 }
@@ -285,7 +285,7 @@ pub fn holds(number: u32) -> Arc<Holds> {
     })
 }
 
-/// What a status says.
+/// The relevant content of a status.
 #[derive(Debug)]
 pub struct Told {
     pub names_target: bool,
@@ -488,7 +488,7 @@ fn effects(decided: &Decided, done: &[Done]) -> Vec<Effect> {
     actions.map(|(action, done)| Effect { action: action.clone(), result: Some(result(done)) }).collect()
 }
 
-/// The real `written`, `WriteBackoff` and `status`. Answers the status, and the backoff from now on.
+/// The real `written`, `WriteBackoff` and `status`. Returns the status and the new backoff.
 pub fn conclude(facts: &Facts, done: &[Done], backoff: u32, without: Option<Guard>) -> (Arc<Concluded>, u32) {
     type Key = (Facts, Vec<Done>, u32, Option<Guard>);
     static KNOWN: LazyLock<Memo<Key, (Arc<Concluded>, u32)>> = LazyLock::new(Memo::default);
@@ -512,7 +512,7 @@ pub fn conclude(facts: &Facts, done: &[Done], backoff: u32, without: Option<Guar
     (Arc::clone(&known.0), known.1)
 }
 
-/// What the next write of a resource waits for, in whole minutes.
+/// The wait of the next write of a resource, in whole minutes.
 pub fn hold(backoff: u32, spec: &Spec, now: u16) -> Option<(u16, bool)> {
     let backoff = BACKOFFS.get(backoff);
     let hold = backoff.as_ref().as_ref()?.hold(Some(spec.generation.into()), tick(now))?;
@@ -520,10 +520,10 @@ pub fn hold(backoff: u32, spec: &Spec, now: u16) -> Option<(u16, bool)> {
     Some((until, hold.is_contested))
 }
 
-/// A resource as a store holds it.
+/// A resource in a store: its spec and the number of its status.
 pub type Stored = (Spec, u32);
 
-/// The real `Claims`: which resource owns the description of a certificate, which can be read or not.
+/// The real `Claims`: the resource that owns the description of a certificate, which may be readable or not.
 pub fn owner(
     resources: [Stored; 2],
     certificate: u8,
@@ -548,14 +548,14 @@ pub fn owner(
     })
 }
 
-/// What the description controller of a replica answers: the outcome, the attempts from now on, and what it sends.
+/// The result of the description controller of a replica: the outcome, the new attempts, and the text to send.
 pub struct Described {
     pub outcome: u32,
     pub attempts: u32,
     pub sends: Option<(u8, u8)>,
 }
 
-/// The real `Claims` and `Attempts`, as `Descriptions::reconcile` calls them.
+/// The real `Claims` and `Attempts`, called as in `Descriptions::reconcile`.
 pub fn describe(
     stores: [Stored; 2],
     certificate: u8,
@@ -594,7 +594,7 @@ pub fn describe(
     })
 }
 
-/// Notes what became of an update.
+/// Records the result of an update.
 pub fn sent(attempts: u32, result: Result<u8, Why>, now: u16) -> u32 {
     let known = ATTEMPTS.get(attempts).as_ref().clone();
     let Some(mut known) = known else { return attempts };

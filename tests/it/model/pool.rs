@@ -1,4 +1,4 @@
-//! Numbers for values, so that a state is small, can be hashed, and loses nothing: two values with one number are equal.
+//! Numbers for values, so that a state is small and hashable without a loss: two values with the same number are equal.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 /// Values of one kind, and their numbers.
 pub struct Pool<T>(RwLock<Known<T>>);
 
-/// Numbers by a value's text, and the values by number.
+/// The numbers by the texts of the values, and the values by number.
 type Known<T> = (HashMap<String, u32>, Vec<Arc<T>>);
 
 impl<T> Default for Pool<T> {
@@ -18,7 +18,7 @@ impl<T> Default for Pool<T> {
 }
 
 impl<T: Debug> Pool<T> {
-    /// The number of a value. Values that print the same are the same.
+    /// The number of a value. Values with the same text are equal.
     pub fn number(&self, value: T) -> u32 {
         let key = format!("{value:?}");
         if let Some(number) = self.0.read().unwrap().0.get(&key) {
@@ -38,7 +38,7 @@ impl<T: Debug> Pool<T> {
     }
 }
 
-/// What a pure function answered to each of its arguments, so that each is computed once.
+/// The results of a pure function by its arguments, so that each is computed once.
 pub struct Memo<K, V>(RwLock<HashMap<K, Arc<V>>>);
 
 impl<K, V> Default for Memo<K, V> {

@@ -1,4 +1,4 @@
-//! The abstract world: what there is, what can happen to it, and what every state has to satisfy.
+//! The abstract world: its state, its events, and the properties of every state.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use super::facts::{
     foreign_secret, hold, holds, no_attempts, no_backoff, no_outcome, no_status, owner, sent, told, unmarked,
 };
 
-/// What API Gateway holds of a certificate, or how it answers.
+/// A certificate in API Gateway, or the failure of its reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Aws {
     There,
@@ -23,25 +23,25 @@ pub enum Aws {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Object {
     pub secret: u32,
-    /// Another writer made it, and nothing made it the operator's.
+    /// Another writer made the object, and the operator has not adopted it.
     pub is_foreign: bool,
 }
 
-/// What a replica knows of the target without a request.
+/// The target in a replica's store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Store {
     Nothing,
-    /// It has to be fetched.
+    /// The content has to be fetched.
     Metadata,
     All(Seen),
 }
 
-/// A resource as a replica's store holds it.
+/// A resource in a replica's store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     pub stored: Stored,
     pub is_current: bool,
-    /// The replica has written a status that the store has not seen.
+    /// The replica has written a status that the store does not have yet.
     pub is_behind_own_write: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct View {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
     pub facts: Facts,
-    /// Whether the resource is still at the version that was read.
+    /// Whether the resource still has the version that was read.
     pub is_current: bool,
     pub done: Vec<Done>,
     pub is_second_try: bool,
@@ -63,7 +63,7 @@ pub struct Replica {
     pub text: u8,
     pub backoffs: [u32; 2],
     pub attempts: u32,
-    /// An update of the description that is under way: whose, and its text.
+    /// The update of the description in progress: its owner and its text.
     pub sending: Option<(u8, u8)>,
     pub runs: [Option<Run>; 2],
 }
@@ -76,43 +76,43 @@ pub struct World {
     pub resources: [Stored; 2],
     pub replicas: Vec<Replica>,
     pub tick: u16,
-    /// The replica that leads: the only one that begins anything.
+    /// The leading replica, which is the only one that begins reconciles.
     pub leader: usize,
-    /// How often each event of the bounds may still happen.
+    /// The number of times that each event of the bounds may still happen.
     pub left: Vec<u8>,
     pub crashes: u8,
     pub takeovers: u8,
     pub faults: u8,
-    /// What no write may do, and one did.
+    /// Whether a write has done what no write may do.
     pub has_written_foreign: bool,
     pub has_younger_written: bool,
     pub has_gone_back: bool,
 }
 
-/// What others do.
+/// The events outside the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     EditTarget,
     DeleteTarget,
     UnmarkTarget,
-    /// Another writer puts its own object in the place of the target.
+    /// Another writer replaces the target by its own object.
     ReplaceTarget {
         with_more_keys: bool,
     },
     Aws(u8, Aws),
     DescribeOutside,
-    /// Another main certificate.
+    /// The spec gets another main certificate.
     ChangeMain(u8, u8),
     Wait(u16),
 }
 
-/// How a write ends.
+/// The fault of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     None,
-    /// It is done, and the answer is lost.
+    /// The write succeeds, and the answer is lost.
     AnswerLost,
-    /// It is not done.
+    /// The write is refused.
     Refused,
 }
 
@@ -126,35 +126,35 @@ pub enum Action {
     List,
     WatchTarget(usize),
     WatchResources(usize),
-    /// The leader dies, and starts again.
+    /// The leader crashes and starts again.
     Crash,
-    /// The next replica leads. What the former leader has begun may still end.
+    /// The next replica leads. The former leader may still end its reconciles.
     TakeOver {
         lags: bool,
     },
 }
 
-/// How large the world is.
+/// The bounds of the world.
 #[derive(Clone, Debug)]
 pub struct Bounds {
     pub specs: [Spec; 2],
-    /// Which of the resources are reconciled.
+    /// The resources that are reconciled.
     pub resources: Vec<usize>,
-    /// Reconciles under way at once, in one replica.
+    /// The number of reconciles in progress at once, in one replica.
     pub concurrency: usize,
-    /// Nothing happens between the effects of a reconcile, and its store of the target does not lag: for a configuration that
-    /// is about updates of the description.
+    /// No event happens between the effects of a reconcile, and the store of the target does not lag. For
+    /// configurations about updates of the description.
     pub is_atomic: bool,
     pub aws: [Aws; 3],
-    /// What may happen, and how often.
+    /// The possible events, with their number of times.
     pub events: Vec<(Event, u8)>,
     pub crashes: u8,
     pub takeovers: u8,
-    /// Writes that are refused, or whose answer is lost.
+    /// The number of writes that are refused, or whose answer is lost.
     pub faults: u8,
 }
 
-/// What a configuration is about.
+/// The property of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claimed {
     NeverEmpty,
@@ -169,12 +169,12 @@ pub struct Checked {
     pub bounds: Bounds,
     pub without: Option<Guard>,
     pub claimed: Claimed,
-    /// Why the goal was missed, once it was.
+    /// The failure to reach the goal, after the first one.
     pub failure: Mutex<Option<String>>,
     settled: Mutex<HashMap<World, bool>>,
 }
 
-/// Rounds of reconciles within which a run without faults is at rest.
+/// The number of rounds of reconciles after which a run without faults has to be at rest.
 pub const ROUNDS: usize = 8;
 
 impl Checked {
@@ -225,7 +225,7 @@ impl World {
         world
     }
 
-    /// The target as a list of labelled objects shows it.
+    /// The target in a list of labelled objects.
     fn listed(&self) -> Store {
         match self.target {
             Some(object) if holds(object.secret).is_labelled => {
@@ -245,7 +245,7 @@ impl World {
         })
     }
 
-    /// Every copy of the target is old from now on.
+    /// Changes the target. Every copy of it becomes old.
     fn set_target(&mut self, object: Option<Object>) {
         let is_same_life = self.target.is_some() && object.is_some();
         for seen in self.seen() {
@@ -325,7 +325,7 @@ impl World {
         self.replicas[replica].views[index] = View { stored, is_current: true, is_behind_own_write: false };
     }
 
-    /// Gathers the facts, as the mirror does, and has the description controller compare and send.
+    /// Gathers the facts like the mirror, and runs the description controller, which compares and sends.
     fn start(&mut self, at: usize, index: usize, without: Option<Guard>) -> Option<()> {
         let replica = &self.replicas[at];
         let view = replica.views[index];
@@ -344,7 +344,7 @@ impl World {
             let described = describe(stores, spec.main, found, replica.attempts, is_under_way, self.tick, without);
             description = described.outcome;
             if described.sends.is_some_and(|(by, _)| by == 1) {
-                // By what the API server and AWS hold, whatever this replica has seen.
+                // The rightful owner is decided by the API server and AWS, not by the view of this replica.
                 let rightful = owner(self.resources, spec.main, true, None);
                 self.has_younger_written |= rightful.as_ref().as_ref().is_some_and(|(owner, _)| *owner == 0);
             }
@@ -448,7 +448,7 @@ impl World {
         Some(())
     }
 
-    /// The update of a description that is under way ends.
+    /// Ends the update of a description in progress.
     fn send(&mut self, at: usize, fault: Fault) -> Option<()> {
         let (_, text) = self.replicas[at].sending.take()?;
         let result = match self.aws[0] {
@@ -471,7 +471,7 @@ impl World {
         self.replicas[self.leader] = Replica::started(self);
     }
 
-    /// The next replica begins with its stores, and with nothing else. They may lag as far as to the beginning.
+    /// The next replica begins with only its stores, which may be as old as the start.
     fn take_over(&mut self, lags: bool) {
         self.leader += 1;
         if !lags {
@@ -489,7 +489,7 @@ impl World {
         }
     }
 
-    /// Lets everything that is under way end, without a fault.
+    /// Ends all reconciles in progress, without a fault.
     fn end_runs(&mut self, at: usize, without: Option<Guard>) {
         for index in 0..2 {
             while self.replicas[at].runs[index].is_some() {
@@ -504,8 +504,8 @@ impl World {
         (0..2).for_each(|index| self.watch_resource(at, index));
     }
 
-    /// A run without faults: what is under way ends, outages end, one replica works on. Answers why it comes to no rest, or
-    /// to rest at the wrong place.
+    /// Makes a run without faults: reconciles in progress end, outages end, and one replica continues. Returns the
+    /// reason for which it does not come to rest, or not at the goal.
     pub fn settle(&self, bounds: &Bounds, without: Option<Guard>) -> Result<(), String> {
         let mut world = self.clone();
         for aws in &mut world.aws {
@@ -515,7 +515,7 @@ impl World {
         }
         let (leader, mut quiet) = (world.leader, 0);
         for _ in 0..ROUNDS {
-            // Longer than any wait.
+            // This time is longer than any wait.
             world.tick += 61;
             world.list(leader, &bounds.resources);
             let before = (world.target, world.resources, world.text);
@@ -550,7 +550,7 @@ impl World {
                     && spec.additional.is_none_or(|additional| match self.aws[usize::from(additional)] {
                         Aws::There => certificates[1..] == [additional],
                         Aws::Fails(Why::NotFound) => certificates.len() == 1,
-                        // A right that was taken away takes nothing out of a target.
+                        // A revoked permission removes no certificate from a target.
                         Aws::Fails(Why::Denied | Why::Down) => certificates.len() <= 2,
                     });
                 if is_there(spec.main) && !is_right {
@@ -577,7 +577,7 @@ impl World {
         Ok(())
     }
 
-    /// A status that calls the target written names what it holds, or something is due.
+    /// A status with TargetWritten lists the certificates in the target, or a reconcile is due.
     fn is_status_true(&self, bounds: &Bounds, without: Option<Guard>) -> bool {
         bounds.resources.iter().all(|index| {
             let (_, status) = self.resources[*index];
@@ -589,7 +589,7 @@ impl World {
             if said.certificates.iter().all(|certificate| held.contains(certificate)) {
                 return true;
             }
-            // The leader writes, or says that it waits, once it has seen this.
+            // After the leader has seen this state, it writes, or the status shows that it waits.
             let (mut world, at) = (self.clone(), self.leader);
             world.replicas[at].runs = [None, None];
             world.catch_up(at);
@@ -725,7 +725,7 @@ impl Model for Checked {
 
 impl Checked {
     fn reaches_the_goal(&self, world: &World) -> bool {
-        // What the run does not depend on: the budget, and what a replica forgets that does not work on.
+        // Removes the parts that do not affect the run: the budget, and the state of replicas that do not continue.
         let mut key = world.clone();
         (key.left, key.crashes, key.faults) = (Vec::new(), 0, 0);
         (0..key.replicas.len()).for_each(|at| key.end_runs(at, self.without));
@@ -744,7 +744,7 @@ impl Checked {
     }
 }
 
-/// For the printed report.
+/// The text of bounds for the report.
 pub fn describe_bounds(bounds: &Bounds) -> String {
     let Bounds { resources, concurrency, is_atomic, events, crashes, takeovers, faults, .. } = bounds;
     format!(

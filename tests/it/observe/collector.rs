@@ -1,4 +1,4 @@
-//! A collector of traces, as far as an exporter can tell.
+//! A collector of traces, as far as an exporter needs it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use prost::Message;
 
-/// A span that came in.
+/// A received span.
 #[derive(Clone, Debug)]
 pub struct Span {
     pub name: String,
@@ -20,11 +20,11 @@ pub struct Span {
     pub id: String,
     pub parent: String,
     pub attributes: BTreeMap<String, String>,
-    /// 2 where it failed.
+    /// 2 for a failure.
     pub status: i32,
-    /// 3 for a client's.
+    /// 3 for a client.
     pub kind: i32,
-    /// What sent it: the attributes of the resource, and the headers of the request.
+    /// The sender: the attributes of the resource, and the headers of the request.
     pub resource: BTreeMap<String, String>,
     pub headers: HeaderMap,
 }

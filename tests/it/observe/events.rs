@@ -1,4 +1,4 @@
-//! What repeats is one event with a count.
+//! Repeated events are one event with a count.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
@@ -36,13 +36,13 @@ async fn fifty_failures_that_come_and_go_are_one_event_with_a_count() {
     }
     assert_eq!(world.writes_of("events").iter().filter(|write| write.starts_with("create")).count(), 2);
 
-    // Another process does not know of the series, but tells nothing that the status told already.
+    // Another process does not have the series, but does not repeat an event that the status already shows.
     names(&world, "lost").await;
     world.until("payments", "Ready", "False", "NotFound").await;
     eventually(SOON, "it is told", async || counts(&world, "NotFound").await == [51]).await;
     world.stop_operator().await;
     world.start_operator().await;
-    // That it has looked, and found the same, shows in the generation.
+    // The observed generation shows that the operator has reconciled with the same result.
     world.patch("payments", json!({ "spec": { "refreshInterval": "10m" } })).await;
     world.until("payments", "Ready", "False", "NotFound").await;
     never(A_WHILE, "it is told again", async || Some(counts(&world, "NotFound").await).filter(|found| *found != [51]))

@@ -1,4 +1,4 @@
-//! The log says what happened to whom, and nothing that is nobody's business.
+//! The log names each event and its resource, and contains no secret.
 
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::{Fault, HOME_USER, NewRole};
@@ -12,7 +12,7 @@ use crate::ground::{source, started};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/certificates";
 
-/// Parts of a PEM that are long enough to be no accident.
+/// The parts of a PEM that are long enough not to occur by chance.
 fn secrets_of(pem: &str) -> Vec<String> {
     pem.lines()
         .map(str::trim)
@@ -21,7 +21,7 @@ fn secrets_of(pem: &str) -> Vec<String> {
         .collect()
 }
 
-/// Everything that happens to a resource, told to the log; returns what must not be in it.
+/// Makes all events of a resource happen; returns the texts that must not be in the log.
 async fn live(world: &World<'_>) -> Vec<String> {
     let mut secrets = Vec::new();
     let mut note = |pem: &str| secrets.extend(secrets_of(pem));
@@ -30,7 +30,7 @@ async fn live(world: &World<'_>) -> Vec<String> {
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
     note(&pem(ID));
 
-    // Another certificate takes its place; the target is edited and deleted.
+    // Another certificate replaces the first. The target is edited and deleted.
     world.generate(NewCertificate::new().id("next"));
     note(&pem("next"));
     world.patch("payments", json!({ "spec": { "clientCertificateId": "next" } })).await;
@@ -39,7 +39,8 @@ async fn live(world: &World<'_>) -> Vec<String> {
     eventually(SOON, "it is put back", async || world.events("payments").await.contains_key("Normal TargetRepaired"))
         .await;
 
-    // Without the list, each is read by itself: an answer that is no certificate, one that is denied, one that is not there, one that is a page.
+    // Without the list, the operator reads each certificate separately: an invalid one, a denied one, a missing one,
+    // and one with a proxy's page as the response.
     world.emulator.deny(HOME_USER, Operation::List);
     world.generate(NewCertificate::new().id("broken"));
     note(&pem("broken"));
@@ -97,7 +98,7 @@ async fn run_at(prefix: &str, level: Option<&str>) {
     assert_readable(&operator, &world.namespace);
 }
 
-/// Every line is JSON with a message; what is of a resource names it.
+/// Checks that every line is JSON with a message, and that a line about a resource names it.
 fn assert_readable(operator: &Operator, namespace: &str) {
     let lines: Vec<Value> = operator.logs().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let text = |line: &Value, field: &str| line[field].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! The series of each resource, and the formats in which all are told.
+//! The series of each resource, and the formats of the metrics.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ use crate::ground::started;
 const NOT_AFTER: &str = "ccr_certificate_not_after_timestamp_seconds";
 const CONDITION: &str = "ccr_resource_condition";
 
-/// What the metrics tell of a resource: Ready, Expiring, CertificateRead.
+/// The series of a resource: Ready, Expiring, CertificateRead.
 async fn conditions(operator: &mut Operator, namespace: &str, name: &str) -> [Option<f64>; 3] {
     let text = operator.metrics().await.unwrap();
     ["Ready", "Expiring", "CertificateRead"].map(|type_| {
@@ -33,14 +33,13 @@ async fn until_conditions(world: &mut World<'_>, name: &str, expected: [Option<f
     .await;
 }
 
-/// What promtool has to say of a page in the format of Prometheus.
+/// promtool's complaints about a page in the format of Prometheus.
 async fn check(page: &str) -> Result<(), String> {
     let said = promtool(&["check", "metrics"], page).await?;
     if said.trim().is_empty() { Ok(()) } else { Err(said) }
 }
 
-/// Whether promtool can read a page of OpenMetrics, as a server does that fills in for what was not scraped. That needs a
-/// time at every sample.
+/// Whether promtool can read a page of OpenMetrics, by its backfill. That needs a time at every sample.
 async fn load(page: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("page"), folder.path().join("blocks"));
@@ -111,7 +110,7 @@ async fn what_is_served_is_accepted_by_promtool_in_the_format_that_was_asked_for
     assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
     assert!(older.contains("# TYPE ccr_reconciles_total counter\n"), "{older}");
     check(&older).await.unwrap();
-    // A check that accepts everything would have proved nothing.
+    // The check must not accept every page.
     check(&older.replace("# HELP ccr_leader", "# ")).await.unwrap_err();
 
     let (content_type, open) =

@@ -1,4 +1,4 @@
-//! What the process can be reached by.
+//! The open ports of the process.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::fixture::World;
 
-/// The ports on which a process listens, of IPv4 and IPv6: its sockets by their inodes, looked up in the kernel's table.
+/// The ports on which a process listens, in IPv4 and IPv6: from the inodes of its sockets, in the kernel's table.
 fn listening(pid: u32) -> Vec<u16> {
     let links = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let links = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
@@ -18,7 +18,7 @@ fn listening(pid: u32) -> Vec<u16> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap();
         for line in text.lines().skip(1) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            // 0A is LISTEN, and 07 is a UDP socket that takes from anybody.
+            // 0A is LISTEN, and 07 is a UDP socket that receives from every sender.
             let is_open = words[3] == if table.starts_with("tcp") { "0A" } else { "07" };
             if is_open && inodes.contains(words[9]) {
                 ports.push(u16::from_str_radix(words[1].rsplit_once(':').unwrap().1, 16).unwrap());

@@ -1,4 +1,4 @@
-//! What Argo CD, Flux and Helm make of the statuses that the operator really writes.
+//! The health that Argo CD, Flux and Helm compute from the operator's real statuses.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::ground::source;
 
 const HEALTH: &str = include_str!("../../../deploy/argocd/health.lua");
 
-/// A resource in a state, and what is to be made of it.
+/// A resource in a state, and its expected health.
 struct Case {
     state: &'static str,
     object: Value,
@@ -28,7 +28,7 @@ struct Case {
     kstatus: &'static str,
 }
 
-/// The object as everybody else sees it: what its Rust type leaves out is in it.
+/// The object as other clients read it, including fields that its Rust type omits.
 async fn seen(world: &World<'_>, name: &str) -> Value {
     let kind = ApiResource::erase::<ClientCertificateRef>(&());
     let resources: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), &world.namespace, &kind);
@@ -75,7 +75,7 @@ async fn cases() -> Vec<Case> {
     world.until("ending", "Expiring", "True", "EndsSoon").await;
     add("expiring", seen(&world, "ending").await, "Healthy", "Current");
 
-    // Last of those that are read: it slows all of the account down.
+    // This state comes last, because throttling delays all reads of the account.
     for operation in [Operation::Get, Operation::List] {
         world.emulator.inject(Fault::throttled(Some("60")).on(operation));
     }
@@ -98,16 +98,16 @@ async fn cases() -> Vec<Case> {
     cases
 }
 
-/// Runs the check as Argo CD does: Lua 5.1, the object as `obj`, and next to no library.
+/// Runs the check like Argo CD: with Lua 5.1, the object as `obj`, and almost no library.
 fn health(object: &Value) -> (String, String) {
     let lua = Lua::new_with(StdLib::TABLE, mlua::LuaOptions::default()).unwrap();
-    // Numbers come to Argo CD from JSON too.
+    // Argo CD's numbers come from JSON too.
     lua.globals().set("obj", lua.to_value(object).unwrap()).unwrap();
     let found: Table = lua.load(HEALTH).eval().unwrap();
     (found.get("status").unwrap(), found.get("message").unwrap())
 }
 
-/// What kstatus computes of each.
+/// The status of each case by kstatus.
 async fn kstatus(cases: &[Case]) -> Vec<String> {
     let program = tokio::task::spawn_blocking(|| go_programs::kstatus().unwrap()).await.unwrap();
     let mut child = tokio::process::Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

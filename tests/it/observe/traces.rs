@@ -1,4 +1,4 @@
-//! Traces: what a collector gets of a real run, and that nothing depends on it.
+//! Traces: the spans of a real run in a collector, and the independence of the operator from the collector.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn traced(world: &World<'_>, endpoint: &str) -> Builder {
     world.builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("OTEL_BSP_SCHEDULE_DELAY", "200")
 }
 
-/// Waits for a span of this name that has these attributes.
+/// Waits for a span with this name and these attributes.
 async fn span(collector: &Collector, name: &str, attributes: &[(&str, &str)]) -> Span {
     eventually(SOON, &format!("a span {name} {attributes:?}"), async || {
         let spans = collector.spans();
@@ -25,7 +25,7 @@ async fn span(collector: &Collector, name: &str, attributes: &[(&str, &str)]) ->
     .await
 }
 
-/// The line of the log that holds these words, as JSON.
+/// The log line with these words, as JSON.
 async fn line(operator: &mut Operator, words: &str) -> Value {
     serde_json::from_str(&operator.wait_for_log(words).await.unwrap()).unwrap()
 }
@@ -45,14 +45,14 @@ async fn passes_and_calls_are_spans_and_the_log_names_their_trace() {
     let success = [&resource[..], &[("result", "success")]].concat();
     span(&collector, "reconcile", &success).await;
 
-    // A read is for whoever waits for it: a trace of its own.
+    // A read is a separate trace, because several resources may wait for it.
     let call = [("region", "eu-central-1"), ("id", ID), ("code", "200")];
     let region = world.resource("payments").await.status.unwrap().certificates[0].region.clone().unwrap();
     let call = call.map(|(name, value)| if name == "region" { (name, region.as_str()) } else { (name, value) });
     let read = span(&collector, "GetClientCertificate", &call).await;
     assert_eq!((read.parent.as_str(), read.kind, read.status), ("", 3, 0), "{read:?}");
     assert!(read.has(&[("operation", "GetClientCertificate")]), "{read:?}");
-    // An update is for the pass that makes it, and so are the requests to the API server.
+    // An update and the requests to the API server belong to the trace of their reconcile.
     let update = span(&collector, "UpdateClientCertificate", &call).await;
     let write = span(&collector, "create", &[("http.method", "POST"), ("http.status_code", "201")]).await;
     for child in [&update, &write] {
@@ -68,7 +68,7 @@ async fn passes_and_calls_are_spans_and_the_log_names_their_trace() {
         assert_eq!(read.resource.get(name).map(String::as_str), Some(value), "{:?}", read.resource);
     }
     assert_eq!(read.headers["x-tenant"], "ours");
-    // Watches, and what the AWS SDK does inside of a call, are no spans.
+    // Watches, and the AWS SDK's work within a call, are not spans.
     for span in collector.spans() {
         let is_known = span.name == "reconcile" || span.attributes.contains_key("operation") || !span.parent.is_empty();
         assert!(is_known, "{span:?}");
@@ -98,7 +98,7 @@ async fn a_call_that_fails_is_a_span_that_failed() {
 async fn a_log_for_people_names_the_trace_too() {
     let world = World::without_operator("traces-text").await;
     let collector = Collector::start().await;
-    // The address is found in a log of JSON alone: whether it is ready shows otherwise.
+    // The test cannot find the address in a log of text, so it waits for a Ready resource instead.
     let builder = traced(&world, &format!("http://{}", collector.address)).env("CCR_LOG_FORMAT", "text");
     let mut operator = builder.spawn().unwrap();
     world.create_ready("payments", json!({})).await;
@@ -108,7 +108,7 @@ async fn a_log_for_people_names_the_trace_too() {
         collector.spans().iter().any(|span| span.name == "reconcile" && span.trace == trace)
     })
     .await;
-    // What its span holds is not told twice.
+    // The line contains each field of its span once.
     assert_eq!(line.matches("payments").count(), 2, "{line}");
 }
 
@@ -117,7 +117,7 @@ async fn the_last_spans_are_sent_before_the_end() {
     let world = World::without_operator("traces-end").await;
     let collector = Collector::start().await;
     let builder = traced(&world, &format!("http://{}", collector.address));
-    // Nothing is sent before its time but by the end.
+    // With this delay, the spans are sent only at the end.
     let mut operator = started(&builder.env("OTEL_BSP_SCHEDULE_DELAY", "600000")).await;
     world.create_ready("payments", json!({})).await;
     assert_eq!(collector.spans().len(), 0);
@@ -144,7 +144,7 @@ async fn what_is_not_wanted_is_not_sent() {
 #[tokio::test]
 async fn a_collector_that_is_down_is_told_of_once_and_holds_nothing_up() {
     let world = World::without_operator("traces-down").await;
-    // Bound and not listening: nobody else is given this port.
+    // The socket is bound but does not listen, so no other process gets this port.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let mut operator = started(&traced(&world, &format!("http://{}", socket.local_addr().unwrap()))).await;
@@ -155,7 +155,7 @@ async fn a_collector_that_is_down_is_told_of_once_and_holds_nothing_up() {
     }
     never(Duration::from_secs(3), "it is told again", async || {
         let lines: Vec<_> = operator.logs().into_iter().filter(|line| line.contains("collector")).collect();
-        // Where traces go, and that they do not come there.
+        // The lines contain the endpoint, and the failure to reach it.
         Some(lines).filter(|lines| lines.len() > 2)
     })
     .await;

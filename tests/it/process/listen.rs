@@ -1,4 +1,4 @@
-//! Where metrics and probes answer: on both families, and on what there is where one is missing.
+//! The addresses of metrics and probes: both IP families, or the existing one if one is missing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// A kernel without IPv6: such sockets cannot be made, and the program hears of it as there.
+/// A library that simulates a kernel without IPv6: the creation of such a socket fails with the same error.
 const NO_IPV6: &str = "
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -43,7 +43,7 @@ impl Listening {
         Listening { operator, address: line["address"].as_str().unwrap().parse().unwrap(), _folder: folder }
     }
 
-    /// Whether the probe answers 200 at this address of the host.
+    /// Whether the probe returns 200 at this address of the host.
     async fn answers(&self, ip: IpAddr) -> bool {
         let Ok(mut stream) = TcpStream::connect((ip, self.address.port())).await else { return false };
         stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -53,7 +53,7 @@ impl Listening {
     }
 }
 
-/// The cluster of its kubeconfig is a port that nobody listens at.
+/// An operator whose kubeconfig names a port without a listener.
 fn waiting(folder: &Path) -> Builder {
     let path = folder.join("kubeconfig");
     let text = "apiVersion: v1
@@ -80,7 +80,7 @@ async fn probes_answer_on_both_families() {
     let listening = Listening::start("[::]:0", |builder| builder).await;
     assert_eq!(listening.address.ip(), Ipv6Addr::UNSPECIFIED);
     assert!(listening.answers(V4).await && listening.answers(V6).await);
-    // As `helm test` asks on a cluster of IPv6 alone.
+    // The request of `helm test` in a cluster with only IPv6.
     for host in ["[::1]", "127.0.0.1", "localhost"] {
         let url = format!("http://{host}:{}/healthz", listening.address.port());
         let output = Command::new(BINARY).args(["probe", "--url", &url]).output().unwrap();
@@ -104,7 +104,7 @@ async fn where_there_is_no_ipv6_probes_answer_on_ipv4() {
     assert_eq!(listening.address.ip(), Ipv4Addr::UNSPECIFIED, "{:?}", listening.operator.logs());
     assert!(listening.answers(V4).await && !listening.answers(V6).await);
 
-    // An address that somebody chose is not another one.
+    // The operator does not replace an address that the user chose.
     let chosen = waiting(folder.path()).env("CCR_LISTEN", "[::1]:0").env("LD_PRELOAD", &library);
     let mut operator = chosen.spawn().unwrap();
     assert_eq!(operator.wait(SOON).await.unwrap().code, Some(1));

@@ -1,11 +1,11 @@
-//! Lists in variables, as people write them.
+//! Lists in variables, in the forms that users write.
 
 use std::process::Command;
 
 use crate::faults::{SOON, World, started};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
-/// An address of this host where nothing listens: a proxy that would take every request.
+/// An address of this host without a listener, for a proxy that must not be used.
 const DEAD_PROXY: &str = "http://127.0.0.2:9";
 
 #[test]
@@ -44,7 +44,7 @@ async fn no_proxy_names_the_cluster_whatever_commas_it_holds() {
         world.mirrored(&format!("r{n}"), true).await;
         operator.terminate(SOON).await.unwrap();
     }
-    // The same with the name in small letters, and its twin: a list that does not name the cluster.
+    // The variable in lower case works too. The counterexample is a list that does not name the cluster.
     let small = proxied("").env_remove("NO_PROXY").env("no_proxy", "127.0.0.1,");
     started(&small).await.terminate(SOON).await.unwrap();
     let mut operator = proxied("127.0.0.2,").spawn().unwrap();

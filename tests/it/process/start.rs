@@ -1,4 +1,4 @@
-//! What is missing at the start is told in one clear line, and waited for where that is sensible.
+//! The log names a part that is missing at the start in one line. The operator waits for it, if that helps.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::faults::{SOON, World, install, started};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
 
-/// The messages of the log, with their level: `WARN …`.
+/// The messages of the log with their level: `WARN …`.
 fn messages(operator: &Operator) -> Vec<String> {
     let lines = operator.logs().into_iter();
     let message = |line: String| {
@@ -34,14 +34,14 @@ fn run(args: &[&str]) -> Output {
 
 #[tokio::test]
 async fn a_missing_crd_is_waited_for_and_told_once() {
-    // Its own control plane: the shared one has the CRD.
+    // This test needs another control plane, because the shared one has the CRD.
     let control_plane = ControlPlane::start().await.unwrap();
     control_plane.apply_yaml(crate::faults::role()).await.unwrap();
     let world = World::on(&control_plane, "no-crd").await;
     let mut operator = world.builder().spawn().unwrap();
     let line = operator.wait_for_log("CustomResourceDefinition").await.unwrap();
     assert!(line.contains("not installed") && line.contains("deploy/crd.yaml"), "{line}");
-    // Long enough for another look, which has nothing new to tell.
+    // The wait is long enough for another attempt, which must not log again.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
     assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
@@ -57,7 +57,7 @@ async fn a_missing_crd_is_waited_for_and_told_once() {
 async fn an_api_server_that_is_not_there_is_waited_for_and_told_once() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
-    // Bound and not listening: nobody else is given this port.
+    // The socket is bound but does not listen, so no other process gets this port.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let text = format!(
@@ -77,7 +77,7 @@ contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
     assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
     assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
     assert!(line.contains("KUBECONFIG"), "{line}");
-    // Long enough for more attempts, which have nothing new to tell.
+    // The wait is long enough for more attempts, which must not log again.
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
     let complaints = complaints(&operator);

@@ -1,4 +1,4 @@
-//! SIGTERM ends it soon, whatever is under way, and nothing is cut in half.
+//! SIGTERM ends the operator soon, with any work in progress, and no write is interrupted.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::faults::{SOON, World};
 
-/// A write has 10 s, and the Lease is given back after the last one.
+/// A write takes at most 10 s, and the operator releases the Lease after the last write.
 const LIMIT: Duration = Duration::from_secs(12);
 
 async fn stopped(operator: &mut Operator) -> Exit {
@@ -32,7 +32,7 @@ async fn an_idle_operator_ends_at_once_and_the_next_one_has_nothing_to_do() {
     eventually(SOON, "the next one reads it", async || world.emulator.count_of(Operation::Get, "one") == 2).await;
     let generation = world.touch("one").await;
     world.wait_ready("one", generation).await;
-    // Nothing but the generation of the change just made.
+    // The only write is the observed generation of this change.
     assert_eq!(world.writes().len(), writes.len() + 1, "{:?}", world.writes());
 }
 
@@ -74,7 +74,7 @@ async fn an_update_that_stalls_does_not_hold_the_process_up() {
     eventually(SOON, "the update is under way", async || world.emulator.count(Operation::Update) == 1).await;
     let exit = stopped(&mut operator).await;
     assert!(exit.took < LIMIT, "{exit:?}");
-    // The mirror did not wait for it.
+    // The mirror did not wait for the update.
     assert_eq!(world.target("one").await.unwrap().0, world.pem("one"));
 }
 

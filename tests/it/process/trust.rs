@@ -1,4 +1,4 @@
-//! Whom the operator trusts on the way to AWS: the machine's certificates, and a bundle beside them, as the chart mounts it.
+//! The CAs that the operator trusts for AWS: those of the machine, and a bundle that the chart mounts.
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn a_bundle_beside_the_machines_certificates_is_trusted() {
     let message = condition(builder(), "False").await;
     assert!(message.contains("failed: invalid peer certificate: UnknownIssuer"), "{message}");
 
-    // As the kubelet lays a ConfigMap out.
+    // The folder has the layout of a kubelet's ConfigMap volume.
     let mounted = tempfile::tempdir().unwrap();
     std::fs::create_dir(mounted.path().join("..2026")).unwrap();
     std::fs::write(mounted.path().join("..2026/ca.crt"), front.ca_pem()).unwrap();

@@ -1,4 +1,4 @@
-//! How much is done at once, and what the metrics tell of it.
+//! The number of reconciles at once, and their metrics.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::faults::{SOON, World, started};
 #[tokio::test]
 async fn many_resources_are_read_at_once_and_no_certificate_twice() {
     let world = World::new("parallel").await;
-    // With the list, one call would do for all.
+    // The list is denied, because one list call would serve all resources.
     world.emulator.deny(HOME_USER, Operation::List);
     let _operator = started(&world.builder().arg("--rate=100").arg("--burst=100")).await;
     world.emulator.set_latency(Duration::from_millis(20));
@@ -21,7 +21,7 @@ async fn many_resources_are_read_at_once_and_no_certificate_twice() {
     ids.iter().for_each(|id| world.certificate(id));
     join_all(ids.iter().map(async |id| {
         world.create(id, json!({ "clientCertificateId": id })).await;
-        // Many events for one resource are one pass at a time.
+        // Many events of one resource cause one reconcile at a time.
         for round in 0..4 {
             world.change(id, json!({ "refreshInterval": format!("{}m", 10 + round) })).await;
         }
@@ -55,7 +55,7 @@ async fn the_metrics_count_passes_and_calls_and_parse() {
     ] {
         assert_eq!(operator.metric(name, &labels).await.unwrap(), Some(expected), "{name} {labels:?}");
     }
-    // A pass is counted once it is over, which is a moment after its status can be seen.
+    // A reconcile is counted at its end, a moment after its status is visible.
     let passes = eventually(SOON, "two passes are counted", async || {
         let passes = operator.metric("ccr_reconciles_total", &[("result", "success")]).await.unwrap();
         passes.filter(|passes| *passes >= 2.0).ok_or("they are not")

@@ -1,4 +1,4 @@
-//! Who leads, and how that changes.
+//! The leader, and its changes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{LEASE, Replicas};
 use crate::fixture::{A_WHILE, SOON};
 
-/// What the design promises for a leader that is gone.
+/// The promised limit for the replacement of a leader.
 const REPLACED_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_leader_whose_connections_go_silent_goes_on_over_new_ones() {
     let mut a = world.start("a").await;
     world.until_held_by("a").await;
     a.proxy.silence_connections();
-    // As long as another would need to take the Lease.
+    // The wait is as long as another replica would need to take the Lease.
     tokio::time::sleep(REPLACED_WITHIN).await;
     assert!(a.leads().await);
     assert!(!a.operator.logs().iter().any(|line| line.contains("lost the leadership")));

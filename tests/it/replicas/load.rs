@@ -1,4 +1,4 @@
-//! Replicas that come and go under a load of changing resources: nothing is lost, and no target is ever without its
+//! Replicas that end and start while resources change: no change is lost, and no target is ever without its
 //! certificate.
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::fixture::{ID, SOON};
 
 const RESOURCES: usize = 20;
 
-/// How long: `CCR_SOAK_SECONDS`, which `make soak` sets to five minutes.
+/// The duration of the test: `CCR_SOAK_SECONDS`, which `make soak` sets to five minutes.
 fn duration() -> Duration {
     let seconds = std::env::var("CCR_SOAK_SECONDS").ok().map(|text| text.parse().expect("a number of seconds"));
     Duration::from_secs(seconds.unwrap_or(40))
@@ -23,9 +23,9 @@ fn duration() -> Duration {
 
 #[derive(Clone, Copy)]
 enum End {
-    /// As a node that loses power.
+    /// Like a node that loses power.
     Kill,
-    /// As a drain or a rolling upgrade: another is ready before it goes.
+    /// Like a drain or a rolling upgrade: another replica is ready before the end.
     Replace,
 }
 
@@ -33,7 +33,7 @@ fn holds(secret: &Secret, pem: &str) -> bool {
     secret.data.as_ref().is_some_and(|data| data.get("ca.crt").is_some_and(|value| value.0 == pem.as_bytes()))
 }
 
-/// Ends replicas one after another while every resource is changed all the time.
+/// Ends replicas one after another, while every resource changes all the time.
 async fn survives(prefix: &str, end: impl Fn(usize) -> End) {
     let world = Replicas::new(prefix).await;
     let pem = world.pem(ID);

@@ -1,4 +1,4 @@
-//! A leader that is stopped in its tracks past the end of its Lease, and does not know.
+//! A leader that is paused until after the end of its Lease, without noticing.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn a_leader_that_was_paused_past_its_lease_writes_nothing() {
     }
     let mut b = world.start("b").await;
 
-    // Everything is changed all the time, so that there is always something to write.
+    // All resources change all the time, so that there is always a write to make.
     let change = async |number: usize, round: &str| {
         let spec = json!({ "spec": { "target": { "labels": { "round": round } } } });
         world.resources().patch(&format!("r{number}"), &PatchParams::default(), &Patch::Merge(spec)).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_leader_that_was_paused_past_its_lease_writes_nothing() {
     let late: Vec<_> = a.writes().into_iter().filter(|seen| seen.time > resumed).collect();
     assert!(late.is_empty(), "a wrote after its Lease had ended: {late:?}");
 
-    // And what b does is all that was asked for.
+    // Replica b makes all requested changes.
     for number in 0..RESOURCES {
         let name = format!("r{number}");
         world

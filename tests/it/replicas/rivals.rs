@@ -1,4 +1,4 @@
-//! Two installations that work on the same resources.
+//! Two installations that reconcile the same resources.
 
 use operator_testing::operator::Operator;
 use serde_json::json;
@@ -37,7 +37,7 @@ async fn two_installations_on_one_namespace_both_say_so_and_do_not_fight() {
         }
     })
     .await;
-    // It is over with that: neither goes on writing.
+    // Neither installation keeps writing.
     let before = world.writes_of("clientcertificaterefs").len();
     never(Duration::from_secs(3), "another write", async || {
         world.writes_of("clientcertificaterefs").into_iter().nth(before + 2)

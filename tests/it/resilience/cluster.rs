@@ -1,4 +1,4 @@
-//! The cluster around the operator changes: the API server restarts, rights go and come, a namespace is deleted.
+//! Changes of the cluster: the API server restarts, permissions are revoked and granted, a namespace is deleted.
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -13,7 +13,7 @@ use crate::faults::{SOON, World, install, started};
 
 #[tokio::test]
 async fn an_api_server_that_restarts_under_load_loses_nothing() {
-    // Its own control plane: the shared one is in use.
+    // This test needs another control plane, because other tests use the shared one.
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
     let world = World::on(&control_plane, "restart").await;
@@ -25,7 +25,8 @@ async fn an_api_server_that_restarts_under_load_loses_nothing() {
     }))
     .await;
 
-    // One half is under way while the server goes; it stays away long enough for watches to fail more than once.
+    // Half of the changes are in progress when the server stops. It is down long enough for watches to fail more than
+    // once.
     let change = async |id: &String, round: String| {
         let patch = Patch::Merge(json!({ "spec": { "target": { "labels": { "round": round } } } }));
         world.resources().patch(id, &Default::default(), &patch).await
@@ -61,12 +62,12 @@ async fn an_api_server_that_restarts_under_load_loses_nothing() {
     }
     assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
     makes_no_further_write(&world, "id7").await;
-    // The watches work again, both of them.
+    // Both watches work again.
     world.secrets().delete("id3", &Default::default()).await.unwrap();
     world.wait_for_target("id3", "id3").await;
 }
 
-/// What the operator may do beside Secrets, so that those can be taken away alone.
+/// The operator's permissions except those on Secrets, so that the test can revoke the latter alone.
 const REST: &str = r#"apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: rest, namespace: NAMESPACE}
@@ -108,7 +109,7 @@ async fn rights_on_secrets_that_are_taken_away_are_told_of_once_and_waited_for()
     eventually(SOON, "it tries again", async || refused() >= 3).await;
     let lines: Vec<_> = operator.logs().into_iter().filter(|line| line.contains("RBAC does not allow")).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
-    // Once mirrored, once described, once forbidden.
+    // The three writes are those for the mirror, the description, and the missing permission.
     assert_eq!(world.status_writes("one"), 3, "{:?}", world.writes());
 
     world.grant().await;
@@ -142,7 +143,7 @@ async fn rights_on_secrets_that_are_missing_at_the_start_are_waited_for() {
 async fn a_namespace_that_is_deleted_goes_and_the_others_go_on() {
     let world = World::new("survivor").await;
     let doomed = World::new("doomed").await;
-    // The rights are the cluster's, as in an installation: they do not go with the namespace.
+    // The binding is cluster-wide, as in an installation, so it is not deleted with the namespace.
     let binding = format!(
         r#"apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

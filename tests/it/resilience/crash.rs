@@ -1,4 +1,4 @@
-//! The operator dies between any two of its effects, and another takes over.
+//! The operator crashes between any two of its writes, and another process continues.
 
 use operator_testing::proxy::{Fault, FaultProxy, Rule};
 use operator_testing::wait::eventually;
@@ -12,7 +12,7 @@ async fn a_crash_between_any_two_writes_is_survived() {
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let builder = world.builder_through(&proxy).await;
     for written in 0.. {
-        // So many writes come through, and the operator dies at the next.
+        // This number of writes succeeds, and the operator is killed at the next one.
         let end = proxy.inject(Rule::new(Fault::CutBefore).writes().skip(written).always());
         let mut operator = started(&builder).await;
         let mut goal = Goal::of(&format!("story{written}"));

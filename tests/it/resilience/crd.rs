@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition is removed under a running operator, and comes back.
+//! The CustomResourceDefinition is deleted while the operator runs, and created again.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams};
@@ -11,7 +11,7 @@ use crate::faults::{World, install};
 
 #[tokio::test]
 async fn a_crd_that_is_removed_is_told_of_and_when_it_is_back_so_is_everything() {
-    // Its own control plane: the shared one needs its definition.
+    // This test needs another control plane, because other tests need the CRD of the shared one.
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
     let world = World::on(&control_plane, "no-crd").await;

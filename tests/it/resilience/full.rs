@@ -1,4 +1,4 @@
-//! An etcd that is full takes no write any more but deletions, until somebody makes room.
+//! A full etcd accepts only deletions until an administrator frees space.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use crate::faults::{World, install};
 
 const QUOTA: u64 = 24 * 1024 * 1024;
 
-/// One call of etcd's own API, as etcdctl makes it.
+/// Makes one call of etcd's API, like etcdctl.
 async fn etcd(control_plane: &ControlPlane, path: &str, body: Value) -> Result<Value> {
     let socket: PathBuf = control_plane.folder().join("etcd.sock:0");
     let stream = UnixStream::connect(&socket).await?;
@@ -33,7 +33,7 @@ async fn etcd(control_plane: &ControlPlane, path: &str, body: Value) -> Result<V
     Ok(serde_json::from_slice(&body)?)
 }
 
-/// Fills what is left with ConfigMaps.
+/// Fills the free space with ConfigMaps.
 async fn fill(world: &World<'_>) {
     let filler: Api<ConfigMap> = Api::namespaced(world.client.clone(), "default");
     for number in 0_usize.. {
@@ -51,7 +51,7 @@ async fn fill(world: &World<'_>) {
     }
 }
 
-/// What an administrator does about it.
+/// Frees space, like an administrator.
 async fn make_room(world: &World<'_>) {
     let filler: Api<ConfigMap> = Api::namespaced(world.client.clone(), "default");
     filler.delete_collection(&DeleteParams::default(), &ListParams::default().labels("filler=true")).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_full_etcd_is_told_of_and_survived_and_takes_no_target_away() {
     let before = world.target("kept").await;
     fill(&world).await;
 
-    // API Gateway has news that cannot be written, and a target goes, which is still possible.
+    // API Gateway has a new certificate that cannot be written. A target is deleted, which is still possible.
     world.emulator.renew(&world.source("kept"), operator_testing::certificates::NewCertificate::new().shared_key());
     world.secrets().delete("gone", &DeleteParams::default()).await.unwrap();
     operator.wait_for_log("database space exceeded").await.unwrap();

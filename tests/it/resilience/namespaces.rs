@@ -1,5 +1,5 @@
-//! Namespaces of `--namespaces` that cannot be had hold nobody up, and are served when they can; `--concurrency` holds over
-//! all of them.
+//! An unavailable namespace of `--namespaces` does not delay the others, and is served when it becomes available.
+//! `--concurrency` counts over all namespaces.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use serde_json::json;
 
 use crate::faults::{World, started};
 
-/// Each is tried again within a minute.
+/// A generous limit for the retry of each namespace, which comes within a minute.
 const AGAIN: Duration = Duration::from_secs(75);
 
-/// Gives the account of one world the operator's rights in another namespace.
+/// Grants the ServiceAccount of one world the operator's permissions in another namespace.
 async fn grant(world: &World<'_>, namespace: &str) {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -44,7 +44,7 @@ async fn a_missing_and_a_forbidden_namespace_hold_nobody_up_and_are_served_when_
     world.mirrored("one", true).await;
     until_unavailable(&mut operator, 2.0).await;
     forbidden.mirrored("two", false).await;
-    // Longer than several attempts.
+    // The wait is longer than several attempts.
     tokio::time::sleep(Duration::from_secs(8)).await;
     for namespace in &namespaces[1..] {
         let told =
@@ -60,7 +60,7 @@ async fn a_missing_and_a_forbidden_namespace_hold_nobody_up_and_are_served_when_
     all.create(&PostParams::default(), &serde_json::from_value(resource).unwrap()).await.unwrap();
     grant(&world, &missing).await;
     until_unavailable(&mut operator, 0.0).await;
-    // The certificate is in the other world's API Gateway; that this one's is asked is enough.
+    // The certificate is in the other world's API Gateway. A condition is enough to show that the resource is served.
     eventually(AGAIN, "the resource in the namespace is served", async || {
         forbidden.conditions("two").await.contains_key("Ready")
     })

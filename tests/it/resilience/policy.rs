@@ -1,4 +1,4 @@
-//! An admission policy of the cluster's that refuses our targets.
+//! An admission policy of the cluster that refuses our targets.
 
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject};
 use operator_testing::wait::eventually;
@@ -32,7 +32,7 @@ async fn a_policy_that_refuses_targets_is_told_in_its_own_words_and_what_it_asks
     world.mirrored("before", true).await;
     let good = world.target("before").await;
     world.control_plane.apply_yaml(&POLICY.replace("NAME", &world.namespace)).await.unwrap();
-    // The API server takes a moment to put a policy in force: until then targets come through.
+    // The API server needs a moment to apply a policy. Until then it accepts targets.
     let mut number = 0;
     let refused = eventually(LONG, "a target is refused", async || {
         number += 1;
@@ -55,7 +55,7 @@ async fn a_policy_that_refuses_targets_is_told_in_its_own_words_and_what_it_asks
     .await;
     operator.wait_for_log("every object needs the label team").await.unwrap();
 
-    // A change of the good one is refused as well: it stays as it is.
+    // The policy also refuses a change of the existing target, which stays unchanged.
     let generation = world.change("before", json!({ "target": { "labels": { "tier": "edge" } } })).await;
     world.wait_for("before", "TargetWritten", "False Refused", generation).await;
     assert_eq!(world.target("before").await, good);

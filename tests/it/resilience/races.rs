@@ -1,4 +1,4 @@
-//! Somebody is faster than the operator between its look and its write.
+//! Another writer changes the target between the operator's read and its write.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn a_secret_that_somebody_creates_first_is_never_touched() {
     world.wait_for("one", "TargetWritten", "False TargetExists", goal.generation).await;
     assert_eq!(world.target("one").await, before);
 
-    // Unlabelled, it is not watched: the next look finds that it is gone.
+    // The watch does not cover an object without the label. The next read finds that it was deleted.
     goal.take(&world, Step::Delete).await;
     goal.generation = world.hasten("one").await;
     goal.reached(&world, "when the place is free").await;

@@ -10,7 +10,7 @@ use operator_testing::wait::eventually;
 use super::{Goal, LONG, STORY, Step, makes_no_further_write};
 use crate::faults::{World, started};
 
-/// Verb and resource of every request that a story makes.
+/// The verb and the resource of every request of a story.
 const REQUESTS: [(&str, &str); 7] = [
     ("create", "secrets"),
     ("update", "secrets"),
@@ -32,7 +32,7 @@ async fn survives(fault: Fault, prefix: &str) {
     let (world, proxy, _operator) = behind_a_proxy(prefix).await;
     let mut last = String::new();
     for (number, (verb, resource)) in REQUESTS.into_iter().enumerate() {
-        // A target is edited, an earlier one deleted, and a resource looked after only once in a story.
+        // Only these requests occur twice in a story.
         let occurrences = if matches!(
             (verb, resource),
             ("create" | "get", "secrets") | ("update", "clientcertificaterefs/status") | ("create", _)
@@ -86,7 +86,8 @@ async fn a_late_answer_to_any_request_is_survived() {
     survives(Fault::Delay(Duration::from_millis(700)), "late").await;
 }
 
-/// The same where each fault takes as long as a request may: side by side, each with an operator of its own.
+/// Runs the stories in parallel, each with its own operator, because each fault lasts as long as the limit of a
+/// request.
 async fn survives_side_by_side(fault: Fault, prefix: &str) {
     let stories = REQUESTS.map(async |(verb, resource)| {
         let (world, proxy, _operator) = behind_a_proxy(prefix).await;
@@ -118,7 +119,7 @@ async fn a_conflict_at_every_write_is_waited_out() {
     for (number, step) in STORY.into_iter().enumerate() {
         let injected = proxy.inject(Rule::new(Fault::conflict()).writes().always());
         goal.take(&world, step).await;
-        // The description alone needs no write in the cluster but the status.
+        // The description needs only one write in the cluster, that of the status.
         eventually(LONG, "writes are refused", async || injected.hits() > 3).await;
         assert!(number != 0 || world.target("one").await.is_none());
         proxy.clear();

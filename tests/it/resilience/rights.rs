@@ -1,4 +1,5 @@
-//! The operator's rights, taken away one by one: each is named in the log, and in a condition where one can be written.
+//! Each of the operator's permissions is revoked: the log names the permission, and also a condition, if it can be
+//! written.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::faults::{SOON, World};
 use crate::ground::ACCOUNT;
 
-/// Group, resource and verbs of what an operator may do in a namespace.
+/// The operator's permissions in a namespace: group, resource and verbs.
 const RIGHTS: [(&str, &str, &[&str]); 5] = [
     ("apigateway.clientcert.dev", "clientcertificaterefs", &["get", "list", "watch"]),
     ("apigateway.clientcert.dev", "clientcertificaterefs/status", &["update", "patch"]),
@@ -20,7 +21,7 @@ const RIGHTS: [(&str, &str, &[&str]); 5] = [
     ("events.k8s.io", "events", &["create", "patch"]),
 ];
 
-/// All of them but one.
+/// All permissions except one.
 fn all_but(resource: &str, verb: &str) -> Value {
     let rules: Vec<Value> = RIGHTS
         .iter()
@@ -38,7 +39,7 @@ fn all_but(resource: &str, verb: &str) -> Value {
     })
 }
 
-/// A world whose operator has all rights but one.
+/// A world whose operator has all permissions except one.
 async fn without(resource: &str, verb: &str) -> World<'static> {
     let world = World::new("right").await;
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
@@ -147,11 +148,11 @@ async fn without_the_right_to_record_events_the_log_names_it_once_and_all_else_g
         let world = without("events", verb).await;
         let mut operator = world.operator().await;
         world.mirrored("one", true).await;
-        // The same event twice: the second time it is a series, which is a patch.
+        // The same event happens twice. The second time, it is a series, which is a patch.
         for _ in 0..2 {
             world.secrets().delete("one", &DeleteParams::default()).await.unwrap();
             world.wait_for_target("one", "one").await;
-            // The restored one is seen before the next goes.
+            // The operator sees the restored target before the next deletion.
             world.wait_ready("one", 1).await;
         }
         says(&mut operator, verb, "events").await;

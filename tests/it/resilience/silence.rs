@@ -1,4 +1,4 @@
-//! Connections that are kept and say nothing: no request waits for ever, whichever it is.
+//! Open connections without data: no request waits for ever.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use serde_json::json;
 
 use crate::faults::{World, started};
 
-/// What a request has, over all its retries and to its end.
+/// The time limit of a request, with all its retries.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// After this long a silent watch ends.
+/// The time after which a silent watch ends.
 const SILENT_WATCH: Duration = Duration::from_secs(55);
-/// For what follows, on a machine that is busy with other tests.
+/// The margin on a machine that is busy with other tests.
 const MARGIN: Duration = Duration::from_secs(20);
 
 async fn edit(world: &World<'_>, name: &str) {
@@ -103,7 +103,7 @@ async fn all_connections_that_go_silent_are_given_up() {
     let silence = proxy.inject(Rule::new(Fault::Silence).always());
     edit(&world, "one").await;
     world.mirrored("late", false).await;
-    // Longer than any request has, and than twice that.
+    // The wait is longer than twice the time limit of a request.
     let start = Instant::now();
     while start.elapsed() < DEADLINE * 2 + Duration::from_secs(5) {
         assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
@@ -164,7 +164,7 @@ async fn a_quiet_watch_goes_on_from_a_fresh_version_without_a_list() {
     let lists = || proxy.seen().iter().filter(|seen| seen.request.verb == "list").count();
     eventually(MARGIN, "the watch begins", async || versions().len() == 1).await;
     let before = lists();
-    // Not a target: the watch does not tell of it.
+    // The object is not a target, so the watch does not report it.
     let other = json!({ "metadata": { "name": "unrelated" } });
     let other = world.secrets().create(&Default::default(), &serde_json::from_value(other).unwrap()).await.unwrap();
     let written: u64 = other.metadata.resource_version.unwrap().parse().unwrap();

@@ -1,8 +1,9 @@
-//! The samples for each consumer: what the resource makes is what the consumer looks for, and the consumer's own objects are
-//! what its CustomResourceDefinition takes.
+//! The samples for each consumer: the target of the resource is the object that the consumer reads, and the consumer's
+//! CustomResourceDefinition accepts the consumer's objects.
 //!
-//! What no definition knows is not proven here: the names of annotations (HAProxy Ingress, ingress-nginx) and of the keys of a
-//! controller's ConfigMap (haproxytech); and no controller runs. The configuration of the plain servers is run by `programs`.
+//! These tests do not check the names that no CRD contains: those of annotations (HAProxy Ingress, ingress-nginx) and
+//! of the keys of a controller's ConfigMap (haproxytech). They run no controller. `programs` runs the configurations of
+//! the plain servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,17 +16,17 @@ use tokio::sync::OnceCell;
 
 use super::*;
 
-/// One folder.
+/// The folder of a sample for a consumer.
 struct Consumer {
     folder: &'static str,
-    /// The namespace that the sample names, where it has to name one.
+    /// The namespace in the sample, if it names one.
     namespace: Option<&'static str>,
-    /// What the consumer looks for: the kind, the type of a Secret, the object's name, its keys.
+    /// The object that the consumer reads: the kind, the type of a Secret, the name, the keys.
     kind: &'static str,
     type_: &'static str,
     name: &'static str,
     keys: &'static [&'static str],
-    /// The field by which the consumer verifies clients, where a schema knows it.
+    /// The field that configures client verification, if a schema contains it.
     field: &'static str,
 }
 
@@ -71,7 +72,7 @@ const CONSUMERS: [Consumer; 19] = [
     secret("traefik", CA, &["ca.crt"], "secretNames"),
 ];
 
-/// Folders of no consumer.
+/// The folders without a consumer.
 const OTHERS: [&str; 1] = ["verify-job"];
 const RESOURCE: &str = "clientcertificateref.yaml";
 
@@ -84,7 +85,7 @@ impl Consumer {
         self.namespace.unwrap_or(self.folder)
     }
 
-    /// The files with the consumer's own objects, and what is in each.
+    /// The files with the consumer's own objects, and their texts.
     fn objects(&self) -> BTreeMap<String, String> {
         let files = std::fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
         let files = files.filter(|path| path.extension().is_some_and(|it| it == "yaml") && !path.ends_with(RESOURCE));
@@ -104,7 +105,7 @@ impl Consumer {
     }
 }
 
-/// A control plane of its own, with the definitions of all consumers in it, which are no other test's business.
+/// A separate control plane with the CRDs of all consumers, which no other test needs.
 async fn control_plane() -> &'static ControlPlane {
     static CONTROL_PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     let start = async || {
@@ -120,7 +121,7 @@ async fn control_plane() -> &'static ControlPlane {
         let mut needed = Vec::new();
         for entry in std::fs::read_dir(folder).unwrap() {
             let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-            // Emissary's file has a placeholder among its other objects, which makes the whole no YAML.
+            // The other objects in Emissary's file contain a placeholder, so the whole file is not YAML.
             let definitions = text.split("\n---\n").filter(|one| one.contains("kind: CustomResourceDefinition\n"));
             let definitions = definitions.map(|one| serde_saphyr::from_str::<Value>(one).unwrap());
             needed.extend(definitions.filter(|one| used.contains(&defined(one))).map(|one| local(one).to_string()));
@@ -131,25 +132,25 @@ async fn control_plane() -> &'static ControlPlane {
     CONTROL_PLANE.get_or_init(start).await
 }
 
-/// The group and the kind that a definition defines.
+/// The group and the kind of a definition.
 fn defined(definition: &Value) -> (String, String) {
     let text = |pointer| definition.pointer(pointer).unwrap().as_str().unwrap().to_owned();
     (text("/spec/group"), text("/spec/names/kind"))
 }
 
-/// Emissary's versions are converted by a service of its own, which does not run here. Its schemas stay what they are.
+/// Removes the conversion of Emissary's versions, whose service does not run here. The schemas stay unchanged.
 fn local(mut definition: Value) -> Value {
     let spec = definition["spec"].as_object_mut().unwrap();
     spec.remove("conversion");
     definition
 }
 
-/// Has the API server look at these objects, as strictly as it can, and not store them.
+/// Sends these objects to the API server as a strict dry run.
 async fn look_at(control_plane: &ControlPlane, namespace: &str, yaml: &str) -> Result<String, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), yaml).unwrap();
     let mut kubectl = tokio::process::Command::from(control_plane.kubectl());
-    // Most name no namespace, and those that do name two.
+    // Most samples name no namespace, and the others name two.
     if !yaml.contains("\n  namespace: ") {
         kubectl.arg("--namespace").arg(namespace);
     }
@@ -212,7 +213,7 @@ async fn every_consumer_finds_what_it_looks_for() {
         };
         assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), consumer.keys, "{}", consumer.folder);
         for (key, value) in &found {
-            // What pins and truststores hold is the business of the tests on real servers.
+            // The tests with real servers check the content of pins and truststores.
             let expected = ["ca.crt", "tls.crt", "cacert"].contains(&key.as_str()).then_some(pem.as_bytes());
             assert!(
                 !value.is_empty() && expected.is_none_or(|expected| value == expected),
@@ -220,7 +221,7 @@ async fn every_consumer_finds_what_it_looks_for() {
                 consumer.folder
             );
         }
-        // Two samples name one namespace, and one resource in it.
+        // Two samples name the same namespace and the same resource in it.
         kubectl(control_plane, namespace, &["delete", "--filename", file.to_str().unwrap()]).await;
         let left = ["delete", consumer.kind, consumer.name, "--ignore-not-found"];
         kubectl(control_plane, namespace, &left).await;
@@ -252,7 +253,7 @@ async fn a_misspelt_field_of_a_consumers_object_is_refused() {
         let error = look_at(control_plane, consumer.namespace(), &broken).await.unwrap_err();
         assert!(error.contains("unknown field") && error.contains(&format!("{}X", consumer.field)), "{error}");
     }
-    // A reference that the field's own rules refuse, so that they are in force too.
+    // The rules of the field apply too: they refuse this reference.
     let path = folder().join("traefik/traefik.yaml");
     let broken = std::fs::read_to_string(path).unwrap().replace("RequireAndVerifyClientCert", "Require");
     let error = look_at(control_plane, "traefik", &broken).await.unwrap_err();

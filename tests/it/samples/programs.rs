@@ -1,5 +1,5 @@
-//! The samples of the plain servers, run: the real program, on the very configuration or source of the sample and in its own loop,
-//! behind the target that the sample's resource makes.
+//! Runs the samples of the plain servers: the real program with the sample's unchanged configuration or source and its
+//! reload loop, with the target of the sample's resource.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -16,7 +16,7 @@ use operator_testing::wait::eventually;
 
 const NEW: &str = "new001";
 
-/// What a sample's folder says: its files, and the container that ends TLS.
+/// The content of a sample's folder: its files, and the container that terminates TLS.
 fn sample(name: &str, application: SocketAddr) -> Sample {
     let mut read = Sample { files: BTreeMap::new(), args: vec![], mount_path: String::new(), application };
     for entry in std::fs::read_dir(folder().join(name)).unwrap() {
@@ -41,7 +41,7 @@ fn sample(name: &str, application: SocketAddr) -> Sample {
     read
 }
 
-/// What the sample's target holds.
+/// The data of the sample's target.
 async fn target(world: &World<'_>) -> BTreeMap<String, Vec<u8>> {
     let target = world.resource("payments").await.status.unwrap().target.unwrap();
     if target.kind.to_string() == "ConfigMap" {
@@ -86,7 +86,7 @@ async fn runs(name: &str, setup: Setup) {
     let report = verify(world.kubeconfig(), &args).await;
     assert_eq!(report.code, 0, "{}{}", report.stdout, report.stderr);
 
-    // The next one first, the old one behind it.
+    // The next certificate comes first, and the old one after it.
     let spec = json!({ "clientCertificateId": NEW, "additionalClientCertificateIds": [ID] });
     world.patch("payments", json!({ "spec": spec })).await;
     let before = mount.data().unwrap();
@@ -95,21 +95,22 @@ async fn runs(name: &str, setup: Setup) {
         (data != before).then_some(data)
     });
     mount.update(&after.await).unwrap();
-    // Whatever has to reload does so by itself.
+    // A server that has to reload does so by itself.
     until_let_in(&client(Some(&new)), "the next certificate").await;
     match setup.class() {
         VerifierClass::OverlapSafe => {
             let answer = client(Some(&old)).get().await;
             assert!(answer.is_let_in(), "the old one meanwhile: {answer}");
         }
-        // A worker from before the reload may take one more call.
+        // A former worker may accept one more call after the reload.
         VerifierClass::FirstWins => until_refused(&client(Some(&old)), "the old one behind it").await,
     }
     let answer = client(Some(&other)).get().await;
     assert!(answer.is_refused(), "a stranger's after the renewal: {answer}");
 }
 
-/// What the samples warn of: the same configuration without the line that compares pins lets strangers in, and `verify` says so.
+/// The samples warn of this: the same configuration without the line that compares pins lets strangers in. `verify`
+/// detects it.
 #[tokio::test]
 async fn without_the_line_that_compares_pins_strangers_get_in_and_verify_says_so() {
     let _turn = turn().await;

@@ -1,9 +1,10 @@
-//! The table of backends: every sample of one is in it, with the class that the operator tells, and it names tests that there are.
+//! The table of backends contains every sample of a backend, with the operator's verifier class, and names existing
+//! tests.
 
 use client_certificate_operator::target::verifier_class;
 use operator_testing::backends::{ALL, Proof};
 
-/// All tests of this program, or those of them that are left out unless asked for.
+/// All tests of this program, or only the ignored ones.
 fn tests(args: &[&str]) -> Vec<String> {
     let listed =
         std::process::Command::new(std::env::current_exe().unwrap()).args(args).arg("--list").output().unwrap();

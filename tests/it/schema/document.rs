@@ -1,4 +1,4 @@
-//! The CRD as a document: how it reads, what it bounds, and what kubectl shows.
+//! The CRD as a document: its descriptions, its bounds, and the output of kubectl.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ fn schema() -> Value {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
-/// Walks over a schema with the path of each of its parts.
+/// Visits each part of a schema with its path.
 fn walk(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
     visit(path, schema);
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -31,7 +31,7 @@ fn walk(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
 fn every_field_has_a_description() {
     let mut fields = 0;
     walk("ccr", &schema(), &mut |path, schema| {
-        // A map's values are described with the map.
+        // The description of a map includes its values.
         if !path.ends_with("{}") {
             fields += 1;
             let described = schema["description"].as_str().is_some_and(|text| text.len() > 15 && text.ends_with('.'));
@@ -64,7 +64,7 @@ async fn the_crd_is_taken_without_a_warning_and_its_rules_are_cheap_enough() {
         command.args(args).args(["--dry-run=server", "--filename=-"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = tokio::process::Command::from(command).spawn().unwrap();
-        // Under another name, or it would be there already.
+        // The CRD has another name here, because it exists already.
         let text = include_str!("../../../deploy/crd.yaml").replace("clientcertificateref", "triedcertificateref");
         child.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
         let output = child.wait_with_output().await.unwrap();
@@ -75,7 +75,7 @@ async fn the_crd_is_taken_without_a_warning_and_its_rules_are_cheap_enough() {
 #[tokio::test]
 async fn kubectl_explains_every_field() {
     let world = World::without_operator("explain").await;
-    // What kubectl learned before the CRD was there, it believes for minutes.
+    // kubectl needs an empty cache, because it caches the kinds from before the CRD for minutes.
     let cache = tempfile::tempdir().unwrap();
     let explain = async |args: &[&str]| {
         let mut command = world.control_plane.kubectl();

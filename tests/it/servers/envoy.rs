@@ -1,4 +1,4 @@
-//! BoringSSL's verdict, by which the first of two wins, and pins of certificates and of their keys.
+//! BoringSSL accepts only the first of two certificates. Pins are of certificates and of their keys.
 
 mod authorities {
     proves!(EnvoyCa);

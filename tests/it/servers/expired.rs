@@ -1,4 +1,4 @@
-//! A certificate that expires while servers have it, before all of them at once: there is one wait.
+//! A certificate that expires while servers have it. All servers are tested at once, with a single wait.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use operator_testing::servers::{Answer, Server, Setup};
 
 use super::world::{Mirrored, NEW, turn, until_let_in, until_refused};
 
-/// A certificate that is about to expire, and for how long it is good: many times what all servers take to let it in.
+/// A certificate that expires soon, and its validity in seconds: many times the time that all servers need to let it
+/// in.
 const SHORT: &str = "short1";
 const LIFE: i64 = 12;
 
@@ -20,7 +21,7 @@ async fn it_is_refused_where_the_guide_says_so_and_everywhere_once_it_is_dropped
     for server in &servers {
         let (setup, said) = (server.setup(), world.client(server, SHORT).get().await);
         match setup {
-            // The pins are not asked any more.
+            // nginx refuses the expired certificate before it compares pins.
             Setup::NginxPins => assert_eq!(said, Answer::Status(400), "{}", setup.name()),
             _ if setup.refuses_expired() => assert!(said.is_refused(), "{} lets it in: {said}", setup.name()),
             _ => assert!(said.is_let_in(), "{} looks at no date: {said}", setup.name()),
@@ -31,7 +32,7 @@ async fn it_is_refused_where_the_guide_says_so_and_everywhere_once_it_is_dropped
     follow(&mut world, &mut servers).await;
 }
 
-/// What the operator prevents, because it leaves expired ones out, and what it would cost.
+/// The effect of an expired certificate in a target, which the operator prevents by leaving it out.
 #[tokio::test]
 async fn listed_first_it_blocks_the_valid_one_before_envoy_alone_until_the_operator_drops_it() {
     let setups = [Setup::NginxCa, Setup::HaproxyCa, Setup::EnvoyCa, Setup::Go, Setup::JavaPem];
@@ -44,12 +45,12 @@ async fn listed_first_it_blocks_the_valid_one_before_envoy_alone_until_the_opera
         }
     }
 
-    // Nobody has changed the resource.
+    // The resource has not changed.
     world.until_held(&[NEW]).await;
     follow(&mut world, &mut servers).await;
 }
 
-/// Servers that have let a certificate in, which is the target's first, and which has expired since.
+/// Servers that have let in the first certificate of the target, which has expired since.
 async fn with_short_lived(prefix: &str, setups: &[Setup], others: &[&str]) -> (Mirrored, Vec<Server>) {
     let turn = turn().await;
     let mut world = Mirrored::start(prefix, setups).await;
@@ -67,14 +68,14 @@ async fn with_short_lived(prefix: &str, setups: &[Setup], others: &[&str]) -> (M
     }
     drop(turn);
 
-    // Past the last second, in which it is good.
+    // The wait ends after the last second of the validity.
     let left = Timestamp::now().duration_until(made.expires.unwrap()).as_secs_f64() + 1.5;
     assert!(left > 0.0, "the servers took longer to follow than the certificate lives");
     tokio::time::sleep(Duration::from_secs_f64(left)).await;
     (world, servers)
 }
 
-/// All servers come to let the valid certificate in and the expired one no more.
+/// Waits until all servers let in the valid certificate and refuse the expired one.
 async fn follow(world: &mut Mirrored, servers: &mut [Server]) {
     world.swap().await;
     for server in servers {

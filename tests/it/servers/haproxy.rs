@@ -1,4 +1,4 @@
-//! As with nginx: OpenSSL's verdict, and pins.
+//! OpenSSL's verification, and pins, as with nginx.
 
 mod authorities {
     proves!(HaproxyCa);

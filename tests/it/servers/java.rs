@@ -1,4 +1,4 @@
-//! PKIX tries every certificate of the truststore, and asks none of them for its dates.
+//! PKIX tries every certificate of the truststore, and does not check the dates of trust anchors.
 
 mod pem {
     proves!(JavaPem);

@@ -1,4 +1,4 @@
-//! Requests without end.
+//! A client that sends requests all the time.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,9 +9,9 @@ use operator_testing::servers::{Caller, Client};
 use operator_testing::wait::eventually;
 use tokio::task::JoinSet;
 
-/// Requests that are under way at once.
+/// The number of requests in progress at once.
 const WORKERS: usize = 4;
-/// Ample for some hundred requests on a machine that does much else.
+/// A generous limit for some hundred requests on a busy machine.
 const AMPLE: Duration = Duration::from_secs(120);
 
 /// A client that sends one request after the other, each over a new connection, until it is stopped or dropped.
@@ -28,7 +28,7 @@ struct Shared<C> {
     pause: Duration,
 }
 
-/// What came of it.
+/// The result of the load.
 pub struct Figures {
     pub sent: usize,
     pub lost: Vec<String>,
@@ -36,7 +36,8 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Prints them, also where the test passes, and returns the line: a macro that prints shows nothing then.
+    /// Prints the figures, also if the test passes, and returns the line. The output of a print macro would be
+    /// captured.
     pub fn print(&self, what: &str) -> String {
         let line = format!(
             "{what}: {} requests, each over a new connection, {} lost, in {:.1} s",
@@ -51,12 +52,12 @@ impl Figures {
 }
 
 impl<C: Caller> Load<C> {
-    /// Without pause.
+    /// Starts a load without pauses.
     pub fn start(client: C) -> Self {
         Self::pausing(client, Duration::ZERO)
     }
 
-    /// With so long a pause after each request of a worker, for tests that take time or load many servers.
+    /// Starts a load with a pause after each request of a worker, for long tests or many servers.
     pub fn pausing(client: C, pause: Duration) -> Self {
         let (client, sent, lost) = (Mutex::new(client), AtomicUsize::new(0), Mutex::default());
         let shared = Arc::new(Shared { client, sent, lost, pause });
@@ -72,12 +73,12 @@ impl<C: Caller> Load<C> {
         *self.shared.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
-    /// Waits until so many more have been answered.
+    /// Waits for this number of further answers.
     pub async fn more(&self, requests: usize) {
         self.in_all(self.sent() + requests).await;
     }
 
-    /// Waits until so many have been answered since the start.
+    /// Waits for this number of answers since the start.
     pub async fn in_all(&self, requests: usize) {
         let what = format!("{requests} requests in all");
         eventually(AMPLE, &what, async || if self.sent() >= requests { Ok(()) } else { Err(self.sent()) }).await;
@@ -87,14 +88,14 @@ impl<C: Caller> Load<C> {
         self.shared.sent.load(Ordering::Relaxed)
     }
 
-    /// How many were not let in so far.
+    /// The number of requests that were not let in so far.
     pub fn lost(&self) -> usize {
         self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Ends it, when what is under way has been answered.
+    /// Ends the load after the requests in progress have an answer.
     pub async fn stop(mut self) -> Figures {
-        // Workers look at the client before each request: none is left to send with.
+        // Each worker checks the count before each request, and ends.
         self.shared.sent.fetch_add(STOPPED, Ordering::Relaxed);
         while self.workers.join_next().await.is_some() {}
         let sent = self.sent() - STOPPED;

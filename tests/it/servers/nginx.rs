@@ -1,4 +1,4 @@
-//! OpenSSL's verdict, by which the first of two wins, and pins, by which both do.
+//! OpenSSL accepts only the first of two certificates. With pins, nginx accepts both.
 
 mod authorities {
     proves!(NginxCa);

@@ -1,4 +1,5 @@
-//! The client that behaves like API Gateway presents what the stage does: shown by a real server that trusts one certificate.
+//! The client that behaves like API Gateway presents the certificate of the stage. A real server that trusts one
+//! certificate shows it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,7 @@ const REQUESTS: usize = 40;
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A stage that presents [`OLD`], and a server that trusts nothing else.
+/// A stage that presents [`OLD`], and a server that trusts only [`OLD`].
 async fn world() -> (Emulator, Mount, Server) {
     let emulator = Emulator::start().await.unwrap();
     for id in [OLD, NEW] {
@@ -29,7 +30,7 @@ async fn world() -> (Emulator, Mount, Server) {
     (emulator, mount, server)
 }
 
-/// How many of some requests were let in.
+/// The number of requests that were let in.
 async fn let_in(presenter: &Presenter) -> usize {
     let mut let_in = 0;
     for _ in 0..REQUESTS {
@@ -59,7 +60,7 @@ async fn both_are_presented_at_random_while_a_switch_propagates() {
     );
     assert_eq!(presenter.to_string(), figures);
 
-    // The fleet does not forget a certificate because it was deleted.
+    // API Gateway keeps presenting a deleted certificate.
     emulator.delete(&source(OLD));
     assert!(let_in(&presenter).await > 0);
     emulator.delete_stage(REGION, API, "prod");
@@ -82,7 +83,8 @@ async fn a_switch_that_has_propagated_is_complete() {
     assert_eq!(after(Some(OLD)).await, REQUESTS);
 }
 
-/// The server knows the root of the old one alone, so what it lets in came with its intermediate.
+/// The server trusts only the root of the old certificate, so it lets in only clients that present the intermediate
+/// too.
 #[tokio::test]
 async fn a_reimport_into_acm_propagates_like_a_switch() {
     let emulator = Emulator::start().await.unwrap();
@@ -104,7 +106,7 @@ async fn a_reimport_into_acm_propagates_like_a_switch() {
     let left = REQUESTS - mixed;
     assert_eq!(presenter.presented_of(&new.serial_number), Presented { requests: left, propagating: left });
 
-    // From the one kind to the other, and back: the former kind is presented for a while too.
+    // After a switch between the kinds of certificates, the former one is presented for a while too.
     emulator.present(REGION, "acm0000000", "prod", Some(OLD));
     let_in(&presenter).await;
     let names: Vec<_> = [OLD, &old.serial_number, &new.serial_number].map(|name| presenter.presented_of(name)).into();

@@ -1,4 +1,4 @@
-//! The renewal, step by step as the guide has it, while a client sends requests without pause.
+//! The renewal, with the steps of the guide, while a client sends requests without a pause.
 
 use client_certificate_operator::api::VerifierClass;
 use operator_testing::servers::{Server, Setup};
@@ -6,7 +6,7 @@ use operator_testing::servers::{Server, Setup};
 use super::load::Load;
 use super::world::{Mirrored, NEW, OLD, turn, until_let_in, until_refused};
 
-/// Requests before, between and after the steps: what is claimed is claimed of all of them together.
+/// The number of requests before, between and after the steps. The claim is about all of them.
 const REQUESTS: usize = 2_000;
 const STEPS: usize = 4;
 
@@ -18,7 +18,7 @@ pub async fn under_load(setup: Setup) {
     let load = Load::start(world.client(&server, OLD));
     load.more(REQUESTS / STEPS).await;
 
-    // The new one is made known.
+    // The new certificate is added to the target.
     world.ask_for(&[OLD, NEW]).await;
     world.swap().await;
     server.reload().await.unwrap();
@@ -28,7 +28,8 @@ pub async fn under_load(setup: Setup) {
     load.more(REQUESTS / STEPS).await;
     assert_eq!(load.lost(), 0, "nothing has changed for the old one yet");
 
-    // The client changes over: at any time where both are let in, and with the order of the two where the first wins.
+    // The client changes its certificate: at any time if the server accepts both, and together with the order of the
+    // two if it accepts only the first.
     if setup.class() == VerifierClass::FirstWins {
         world.ask_for(&[NEW, OLD]).await;
         world.swap().await;
@@ -36,11 +37,11 @@ pub async fn under_load(setup: Setup) {
         until_let_in(&new, NEW).await;
     }
     load.change_over(new);
-    // What was under way with the old one is answered.
+    // Requests in progress with the old certificate get an answer.
     load.more(REQUESTS / STEPS).await;
     let lost = load.lost();
 
-    // The old one goes.
+    // The old certificate is removed from the target.
     world.ask_for(&[NEW]).await;
     world.swap().await;
     server.reload().await.unwrap();

@@ -1,5 +1,5 @@
-//! A stage is switched while calls come in, before every set-up that accepts two certificates: prepared by tag, switched when the
-//! status says so, and for half a minute API Gateway presents the former certificate and the new one at random.
+//! A switch of a stage during calls, with every set-up that accepts two certificates: prepared by tag, and switched
+//! when the status allows it. For half a minute, API Gateway presents the former certificate or the new one at random.
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,9 @@ const API: &str = "a1b2c3d4e5";
 const STAGE: &str = "/restapis/a1b2c3d4e5/stages/prod";
 const TAG: (&str, &str) = ("app", "payments");
 const REQUESTS: usize = 2_000;
-/// How long the fleet presents both.
+/// The time for which API Gateway presents both.
 const PROPAGATION: Duration = Duration::from_secs(30);
-/// So that seven servers share a machine with the other tests: 40 requests a second each at most.
+/// The pause limits each server to 40 requests a second, because seven servers share a machine with the other tests.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn no_call_is_lost_while_a_switch_propagates() {
         servers.push(Server::start(setup, &world.mount).await.unwrap());
     }
 
-    // The resource named a certificate so far. From here on it follows the stage that presents this one.
+    // The resource has named a certificate so far. Now it follows the stage that presents this certificate.
     world.emulator.present(REGION, API, "prod", Some(OLD));
     let spec = json!({
         "clientCertificateId": null,
@@ -51,7 +51,7 @@ async fn no_call_is_lost_while_a_switch_propagates() {
         .map(|presenter| (Load::pausing(presenter.clone(), PAUSE), presenter))
         .collect();
 
-    // Prepared: every server has followed before the status says that it is safe.
+    // Prepared: every server has loaded the new target before `safeToSwitch` is true.
     world.emulator.set_tags(&source(NEW), &[TAG]);
     world.refresh("made").await;
     world.until_held(&[OLD, NEW]).await;
@@ -61,7 +61,7 @@ async fn no_call_is_lost_while_a_switch_propagates() {
     }
     world.until_status("the new one is safe", "/certificates/1/safeToSwitch", |safe| *safe == true).await;
 
-    // Switched: nobody edits the resource.
+    // Switched, without an edit of the resource.
     let patch = json!({ "patchOperations": [{ "op": "replace", "path": "/clientCertificateId", "value": NEW }] });
     let answer = world.emulator.signed(REGION, "PATCH", STAGE, &patch.to_string()).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -72,7 +72,7 @@ async fn no_call_is_lost_while_a_switch_propagates() {
     world.follow(&mut servers).await;
     tokio::time::sleep(PROPAGATION.saturating_sub(switched.elapsed())).await;
 
-    // Dropped: once its overlap is over.
+    // Dropped, after the overlap.
     world.until_held(&[NEW]).await;
     world.follow(&mut servers).await;
     for server in &servers {
@@ -87,7 +87,7 @@ async fn no_call_is_lost_while_a_switch_propagates() {
         assert!(figures.sent >= REQUESTS, "{line}");
         assert_eq!(figures.lost, Vec::<String>::new(), "{line}");
         let (old, new) = (presenter.presented_of(OLD), presenter.presented_of(NEW));
-        // Not a number for speed: each of them is presented half of the time.
+        // This is not a limit of speed: each certificate is presented half of the time.
         assert!(old.propagating.min(new.propagating) >= 10, "both were presented: {line}");
         assert!(old.requests > old.propagating && new.requests > new.propagating, "before and after, too: {line}");
     }

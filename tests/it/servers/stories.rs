@@ -1,4 +1,4 @@
-//! What every set-up has to do, as the guide says of it.
+//! The behaviour of every set-up, as the guide documents it.
 
 use client_certificate_operator::api::{Content, REFRESH_ANNOTATION, VerifierClass};
 use operator_testing::certificates::NewCertificate;
@@ -11,8 +11,8 @@ use super::world::{Mirrored, NAME, NEW, OLD, stranger, turn, until_let_in, until
 use crate::fixture::SOON;
 use crate::ground::source;
 
-/// The right certificate is let in, none and a stranger's are refused; another one comes by the swap of `..data`; and what
-/// API Gateway writes with CRLF and without an end, or garbles, does not reach the server.
+/// The server lets the right certificate in, and refuses no certificate and a stranger's. The swap of `..data` brings
+/// another certificate. API Gateway's CRLF, its missing final newline, and invalid PEMs do not reach the server.
 pub async fn one_certificate(setup: Setup) {
     let _turn = turn().await;
     let mut world = Mirrored::start("servers-one", &[setup]).await;
@@ -40,7 +40,8 @@ pub async fn one_certificate(setup: Setup) {
     for (key, text) in mounted.iter().filter(|(key, _)| !key.starts_with("truststore")) {
         assert!(!text.contains(&b'\r') && text.ends_with(b"\n"), "{key}: {:?}", String::from_utf8_lossy(text));
     }
-    // Whatever lines a PEM comes in, the server is given the one form that all of them load: it lets in whom that names.
+    // For any line length of API Gateway's PEM, the target has the one form that every server can load, and the server
+    // lets the client in.
     let body: String = told.lines().filter(|line| !line.starts_with('-')).collect();
     let of_columns = |columns: usize, end: &str| {
         let lines: Vec<&str> = body.as_bytes().chunks(columns).map(|line| std::str::from_utf8(line).unwrap()).collect();
@@ -71,15 +72,15 @@ pub async fn one_certificate(setup: Setup) {
     }
 }
 
-/// Of two certificates in the target, in either order, those are let in that the class of the verifier says; and the status says
-/// that class where the keys tell it.
+/// With two certificates in the target, in either order, the server lets those in that its verifier class implies. The
+/// status shows the class, if the keys determine it.
 pub async fn two_certificates(setup: Setup) {
     let _turn = turn().await;
     let mut world = Mirrored::start("servers-two", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let stranger = stranger();
     let told = world.resource(NAME).await.status.unwrap().verifier_class;
-    // Servers of both classes read PEM, and HAProxy has a key of it beside its pins.
+    // Servers of both classes read PEM, and HAProxy's target has a PEM key in addition to its pins.
     let of_pem = setup.keys().iter().any(|(_, content)| *content == Content::Bundle);
     assert_eq!(told, Some(setup.class()).filter(|_| !of_pem));
     for (first, second) in [(OLD, NEW), (NEW, OLD)] {
@@ -105,7 +106,7 @@ pub async fn two_certificates(setup: Setup) {
     }
 }
 
-/// What the server says to each, which has to be the same under TLS 1.2 and TLS 1.3.
+/// The server's answer to each identity, which has to be the same under TLS 1.2 and TLS 1.3.
 pub async fn answers(server: &Server, identities: &[Option<&Identity>]) -> Vec<Answer> {
     let mut all = Vec::new();
     for identity in identities {

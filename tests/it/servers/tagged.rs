@@ -1,4 +1,5 @@
-//! The renewal by tag, as its guide has it: nobody edits a resource before the switch, and the switch waits for `safeToSwitch`.
+//! The renewal by tag, with the steps of its guide: no edit of a resource before the switch, and the switch waits for
+//! `safeToSwitch`.
 
 use client_certificate_operator::api::{ClientCertificateRef, VerifierClass};
 use operator_testing::servers::{Server, Setup};
@@ -19,7 +20,8 @@ pub async fn under_load(setup: Setup) {
     let mut world = Mirrored::start("servers-tagged", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let (old, new) = (world.client(&server, OLD), world.client(&server, NEW));
-    // What is known of the readers is said where the keys do not tell it: some read PEM and accept every certificate.
+    // The spec sets the verifier class, because the keys do not determine it: some readers of PEM accept every
+    // certificate.
     let class = Some(setup.class()).filter(|class| *class == VerifierClass::OverlapSafe);
     let tags = json!({ "app": "payments" });
     let spec = json!({ "additionalClientCertificateTags": tags, "soak": "5s", "target": { "verifierClass": class } });
@@ -29,7 +31,7 @@ pub async fn under_load(setup: Setup) {
     let load = Load::start(old.clone());
     load.more(REQUESTS / STEPS).await;
 
-    // The new one is made, and the server follows within the soak.
+    // The new certificate is made, and the server loads it within the soak.
     world.emulator.set_tags(&source(NEW), &[TAG]);
     world.refresh("made").await;
     world.until_held(&[OLD, NEW]).await;
@@ -44,7 +46,7 @@ pub async fn under_load(setup: Setup) {
         return;
     }
 
-    // The client changes over when the status says so, and at no other sign.
+    // The client changes its certificate when the status allows it, and for no other reason.
     until(&world, "a stage may be switched", |resource| is_safe(resource) == Some(true)).await;
     load.change_over(new);
     load.more(REQUESTS / STEPS).await;
@@ -53,7 +55,7 @@ pub async fn under_load(setup: Setup) {
     world.swap().await;
     server.reload().await.unwrap();
 
-    // The former one goes.
+    // The former certificate is deleted.
     world.emulator.delete(&source(OLD));
     world.refresh("deleted").await;
     world.until_held(&[NEW]).await;

@@ -1,4 +1,4 @@
-//! One server behind one target, with an operator that keeps it.
+//! One server with one target, and an operator that keeps the target.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,17 +20,17 @@ use crate::ground::source;
 
 /// The resource of the world, and its target.
 pub const NAME: &str = "backend";
-/// The certificate that the stage presents, and the one that it is to present.
+/// The certificate that the stage presents, and the next one.
 pub const OLD: &str = "old001";
 pub const NEW: &str = "new001";
 
-/// Servers and clients take processors from all other tests: no more of these at once.
+/// Limits the number of these tests at once, because servers and clients take the processor from all other tests.
 pub async fn turn() -> SemaphorePermit<'static> {
     static TURNS: Semaphore = Semaphore::const_new(3);
     TURNS.acquire().await.unwrap()
 }
 
-/// A world with a target of all that these set-ups read.
+/// A world with a target that has the keys of several set-ups.
 pub struct Mirrored {
     world: World<'static>,
     pub mount: Mount,
@@ -45,7 +45,7 @@ impl Deref for Mirrored {
 }
 
 impl Mirrored {
-    /// Mirrors [`OLD`] into one target with the keys of all the set-ups; [`NEW`] waits in API Gateway.
+    /// Mirrors [`OLD`] into one target with the keys of all the set-ups. [`NEW`] exists in API Gateway.
     pub async fn start(prefix: &str, setups: &[Setup]) -> Self {
         let world = World::start(prefix).await;
         for id in [OLD, NEW] {
@@ -58,30 +58,30 @@ impl Mirrored {
         Mirrored { world, mount }
     }
 
-    /// Asks for these certificates, main first, and waits until the target holds them.
+    /// Sets these certificates in the spec, the main one first, and waits until the target holds them.
     pub async fn ask_for(&self, ids: &[&str]) {
         let spec = json!({ "clientCertificateId": ids[0], "additionalClientCertificateIds": ids[1..] });
         self.world.patch(NAME, json!({ "spec": spec })).await;
         self.until_held(ids).await;
     }
 
-    /// Waits until the target holds these, main first.
+    /// Waits until the target holds these certificates, the main one first.
     pub async fn until_held(&self, ids: &[&str]) {
         until_held(&self.world, ids).await;
     }
 
-    /// What the target holds now.
+    /// The current data of the target.
     pub async fn data(&self) -> BTreeMap<String, Vec<u8>> {
         data(&self.world.target(NAME).await)
     }
 
-    /// Mounts what the target holds now.
+    /// Mounts the current data of the target.
     pub async fn swap(&mut self) {
         let data = self.data().await;
         self.mount.update(&data).unwrap();
     }
 
-    /// What the target holds is mounted, and every server reads it.
+    /// Mounts the current data of the target, and reloads every server that has to reload.
     pub async fn follow(&mut self, servers: &mut [Server]) {
         self.swap().await;
         for server in servers {
@@ -89,13 +89,13 @@ impl Mirrored {
         }
     }
 
-    /// Has AWS asked now, and waits until it was.
+    /// Requests a read of AWS, and waits for its end.
     pub async fn refresh(&self, value: &str) {
         self.world.patch(NAME, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
         self.until_status("the refresh is acted on", "/lastHandledRefresh", |handled| handled == value).await;
     }
 
-    /// Waits until what is there in the status is so.
+    /// Waits until a field of the status fulfils the condition `is`.
     pub async fn until_status(&self, what: &str, pointer: &str, is: impl Fn(&Value) -> bool) {
         eventually(SOON, what, async || {
             let status = serde_json::to_value(self.world.resource(NAME).await.status).unwrap();
@@ -116,13 +116,13 @@ impl Mirrored {
     }
 }
 
-/// Somebody else's client certificate: the same name, another key.
+/// A stranger's client certificate: the same name, another key.
 pub fn stranger() -> Identity {
     let issued = issue(NewCertificate::new());
     Identity::new(&issued.certificate.pem, &issued.private_key_pem).unwrap()
 }
 
-/// Makes requests until one is let in, as a server takes its time to follow.
+/// Makes requests until one is let in, because a server needs time to load the target.
 pub async fn until_let_in(client: &Client, who: &str) {
     eventually(SOON, &format!("{who} is let in"), async || said(client.get().await, Answer::is_let_in)).await;
 }
@@ -136,7 +136,7 @@ fn said(answer: Answer, is: impl Fn(&Answer) -> bool) -> Result<(), Answer> {
     if is(&answer) { Ok(()) } else { Err(answer) }
 }
 
-/// Waits until the status says so of the present spec.
+/// Waits until the status shows these certificates for the current spec.
 async fn until_held(world: &World<'_>, ids: &[&str]) {
     world.until(NAME, "TargetWritten", "True", "Written").await;
     eventually(SOON, &format!("the target holds {ids:?}"), async || {

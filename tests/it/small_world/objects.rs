@@ -1,5 +1,5 @@
-//! A model of the API server's Secrets and ConfigMaps, as far as the small world uses them, and the contract that it shares with the
-//! real one.
+//! A model of the API server's Secrets and ConfigMaps, as far as the small world uses them, and its contract with the
+//! real API server.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use operator_testing::control_plane::ControlPlane;
 use tokio::runtime::Runtime;
 
-/// Why a write is refused.
+/// The reason for which a write is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     AlreadyExists,
@@ -25,9 +25,9 @@ pub enum Refusal {
 pub trait Objects {
     fn get(&self, target: &TargetRef) -> Option<Object>;
     fn create(&mut self, object: Object) -> Result<(), Refusal>;
-    /// Only if uid and version are those of the object that is there.
+    /// Replaces the object only if uid and version are those of the existing object.
     fn replace(&mut self, object: Object) -> Result<(), Refusal>;
-    /// Only if uid and version are those of the object that is there.
+    /// Deletes the object only if uid and version are those of the existing object.
     fn delete(&mut self, target: &TargetRef, uid: &str, version: &str) -> Result<(), Refusal>;
 }
 
@@ -39,7 +39,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// The object that a write of the operator carries.
+    /// The object of a write of the operator.
     pub fn of(desired: &Desired, current: Option<&TargetMeta>) -> Self {
         let marks = desired.merge(current);
         match desired.target.kind {
@@ -70,7 +70,7 @@ impl Object {
         }
     }
 
-    /// What a key holds.
+    /// The value of a key.
     pub fn value(&self, key: &str) -> Option<&[u8]> {
         match self {
             Object::Secret(secret) => secret.data.as_ref()?.get(key).map(|value| value.0.as_slice()),
@@ -78,7 +78,7 @@ impl Object {
         }
     }
 
-    /// Somebody else puts other data in.
+    /// Replaces the data, like another writer.
     pub fn set_data(&mut self, data: BTreeMap<String, String>) {
         match self {
             Object::Secret(secret) => {
@@ -104,7 +104,7 @@ impl Object {
     }
 }
 
-/// The model: every write gets the next version, every object its own uid.
+/// The model. Every write gets the next version, and every object a new uid.
 #[derive(Default)]
 pub struct Model {
     objects: BTreeMap<TargetRef, Object>,
@@ -116,12 +116,12 @@ impl Model {
         self.objects.values().cloned()
     }
 
-    /// Somebody else deletes it.
+    /// Deletes an object, like another writer.
     pub fn remove(&mut self, target: &TargetRef) {
         self.objects.remove(target);
     }
 
-    /// Somebody else changes it.
+    /// Changes an object, like another writer.
     pub fn edit(&mut self, target: &TargetRef, change: impl FnOnce(&mut Object)) {
         self.version += 1;
         if let Some(object) = self.objects.get_mut(target) {
@@ -171,7 +171,7 @@ impl Objects for Model {
     }
 }
 
-/// The real thing.
+/// The real API server.
 struct Server {
     runtime: Runtime,
     secrets: Api<Secret>,
@@ -233,7 +233,7 @@ impl Objects for Server {
     }
 }
 
-/// What the small world believes of the API server.
+/// The assumptions of the small world about the API server.
 fn contract(objects: &mut impl Objects) {
     let other = |kind| TargetRef { kind, name: "object".to_owned() };
     contract_of(objects, &other(TargetKind::Secret));

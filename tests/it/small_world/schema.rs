@@ -1,4 +1,4 @@
-//! What the CRD's schema says of a status, as far as the API server checks it without CEL.
+//! The check of a status by the CRD's schema, without CEL.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"].clone()
 });
 
-/// Panics where the API server would refuse the status.
+/// Panics if the API server would refuse the status.
 pub fn check(status: &ClientCertificateRefStatus) {
     if let Err(refusal) = walk("status", &SCHEMA, &serde_json::to_value(status).unwrap()) {
         panic!("{refusal}: {status:#?}");

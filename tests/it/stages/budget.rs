@@ -1,4 +1,4 @@
-//! Many resources that follow many stages, on the account's real ten requests a second.
+//! Many resources that follow many stages, with the account's real limit of ten requests a second.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn each_followed_api_costs_one_call_an_interval_and_all_certificates_one_l
     world.emulator.set_rate_limit(Some(RateLimit::default()));
     let create = async |n: usize| {
         let stage = json!({ "restApiId": api(n % APIS), "stageName": STAGE });
-        // Longer than the test takes, so that no refresh is counted as a first read.
+        // The interval is longer than the test, so that no refresh counts as a first read.
         world.create_resource(&format!("r{n:03}"), json!({ "stage": stage, "refreshInterval": "10m" })).await;
     };
     let mut created = stream::iter((0..RESOURCES).map(create)).buffer_unordered(16);

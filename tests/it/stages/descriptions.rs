@@ -21,7 +21,7 @@ async fn the_description_goes_to_what_the_stage_presents_now() {
     .await;
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
     assert_eq!(description(ID), "payments, prod", "the former one is left as it is");
-    // No other writer has undone anything: the new one was never described.
+    // No other writer has undone an update: the new certificate had no description before.
     let events = eventually(SOON, "both updates have an event", async || {
         let events = world.events("payments").await;
         let of_description = events.iter().filter(|(key, _)| key.starts_with("Normal Description"));
@@ -29,7 +29,7 @@ async fn the_description_goes_to_what_the_stage_presents_now() {
     })
     .await;
     assert_eq!(events.get("Normal DescriptionRestored"), None, "{events:?}");
-    // Nobody describes the former one any more: who names it by its id may.
+    // No resource describes the former certificate any more, so a resource that names it by id may.
     world.create_ready("former", json!({ "description": "retired" })).await;
     world.until("former", "DescriptionSynced", "True", "Synced").await;
     assert_eq!((description(ID).as_str(), description(NEW).as_str()), ("retired", "payments, prod"));
@@ -48,7 +48,7 @@ async fn what_the_stage_does_not_present_any_more_is_not_described() {
     world.refresh("payments").await;
     tokio::time::sleep(crate::fixture::A_WHILE).await;
     assert_eq!(world.emulator.certificate(&id).unwrap().description, "retired");
-    // Who names it by its id may describe it now, though younger.
+    // A younger resource that names the certificate by id may describe it now.
     world.create_ready("named", json!({ "description": "of another" })).await;
     world.until("named", "DescriptionSynced", "True", "Synced").await;
     assert_eq!(world.emulator.certificate(&id).unwrap().description, "of another");

@@ -1,4 +1,4 @@
-//! What a stage presents comes first in the target, and what it presented before stays for the overlap.
+//! The certificate that a stage presents comes first in the target, and the former one stays for the overlap.
 
 use client_certificate_operator::api::CertificateRole::{Former, Main, Tagged};
 use operator_testing::certificates::NewCertificate;
@@ -106,7 +106,7 @@ async fn what_is_trusted_by_tag_is_switched_to_without_a_moment_of_neither() {
     let resource = world.until_it("payments", "it has the tag still", is).await;
     assert_eq!(resource.status.unwrap().client_certificate_id.as_deref(), Some("tagged"));
     assert!(holds(&world, "payments", &["tagged", ID]).await);
-    // Without the tag it leaves after the overlap.
+    // Without the tag, the certificate leaves the target after the overlap.
     world.emulator.set_tags(&crate::ground::source(ID), &[]);
     world.ask_now("payments").await;
     world.until_it("payments", "it leaves", |resource| held(resource) == [("tagged", Main)]).await;

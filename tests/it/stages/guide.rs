@@ -1,5 +1,5 @@
-//! The guide `renewal-by-stage.md`, acted by its own commands. kubectl runs as it stands there; what `aws` does is done
-//! through the AWS SDK. Only the soak is shorter.
+//! Runs the guide `renewal-by-stage.md` by its commands. The kubectl commands run unchanged. The AWS SDK replaces the
+//! `aws` commands. Only the soak is shorter.
 
 use aws_sdk_apigateway::types::{Op, PatchOperation};
 use k8s_openapi::api::core::v1::ConfigMap;

@@ -1,4 +1,4 @@
-//! Who may follow which API.
+//! The rules for the APIs that a namespace may follow.
 
 use operator_testing::script::Operation::GetStages;
 
@@ -19,7 +19,7 @@ async fn of_two_who_follow_one_stage_only_the_one_that_the_rules_allow_reads_it(
         operators.push(started(&world.builder().arg("--rules-file").arg(file.path().to_str().unwrap())).await);
         world.create_resource("payments", follows(json!({}))).await;
     }
-    // The rule for the API allows what its stages present, without the certificate's id.
+    // The rule for the API allows the certificates of its stages, without their ids.
     allowed.until_ready("payments").await;
     present(&allowed, Some(NEW));
     allowed.ask_now("payments").await;

@@ -1,4 +1,4 @@
-//! What the schema takes, and what becomes of a target when the spec goes from an id to a stage and back.
+//! The schema of a stage, and the target during a change of the spec from an id to a stage and back.
 
 use client_certificate_operator::api::CertificateRole::Main;
 use client_certificate_operator::api::crd;
@@ -65,7 +65,7 @@ async fn a_change_of_the_spec_makes_no_former_certificate() {
     let resource = world.resource("payments").await;
     assert_eq!(stage(&resource).unwrap().client_certificate_id.as_deref(), Some(NEW));
 
-    // The same certificate, named by its id: nothing is written but the status.
+    // The spec names the same certificate by its id. The operator writes only the status.
     let writes = world.target_writes().len();
     world.patch("payments", json!({ "spec": { "clientCertificateId": NEW, "stage": null } })).await;
     let resource = world.until_ready("payments").await;
@@ -73,7 +73,7 @@ async fn a_change_of_the_spec_makes_no_former_certificate() {
     assert_eq!(world.target_writes().len(), writes);
     let resource_version = world.target("payments").await.metadata.resource_version;
 
-    // Another one. What the spec named leaves when the new one was read, and not before.
+    // The stage presents another certificate. The former one leaves when the new one has been read, and not before.
     world.emulator.present(DEFAULT_REGION, API, STAGE, Some(NEWER));
     let fault = operator_testing::emulator::Fault::error(403, "AccessDeniedException", "no");
     world.emulator.inject(fault.on(operator_testing::script::Operation::GetStages));
@@ -86,14 +86,14 @@ async fn a_change_of_the_spec_makes_no_former_certificate() {
     world.until_it("payments", "the stage counts", |resource| held(resource) == [(NEWER, Main)]).await;
     assert!(holds(&world, "payments", &[NEWER]).await);
 
-    // Another stage of the API is another source, also one that the last answer about the API lacks.
+    // Another stage of the API is another source, even if the last answer about the API lacks it.
     world.emulator.present(DEFAULT_REGION, API, "test", Some(ID));
     world.patch("payments", json!({ "spec": { "stage": { "stageName": "test" } } })).await;
     world.until_it("payments", "the other stage counts", |resource| held(resource) == [(ID, Main)]).await;
 }
 
-/// What an operator sees of a resource whose main certificate is named in a way that came after the operator: by the CRD of
-/// a later version, which has no rule of this one.
+/// A resource that names its main certificate by a field of a later version of the CRD, which does not have the rules
+/// of this version.
 #[tokio::test]
 async fn a_resource_for_a_later_version_is_invalid_and_its_target_stays() {
     let control_plane = ControlPlane::start().await.unwrap();

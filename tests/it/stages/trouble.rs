@@ -1,4 +1,5 @@
-//! What goes wrong with a stage: the target keeps the last good certificates, and the condition says what to do.
+//! Failures with a stage: the target keeps the last good certificates, and the condition contains the action for the
+//! user.
 
 use client_certificate_operator::api::CertificateRole::{Former, Main};
 use operator_testing::emulator::Fault;
@@ -43,11 +44,11 @@ async fn a_stage_that_lost_its_certificate_or_is_gone_keeps_the_target() {
     assert!(condition(&resource, "Stalled").is_none());
     is_kept(&world, "payments").await;
 
-    // A target that another writer deletes is put back all the same.
+    // The operator restores a target that another writer deletes even now.
     world.targets().delete("payments", &Default::default()).await.unwrap();
     world.until_target(SOON, "payments", "it is back", |secret| data(secret, "ca.crt") == Some(&world.pem(ID))).await;
 
-    // It presents another certificate than before all that.
+    // The stage presents another certificate than before the failures.
     present(&world, Some(NEW));
     world.ask_now("payments").await;
     let resource = world.until_it("payments", "it follows", |resource| held(resource)[0].0 == NEW).await;
@@ -84,7 +85,7 @@ async fn every_trouble_with_get_stages_keeps_the_target_and_names_the_right_that
         ("limited", error(429, "LimitExceededException"), "Throttled", true),
         ("half", Fault::page(200, "application/json", r#"{"item": [{"stageName": "pr"#), "Unavailable", true),
     ];
-    // In a region of its own each, so that no pause of one holds up another.
+    // Each resource is in another region, so that a pause of one does not delay another.
     let world = quiet_world("every").await;
     for (name, ..) in &cases {
         let region = format!("xx-{name}-1");
@@ -103,7 +104,8 @@ async fn every_trouble_with_get_stages_keeps_the_target_and_names_the_right_that
         world.create_resource(&format!("new-{name}"), follows(fresh)).await;
     }
     for (name, _, reason, passes) in &cases {
-        // Without a target it is told at once; with one, what passes only when it lasts.
+        // Without a target, the status shows a failure at once. With a target, it shows a transient failure only if
+        // that lasts.
         let fresh = format!("new-{name}");
         if *passes {
             let resource = world.resource(name).await;

@@ -1,4 +1,4 @@
-//! A status that another writer edits or wipes: what AWS, spec and target say is back at once.
+//! A status that another writer edits or deletes: the operator restores it at once from AWS, the spec and the target.
 
 use client_certificate_operator::api::ClientCertificateRefStatus;
 use kube::api::{Patch, PatchParams};
@@ -20,7 +20,7 @@ async fn until_status(world: &World<'_>, name: &str, expected: &ClientCertificat
         let but_for_times = |status: &ClientCertificateRefStatus| {
             let mut status = status.clone();
             status.conditions.iter_mut().for_each(|c| c.last_transition_time.0 = jiff::Timestamp::UNIX_EPOCH);
-            // Nothing else remembers it, so a soak begins again.
+            // Only the status has this time, so the soak begins again.
             status.certificates.iter_mut().for_each(|held| held.trusted_since = None);
             status
         };
@@ -85,7 +85,7 @@ async fn a_forged_certificate_reaches_no_target() {
     let mut entry = serde_json::to_value(&world.resource("payments").await.status.unwrap().certificates[0]).unwrap();
     entry["pem"] = json!(forged);
     let forge = json!({ "certificates": [entry] });
-    // While AWS answers the first answer counts.
+    // If AWS answers, its answer counts.
     write(&world, "payments", forge.clone()).await;
     eventually(SOON, "the status is right again", async || {
         let resource = world.resource("payments").await;
@@ -94,7 +94,7 @@ async fn a_forged_certificate_reaches_no_target() {
     })
     .await;
     assert_eq!(data(&world.target("payments").await, "ca.crt"), Some(pem.as_str()));
-    // While AWS does not, an entry whose fingerprint is not that of its PEM is refused.
+    // If AWS does not answer, the operator rejects an entry whose fingerprint is not that of its PEM.
     world.stop_operator().await;
     world.emulator.inject(Fault::error(500, "InternalFailure", "down"));
     write(&world, "payments", forge).await;

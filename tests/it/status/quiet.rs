@@ -1,4 +1,4 @@
-//! Where nothing changed, nothing is written and API Gateway is hardly asked.
+//! Without changes, the operator writes nothing and makes few calls to API Gateway.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::fixture::{A_WHILE, ID, SOON, World};
 
-/// More than `spec.refreshInterval` at its least, 30 s.
+/// A time that is longer than the least `spec.refreshInterval`, 30 s.
 const ONE_REFRESH: Duration = Duration::from_secs(60);
 
 async fn until_reads(world: &World<'_>, limit: Duration, count: usize) {
@@ -70,13 +70,13 @@ async fn the_refresh_annotation_asks_for_a_read_and_many_of_them_for_one_in_ten_
     let mut calls = world.emulator.calls();
     calls.retain(|call| call.operation == Operation::Get);
     assert!(calls[1].at.duration_since(calls[0].at).as_millis() >= 9_900, "{calls:?}");
-    // Many in a row are one more read, and the last is the one that is answered.
+    // Many requests in a row cause one more read, and the status has the last value.
     for n in 2..30 {
         ask(&n.to_string()).await;
     }
     handled("29").await;
     assert_eq!(world.reads(ID), 3);
-    // The same value again asks for nothing.
+    // The same value again requests no read.
     ask("29").await;
     never(A_WHILE, "API Gateway is asked", async || Some(world.reads(ID)).filter(|reads| *reads != 3)).await;
     world.until_events("payments", &[("Normal TargetCreated", 1)]).await;

@@ -1,4 +1,4 @@
-//! How a status is written: whole, at the version that was read, and never one that the API server refuses.
+//! The write of a status: whole, with the version that was read, and never one that the API server refuses.
 
 use client_certificate_operator::api::{CertificateRole, ClientCertificateRef, VerifierClass};
 use client_certificate_operator::conditions::whole_seconds;
@@ -16,7 +16,7 @@ use crate::ground::{source, started};
 
 const SECOND: &str = "k2c0qe";
 
-/// The writes of statuses so far, each with the code of its answer.
+/// The writes of statuses so far, each with the status code of its response.
 fn status_writes(world: &World<'_>) -> Vec<(String, u16)> {
     let mut writes = world.all_writes();
     writes.retain(|entry| (entry.resource.as_str(), entry.subresource.as_str()) == ("clientcertificaterefs", "status"));
@@ -60,7 +60,7 @@ async fn a_preset_whose_readers_are_not_known_takes_the_class_of_the_last_one_aw
     })
     .await;
     let writes = status_writes(&world).len();
-    // Any pass more has nothing to write.
+    // Another reconcile has nothing to write.
     let label = "apigateway.clientcert.dev/managed";
     world.patch_target("payments", json!({ "metadata": { "labels": { label: null } } })).await;
     let has_label = |target: &Secret| target.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label));

@@ -1,4 +1,4 @@
-//! More certificates than a target takes, and such as end soon or have ended.
+//! More certificates than a target may hold, and certificates that expire soon or have expired.
 
 use client_certificate_operator::api::CertificateRole::{Main, Tagged};
 use serde_json::json;

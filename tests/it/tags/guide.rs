@@ -1,5 +1,5 @@
-//! The guides `renewal-by-tag.md` and `terraform.md`, acted by their own commands. kubectl runs as it stands there; what `aws` and `terraform` do is
-//! done through the AWS SDK. Only the soak is shorter.
+//! Runs the guides `renewal-by-tag.md` and `terraform.md` by their commands. The kubectl commands run unchanged. The
+//! AWS SDK replaces the `aws` and `terraform` commands. Only the soak is shorter.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,16 +24,16 @@ pub fn commands(page: &Page, heading: &str) -> Vec<String> {
     text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// What stands in quotes, or up to a space, after a word.
+/// The text after a word, in quotes or up to a space.
 pub fn argument<'c>(command: &'c str, word: &str) -> &'c str {
     let (_, rest) = command.split_once(word).unwrap_or_else(|| panic!("{command:?} has no {word:?}"));
     rest.split([' ', '\'', ')']).next().unwrap()
 }
 
-/// A guide that is acted.
+/// A guide whose commands run.
 pub struct Acted {
     pub world: WorldOf<'static, ConfigMap>,
-    /// `$NEW` of the commands.
+    /// The value of `$NEW` in the commands.
     pub new: String,
 }
 

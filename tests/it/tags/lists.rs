@@ -1,4 +1,4 @@
-//! Lists that cannot be had, are not whole, or say nothing of tags: nobody leaves the target because of them.
+//! Lists that fail, are incomplete, or have no tags: no certificate leaves the target because of them.
 
 use client_certificate_operator::api::CertificateRole::{Main, Tagged};
 use operator_testing::emulator::{DEFAULT_REGION, Fault};
@@ -30,14 +30,14 @@ async fn a_list_that_is_denied_takes_nothing_away_also_after_a_restart() {
     let words = "IAM does not allow apigateway:GET on arn:aws:apigateway:us-east-1::/clientcertificates; add it";
     assert!(message(&resource, OTHERS).contains(words), "{:?}", conditions(&resource));
     assert_eq!((held(&resource), condition(&resource, "Ready").unwrap().status.as_str()), (BOTH.to_vec(), "True"));
-    // Nor does the loss of the tag show.
+    // The operator does not notice the loss of the tag either.
     world.emulator.set_tags(&source(NEW), &[]);
     world.stop_operator().await;
     world.start_operator().await;
     let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), BOTH);
     world.until("payments", OTHERS, "False", "AccessDenied").await;
-    // One that is gone is gone.
+    // A deleted certificate leaves the target.
     world.emulator.delete(&source(NEW));
     world.until_it("payments", "the read by its id tells", |resource| held(resource) == [(ID, Main)]).await;
     world.emulator.clear_faults();

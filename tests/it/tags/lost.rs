@@ -1,4 +1,4 @@
-//! What becomes of a certificate whose tag is taken off, and of the order of all that a target holds.
+//! A certificate that loses its tag, and the order of the certificates in a target.
 
 use client_certificate_operator::api::CertificateRole::{Additional, Former, Main, Tagged};
 use serde_json::json;
@@ -16,7 +16,7 @@ async fn one_that_loses_its_tag_stays_for_the_overlap() {
     world.generate(NewCertificate::new().id("byid00"));
     let spec = pins(json!({ "additionalClientCertificateIds": ["byid00"], "overlap": "6s", "soak": "0s" }));
     let resource = world.create_ready("payments", spec).await;
-    // The two are of the same second, or nearly so.
+    // The two were made in the same second, or nearly so, in either order.
     let mut roles = held(&resource);
     roles[2..].sort_by_key(|(id, _)| *id);
     assert_eq!(roles, [(ID, Main), ("byid00", Additional), (NEW, Tagged), (NEWER, Tagged)]);
@@ -36,7 +36,7 @@ async fn one_that_loses_its_tag_stays_for_the_overlap() {
     assert_eq!(condition(&resource, OTHERS).unwrap().status, "True");
     assert_eq!(world.events("payments").await.get("Normal TagsLost"), Some(&1));
 
-    // Back again, it is as any other.
+    // With the tag again, the certificate is Tagged again.
     world.emulator.set_tags(&source(NEW), &[TAG]);
     let resource = world.refresh("payments").await;
     let new = entry(&resource, NEW).unwrap();
@@ -61,7 +61,8 @@ async fn the_overlap_goes_on_through_a_restart_and_without_one_it_leaves_at_once
     let resource = world.resource("long").await;
     assert_eq!(entry(&resource, NEW).unwrap().former_since, since);
 
-    // Other tags in the spec are no loss: what they do not select leaves at once. So does a former one that is gone.
+    // A certificate that other tags in the spec do not select leaves at once: it has not lost its tags. A deleted
+    // former certificate leaves at once too.
     world.generate(tagged(NEWER));
     let resource = world.refresh("long").await;
     assert_eq!(held(&resource), [(ID, Main), (NEW, Former), (NEWER, Tagged)]);
@@ -88,7 +89,7 @@ async fn a_certificate_that_is_named_needs_no_tag() {
     let resource = world.refresh("payments").await;
     assert_eq!(held(&resource), [(ID, Main), (NEW, Additional), (NEWER, Tagged)]);
 
-    // Taken out of the spec, one with the tag stays and one without it goes.
+    // Of the certificates that are removed from the spec, the one with the tag stays, and the one without it leaves.
     world.emulator.set_tags(&source(ID), &[TAG]);
     world.refresh("payments").await;
     let end = json!({ "spec": { "clientCertificateId": NEWER, "additionalClientCertificateIds": null } });

@@ -1,4 +1,4 @@
-//! From a new certificate to the moment at which it counts as safe, and what makes that moment later.
+//! The time from a new certificate until it counts as safe, and the events that delay it.
 
 use client_certificate_operator::api::CertificateRole::{Additional, Main, Tagged};
 use serde_json::json;
@@ -24,7 +24,7 @@ async fn a_tagged_certificate_comes_in_by_itself_and_is_safe_when_it_has_soaked(
     assert_eq!((new.safe_to_switch, new.role), (Some(false), Some(Tagged)));
     assert_eq!(pin_lines(&world, "payments").await, 2);
 
-    // What a pipeline waits for.
+    // The command with which a pipeline waits.
     let path = format!("jsonpath={{.status.certificates[?(@.id==\"{NEW}\")].safeToSwitch}}=true");
     let output = world.kubectl(&["wait", "ccr/payments", &format!("--for={path}"), "--timeout=30s"]).await;
     assert!(output.status.success(), "{output:?}");
@@ -48,7 +48,7 @@ async fn a_tagged_certificate_comes_in_by_itself_and_is_safe_when_it_has_soaked(
         assert_eq!(found, expected, "{id}: the main one needs no switch");
     }
 
-    // The switch: the new one becomes the main one, and what it was before is known.
+    // The switch: the new certificate becomes the main one, and keeps its recorded time.
     world.patch("payments", json!({ "spec": { "clientCertificateId": NEW } })).await;
     let resource = world
         .until_it("payments", "the two change places", |resource| held(resource) == [(NEW, Main), (ID, Tagged)])
@@ -95,13 +95,13 @@ async fn a_target_that_another_writer_changes_or_deletes_begins_its_soak_again()
     let since = |resource: &_, id: &str| entry(resource, id).unwrap().trusted_since.unwrap();
     for step in 0..3 {
         let (before, name) = (since(&resource, NEW), "payments");
-        // Times are in whole seconds.
+        // The wait makes the times differ, because they are in whole seconds.
         tokio::time::sleep(A_WHILE).await;
         match step {
             0 => drop(world.patch_target(name, json!({ "text": { "pins": "AA\n" } })).await),
             1 => world.targets().delete(name, &Default::default()).await.map(drop).unwrap(),
             _ => {
-                // What takes no certificate out is no matter.
+                // A change that removes no certificate has no effect.
                 let labels = json!({ "metadata": { "labels": { "apigateway.clientcert.dev/managed": null } } });
                 world.patch_target(name, labels).await;
                 tokio::time::sleep(A_WHILE).await;
@@ -113,7 +113,7 @@ async fn a_target_that_another_writer_changes_or_deletes_begins_its_soak_again()
         assert_eq!(pin_lines(&world, name).await, 2);
         assert_eq!(condition(&resource, SWITCH).unwrap().reason, "Soaking");
     }
-    // In a bundle each certificate is seen by itself.
+    // In a bundle, each certificate counts separately.
     let resource = world.resource("bundle").await;
     let (main, new) = (since(&resource, ID), since(&resource, NEW));
     tokio::time::sleep(A_WHILE).await;
@@ -133,7 +133,7 @@ async fn a_restart_during_the_soak_is_no_beginning() {
     world.stop_operator().await;
     world.emulator.inject(operator_testing::emulator::Fault::error(500, "InternalFailure", "down"));
     world.start_operator().await;
-    // While API Gateway is down too, what the status says decides.
+    // The status also decides while API Gateway is down.
     let resource = world.until("payments", SWITCH, "True", "Soaked").await;
     let after = entry(&resource, NEW).unwrap();
     assert_eq!((after.trusted_since, after.role), (before.trusted_since, Some(Tagged)));
@@ -145,7 +145,7 @@ async fn a_restart_during_the_soak_is_no_beginning() {
     assert_eq!(again.status, resource.status);
     assert_eq!(world.target_writes(), writes);
 
-    // Down when the soak ends, and changed by another writer meanwhile.
+    // The operator is down at the end of the soak, and another writer changes the target meanwhile.
     world.stop_operator().await;
     world.patch_target("payments", json!({ "text": { "pins": "AA\n" } })).await;
     world.start_operator().await;

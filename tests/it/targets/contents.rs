@@ -1,4 +1,4 @@
-//! Every preset and every content, in real objects; what stands in the way of another content.
+//! Every preset and every content in real objects, and the obstacles to another content.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -24,13 +24,13 @@ for_both_kinds! {
 
 const SECOND: &str = "k2c0qe";
 
-/// Every content, each under its own name; those of one certificate too.
+/// Every content, each under its own name, including those with one certificate.
 fn every_content() -> Value {
     let contents = ["Bundle", "Active", "Sha256Pins", "Sha1Pins", "SpkiPins", "NginxMap", "EnvoySds", "Pkcs12"];
     contents.iter().map(|content| (content.to_lowercase(), json!(content))).collect::<Map<_, _>>().into()
 }
 
-/// What a pipe of openssl commands makes of a PEM, on one line.
+/// The output of a pipe of openssl commands for a PEM, on one line.
 fn openssl(pem: &str, pipe: &str) -> String {
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", pipe]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -72,7 +72,7 @@ async fn every_content_is_what_openssl_says<K: TestedKind>() {
     assert!(object.keys().contains(&"pkcs12") && data(&object, "truststore.password").unwrap().len() == 32);
     assert_eq!(object.keys().len(), 9);
     assert!(object.annotations().contains_key(DIGEST_ANNOTATION));
-    // A Bundle is among them, and what reads that is not known.
+    // The contents include a Bundle, whose readers are unknown.
     assert_eq!(resource.status.unwrap().verifier_class, None);
     world.until_events("payments", &[("Normal TargetCreated", 1)]).await;
 }
@@ -103,7 +103,7 @@ async fn every_preset_has_its_key_its_type_and_its_class_of_verifiers() {
         (vec!["truststore.p12", "truststore.password"], Some("Opaque"))
     );
     assert_eq!(resource.status.unwrap().verifier_class, Some(OverlapSafe));
-    // A suspended resource keeps what was said.
+    // A suspended resource keeps its verifier class.
     world.patch("tlscrt", json!({ "spec": { "suspend": true, "target": { "preset": "CaCrt" } } })).await;
     let resource = world.until("tlscrt", "Suspended", "True", "Suspended").await;
     assert_eq!(resource.status.unwrap().verifier_class, Some(FirstWins));
@@ -126,7 +126,7 @@ async fn the_most_certificates_that_a_resource_takes_are_in_every_content_once()
         let lines: std::collections::BTreeSet<_> = data(&object, key).unwrap().lines().collect();
         assert_eq!(lines.len(), 64, "{key}");
     }
-    // Here all have one key, so that they are made in seconds.
+    // All certificates here have the same key, so that they are made in seconds.
     let pins: Vec<_> = data(&object, "spkipins").unwrap().lines().collect();
     assert!(pins.len() == 64 && pins.iter().all(|pin| *pin == pins[0]), "{pins:?}");
     let sds: Value = serde_json::from_str(data(&object, "envoysds").unwrap()).unwrap();
@@ -158,7 +158,7 @@ async fn a_restart_writes_nothing_and_knows_what_it_wrote_without_api_gateway<K:
     }
     assert_eq!(world.target_writes(), before);
 
-    // Where nothing can be read, the status knows what was written, and puts it back.
+    // If no certificate can be read, the operator restores the target from the status.
     world.stop_operator().await;
     world.patch_target("pins", json!({ "text": { "pins": "changed\n" } })).await;
     for operation in [Operation::Get, Operation::List] {
@@ -195,7 +195,7 @@ async fn a_target_that_grows_too_large_stays_as_it_is<K: TestedKind>() {
     let refused = world.until("payments", "TargetWritten", "False", "TooLarge").await;
     assert!(condition(&refused, "TargetWritten").unwrap().message.contains("1 MiB"), "{refused:?}");
     assert_eq!(world.target("payments").await, before);
-    // Fewer keys are the way out.
+    // Fewer keys resolve the failure.
     let fewer: Map<_, _> = (1..16).map(|n| (format!("{n}.pem"), Value::Null)).collect();
     world.patch("payments", json!({ "spec": { "target": { "keys": fewer } } })).await;
     world.until_ready("payments").await;
@@ -224,7 +224,7 @@ async fn a_preset_of_another_type_is_refused_and_another_name_is_the_way_out() {
     assert_eq!(world.target("payments-ca").await.type_.as_deref(), Some("nginx.org/ca"));
     assert_eq!(world.target_writes(), ["create payments", "create payments-ca", "delete payments"]);
 
-    // And the other way round, into the name that is free again.
+    // The same in reverse, with the name that is free again.
     world.patch("payments", json!({ "spec": { "target": { "type": null } } })).await;
     world.until("payments", "TargetWritten", "False", "TypeImmutable").await;
     world.patch("payments", json!({ "spec": { "target": { "name": null } } })).await;

@@ -1,4 +1,5 @@
-//! Copies of a target that a user, a backup or a replicator makes: never written, never deleted, never taken for ours.
+//! Copies of a target by a user, a backup or a replicator: the operator never writes them, never deletes them, and
+//! never owns them.
 
 use client_certificate_operator::api::{MANAGED_LABEL, OBJECT_ANNOTATION, OWNER_ANNOTATION};
 use k8s_openapi::api::core::v1::Namespace;
@@ -16,7 +17,7 @@ for_both_kinds! {
     a_target_without_our_marks_says_what_brings_it_back,
 }
 
-/// A copy as `kubectl get -o json | kubectl apply` makes it.
+/// A copy like that of `kubectl get -o json | kubectl apply`.
 fn copy<K: TestedKind>(of: &K, name: &str, keeps_owner: bool) -> K {
     let mut copy = of.clone();
     let metadata = copy.metadata_mut();
@@ -38,7 +39,7 @@ async fn a_copy_under_another_name_is_left_alone_with_and_without_owner<K: Teste
     for (name, keeps_owner) in [("with-owner", true), ("without-owner", false)] {
         copies.push(world.targets().create(&PostParams::default(), &copy(&target, name, keeps_owner)).await.unwrap());
     }
-    // Whatever the resource does next: another look, another name, its end.
+    // The copy stays during all later events of the resource: another reconcile, another name, and its deletion.
     world.patch("payments", json!({ "spec": { "target": { "labels": { "team": "a" } } } })).await;
     world.until_ready("payments").await;
     world.patch("payments", json!({ "spec": { "target": { "name": "renamed" } } })).await;
@@ -51,7 +52,7 @@ async fn a_copy_under_another_name_is_left_alone_with_and_without_owner<K: Teste
     let names = ["with-owner", "without-owner"];
     assert!(world.target_writes().iter().all(|write| names.iter().all(|name| !write.contains(name))));
 
-    // As a target it is foreign, until it may be adopted.
+    // As a target, the copy is foreign until the spec allows its adoption.
     world.patch("payments", json!({ "spec": { "target": { "name": "without-owner" } } })).await;
     world.until("payments", "TargetWritten", "False", "TargetExists").await;
     assert_eq!(world.target("without-owner").await, copies[1]);
@@ -85,7 +86,7 @@ async fn a_copy_in_another_namespace_is_taken_over_with_adopt_alone<K: TestedKin
     world.until_ready("payments").await;
     let adopted = world.target("payments").await;
     assert_eq!(adopted.annotations()[OWNER_ANNOTATION], format!("{}/payments", world.namespace));
-    // The namespace that it was copied from has lost nothing.
+    // The source namespace is unchanged.
     let namespaces: Api<Namespace> = Api::all(from.client.clone());
     namespaces.get(&from.namespace).await.unwrap();
     assert_eq!(from.target("payments").await, target);
@@ -95,7 +96,7 @@ async fn a_target_without_our_marks_says_what_brings_it_back<K: TestedKind>() {
     let world = WorldOf::<K>::start("unmarked").await;
     world.create_ready("payments", json!({})).await;
     let before = world.target("payments").await;
-    // `kubectl replace` by the manual way that was used before the operator came.
+    // The `kubectl replace` of a manual process from before the operator.
     let bare = json!({ "metadata": { "labels": null, "annotations": null, "ownerReferences": null } });
     let replaced = world.patch_target("payments", bare).await;
     let resource = world.until("payments", "TargetWritten", "False", "TargetExists").await;

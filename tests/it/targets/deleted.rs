@@ -1,4 +1,4 @@
-//! The resource goes: its target goes with it or stays, and nothing is fought.
+//! A deleted resource: its target is deleted or stays, and the operator does not interfere.
 
 use client_certificate_operator::api::{MANAGED_LABEL, OWNER_ANNOTATION};
 use kube::ResourceExt;
@@ -27,7 +27,7 @@ async fn the_target_goes_with_its_resource_however_that_is_deleted<K: TestedKind
     {
         world.create_ready(name, json!({})).await;
         if blocks {
-            // Then the resource waits for its target to go first.
+            // With blockOwnerDeletion, the deletion of the resource waits for that of the target.
             let mut owner = serde_json::to_value(&world.target(name).await.owner_references()[0]).unwrap();
             owner["blockOwnerDeletion"] = true.into();
             world.patch_target(name, json!({ "metadata": { "ownerReferences": [owner] } })).await;
@@ -61,7 +61,7 @@ async fn with_retain_the_target_stays_and_a_resource_made_again_meets_it_without
     assert_eq!(world.target("payments").await, before);
     assert_eq!(world.target_writes(), ["create payments"]);
 
-    // With the other policy a new life of the resource takes it over in place.
+    // With the other policy, a new resource of the same name adopts the target in place.
     world.delete("payments").await;
     let resource = world.create_ready("payments", json!({})).await;
     let after = world.target("payments").await;
@@ -75,7 +75,7 @@ async fn a_resource_deleted_and_made_again_at_once_has_its_target_in_the_end<K: 
     world.delete("payments").await;
     let second = world.create("payments", json!({})).await;
     assert_ne!(first.uid(), second.uid());
-    // Garbage collection may come before or after the operator: both end here.
+    // Garbage collection may come before or after the operator, with the same result.
     let pem = world.pem(ID);
     let is_right = |object: &_| owners(object) == [second.uid()] && data(object, "ca.crt") == Some(&pem);
     world.until_target(MINUTES, "payments", "is the second's", is_right).await;
@@ -84,7 +84,7 @@ async fn a_resource_deleted_and_made_again_at_once_has_its_target_in_the_end<K: 
 
 async fn a_restored_resource_meets_its_restored_target<K: TestedKind>() {
     let mut world = WorldOf::<K>::without_operator("restored").await;
-    // As a backup brings them back: the resource with a new uid, the target with a reference to the old one.
+    // A restore from a backup: the resource has a new uid, and the target has a reference to the old one.
     let resource = world.create("payments", json!({})).await;
     let owner = json!({
         "apiVersion": "apigateway.clientcert.dev/v1alpha1",

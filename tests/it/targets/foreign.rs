@@ -1,4 +1,4 @@
-//! Objects that are in the way: untouched, adopted without loss, or another resource's.
+//! Existing objects with the target's name: unchanged, adopted without loss, or owned by another resource.
 
 use client_certificate_operator::api::{MANAGED_LABEL, OWNER_ANNOTATION, TargetKind};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -20,7 +20,7 @@ for_both_kinds! {
     an_immutable_target_is_told_of_where_its_content_would_have_to_change,
 }
 
-/// Waits until the target is not written for this reason, and Stalled says so too; returns the message.
+/// Waits until TargetWritten, Ready and Stalled have this reason; returns the message.
 async fn until_stalled<K: TestedKind>(world: &WorldOf<'_, K>, name: &str, reason: &str) -> String {
     world.until(name, "TargetWritten", "False", reason).await;
     world.until(name, "Ready", "False", reason).await;
@@ -40,7 +40,7 @@ async fn a_foreign_object_is_never_touched_and_once_it_is_gone_ours_is_made_with
     let named = format!("{} payments", K::TARGET_KIND);
     assert!(message.contains(&named) && message.contains("target.name"), "{message}");
     world.until_events("payments", &[("Warning TargetExists", 1)]).await;
-    // Not even when something else of the resource changes.
+    // The object stays unchanged after another change of the resource too.
     world.patch("payments", json!({ "spec": { "target": { "labels": { "team": "a" } } } })).await;
     until_stalled(&world, "payments", "TargetExists").await;
     assert_eq!(world.target("payments").await, foreign);
@@ -167,13 +167,13 @@ async fn an_immutable_target_is_told_of_where_its_content_would_have_to_change<K
     let world = WorldOf::<K>::start("immutable").await;
     world.create_ready("payments", json!({})).await;
     let before = world.patch_target("payments", json!({ "immutable": true })).await;
-    // The content is right: there is nothing to put back.
+    // The content is right, so the operator writes nothing.
     never(A_WHILE, "the Secret is written again", async || {
         Some(world.target("payments").await).filter(|object| *object != before)
     })
     .await;
     world.until_ready("payments").await;
-    // Marks can still be put back.
+    // The operator still restores its marks.
     world.patch_target("payments", json!({ "metadata": { "labels": null } })).await;
     let is_back = |object: &_| essence(object) == essence(&before);
     let before = world.until_target(SOON, "payments", "has its label", is_back).await;

@@ -1,4 +1,4 @@
-//! Somebody else keeps changing the target.
+//! Another writer keeps changing the target.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::fixture::{A_WHILE, ID, MINUTES, World, condition, data};
 
-/// Undoes every repair, as a controller would that believes the Secret to be its own.
+/// Undoes every repair, like a controller that owns the Secret.
 async fn undo(secrets: Api<Secret>, pem: String) {
     loop {
         if data(&secrets.get("payments").await.unwrap(), "ca.crt") == Some(&pem) {
@@ -29,7 +29,7 @@ async fn somebody_who_undoes_every_repair_is_backed_off_from_and_told_of() {
     let contested = world.until("payments", "TargetWritten", "False", "Contested").await;
     assert!(condition(&contested, "Stalled").is_none(), "repairs go on");
     world.until("payments", "Ready", "False", "Contested").await;
-    // Left to itself for long enough that ten repairs a second would show.
+    // The time is long enough to detect ten repairs a second.
     never(Duration::from_secs(8), "repairs do not slow down", async || {
         let repairs = world.target_writes().len() - 1;
         Some(repairs).filter(|repairs| *repairs > 8)

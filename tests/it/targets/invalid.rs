@@ -1,4 +1,4 @@
-//! A resource that no longer parses, as one stored before a change of the schema can be.
+//! A resource that no longer parses, for example because it was stored before a change of the schema.
 
 use client_certificate_operator::api::{ClientCertificateRef, crd};
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
@@ -10,7 +10,7 @@ use crate::ground::install;
 
 #[tokio::test]
 async fn a_resource_that_no_longer_parses_is_reported_and_the_others_go_on() {
-    // A control plane of its own: the shared one has the strict schema, and all need that.
+    // This test needs another control plane, because the shared one has the strict schema, which other tests need.
     let control_plane = ControlPlane::start().await.unwrap();
     let mut lax = serde_json::to_value(crd()).unwrap();
     let schema = &mut lax["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
@@ -47,7 +47,7 @@ async fn a_resource_that_no_longer_parses_is_reported_and_the_others_go_on() {
         operator_testing::wait::eventually(crate::fixture::SOON, &format!("{name} is reported"), report).await;
         world.until_events(name, &[("Warning InvalidSpec", 1)]).await;
     }
-    // The others go on, also those that come later; and what is put right is well at once.
+    // The other resources work, including later ones, and a corrected resource is Ready at once.
     world.create_ready("later", json!({})).await;
     world.patch("old-preset", json!({ "spec": { "target": { "preset": "TlsCrt" } } })).await;
     let right = world.until_ready("old-preset").await;

@@ -176,7 +176,7 @@ async fn what_others_set_survives_a_repair<K: TestedKind>() {
     assert_eq!(object.finalizers(), ["example.com/theirs"]);
     assert_eq!(owners(&object), [friend, resource.uid().to_owned()]);
 
-    // Once it goes, and is held by that finalizer, there is nothing to write until it is gone.
+    // While the finalizer holds the deleted target, the operator writes nothing.
     world.targets().delete("payments", &DeleteParams::default()).await.unwrap();
     world.until("payments", "TargetWritten", "False", "Conflict").await;
     world.patch_target("payments", json!({ "metadata": { "finalizers": null } })).await;

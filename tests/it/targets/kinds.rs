@@ -1,4 +1,4 @@
-//! Secrets and ConfigMaps side by side, and an operator that is set to write one of the two alone.
+//! Secrets and ConfigMaps together, and an operator that is configured to write only one of the two kinds.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ for_both_kinds! {
     an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_asks_for_it,
 }
 
-/// What the operator may do, with the rights on one kind of target alone.
+/// The Role of the operator with permissions on only one kind of target.
 fn role(namespace: &str, plural: &str) -> String {
     format!(
         r#"apiVersion: rbac.authorization.k8s.io/v1
@@ -39,7 +39,7 @@ subjects: [{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}]
     )
 }
 
-/// Takes the rights on every other kind away.
+/// Revokes the permissions on the other kind.
 async fn with_rights_on<K: TestedKind>(world: &WorldOf<'_, K>) {
     let role = role(&world.namespace, K::TARGET_KIND.plural());
     world.control_plane.apply_yaml(&role).await.unwrap();
@@ -60,7 +60,7 @@ async fn an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_ask
     let (kind, left_out) = (K::TARGET_KIND, other(K::TARGET_KIND));
     world.start_operator_with(&["--target-kinds", kind.as_str()]).await;
 
-    // Everything that is ever done with a target: made, repaired, renamed, restored, released.
+    // All actions on a target: it is created, repaired, renamed, restored and released.
     world.create_ready("payments", json!({})).await;
     world.patch_target("payments", json!({ "text": { "ca.crt": "changed" } })).await;
     let pem = world.pem(ID);
@@ -73,7 +73,8 @@ async fn an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_ask
     world.until_ready("payments").await;
     world.target("renamed").await;
 
-    // A resource that asks for the other kind is told so, and what it had stays; another in its place is well at once.
+    // A resource with the other kind gets the reason KindNotAllowed, and its existing target stays. With an allowed
+    // kind, it is Ready at once.
     let spec = json!({ "target": { "kind": left_out } });
     world.create("refused", spec).await;
     world.until("refused", "TargetWritten", "False", "KindNotAllowed").await;
@@ -145,14 +146,14 @@ async fn a_secret_and_a_config_map_of_one_name_are_two_targets() {
     assert_eq!(owner(&secret), "first");
     assert_eq!(owner(&map), "second");
 
-    // Each is put back by itself.
+    // The operator restores each separately.
     world.targets().delete("shared", &DeleteParams::default()).await.unwrap();
     let is_new = |found: &Secret| found.uid() != secret.uid();
     world.until_target(SOON, "shared", "is made anew", is_new).await;
     assert_eq!(maps.get("shared").await.unwrap(), map);
     world.until_events("second", &[("Normal TargetCreated", 1)]).await;
 
-    // Each is in its own way only: now both want the ConfigMap.
+    // Now both resources name the ConfigMap.
     world.patch("first", json!({ "spec": { "target": { "kind": "ConfigMap" } } })).await;
     world.until("first", "TargetWritten", "False", "OwnedByAnother").await;
     assert_eq!(maps.get("shared").await.unwrap(), map);
@@ -186,7 +187,7 @@ async fn data_and_binary_data_of_a_config_map_are_ours_alone() {
     let pem = world.pem(ID);
     assert_eq!(before.data, Some(BTreeMap::from(["a.pem", "b.pem"].map(|key| (key.to_owned(), pem.clone())))));
     let pem = json!(k8s_openapi::ByteString(pem.into_bytes()));
-    // Three, because a fourth would be taken for a fight.
+    // Three edits, because a fourth would count as contested.
     for (round, edit) in [
         json!({ "binaryData": { "more": "/w==" } }),
         json!({ "data": { "a.pem": null }, "binaryData": { "a.pem": pem } }),
@@ -214,7 +215,7 @@ async fn an_immutable_config_map_is_in_the_way_until_it_is_gone() {
     let refused = world.until("payments", "Stalled", "True", "NotAdoptable").await;
     assert!(condition(&refused, "TargetWritten").unwrap().message.contains("it is immutable"), "{refused:?}");
     never(A_WHILE, "it is touched", async || Some(world.target("payments").await).filter(|it| *it != foreign)).await;
-    // Another name is a way out.
+    // Another name resolves the failure.
     world.patch("payments", json!({ "spec": { "target": { "name": "payments-ca" } } })).await;
     world.until_ready("payments").await;
     assert_eq!(world.target_writes(), ["create payments-ca"]);

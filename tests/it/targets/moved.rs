@@ -1,4 +1,4 @@
-//! Another kind: the certificate moves from a Secret to a ConfigMap of the same name, and back.
+//! A change of the kind: the certificate moves from a Secret to a ConfigMap of the same name, and back.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use serde_json::json;
 use super::essence;
 use crate::fixture::{ID, SOON, TestedKind, World, data};
 
-/// What became of an object.
+/// A change of an object.
 struct Change {
-    /// Versions count for all kinds together, so they tell which of two changes came first.
+    /// The resourceVersion. It counts for all kinds together, so it gives the order of two changes.
     version: u64,
     kind: TargetKind,
-    /// Whether it holds the certificate under our marks from then on.
+    /// Whether the object holds the certificate with our marks after the change.
     holds: bool,
 }
 
-/// Everything that happens to the objects of a kind from now on that are called `payments`.
+/// All changes of the objects `payments` of a kind from now on.
 async fn changes<K: TestedKind>(world: &World<'_>) -> (Vec<Change>, impl Stream<Item = Change>) {
     let objects: Api<K> = Api::namespaced(world.client.clone(), &world.namespace);
     let named = "metadata.name=payments";
@@ -45,8 +45,8 @@ async fn changes<K: TestedKind>(world: &World<'_>) -> (Vec<Change>, impl Stream<
     (now, later.map(Result::unwrap))
 }
 
-/// Changes the kind, and watches until the object of the earlier kind is gone or has lost our marks. Checks that at
-/// every moment one of the two held the certificate under our marks.
+/// Changes the kind, and watches until the object of the earlier kind is deleted or has lost our marks. Checks that one
+/// of the two held the certificate with our marks at every moment.
 async fn move_to(world: &World<'_>, kind: TargetKind) {
     let (mut all, secrets) = changes::<Secret>(world).await;
     let (maps, later) = changes::<ConfigMap>(world).await;
@@ -104,7 +104,7 @@ async fn with_retain_the_object_of_the_earlier_kind_stays_without_our_marks_and_
     assert_eq!((left.uid(), &left.data), (before.uid(), &before.data));
     assert!(left.labels().is_empty() && left.annotations().is_empty() && left.owner_references().is_empty());
 
-    // The way back is taken, and the ConfigMap stays, until it may be adopted.
+    // The former name is occupied, and the ConfigMap stays, until the spec allows adoption.
     let map = maps(&world).get("payments").await.unwrap();
     world.patch("payments", json!({ "spec": { "target": { "kind": "Secret" } } })).await;
     world.until("payments", "TargetWritten", "False", "TargetExists").await;

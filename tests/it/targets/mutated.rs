@@ -1,4 +1,5 @@
-//! Admission policies that change what the operator writes: told, retried, and over once the policy goes.
+//! Admission policies that change the operator's writes: the status names the field, the operator retries, and recovers
+//! after the policy is deleted.
 
 use std::time::Duration;
 
@@ -32,12 +33,12 @@ metadata: {name: NAME}
 spec: {policyName: NAME}
 "#;
 
-/// A policy, by the name of the resource and Secret that it befalls.
+/// A policy, by the name of the resource and Secret that it changes.
 struct Policy {
     name: &'static str,
     operations: &'static str,
     expression: String,
-    /// The field that the condition names.
+    /// The field in the condition.
     field: &'static str,
 }
 
@@ -83,7 +84,7 @@ async fn put_in_force(world: &World<'_>, policy: &Policy) {
         ..ConfigMap::default()
     };
     let owner = maps.create(&PostParams::default(), &owner).await.unwrap();
-    // The API server takes a moment: an object like a target shows when it is changed on its way.
+    // The API server needs a moment to apply the policy. A change of an object like a target shows that it does.
     let mut number = 0;
     eventually(SOON, &format!("the policy {name} is in force"), async || {
         number += 1;
@@ -153,7 +154,7 @@ async fn what_a_policy_changes_of_a_target_is_told_also_after_a_restart_and_over
         world.until(policy.name, "Ready", "False", "Mutated").await;
         assert!(condition(&resource, "Stalled").is_none(), "the policy may go: {:?}", conditions(&resource));
     }
-    // Retried ever more slowly.
+    // The operator retries with backoff.
     let before = world.target_writes().len();
     never(Duration::from_secs(8), "retries do not slow down", async || {
         let writes = world.target_writes().len() - before;

@@ -1,6 +1,6 @@
-//! Programs that live on Secrets and ConfigMaps of others: what they need on a target stays there, and what they write is no
-//! business of the operator's. Reflector is a .NET program that no registry of these tests has, and Reloader writes to workloads
-//! alone: what is tried here is the objects, with the writes that Reflector makes.
+//! Programs that use the Secrets and ConfigMaps of others: their annotations on a target stay, and their writes do not
+//! affect the operator. No registry of these tests has Reflector, a .NET program, and Reloader writes only to
+//! workloads. So these tests use their objects, with the writes of Reflector.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ for_both_kinds! {
     what_reflector_writes_elsewhere_causes_no_write_of_ours,
 }
 
-/// As their guides tell users to annotate what is to be followed and reflected.
+/// The annotations of their guides for an object that is followed and reflected.
 const ASKED: [(&str, &str); 4] = [
     ("reloader.stakater.com/match", "true"),
     ("reflector.v1.k8s.emberstack.com/reflection-allowed", "true"),
@@ -41,7 +41,7 @@ async fn annotations_for_reloader_and_reflector_survive_a_repair<K: TestedKind>(
     let anew = |object: &K| object.uid() != before.uid() && has_them(object);
     world.until_target(SOON, "payments", "is made anew with the annotations", anew).await;
 
-    // What the two remember on the object themselves stays, and makes us write nothing.
+    // The annotations that the two programs write on the object stay, and cause no write of the operator.
     let remembered = json!({ "metadata": { "annotations": { "reloader.stakater.com/last-reloaded-from": "{}" } } });
     let writes = world.target_writes().len();
     world.patch_target("payments", remembered).await;
@@ -57,7 +57,7 @@ async fn annotations_for_reloader_and_reflector_survive_a_repair<K: TestedKind>(
 async fn what_reflector_writes_elsewhere_causes_no_write_of_ours<K: TestedKind>() {
     let from = WorldOf::<K>::start("reflected-from").await;
     from.create_ready("payments", json!({ "target": { "annotations": BTreeMap::from(ASKED) } })).await;
-    // An operator looks on there, too.
+    // An operator runs in the other namespace too.
     let world = WorldOf::<K>::start("reflected-to").await;
     let source = from.target("payments").await;
     let mut reflection = source.clone();
@@ -83,7 +83,7 @@ async fn what_reflector_writes_elsewhere_causes_no_write_of_ours<K: TestedKind>(
     .await;
     assert_eq!(reflection.text("ca.crt"), source.text("ca.crt"));
 
-    // A resource there does not take it over, and says why.
+    // A resource in that namespace does not adopt the reflection, and its status has the reason.
     world.create("payments", json!({})).await;
     world.until("payments", "TargetWritten", "False", "TargetExists").await;
     assert_eq!(world.target("payments").await, reflection_now);

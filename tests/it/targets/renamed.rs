@@ -1,4 +1,4 @@
-//! Another name, another deletion policy.
+//! Changes of the target's name and of the deletion policy.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ for_both_kinds! {
     the_deletion_policy_decides_whether_there_is_an_owner_reference,
 }
 
-/// Renames the target from `old` to `new`, and watches until `done`. Checks that at every moment one of the objects of
-/// the namespace held the certificate under our marks.
+/// Renames the target from `old` to `new`, and watches until `done`. Checks that one of the objects of the namespace
+/// held the certificate with our marks at every moment.
 async fn rename<K: TestedKind>(
     world: &WorldOf<'_, K>,
     done: impl Fn(&BTreeMap<String, K>) -> bool,
@@ -82,7 +82,7 @@ async fn the_old_target_stays_where_the_new_name_is_taken<K: TestedKind>() {
     world.patch("payments", json!({ "spec": { "target": { "name": "new" } } })).await;
     world.until("payments", "TargetWritten", "False", "TargetExists").await;
     assert_eq!((world.target("old").await, world.target("new").await), (old, foreign));
-    // Taken back, everything is as it was.
+    // After the change back, the state is the same as before.
     world.patch("payments", json!({ "spec": { "target": { "name": "old" } } })).await;
     world.until_ready("payments").await;
     assert_eq!(world.target_writes(), ["create old"]);

@@ -1,4 +1,4 @@
-//! A suspended resource is left alone.
+//! The operator does not change a suspended resource.
 
 use client_certificate_operator::api::REFRESH_ANNOTATION;
 use operator_testing::certificates::NewCertificate;
@@ -28,7 +28,7 @@ async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted(
     })
     .await;
     assert_eq!(world.reads(ID), reads);
-    // The one write says that the changed spec was seen.
+    // The one write is the observed generation of the changed spec.
     let written: Vec<_> = world.all_writes().drain(writes..).map(|entry| (entry.resource, entry.subresource)).collect();
     assert_eq!(written, [("clientcertificaterefs".to_owned(), "status".to_owned())]);
 

@@ -1,4 +1,4 @@
-//! Truststores, as Java reads them, and where their passwords come from.
+//! Truststores with real Java programs, and the sources of their passwords.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use crate::fixture::{ID, MINUTES, SOON, TestedKind, World, WorldOf, condition, d
 use crate::ground::ACCOUNT;
 
 const SECOND: &str = "K2C0QE";
-/// An id that differs from the second one in case alone, as Java's aliases do not.
+/// An id that differs from the second one only in case, which Java's aliases ignore.
 const THIRD: &str = "k2c0qe";
 
-/// A truststore as a pod would mount it.
+/// A truststore in the volume of a pod.
 struct Mounted {
     folder: TempDir,
     password: String,
@@ -41,7 +41,7 @@ impl Mounted {
         self.folder.path().join(name)
     }
 
-    /// What a Java program prints; none where it fails.
+    /// The output of a Java program; `None` if it fails.
     async fn java(&self, password: &str, pems: &[&str]) -> Option<Vec<String>> {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/targets/truststore/Truststore.java");
         let mut command = tokio::process::Command::new("java");
@@ -56,7 +56,7 @@ impl Mounted {
         output.status.success().then(|| text.lines().map(str::to_owned).collect())
     }
 
-    /// What `keytool -list` prints.
+    /// The output of `keytool -list`.
     async fn keytool(&self) -> String {
         let mut command = tokio::process::Command::new("keytool");
         command.args(["-J-Duser.language=en", "-list", "-storetype", "PKCS12", "-storepass", &self.password]);
@@ -96,7 +96,7 @@ async fn java_trusts_every_certificate_in_it_and_nobody_else() {
     assert_eq!(listed.matches("trustedCertEntry").count(), 3, "{listed}");
     assert!(aliases.iter().all(|alias| listed.contains(alias.as_str())), "{aliases:?}: {listed}");
 
-    // A stranger's has the same name and another key.
+    // The stranger's certificate has the same name and another key.
     let stranger = issue(NewCertificate::new()).certificate.pem;
     let pems = [world.pem(ID), world.pem(SECOND), world.pem(THIRD), stranger];
     let told = mounted.java(&mounted.password, &pems.each_ref().map(String::as_str)).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_password_that_was_made_stays_and_is_put_back_while_the_operator_runs(
         world.patch_target("payments", edit).await;
         world.until_target(SOON, "payments", "is as it was", |object| object.data == before.data).await;
     }
-    // Another key for it, and another certificate beside it.
+    // The password gets another key, and the target another certificate.
     world.generate(NewCertificate::new().id(SECOND));
     let spec = json!({ "additionalClientCertificateIds": [SECOND], "target": { "pkcs12": { "passwordKey": "pw" } } });
     world.patch("payments", json!({ "spec": spec })).await;
@@ -129,7 +129,7 @@ async fn a_password_that_was_made_stays_and_is_put_back_while_the_operator_runs(
     let all = world.operator.as_ref().unwrap().logs();
     assert!(!all.iter().any(|line| line.contains(&password)), "the log tells the password");
 
-    // What somebody puts there while the operator is down is the password from then on; what is none is not.
+    // A password that another writer sets while the operator is down is used from then on. An invalid password is not.
     world.stop_operator().await;
     world.patch_target("payments", json!({ "stringData": { "pw": "chosen by hand" } })).await;
     world.start_operator().await;
@@ -176,7 +176,7 @@ async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
     world.until("payments", "Ready", "False", "NoPassword").await;
     assert_eq!(world.target_writes(), Vec::<String>::new());
 
-    // With a line end, as what is made of a file often has; found within a minute by itself.
+    // The value has a line end, like many values from files. The operator finds it within a minute by itself.
     put_password(&world, "open sesame\n").await;
     let object = world.until_target(MINUTES, "payments", "is there", |_| true).await;
     assert_eq!(object.keys(), ["truststore.p12"]);
@@ -187,7 +187,7 @@ async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
     let all = world.operator.as_ref().unwrap().logs();
     assert!(!all.iter().any(|line| line.contains("open sesame")), "the log tells the password");
 
-    // Another password makes another truststore; what is none takes nothing away.
+    // Another password gives another truststore. An invalid password removes nothing.
     put_password(&world, "another").await;
     look_again(&world, "1").await;
     let is_new = |it: &Secret| it.data != object.data;
@@ -216,7 +216,7 @@ async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
     world.until_ready("payments").await;
     assert_eq!(world.target("payments").await, object, "the same input, the same bytes");
 
-    // Given up for one that is made: not the user's.
+    // Without passwordSecretRef, the operator generates a password, which is not the user's.
     world.patch("payments", json!({ "spec": { "target": { "pkcs12": null } } })).await;
     let made = world.until_target(SOON, "payments", "has a password", |it| it.keys().len() == 2).await;
     assert!(data(&made, "truststore.password").is_some_and(|made| made.len() == 32));
@@ -230,7 +230,7 @@ async fn a_password_is_read_from_a_secret_whose_owner_agrees_and_from_no_other()
         let message = condition(&told, "TargetWritten").unwrap().message.clone();
         let label = format!(r#"Secret java does not have the label {PASSWORD_LABEL}: "true""#);
         assert!(message.contains(&label), "{message}");
-        // It is the same whatever the Secret holds: nothing can be learned of it.
+        // The message is the same for every content of the Secret, so it reveals nothing.
         assert!(!message.contains(key), "{message}");
     };
     put_labelled(&world, "a secret of somebody else", json!({})).await;
@@ -256,7 +256,7 @@ async fn a_password_is_read_from_a_secret_whose_owner_agrees_and_from_no_other()
     look_again(&world, "agreed").await;
     let object = world.until_target(MINUTES, "payments", "is there", |_| true).await;
     world.until_ready("payments").await;
-    // The label gone again, and another value there: the target stays as it is, also through a restart.
+    // Without the label, and with another value, the target stays unchanged, also after a restart.
     let mut world = world;
     put_labelled(&world, "changed", json!({})).await;
     look_again(&world, "gone").await;
@@ -283,7 +283,7 @@ async fn without_a_right_on_secrets_a_password_can_be_made_but_not_given() {
     let asked = world.control_plane.requests(&world.user(), None).unwrap();
     assert!(asked.iter().all(|entry| entry.resource != "secrets"), "{asked:?}");
 
-    // The same where the operator works with Secrets, and lost the right while it ran.
+    // The same is true of an operator that writes Secrets and loses the permission while it runs.
     world.stop_operator().await;
     world.start_operator().await;
     world.until("payments", "TargetWritten", "False", "NoPassword").await;
@@ -303,7 +303,7 @@ async fn without_a_right_on_secrets_a_password_can_be_made_but_not_given() {
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "no-secrets" },
         "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": world.namespace }],
     });
-    // One at a time: kubectl 1.29 takes what begins as JSON for JSON to its end.
+    // The objects are applied separately, because kubectl 1.29 reads a file that begins with JSON as JSON to its end.
     for object in [without, binding] {
         world.control_plane.apply_yaml(&object.to_string()).await.unwrap();
     }

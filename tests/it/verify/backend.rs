@@ -1,4 +1,4 @@
-//! A small TLS server for each way of asking for client certificates, the wrong ones among them.
+//! A small TLS server for each way to request client certificates, including the wrong ones.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,33 +17,34 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
-/// What is done with somebody in the handshake.
+/// The check of a client in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
     /// No CertificateRequest.
     NotAsked,
     /// Only the certificate that the target holds.
     Pinned,
-    /// A certificate has to be shown; any will do.
+    /// The client has to present a certificate; the server accepts any.
     Any,
-    /// A certificate is asked for; none will do as well.
+    /// The server requests a certificate, and accepts any or none.
     Optional,
 }
 
-/// What somebody gets whose handshake went well.
+/// The answer to a client after a successful handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// This status, whoever asks.
+    /// This status for every client.
     Always(u16),
     /// 200 for the certificate that the target holds, this status for all others.
     Others(u16),
-    /// 200 for the certificate that the target holds; others are hung up on, without a word of TLS.
+    /// 200 for the certificate that the target holds. For all others, the server closes the connection without a TLS
+    /// alert.
     HangUp,
-    /// Nothing, and the connection stays open.
+    /// No answer, and the connection stays open.
     Silence,
 }
 
-/// What a caller was like.
+/// The properties of a caller.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub name: Option<String>,
@@ -61,7 +62,7 @@ pub struct Backend {
     pub answer: Answer,
 }
 
-/// One that runs, until it is dropped.
+/// A server that runs until it is dropped.
 pub struct Running {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -82,7 +83,7 @@ impl Drop for Running {
 }
 
 impl Backend {
-    /// Serves on a free port; `right` is the DER of the certificate that the target holds.
+    /// Serves on a free port. `right` is the DER of the certificate that the target holds.
     pub async fn start(&self, right: &[u8]) -> Running {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();

@@ -1,4 +1,4 @@
-//! The sample Job: its rights and its arguments. The control plane of the tests has no kubelet to run it.
+//! The sample Job: its permissions and its arguments. The control plane of the tests has no kubelet that could run it.
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ async fn the_job_may_and_does_tell_whether_a_backend_is_on() {
     let on = backend.start(&world.right()).await;
     let off = Backend { check: Check::NotAsked, ..backend }.start(&world.right()).await;
     for (backend, code) in [(&on, 0), (&off, 3)] {
-        // As the kubelet does, and with a backend that is there.
+        // The test replaces the variable like the kubelet, and the backend by an existing one.
         let args = pod["containers"][0]["args"].as_array().unwrap().iter().map(|arg| {
             let arg = arg.as_str().unwrap().replace("$(NAMESPACE)", &world.namespace);
             arg.replace("payments.example.com:443", &backend.address.to_string())
@@ -36,7 +36,7 @@ async fn the_job_may_and_does_tell_whether_a_backend_is_on() {
         assert_eq!(report.code, code, "{}{}", report.stdout, report.stderr);
     }
 
-    // And nothing else.
+    // The Job has no other permissions.
     for (verb, resource, answer) in
         [("get", "clientcertificaterefs", "yes"), ("list", "clientcertificaterefs", "no"), ("get", "secrets", "no")]
     {

@@ -1,4 +1,4 @@
-//! Every way to ask, in both versions of TLS.
+//! Every way to request a certificate, in both versions of TLS.
 
 use super::*;
 
@@ -8,17 +8,17 @@ use Check::{Any, NotAsked, Optional, Pinned};
 const BY_TLS: &str = "refused by TLS (";
 const IN: &str = "let in (HTTP 200)";
 
-/// How the server is, which names it hints (o: API Gateway's, x: another), and what is to be said of it: the exit code,
-/// a caller without a certificate, and a stranger (empty: nobody asked).
+/// The server, the names that it sends (o: API Gateway's, x: another), and the expected result: the exit code, the
+/// reception of a caller without a certificate, and that of a stranger (empty: no such call).
 const MATRIX: [(Check, &str, Answer, i32, &str, &str); 16] = [
     (Pinned, "o", Always(200), 0, BY_TLS, BY_TLS),
     (Pinned, "xo", Always(200), 0, BY_TLS, BY_TLS),
     (Pinned, "", Always(200), 0, BY_TLS, BY_TLS),
     (Pinned, "x", Always(200), 3, BY_TLS, BY_TLS),
     (NotAsked, "", Always(200), 3, IN, ""),
-    // An application that asks everybody for a token.
+    // An application that requires a token of every caller.
     (NotAsked, "", Always(401), 3, "refused by HTTP 401", ""),
-    // As nginx's optional_no_ca without, and with, a look at the fingerprint.
+    // Like nginx's optional_no_ca, without and with a check of the fingerprint.
     (Optional, "", Always(200), 3, IN, IN),
     (Optional, "", Others(403), 0, "refused by HTTP 403", "refused by HTTP 403"),
     (Optional, "o", Others(400), 0, "refused by HTTP 400", "refused by HTTP 400"),
@@ -27,7 +27,7 @@ const MATRIX: [(Check, &str, Answer, i32, &str, &str); 16] = [
     (Optional, "o", Others(302), 3, "let in (HTTP 302)", "let in (HTTP 302)"),
     (Optional, "o", Others(503), 3, "let in (HTTP 503)", "let in (HTTP 503)"),
     (Optional, "o", HangUp, 0, "refused by TLS (connection closed)", "refused by TLS (connection closed)"),
-    // It looks at the name alone, which all have.
+    // The server checks only the name, which all certificates have.
     (Any, "o", Always(200), 3, BY_TLS, IN),
     (Any, "", Always(204), 3, BY_TLS, "let in (HTTP 204)"),
 ];
@@ -104,7 +104,8 @@ async fn a_report_tells_what_the_target_holds_and_what_was_not_tried() {
     assert_eq!(report.fact("the right certificate"), "not tried (AWS keeps its private key)");
     assert_eq!(report.fact("the server's own certificate"), "not checked (API Gateway checks it)");
 
-    // Who called: first nobody, then somebody like API Gateway in all but the key.
+    // The callers: first one without a certificate, then one with a certificate that differs from API Gateway's only in
+    // the key.
     let seen = running.seen();
     assert_eq!(seen.len(), 2);
     for caller in &seen {

@@ -1,4 +1,4 @@
-//! When nothing can be told: what is missing, and what to do about it.
+//! Runs without a verdict: the missing part, and the action for the user.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
 
-/// Runs into trouble: exit code 1, nothing on standard output that looks like a verdict, and these words.
+/// Checks a run that fails: exit code 1, no verdict on standard output, and these words.
 async fn fails(kubeconfig: &Path, args: &[&str], words: &[&str]) {
     let report = verify(kubeconfig, args).await;
     let shown = format!("{args:?}\n{}{}", report.stdout, report.stderr);
@@ -27,7 +27,7 @@ async fn a_backend_that_cannot_be_asked_is_no_verdict() {
     let world = world("verify-unreachable").await;
     let reference = world.reference();
 
-    // Bound and not listening: nobody else is given this port.
+    // The socket is bound but does not listen, so no other process gets this port.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let connect = socket.local_addr().unwrap().to_string();
@@ -59,7 +59,7 @@ async fn a_backend_that_hangs_is_waited_for_no_longer_than_asked() {
     fails(world.kubeconfig(), &args, &["does not complete a TLS handshake", "no response within 1s"]).await;
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 
-    // It asks, and lets the handshake pass, but then says nothing to anybody.
+    // The server requests a certificate and completes the handshake, but then sends no answer.
     let backend = Backend { version: &TLS13, check: Check::Optional, hints: vec![], answer: Answer::Silence };
     let running = backend.start(&world.right()).await;
     let connect = running.address.to_string();
@@ -83,7 +83,7 @@ async fn a_resource_that_says_nothing_yet_is_no_verdict() {
     let args = [&connect[..], &["--ref", &unread]].concat();
     fails(world.kubeconfig(), &args, &[&unread, "is not Ready: NotFound: "]).await;
 
-    // Somebody without any right.
+    // A ServiceAccount without permissions.
     let nobody = world.control_plane.service_account_kubeconfig(&world.namespace, "nobody").await.unwrap();
     let reference = world.reference();
     let args = [&connect[..], &["--ref", &reference]].concat();
