@@ -1,4 +1,4 @@
-# `make` lists what there is. Everything is built from package registries; nothing has to be running.
+# `make` lists the targets. All targets build from package registries; no program has to run before.
 .DEFAULT_GOAL := help
 .PHONY: help build image image-test demo unit it test check docs gateways contract-aws kubernetes e2e soak bench generate release-dry-run
 SHELL := /bin/bash
@@ -7,7 +7,7 @@ DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-# Its text holds no comma, which would end it.
+# The text contains no comma, because a comma would end the argument.
 say = @printf '\n==> %s\n' $(1)
 
 help: ## List the targets
@@ -24,19 +24,19 @@ image: ## Build the image as an archive, target/image/client-certificate-operato
 	@tests/prerequisites rust
 	@deploy/build-image
 
-image-test: image ## Start the operator from the image's files alone: names, certificate authorities
+image-test: image ## Start the operator from the image's files only: test name resolution and certificate authorities
 	@tests/prerequisites rust go
 	$(call say,"testing the image: some seconds once everything is built")
 	@tests/image/run
 
-release-dry-run: ## Make the files of a release in target/release-<version>/ without publishing them; TAG=v<version> fails unless it can be released
+release-dry-run: ## Make the files of a release in target/release-<version>/, publish nothing; TAG=v<version> fails if there is an obstacle
 	@tests/prerequisites rust helm
 	@deploy/release $(if $(TAG),--tag $(TAG))
 
 demo: ## Run the demo on a real control plane, step by step; KEEP=1 leaves everything running
 	@env -u KEEP tests/run-demo $(if $(KEEP),--keep)
 
-unit: ## Check the format and run the tests beside the pure files: the inner loop
+unit: ## Check the format and run the unit tests: the inner loop
 	@tests/prerequisites rust
 	cargo fmt --all --check
 	cargo test --locked --lib
@@ -49,11 +49,11 @@ it: ## Run the integration tests whose names contain TEST, for example `make it 
 	cargo test --locked --test it -- $(TEST)
 
 GATEWAYS := contour envoy-gateway f5-nginx ingress-nginx istio traefik
-# These take longer to build than the others: `make gateways` has them, `make test` does not.
+# These gateways take longer to build than the others: `make gateways` tests them, `make test` does not.
 LARGE_GATEWAYS := istio
 gateway_tests = gateways::$(subst -,_,$(1))::
 
-test: ## Run every test, on a real control plane, but for those of large gateways
+test: ## Run every test, on a real control plane, except the tests of large gateways
 	@tests/prerequisites rust go helm openssl nginx haproxy java pip
 	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
@@ -66,7 +66,7 @@ test: ## Run every test, on a real control plane, but for those of large gateway
 	$(call say,"fetching the definitions of other servers if missing: 50 MB and a minute the first time")
 	tests/crds/build >/dev/null
 	$(call say,"running the tests: a few minutes to build the first time and about as long to run")
-	# Most tests wait, for the clock or for others: more at once than there are processors.
+	# Most tests wait for time or for other programs: run more of them at once than there are processors.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test --locked --workspace -- $(foreach gateway,$(LARGE_GATEWAYS),--skip $(call gateway_tests,$(gateway)))
 
 check: ## Check format, lints, generated files, the guides, and the licences, sources and advisories of dependencies
@@ -88,7 +88,7 @@ docs: ## Build the book into target/book, with search
 	@mdbook=$$(tests/cargo-program mdbook 0.5.4 "about 4 minutes on 2 cores" --no-default-features --features search)/mdbook; "$$mdbook" build docs
 	@echo 'built: target/book/index.html'
 
-gateways: ## Run the gateways of docs/guides/backends.md, or those of GATEWAYS, and print what each renewal loses
+gateways: ## Run the gateways of docs/guides/backends.md, or of GATEWAYS, and print the calls that each renewal loses
 	@tests/prerequisites rust go openssl nginx pip
 	$(call say,"building Kubernetes and Envoy and $(GATEWAYS) if missing: about 22 minutes on 2 cores the first time for all")
 	tests/kubernetes/build >/dev/null
@@ -97,13 +97,13 @@ gateways: ## Run the gateways of docs/guides/backends.md, or those of GATEWAYS, 
 	tests/crds/build >/dev/null
 	cargo test --locked --test it -- $(foreach gateway,$(GATEWAYS),$(call gateway_tests,$(gateway)))
 
-contract-aws: ## Run the contract suite against the AWS account of the environment, after asking; ARGS=--yes does not ask
+contract-aws: ## Run the contract suite against the AWS account of the environment, after a confirmation; ARGS=--yes skips it
 	@tests/prerequisites rust
 	$(call say,"building: a few minutes the first time")
 	cargo build --locked --workspace --bin contract-aws
 	@cargo run --quiet --locked --package operator-testing --bin contract-aws -- $(ARGS)
 
-# The suites whose outcome a Kubernetes version decides: admission and CEL rules, watches, ownership, patches of statuses, Leases.
+# The suites that depend on the Kubernetes version: admission and CEL rules, watches, ownership, patches of statuses, Leases.
 OLDEST_KUBERNETES := 1.29
 KUBERNETES_VERSION := $(or $(VERSION),$(OLDEST_KUBERNETES))
 KUBERNETES_SUITES := harness:: schema:: targets:: status:: restart:: replicas::election::
@@ -139,7 +139,7 @@ bench: ## Measure speed and size against a bare client on the same machine
 generate: ## Regenerate the CRD, the reference, the chart's README, versions, and deploy/install.yaml
 	@tests/prerequisites rust helm
 	$(call say,"building the operator and the generator: a few minutes the first time")
-	@# Of the whole workspace: a single package would build its dependencies anew with fewer features.
+	@# The whole workspace: a build of a single package would build its dependencies again with fewer features.
 	cargo build --locked --workspace --bin client-certificate-operator --bin reference
 	$(call say,"the API group: GROUP of src/api.rs in every file that spells it")
 	$(DEBUG)/reference . group
