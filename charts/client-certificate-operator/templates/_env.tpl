@@ -1,10 +1,10 @@
-{{- /* The container's variables. A value at its default sets no variable, so that a ConfigMap made by hand can set it. */}}
+{{- /* The container's environment variables. A value with its default sets no variable, so that your own ConfigMap can set it. */}}
 {{- define "ccr.env" -}}
 {{- if .Values.leaderElection.enabled }}
 - name: CCR_LEADER_ELECT
   value: "true"
 {{- end }}
-# With its namespace it names the installation, also where no Lease is held.
+# The name of the installation consists of this name and the namespace, also without leader election.
 - name: CCR_LEASE_NAME
   value: {{ include "ccr.fullname" . }}
 - name: CCR_LEASE_NAMESPACE
@@ -43,7 +43,7 @@
   value: {{ . | quote }}
 {{- end }}
 {{- if not .Values.aws.instanceMetadata }}
-# The node's own role is not for the operator.
+# The operator must not use the role of the node.
 - name: AWS_EC2_METADATA_DISABLED
   value: "true"
 {{- end }}
@@ -56,7 +56,7 @@
   value: {{ . | quote }}
 {{- end }}
 {{- if or .Values.caBundle.configMap .Values.caBundle.secret }}
-# Both are read: the image's own certificates, and those beside them.
+# The operator reads both: the certificates of the image, and the additional certificates.
 - name: SSL_CERT_FILE
   value: /etc/ssl/certs/ca-certificates.crt
 - name: SSL_CERT_DIR

@@ -22,7 +22,7 @@ app.kubernetes.io/name: {{ include "ccr.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- /* Helm itself sets app.kubernetes.io/managed-by when it installs; in deploy/install.yaml the label would be wrong. */}}
+{{- /* Helm sets app.kubernetes.io/managed-by at the installation. In deploy/install.yaml, the label would be wrong. */}}
 {{- define "ccr.labels" -}}
 {{ include "ccr.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -39,8 +39,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* The rights in a namespace, or in all. RBAC cannot be narrowed by label: those on Secrets and ConfigMaps are for all of
-them, though the operator only watches those that carry its own label, and never writes to one that is not its own. */}}
+{{- /* The rights in one namespace, or in all namespaces. RBAC cannot select by label, so the rights on Secrets and ConfigMaps apply
+to all of them. The operator watches only those with its label, and writes only to its own. */}}
 {{- define "ccr.rules" -}}
 - apiGroups: [apigateway.clientcert.dev]
   resources: [clientcertificaterefs]
@@ -63,7 +63,7 @@ them, though the operator only watches those that carry its own label, and never
 {{- join ", " $resources }}
 {{- end }}
 
-{{- /* The first rule that selects namespaces by label: its name, or its place. */}}
+{{- /* The first rule that selects namespaces by label: its name, or its index. */}}
 {{- define "ccr.selectingRule" -}}
 {{- $found := "" }}
 {{- range $index, $rule := .Values.rules.rules }}
@@ -72,7 +72,7 @@ them, though the operator only watches those that carry its own label, and never
 {{- $found }}
 {{- end }}
 
-{{- /* Values that are each valid, but not together. */}}
+{{- /* Refuses combinations of values that are valid only separately. */}}
 {{- define "ccr.check" -}}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
 {{- fail (printf "replicas is %d and leaderElection.enabled is false: the replicas would undo each other's writes; set leaderElection.enabled=true or replicas=1" (int .Values.replicas)) }}
