@@ -24,9 +24,10 @@ const PROPAGATION: Duration = Duration::from_secs(5);
 /// Shows which clients nginx lets in, and how to prepare the next certificate.
 pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
     stage.step(
-        "A real nginx lets API Gateway in and nobody else",
-        "nginx pins the certificates, as deploy/samples/nginx has it: all of API Gateway's have one name, so the name proves\n\
-         nothing. The target becomes a ConfigMap, and the Secret goes. There is no node, so the demo mounts what a kubelet would mount into the pod.",
+        "A real nginx accepts API Gateway and rejects all other clients",
+        "nginx pins the certificates, as in deploy/samples/nginx: all client certificates of API Gateway have the same name, so\n\
+         the name proves nothing. The target becomes a ConfigMap, and the operator deletes the Secret. There is no node, so\n\
+         the demo writes the files that a kubelet would mount into the pod.",
     );
     let sample = "deploy/samples/nginx/clientcertificateref.yaml";
     world.shell.run(stage, &format!("kubectl apply -f {sample}")).await?;
@@ -41,18 +42,18 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
     call(stage, world, &url, None, 403).await?;
     call(stage, world, &url, Some(STRANGER), 403).await?;
     stage.seen(&format!(
-        "nginx accepts {FIRST}; it refuses a caller without a certificate, and a stranger's certificate of the same name"
+        "nginx accepts {FIRST}; it rejects a client without a certificate, and a stranger's certificate with the same name"
     ));
     let address = nginx.address();
     let verify = format!(
         "client-certificate-operator verify --connect {address} --server-name localhost --ref {NAMESPACE}/payments"
     );
     let verdict = world.shell.run(stage, &verify).await?;
-    ensure!(verdict.contains("verdict: on"), "the operator's own look at it has another verdict");
+    ensure!(verdict.contains("verdict: on"), "the command verify prints another verdict");
 
     stage.step(
         "The next certificate is prepared",
-        "The target holds it beside the first one, so the stage can switch at any time without a lost call.",
+        "The target holds it beside the first certificate, so the stage can switch at any time without a lost call.",
     );
     call(stage, world, &url, Some(SECOND), 403).await?;
     let patch = format!(
@@ -66,7 +67,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
         call(stage, world, &url, Some(id), 200).await?;
     }
     call(stage, world, &url, Some(STRANGER), 403).await?;
-    stage.seen("nginx accepts both now, and still refuses the stranger");
+    stage.seen("nginx accepts both certificates now, and still rejects the stranger");
     renew(stage, world, &mut mount, &mut nginx).await
 }
 
@@ -74,9 +75,9 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
 async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Server) -> Result<()> {
     stage.step(
         "Presented: the resource follows a stage",
-        "Stage prod of API a1b2c3d4e5 presents the first certificate to this backend. A resource that names the stage instead of\n\
-         a certificate needs no edit for a renewal, nor one that trusts by tag what comes next. API Gateway calls without pause\n\
-         from here on, each time over a new connection.",
+        "Stage prod of API a1b2c3d4e5 presents the first certificate to this backend. The resource names the stage instead of a\n\
+         certificate, and trusts the next certificate by its tag, so it needs no edit for a renewal. From now on, API Gateway\n\
+         calls the backend continuously, each time over a new connection.",
     );
     world.emulator.present(DEFAULT_REGION, API, "prod", Some(FIRST));
     world.ask(stage, "GET", STAGE, "").await?;
@@ -90,12 +91,12 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
     nginx.reload().await?;
     let api_gateway = world.emulator.presenter(DEFAULT_REGION, API, "prod", nginx, PROPAGATION);
     let calls = Calls::start(api_gateway.clone());
-    stage.seen("the status says what the stage presents");
+    stage.seen("the status shows the certificate that the stage presents");
 
     stage.step(
         "Prepared: the next certificate is trusted by its tag",
-        "Made with the tag app=payments it comes in by itself. It counts as safe when the target has held it for spec.soak,\n\
-         3 s here, which is what the server takes at most to follow.",
+        "A new certificate with the tag app=payments enters the target without an edit of the resource. It is safe after the\n\
+         target has held it for spec.soak: 3 s here, the longest time that the server needs to load it.",
     );
     let made = world.ask(stage, "POST", "/clientcertificates", r#"{"tags":{"app":"payments"}}"#).await?;
     let new = made["clientCertificateId"].as_str().context("it has no id")?.to_owned();
@@ -106,20 +107,23 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
     };
     until("the target holds the new certificate", held).await?;
     let soaking = world.shell.run(stage, SAFE_TO_SWITCH).await?;
-    ensure!(soaking.contains("Soaking"), "the condition says something else");
+    ensure!(soaking.contains("Soaking"), "the condition SafeToSwitch is different");
     mount.update(&mounted(world).await?)?;
     nginx.reload().await?;
 
-    stage.step("Safe: a pipeline waits for its own certificate", "It asks for a refresh, and waits for safeToSwitch.");
+    stage.step(
+        "Safe: a pipeline waits for its own certificate",
+        "The pipeline has requested a refresh, and waits for safeToSwitch.",
+    );
     wait_for(stage, world, &format!("certificates[?(@.id==\"{new}\")].safeToSwitch"), "true").await?;
     let soaked = world.shell.run(stage, SAFE_TO_SWITCH).await?;
-    ensure!(soaked.contains("Soaked"), "the condition says something else");
-    stage.seen("nginx has loaded it, and from now on the stage may be switched");
+    ensure!(soaked.contains("Soaked"), "the condition SafeToSwitch is different");
+    stage.seen("nginx has loaded the certificate, and the stage may be switched from now on");
 
     stage.step(
         "Switched: the stage presents the new certificate",
-        "A pipeline, or a person, switches the stage: the operator never does. Nobody edits the resource. A switch takes its\n\
-         time: for 5 s here, API Gateway presents the former certificate and the new one at random.",
+        "A pipeline or a person switches the stage; the operator never does. The resource needs no edit. A switch takes time: for\n\
+         5 s here, API Gateway presents the former certificate and the new one at random.",
     );
     let body = format!(r#"{{"patchOperations":[{{"op":"replace","path":"/clientCertificateId","value":"{new}"}}]}}"#);
     world.ask(stage, "PATCH", STAGE, &body).await?;
@@ -135,7 +139,7 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
         let both = old().propagating > 0 && new_one().propagating > 0;
         Ok((both && switched.elapsed() > PROPAGATION).then_some(()))
     };
-    until("the switch has propagated, and both were presented", propagated).await?;
+    until("the switch has propagated, and API Gateway has presented both certificates", propagated).await?;
     stage.seen(&format!(
         "meanwhile {} calls presented the former certificate, and {} the new one",
         old().propagating,
@@ -144,7 +148,7 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
 
     stage.step(
         "Dropped: the former certificate leaves",
-        "When spec.overlap has passed since the operator saw the switch, 8 s here, nothing trusts the former one any more.",
+        "The operator saw the switch. After spec.overlap, 8 s here, it removes the former certificate from the target.",
     );
     until_alone(world, &new).await?;
     mount.update(&mounted(world).await?)?;
@@ -152,13 +156,12 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
     let url = format!("https://localhost:{}/", nginx.address().port());
     // The former workers of nginx serve for a while after a reload.
     let client = client(world, nginx, FIRST)?;
-    until("nginx turns the former certificate away", async || Ok(client.get().await.is_refused().then_some(())))
-        .await?;
+    until("nginx rejects the former certificate", async || Ok(client.get().await.is_refused().then_some(()))).await?;
     call(stage, world, &url, Some(FIRST), 403).await?;
     world.shell.run(stage, "kubectl get ccr payments -o wide").await?;
     let (made, refused) = calls.stop().await;
-    ensure!(refused.is_empty(), "{} of {made} calls were refused: {refused:?}", refused.len());
-    stage.seen(&format!("{made} calls before, during and after the switch, and not one was refused"));
+    ensure!(refused.is_empty(), "{} of {made} calls were rejected: {refused:?}", refused.len());
+    stage.seen(&format!("{made} calls before, during and after the switch, and none was rejected"));
     Ok(())
 }
 

@@ -52,7 +52,7 @@ async fn mirror(stage: &Stage, world: &World) -> Result<()> {
 async fn describe(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
         "A description in the spec reaches API Gateway",
-        "In the AWS console it shows which team relies on the certificate, before anyone deletes it.",
+        "In the AWS console, the description shows which team relies on the certificate, before a user deletes the certificate.",
     );
     let patch = format!(r#"kubectl patch ccr payments --type=merge -p '{{"spec":{{"description":"{DESCRIPTION}"}}}}'"#);
     world.shell.run(stage, &patch).await?;
@@ -75,16 +75,16 @@ async fn repair(stage: &Stage, world: &World) -> Result<()> {
     let (_, took) = until("the Secret is back", restored).await?;
     world.shell.run(stage, "kubectl get secret payments").await?;
     ensure!(holds(world, FIRST).await?, "the Secret came back with another content");
-    ensure!(world.emulator.count(Operation::Get) == calls, "AWS was asked");
+    ensure!(world.emulator.count(Operation::Get) == calls, "the operator called AWS");
     stage.seen(&format!("the Secret was restored {took:.0?} after kubectl had returned, with no call to AWS"));
 
     stage.step(
         "Another writer edits the Secret, and the operator restores it",
-        "A wrong certificate here would let a stranger in.",
+        "With a wrong certificate here, a backend would accept unknown clients.",
     );
-    let edit = r#"kubectl patch secret payments --type=merge -p '{"stringData":{"ca.crt":"somebody else"}}'"#;
+    let edit = r#"kubectl patch secret payments --type=merge -p '{"stringData":{"ca.crt":"another certificate"}}'"#;
     world.shell.run(stage, edit).await?;
-    let (_, took) = until("the Secret is put back", async || Ok(holds(world, FIRST).await?.then_some(()))).await?;
+    let (_, took) = until("the Secret is restored", async || Ok(holds(world, FIRST).await?.then_some(()))).await?;
     world.shell.run(stage, FINGERPRINT).await?;
     stage.seen(&format!("the Secret was restored {took:.0?} after kubectl had returned"));
     Ok(())
@@ -121,7 +121,7 @@ async fn throttle(stage: &Stage, world: &World) -> Result<()> {
         let is_read = |last| throttled(&calls) == 2 && calls[last..].iter().any(|call| call.status == Some(200));
         Ok(last.is_some_and(is_read).then_some(()))
     };
-    let (_, took) = until("it is read again", read_again).await?;
+    let (_, took) = until("the operator reads the certificate again", read_again).await?;
     let description = async || Ok(world.certificate(FIRST).filter(|found| found.description == DESCRIPTION));
     until("the description is restored", description).await?;
     world.ask(stage, "GET", &format!("/clientcertificates/{FIRST}"), "").await?;
@@ -134,7 +134,7 @@ async fn throttle(stage: &Stage, world: &World) -> Result<()> {
 async fn renew(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
         "The certificate is renewed",
-        "API Gateway gives a new certificate a new id, n3w7id. Name it in the spec, and the Secret follows.",
+        "A new certificate of API Gateway has a new id, n3w7id. Set that id in the spec, and the operator updates the Secret.",
     );
     let before = world.shell.run(stage, FINGERPRINT).await?;
     let name =
@@ -146,7 +146,7 @@ async fn renew(stage: &Stage, world: &World) -> Result<()> {
     ensure!(before != after, "the fingerprint is the same");
     world.shell.run(stage, "kubectl wait --for=condition=Ready ccr/payments --timeout=60s").await?;
     world.shell.run(stage, "kubectl get ccr payments -o wide").await?;
-    stage.seen(&format!("another fingerprint, {took:.0?} after kubectl had returned"));
+    stage.seen(&format!("the fingerprint has changed, {took:.0?} after kubectl had returned"));
     Ok(())
 }
 
@@ -164,24 +164,24 @@ async fn look_back(stage: &Stage, world: &World) -> Result<()> {
             "TargetUpdated",
         ];
         let missing: Vec<_> = reasons.into_iter().filter(|reason| !text.contains(reason)).collect();
-        ensure!(missing.is_empty(), "kubectl describe does not tell of {}", missing.join(", "));
+        ensure!(missing.is_empty(), "kubectl describe does not show {}", missing.join(", "));
         Ok(Some(()))
     };
-    until("every event is told", told).await?;
+    until("kubectl describe shows every event", told).await?;
     world.shell.run(stage, "kubectl describe ccr payments").await?;
-    stage.seen("it shows every event: created, described, restored, repaired, updated");
+    stage.seen("kubectl describe shows every event: created, described, restored, repaired, updated");
     Ok(())
 }
 
 async fn delete(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
         "The resource is deleted, and its ConfigMap goes with it",
-        "Kubernetes' own garbage collection does that (spec.target.deletionPolicy: Retain would keep it). It learns of a new kind\n\
-         within half a minute of its installation, so this may take a moment here.",
+        "The garbage collector of Kubernetes deletes the ConfigMap (spec.target.deletionPolicy: Retain would keep it). The\n\
+         garbage collector discovers a new kind within half a minute, so this may take a moment here.",
     );
     world.shell.run(stage, "kubectl delete ccr payments").await?;
     let mut gone = async || Ok(world.pins().await?.is_none().then_some(()));
-    let (_, took) = until_within(COLLECTED, "the ConfigMap is collected", &mut gone).await?;
+    let (_, took) = until_within(COLLECTED, "the garbage collector deletes the ConfigMap", &mut gone).await?;
     world.shell.run(stage, "kubectl get ccr,configmap").await?;
     let left = world.certificate(SECOND).context("the certificate is gone from API Gateway")?;
     stage.seen(&format!(

@@ -68,13 +68,13 @@ impl World {
         shell.run(stage, &format!("kubectl config set-context --current --namespace={NAMESPACE}")).await?;
 
         stage.step(
-            "Run the operator, with the rights of its own ServiceAccount and not one more",
+            "Run the operator, with only the rights of its ServiceAccount",
             "The ServiceAccount may write Secrets, which the operator needs, and no Deployments.",
         );
         let user = service_account_user(OPERATOR, OPERATOR);
         shell.run(stage, &format!("kubectl auth can-i update secrets --as={user}")).await?;
         let refused = shell.run_refused(stage, &format!("kubectl auth can-i create deployments --as={user}")).await?;
-        ensure!(refused.starts_with("no"), "the question itself failed: {refused}");
+        ensure!(refused.starts_with("no"), "kubectl auth can-i failed: {refused}");
         let kubeconfig = control_plane.service_account_kubeconfig(OPERATOR, OPERATOR).await?;
         let mut operator = Operator::builder(binary).kubeconfig(kubeconfig).quiet();
         for (name, value) in emulator.environment() {
@@ -160,13 +160,13 @@ impl World {
         }) {
             println!("\nThe operator's own metrics:\n  curl http://{address}/metrics");
         }
-        println!("\nCtrl-C here stops it all.");
+        println!("\nCtrl-C here stops everything.");
     }
 
     /// Ends the programs, in order.
     pub async fn stop(mut self, stage: &Stage) -> Result<()> {
         stage.step("The end", "The operator receives SIGTERM, as Kubernetes would send it.");
-        ensure!(stage.is_at_its_end(), "the number of steps that each step names is wrong");
+        ensure!(stage.is_at_its_end(), "the number of steps in the headings is wrong");
         let exit = self.operator.terminate(Duration::from_secs(15)).await?;
         ensure!(exit.code == Some(0), "the operator ended with {:?}", exit.code);
         stage.seen(&format!(
