@@ -1,8 +1,8 @@
 //! A client that sends requests all the time.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use operator_testing::servers::{Caller, Client};
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 const WORKERS: usize = 4;
 /// A generous limit for some hundred requests on a busy machine.
 const AMPLE: Duration = Duration::from_secs(120);
+const SOME_HUNDRED: usize = 500;
 
 /// A client that sends one request after the other, each over a new connection, until it is stopped or dropped.
 pub struct Load<C = Client> {
@@ -23,15 +24,24 @@ pub struct Load<C = Client> {
 
 struct Shared<C> {
     client: Mutex<C>,
-    sent: AtomicUsize,
-    lost: Mutex<Vec<String>>,
+    has_ended: AtomicBool,
+    parts: Mutex<Vec<Part>>,
     pause: Duration,
+}
+
+/// What came of the requests that began within a part of the time.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    pub sent: usize,
+    pub lost: Vec<String>,
 }
 
 /// The result of the load.
 pub struct Figures {
     pub sent: usize,
     pub lost: Vec<String>,
+    /// Of these.
+    pub last_part: Part,
     pub took: Duration,
 }
 
@@ -45,10 +55,15 @@ impl Figures {
             self.lost.len(),
             self.took.as_secs_f64()
         );
-        let mut shown = std::io::stderr();
-        writeln!(shown, "{line}").unwrap();
+        show(&line);
         line
     }
+}
+
+/// Prints a line also where the test passes: a macro that prints shows nothing then.
+pub fn show(line: &str) {
+    let mut shown = std::io::stderr();
+    writeln!(shown, "{line}").unwrap();
 }
 
 impl<C: Caller> Load<C> {
@@ -59,8 +74,9 @@ impl<C: Caller> Load<C> {
 
     /// Starts a load with a pause after each request of a worker, for long tests or many servers.
     pub fn pausing(client: C, pause: Duration) -> Self {
-        let (client, sent, lost) = (Mutex::new(client), AtomicUsize::new(0), Mutex::default());
-        let shared = Arc::new(Shared { client, sent, lost, pause });
+        let (client, has_ended, parts) =
+            (Mutex::new(client), AtomicBool::new(false), Mutex::new(vec![Part::default()]));
+        let shared = Arc::new(Shared { client, has_ended, parts, pause });
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
             workers.spawn(send(shared.clone()));
@@ -80,41 +96,67 @@ impl<C: Caller> Load<C> {
 
     /// Waits for this number of answers since the start.
     pub async fn in_all(&self, requests: usize) {
-        let what = format!("{requests} requests in all");
-        eventually(AMPLE, &what, async || if self.sent() >= requests { Ok(()) } else { Err(self.sent()) }).await;
+        until_sent(requests, || self.sent()).await;
+    }
+
+    /// Begins another part: what is under way belongs to the one before, whenever it is answered.
+    pub fn begin_part(&self) {
+        self.shared.parts().push(Part::default());
+    }
+
+    /// Waits until so many have been answered that began in this part.
+    pub async fn in_this_part(&self, requests: usize) {
+        until_sent(requests, || self.shared.parts().last().map_or(0, |part| part.sent)).await;
     }
 
     fn sent(&self) -> usize {
-        self.shared.sent.load(Ordering::Relaxed)
+        self.shared.parts().iter().map(|part| part.sent).sum()
     }
 
     /// The number of requests that were not let in so far.
     pub fn lost(&self) -> usize {
-        self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared.parts().iter().map(|part| part.lost.len()).sum()
     }
 
     /// Ends the load after the requests in progress have an answer.
     pub async fn stop(mut self) -> Figures {
-        // Each worker checks the count before each request, and ends.
-        self.shared.sent.fetch_add(STOPPED, Ordering::Relaxed);
+        self.shared.has_ended.store(true, Ordering::Relaxed);
         while self.workers.join_next().await.is_some() {}
-        let sent = self.sent() - STOPPED;
-        let lost = std::mem::take(&mut *self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner));
-        Figures { sent, lost, took: self.started.elapsed() }
+        let (sent, took) = (self.sent(), self.started.elapsed());
+        let parts = std::mem::take(&mut *self.shared.parts());
+        let last_part = parts.last().cloned().unwrap_or_default();
+        Figures { sent, lost: parts.into_iter().flat_map(|part| part.lost).collect(), last_part, took }
     }
 }
 
-/// Added to the count, it ends the workers.
-const STOPPED: usize = 1 << 32;
+impl<C> Shared<C> {
+    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for many requests, by some hundred: how long all of them take is a matter of the machine.
+async fn until_sent(requests: usize, sent: impl Fn() -> usize) {
+    loop {
+        let next = requests.min(sent() + SOME_HUNDRED);
+        let what = format!("{next} of {requests} requests");
+        eventually(AMPLE, &what, async || if sent() >= next { Ok(()) } else { Err(sent()) }).await;
+        if next == requests {
+            return;
+        }
+    }
+}
 
 async fn send(shared: Arc<Shared<impl Caller>>) {
-    while shared.sent.load(Ordering::Relaxed) < STOPPED {
+    while !shared.has_ended.load(Ordering::Relaxed) {
         let client = shared.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let part = shared.parts().len() - 1;
         let answer = client.call().await;
-        if !answer.is_let_in() {
-            shared.lost.lock().unwrap_or_else(PoisonError::into_inner).push(answer.to_string());
+        {
+            let part = &mut shared.parts()[part];
+            part.sent += 1;
+            part.lost.extend(Some(answer.to_string()).filter(|_| !answer.is_let_in()));
         }
-        shared.sent.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(shared.pause).await;
     }
 }

@@ -8,6 +8,7 @@ use client_certificate_operator::api::{Content, REFRESH_ANNOTATION};
 use k8s_openapi::api::core::v1::Secret;
 use operator_testing::certificates::{NewCertificate, issue};
 use operator_testing::emulator::DEFAULT_REGION;
+use operator_testing::private_ca::Leaf;
 use operator_testing::servers::{Answer, Client, Identity, Mount, Server, Setup};
 use operator_testing::wait::eventually;
 use serde_json::{Value, json};
@@ -63,6 +64,15 @@ impl Mirrored {
         let spec = json!({ "clientCertificateId": ids[0], "additionalClientCertificateIds": ids[1..] });
         self.world.patch(NAME, json!({ "spec": spec })).await;
         self.until_held(ids).await;
+    }
+
+    /// Imports this into ACM, asks for it alone and waits until the target holds it; answers its ARN.
+    pub async fn import(&self, leaf: &Leaf) -> String {
+        let arn = self.world.emulator.import_acm(DEFAULT_REGION, leaf.clone());
+        let spec = json!({ "clientCertificateId": null, "acmCertificateArn": arn });
+        self.world.patch(NAME, json!({ "spec": spec })).await;
+        self.until_held(&[&arn]).await;
+        arn
     }
 
     /// Waits until the target holds these certificates, the main one first.

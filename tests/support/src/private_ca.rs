@@ -4,7 +4,7 @@ use client_certificate_operator::aws::gateway::{AcmCertificate, AcmStatus};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, SanType, SerialNumber,
 };
 use time::OffsetDateTime;
 
@@ -63,10 +63,18 @@ pub enum Usage {
     Any,
 }
 
+/// Whether a certificate says by which key it was signed, beside the name of its issuer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyIdentifier {
+    Present,
+    Missing,
+}
+
 /// The properties of a new certificate.
 #[derive(Clone, Debug)]
 pub struct NewLeaf {
     name: String,
+    has_dns_name: bool,
     key: KeyType,
     kept_key: Option<String>,
     chain: Chain,
@@ -79,12 +87,18 @@ impl NewLeaf {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            has_dns_name: false,
             key: KeyType::default(),
             kept_key: None,
             chain: Chain::default(),
             usage: Usage::default(),
             expires_in_seconds: A_YEAR,
         }
+    }
+
+    /// A client whose name is also its DNS name, as ACM has AWS Private CA issue it for a domain.
+    pub fn domain(name: impl Into<String>) -> Self {
+        Self { has_dns_name: true, ..Self::new(name) }
     }
 
     /// Sets the type of the key.
@@ -170,25 +184,37 @@ impl PrivateCa {
 
     /// A root with a key of this type.
     pub fn root_with_key(name: &str, key: KeyType) -> Self {
-        Self::make(name, key, TEN_YEARS, None)
+        Self::make(name, key, TEN_YEARS, None, KeyIdentifier::Present)
     }
 
     /// A CA below this one, valid for ten years.
     pub fn intermediate(&self, name: &str) -> Self {
-        Self::make(name, KeyType::default(), TEN_YEARS, Some(self))
+        Self::make(name, KeyType::default(), TEN_YEARS, Some(self), KeyIdentifier::Present)
+    }
+
+    /// The same, but its certificate says by name alone who has issued it, as of a CA that is made by hand.
+    pub fn intermediate_without_key_identifier(&self, name: &str) -> Self {
+        Self::make(name, KeyType::default(), TEN_YEARS, Some(self), KeyIdentifier::Missing)
     }
 
     /// A CA below this one whose certificate expired a minute ago.
     pub fn expired_intermediate(&self, name: &str) -> Self {
-        Self::make(name, KeyType::default(), -60, Some(self))
+        Self::make(name, KeyType::default(), -60, Some(self), KeyIdentifier::Present)
     }
 
-    fn make(name: &str, key: KeyType, expires_in_seconds: i64, above: Option<&PrivateCa>) -> Self {
+    fn make(
+        name: &str,
+        key: KeyType,
+        expires_in_seconds: i64,
+        above: Option<&PrivateCa>,
+        identifier: KeyIdentifier,
+    ) -> Self {
         let key = key.make();
         let (mut params, ..) = params(name, expires_in_seconds, TEN_YEARS);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = identifier == KeyIdentifier::Present;
         let certificate = match above {
             Some(above) => params.signed_by(&key, &above.issuer),
             None => params.self_signed(&key),
@@ -218,6 +244,9 @@ impl PrivateCa {
         let key = new.kept_key.map_or_else(|| new.key.make(), |pem| KeyPair::from_pem(&pem).unwrap());
         let (mut params, [not_before, not_after], serial_number) = params(&new.name, new.expires_in_seconds, A_YEAR);
         params.use_authority_key_identifier_extension = true;
+        if new.has_dns_name {
+            params.subject_alt_names = vec![SanType::DnsName(new.name.try_into().unwrap())];
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match new.usage {
             Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
