@@ -1,7 +1,7 @@
 //! The samples work unchanged: with a running operator, each becomes Ready.
 
 mod consumers;
-mod programs;
+pub mod programs;
 mod table;
 
 use std::collections::BTreeMap;

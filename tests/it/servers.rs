@@ -39,6 +39,7 @@ mod haproxy;
 mod issued;
 mod java;
 pub mod load;
+mod named;
 mod nginx;
 mod presenter;
 mod renewal;

@@ -16,8 +16,8 @@ use operator_testing::wait::eventually;
 
 const NEW: &str = "new001";
 
-/// The content of a sample's folder: its files, and the container that terminates TLS.
-fn sample(name: &str, application: SocketAddr) -> Sample {
+/// What a sample's folder says: its files, and the container that ends TLS.
+pub fn sample(name: &str, application: SocketAddr) -> Sample {
     let mut read = Sample { files: BTreeMap::new(), args: vec![], mount_path: String::new(), application };
     for entry in std::fs::read_dir(folder().join(name)).unwrap() {
         let path = entry.unwrap().path();

@@ -62,8 +62,8 @@ pub enum Proof {
 /// How a server verifies a certificate of ACM.
 #[derive(Clone, Copy, Debug)]
 pub enum Acm {
-    /// By its chain.
-    Chain,
+    /// By its chain. The guide of ACM certificates has a heading of this id under which it also checks the name.
+    Chain(&'static str),
     /// By the pin of the certificate itself.
     Pin,
 }
@@ -118,7 +118,7 @@ pub const ALL: [Backend; 19] = [
         class: FIRST_WINS,
         proof: Proof::Server {
             tests: &["servers::nginx::authorities", "samples::programs::nginx_ca"],
-            acm: Acm::Chain,
+            acm: Acm::Chain("nginx"),
         },
     },
     Backend {
@@ -135,7 +135,7 @@ pub const ALL: [Backend; 19] = [
         class: FIRST_WINS,
         proof: Proof::Server {
             tests: &["servers::haproxy::authorities", "samples::programs::haproxy_ca"],
-            acm: Acm::Chain,
+            acm: Acm::Chain("haproxy"),
         },
     },
     Backend {
@@ -152,7 +152,7 @@ pub const ALL: [Backend; 19] = [
         class: FIRST_WINS,
         proof: Proof::Server {
             tests: &["servers::envoy::authorities", "samples::programs::envoy_ca"],
-            acm: Acm::Chain,
+            acm: Acm::Chain("envoy"),
         },
     },
     Backend {
@@ -160,14 +160,14 @@ pub const ALL: [Backend; 19] = [
         setting: "",
         sample: "go",
         class: OVERLAP_SAFE,
-        proof: Proof::Server { tests: &["servers::go", "samples::programs::go"], acm: Acm::Chain },
+        proof: Proof::Server { tests: &["servers::go", "samples::programs::go"], acm: Acm::Chain("go") },
     },
     Backend {
         name: "a Java service",
         setting: "PKCS#12",
         sample: "java",
         class: OVERLAP_SAFE,
-        proof: Proof::Server { tests: &["servers::java::pkcs12", "samples::programs::java"], acm: Acm::Chain },
+        proof: Proof::Server { tests: &["servers::java::pkcs12", "samples::programs::java"], acm: Acm::Chain("java") },
     },
     Backend {
         name: "Gateway API",
@@ -346,9 +346,13 @@ impl Backend {
         let library = if self.was_run() || self.class.is_none() { "" } else { " †" };
         let named = |tests: &[String]| tests.iter().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(", ");
         let acm = match self.proof {
-            Proof::Server { acm: Acm::Chain, .. } => "by its chain: overlap-safe, and lets in what else the CA issued",
-            Proof::Server { acm: Acm::Pin, .. } => "by its pin: refuses a re-import until it has followed",
-            Proof::Gateway(_) | Proof::Objects { .. } | Proof::Target { .. } => "not tried",
+            Proof::Server { acm: Acm::Chain(heading), .. } => format!(
+                "by its chain: overlap-safe, and lets in what else the CA issued unless it also [checks the name](acm.md#{heading})"
+            ),
+            Proof::Server { acm: Acm::Pin, .. } => {
+                "by its pin: lets in nothing else of the CA, and refuses a re-import until it has followed".to_owned()
+            }
+            Proof::Gateway(_) | Proof::Objects { .. } | Proof::Target { .. } => "not tried".to_owned(),
         };
         let (without, proof) = match self.proof {
             Proof::Server { .. } => ("keeps the last ‡", named(&self.tests())),

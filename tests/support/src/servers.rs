@@ -144,6 +144,7 @@ impl Setup {
 #[derive(Debug)]
 pub struct Server {
     setup: Setup,
+    has_own_loop: bool,
     // Ends before its folder goes.
     program: Program,
     site: Site,
@@ -157,14 +158,16 @@ impl Server {
 
     /// The same with what a sample has instead of what tests have. A sample's own loop has it reload.
     pub async fn start_sample(setup: Setup, mount: &Mount, sample: &Sample) -> Result<Self> {
-        Self::launch(setup, mount, |site| sample.launch(setup, site)).await
+        let mut server = Self::launch(setup, mount, |site| sample.launch(setup, site)).await?;
+        server.has_own_loop = true;
+        Ok(server)
     }
 
     async fn launch(setup: Setup, mount: &Mount, command: impl Fn(&Site) -> Result<Command>) -> Result<Self> {
         let spawn = || {
             let site = Site::new(mount.path())?;
             let program = Program::spawn(command(&site)?)?;
-            anyhow::Ok(Self { setup, program, site })
+            anyhow::Ok(Self { setup, has_own_loop: false, program, site })
         };
         for _ in 1..PORTS_TRIED {
             let mut server = spawn()?;
@@ -184,9 +187,11 @@ impl Server {
 
     /// Has the server read what is mounted anew, and waits until it serves by it, where a reload is what that takes: nginx and
     /// HAProxy start new workers on the sockets that they have. The Go and the Java server look at the file at every handshake.
-    /// Envoy is told by the kernel and follows in its own time, so what has to be seen of it has to be waited for.
+    /// Envoy is told by the kernel and follows in its own time, as a sample's own loop does, so what has to be seen of them has to be
+    /// waited for.
     pub async fn reload(&mut self) -> Result<()> {
         let signal = match self.setup {
+            _ if self.has_own_loop => return Ok(()),
             Setup::NginxCa | Setup::NginxPins => Signal::HUP,
             Setup::HaproxyCa | Setup::HaproxyPins => Signal::USR2,
             // Its file is made of the pins, and not a part of the target.

@@ -1,0 +1,148 @@
+//! What the guide of ACM certificates adds to the samples, so that they check the name of a certificate beside its chain: its own
+//! lines in the sample's own files, in front of the right certificate and of others of its CA.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use operator_testing::private_ca::{Leaf, NewLeaf};
+use operator_testing::servers::{Sample, Server, Setup};
+
+use super::issued::{ReImport, identity, issuing, said_to_another};
+use super::stories::answers;
+use super::world::{Mirrored, application, turn};
+use crate::docs::page::Page;
+use crate::samples::programs::sample;
+
+/// The name that the lines of the guide let in.
+const DOMAIN: &str = "payments.example.com";
+
+/// A server by its heading in the guide, the sample to which its lines are added, and what runs that.
+struct Named {
+    heading: &'static str,
+    sample: &'static str,
+    setup: Setup,
+}
+
+macro_rules! named {
+    ($($module:ident: $heading:literal, $sample:literal, $setup:ident;)*) => {
+        const ALL: &[Named] = &[$($module::NAMED),*];
+
+        $(mod $module {
+            use super::{Named, Setup};
+
+            pub const NAMED: Named = Named { heading: $heading, sample: $sample, setup: Setup::$setup };
+
+            #[tokio::test]
+            async fn others_of_the_ca_are_refused_unless_they_have_the_name() {
+                super::one_name(&NAMED).await;
+            }
+        })*
+    };
+}
+
+named! {
+    nginx: "nginx", "nginx-ca", NginxCa;
+    haproxy: "HAProxy", "haproxy-ca", HaproxyCa;
+    envoy: "Envoy", "envoy-ca", EnvoyCa;
+    go: "Go", "go", Go;
+    java: "Java", "java", JavaPkcs12;
+}
+
+async fn one_name(named: &Named) {
+    let _turn = turn().await;
+    let ca = issuing();
+    let right = ca.issue(NewLeaf::domain(DOMAIN));
+    let world = mirrored(named.setup, &right).await;
+    let server = named.start(&world, &named.lines()).await;
+    let said = said_to_another(&world, &server, &right, &ca, NewLeaf::domain(DOMAIN)).await;
+    assert!(said.is_let_in(), "another one of its CA and its name: {said}");
+    for name in [
+        "orders.example.com",
+        "payments.example.com.orders.example.com",
+        "orders-payments.example.com",
+        "paymentsXexample.com",
+        "*.example.com",
+        "orders.example.com/CN=payments.example.com",
+        "orders.example.com,CN=payments.example.com",
+    ] {
+        let other = identity(&ca.issue(NewLeaf::domain(name)));
+        let said = answers(&server, &[Some(&other)]).await.remove(0);
+        assert!(said.is_refused(), "another one of its CA, of the name {name}: {said}");
+    }
+}
+
+/// Why the guide has an expression there.
+#[tokio::test]
+async fn envoy_lets_a_wildcard_certificate_in_where_the_matcher_is_exact() {
+    let _turn = turn().await;
+    let (ca, named) = (issuing(), envoy::NAMED);
+    let world = mirrored(named.setup, &ca.issue(NewLeaf::domain(DOMAIN))).await;
+    let lines = named.lines();
+    let exact: Vec<_> = lines
+        .iter()
+        .map(|hunk| hunk.replace(r"safe_regex: {regex: 'payments\.example\.com'}", &format!("exact: {DOMAIN}")))
+        .collect();
+    assert_ne!(exact, lines);
+    let server = named.start(&world, &exact).await;
+    let [wildcard, other] =
+        ["*.example.com", "orders.example.com"].map(|name| identity(&ca.issue(NewLeaf::domain(name))));
+    let said = answers(&server, &[Some(&wildcard), Some(&other)]).await;
+    assert!(said[0].is_let_in(), "a wildcard: {}", said[0]);
+    assert!(said[1].is_refused(), "another name: {}", said[1]);
+}
+
+/// The new certificate has the name of the former one.
+#[tokio::test]
+async fn a_re_import_under_load_costs_nothing_where_names_are_checked() {
+    let _turn = turn().await;
+    let (ca, setups) = (issuing(), ALL.iter().map(|named| named.setup).collect::<Vec<_>>());
+    let leaves = [(); 2].map(|()| ca.issue(NewLeaf::domain(DOMAIN)));
+    let what = "a re-import into ACM under load, the name checked";
+    let story = ReImport { what, leaves, surprises: |_| false };
+    let (mut world, arn) = story.begin("servers-named-import", &setups).await;
+    world.swap().await;
+    let mut servers = Vec::new();
+    for named in ALL {
+        servers.push(named.start(&world, &named.lines()).await);
+    }
+    story.tell(world, &arn, servers).await;
+}
+
+/// A target that holds the chain of this certificate.
+async fn mirrored(setup: Setup, leaf: &Leaf) -> Mirrored {
+    let mut world = Mirrored::start("servers-named", &[setup]).await;
+    world.import(leaf).await;
+    world.swap().await;
+    world
+}
+
+impl Named {
+    /// What the guide adds, and beside which lines.
+    fn lines(&self) -> Vec<String> {
+        let page = Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides/acm.md"));
+        let hunks = page.blocks(Some(self.heading), "diff");
+        assert!(!hunks.is_empty(), "the guide has no lines for {}", self.heading);
+        hunks
+    }
+
+    /// The sample, with these lines added.
+    async fn start(&self, world: &Mirrored, hunks: &[String]) -> Server {
+        let mut sample = sample(self.sample, application(Ipv4Addr::LOCALHOST.into()).await);
+        hunks.iter().for_each(|hunk| add(&mut sample, hunk));
+        Server::start_sample(self.setup, &world.mount, &sample).await.unwrap()
+    }
+}
+
+/// Adds the lines of a hunk that begin with `+` beside the others, which one file of the sample has to have once.
+fn add(sample: &mut Sample, hunk: &str) {
+    let without = |mark: char| -> String {
+        let lines = hunk.lines().filter(|line| !line.starts_with(mark));
+        lines.map(|line| format!("{}\n", line.get(1..).unwrap_or_default())).collect()
+    };
+    let (before, after) = (without('+'), without('-'));
+    let times: usize = sample.files.values().map(|text| text.matches(&before).count()).sum();
+    assert_eq!(times, 1, "the sample's files have these lines:\n{before}");
+    for text in sample.files.values_mut() {
+        *text = text.replace(&before, &after);
+    }
+}
