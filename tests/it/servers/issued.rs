@@ -58,6 +58,25 @@ pub async fn said_to_another(world: &Mirrored, server: &Server, leaf: &Leaf, ca:
     said.remove(0)
 }
 
+/// The target holds the root too, so a client that brings the CA in between along is let in.
+#[tokio::test]
+async fn a_certificate_of_another_ca_below_the_same_root_is_let_in_unless_there_are_pins() {
+    let _turn = turn().await;
+    let root = PrivateCa::root("Company Root");
+    let [leaf, other] = ["Payments Issuing", "Orders Issuing"].map(|name| root.intermediate(name).issue(payments()));
+    let mut world = Mirrored::start("servers-issued-root", &Setup::ALL).await;
+    world.import(&leaf).await;
+    for server in started(&mut world, &Setup::ALL).await {
+        let (setup, said) = (server.setup(), answers(&server, &[Some(&identity(&other))]).await.remove(0));
+        assert_eq!(
+            [said.is_let_in(), said.is_refused()],
+            [!setup.has_pins(), setup.has_pins()],
+            "{}: {said}",
+            setup.name()
+        );
+    }
+}
+
 /// ACM may have been given the chain without its root. OpenSSL wants the root; all others take the word of the CA below it.
 #[tokio::test]
 async fn a_chain_without_its_root_is_refused_where_openssl_asks() {

@@ -347,7 +347,7 @@ impl Backend {
         let named = |tests: &[String]| tests.iter().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(", ");
         let acm = match self.proof {
             Proof::Server { acm: Acm::Chain(heading), .. } => format!(
-                "by its chain: overlap-safe, and lets in what else the CA issued unless it also [checks the name](acm.md#{heading})"
+                "by its chain: overlap-safe, and lets in what else is issued below the root unless it also [checks the name](acm.md#{heading})"
             ),
             Proof::Server { acm: Acm::Pin, .. } => {
                 "by its pin: lets in nothing else of the CA, and refuses a re-import until it has followed".to_owned()
