@@ -16,7 +16,7 @@ use operator_testing::wait::eventually;
 
 const NEW: &str = "new001";
 
-/// What a sample's folder says: its files, and the container that ends TLS.
+/// The files of a sample's folder, and the container that terminates TLS.
 pub fn sample(name: &str, application: SocketAddr) -> Sample {
     let mut read = Sample { files: BTreeMap::new(), args: vec![], mount_path: String::new(), application };
     for entry in std::fs::read_dir(folder().join(name)).unwrap() {
