@@ -39,6 +39,10 @@ contract! {
     a_chain_comes_as_it_was_imported
     a_reimport_shows_the_new_certificate_alone
     every_status_of_acm_is_told
+    what_is_imported_into_acm_comes_with_its_chain
+    a_re_import_keeps_the_arn
+    acm_imports_nothing_that_it_cannot_use
+    a_stage_presents_what_acm_has
     an_arn_of_elsewhere_is_not_found
     what_is_no_acm_arn_is_refused
     an_unknown_api_is_not_found

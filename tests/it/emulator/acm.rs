@@ -1,7 +1,10 @@
 //! The emulator's ACM: its responses, its refusals, and its use by API Gateway.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use client_certificate_operator::aws::gateway::{
     AcmStatus, AssumedRole, Denial, Gateway, GatewayError, Identity, Outage, Place,
 };
@@ -10,9 +13,9 @@ use operator_testing::emulator::{
     DEFAULT_REGION as REGION, Emulator, Fault, HOME_ACCOUNT, HOME_USER, NewRole, RateLimit,
 };
 use operator_testing::http::{self, Answer};
-use operator_testing::private_ca::{KeyType, Leaf, NewLeaf, PrivateCa, Usage};
+use operator_testing::private_ca::{Chain, KeyType, Leaf, NewLeaf, PrivateCa, Usage};
 use operator_testing::script::Operation;
-use serde_json::json;
+use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::new;
@@ -64,7 +67,7 @@ async fn a_request_in_another_form_is_refused() {
     let key = emulator.access_key();
     let acm =
         async |operation: &str, body: &str| error_type(&emulator.acm(key, REGION, operation, body).await.unwrap());
-    assert_eq!(acm("ListCertificates", &body).await, refused("UnknownOperationException"));
+    assert_eq!(acm("ExportCertificate", &body).await, refused("UnknownOperationException"));
     assert_eq!(acm("GetCertificate", "no JSON").await, refused("SerializationException"));
     assert_eq!(acm("GetCertificate", "{}").await, refused("ValidationException"));
     let headers = [
@@ -220,6 +223,141 @@ async fn a_certificate_that_a_stage_presents_is_not_deleted() {
     assert_eq!(emulator.delete_acm(&arn), Ok(()));
     assert_eq!(emulator.delete_acm(&arn), Err("ResourceNotFoundException"));
     assert_eq!(error_type(&ask(&emulator, "GetCertificate", &arn).await), refused("ResourceNotFoundException"));
+}
+
+/// A blob as JSON has it, and the body of ImportCertificate.
+fn import_body(arn: Option<&str>, leaf: &Leaf, tags: Value) -> String {
+    let blob = |text: &str| BASE64_STANDARD.encode(text);
+    let mut body = json!({
+        "Certificate": blob(&leaf.certificate),
+        "PrivateKey": blob(&leaf.private_key),
+        "CertificateChain": leaf.chain.as_deref().map(blob),
+        "Tags": tags,
+    });
+    if let Some(arn) = arn {
+        body["CertificateArn"] = arn.into();
+    }
+    body.to_string()
+}
+
+fn importable() -> (PrivateCa, NewLeaf) {
+    (PrivateCa::root("root"), NewLeaf::new("payments.example.com"))
+}
+
+async fn import(emulator: &Emulator, body: &str) -> Answer {
+    emulator.acm(emulator.access_key(), REGION, "ImportCertificate", body).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_imported_is_listed_with_its_tags_and_can_be_deleted() {
+    let emulator = Emulator::start().await.unwrap();
+    let (ca, new) = importable();
+    let tags = json!([{ "Key": "team", "Value": "shop" }, { "Key": "empty" }]);
+    let mut arns = Vec::new();
+    for key in [KeyType::EcdsaP256, KeyType::Rsa2048, KeyType::Rsa2048] {
+        let answer = import(&emulator, &import_body(None, &ca.issue(new.clone().key(key)), tags.clone())).await;
+        arns.push(answer.json()["CertificateArn"].as_str().unwrap().to_owned());
+    }
+    let acm = async |operation: &str, body: Value| {
+        let answer = emulator.acm(emulator.access_key(), REGION, operation, &body.to_string()).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        if answer.body.is_empty() { Value::Null } else { answer.json() }
+    };
+    let listed = async |asked: Value| {
+        let page = acm("ListCertificates", asked).await;
+        let summaries = page["CertificateSummaryList"].as_array().unwrap().clone();
+        let arns: BTreeSet<String> =
+            summaries.iter().map(|summary| summary["CertificateArn"].as_str().unwrap().to_owned()).collect();
+        (arns, page["NextToken"].clone())
+    };
+    let all = json!({ "keyTypes": ["RSA_2048", "EC_prime256v1"] });
+    assert_eq!(
+        listed(json!({})).await,
+        (arns[1..].iter().cloned().collect(), Value::Null),
+        "RSA unless asked for more"
+    );
+    assert_eq!(listed(json!({ "Includes": all })).await.0, arns.iter().cloned().collect());
+    let (mut paged, mut token) = (BTreeSet::new(), Value::Null);
+    for _ in 0..3 {
+        let (page, next) = listed(json!({ "Includes": all, "MaxItems": 1, "NextToken": token })).await;
+        assert_eq!(page.len(), 1);
+        paged.extend(page);
+        token = next;
+    }
+    assert_eq!((paged, token), (arns.iter().cloned().collect(), Value::Null));
+    let named = json!({ "CertificateArn": arns[0] });
+    let found = acm("ListTagsForCertificate", named.clone()).await;
+    assert_eq!(found, json!({ "Tags": [{ "Key": "empty", "Value": "" }, { "Key": "team", "Value": "shop" }] }));
+    emulator.present(REGION, "a1b2c3d4e5", "prod", Some(&arns[0]));
+    let delete = async || error_type(&ask(&emulator, "DeleteCertificate", &arns[0]).await);
+    assert_eq!(delete().await, refused("ResourceInUseException"));
+    emulator.present(REGION, "a1b2c3d4e5", "prod", None);
+    acm("DeleteCertificate", named).await;
+    assert_eq!(delete().await, refused("ResourceNotFoundException"));
+}
+
+/// Beside what the contract asks of every implementation.
+#[tokio::test]
+async fn an_import_is_refused_that_acm_could_not_use() {
+    let emulator = Emulator::start().await.unwrap();
+    let (ca, new) = importable();
+    let first = ca.issue(new.clone());
+    let answer = import(&emulator, &import_body(None, &first, json!([]))).await;
+    let arn = answer.json()["CertificateArn"].as_str().unwrap().to_owned();
+    let says = async |arn: Option<&str>, leaf: &Leaf, tags: Value| {
+        let answer = import(&emulator, &import_body(arn, leaf, tags)).await;
+        assert_eq!(error_type(&answer), refused("ValidationException"), "{}", answer.body);
+        answer.json()["message"].as_str().unwrap().to_owned()
+    };
+    let tags = json!([{ "Key": "team", "Value": "shop" }]);
+    assert_eq!(says(Some(&arn), &first, tags).await, "Tagging is not permitted on re-import.");
+    let two = Leaf { certificate: first.certificate.clone() + ca.certificate(), ..first.clone() };
+    assert!(says(None, &two, json!([])).await.starts_with("The certificate field contains more than one certificate."));
+    let chain = "Could not validate the certificate with the certificate chain.";
+    let issuing = ca.intermediate("issuing");
+    for leaf in [
+        first.clone().with_chain(&[PrivateCa::root("root").certificate()]),
+        issuing.issue(new.clone().chain(Chain::WrongOrder)),
+        first.clone().with_chain(&[&first.certificate, ca.certificate()]),
+    ] {
+        assert_eq!(says(None, &leaf, json!([])).await, chain);
+    }
+    let of_no_host = ca.issue(NewLeaf::new("payments"));
+    assert!(says(None, &of_no_host, json!([])).await.contains("fully qualified domain name"));
+    let for_servers = ca.issue(new.clone().usage(Usage::Server));
+    let answer = import(&emulator, &import_body(None, &for_servers, json!([]))).await;
+    let of_servers = answer.json()["CertificateArn"].as_str().unwrap().to_owned();
+    for (arn, leaf) in [(&of_servers, ca.issue(new.clone())), (&arn, ca.issue(new.clone().usage(Usage::Any)))] {
+        assert!(says(Some(arn), &leaf, json!([])).await.contains("cannot be removed"));
+    }
+    // A purpose may come, and that of clients may go.
+    let answer = import(&emulator, &import_body(Some(&arn), &for_servers, json!([]))).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "CertificateArn": arn })));
+    for body in [json!({}), json!({ "Certificate": "TUlJQg==" }), json!({ "Certificate": "", "PrivateKey": "" })] {
+        assert_eq!(error_type(&import(&emulator, &body.to_string()).await), refused("ValidationException"), "{body}");
+    }
+    let body = json!({ "Certificate": "no base64" }).to_string();
+    assert_eq!(error_type(&import(&emulator, &body).await), refused("SerializationException"));
+    emulator.deny(HOME_USER, Operation::ImportCertificate);
+    let answer = import(&emulator, &import_body(None, &first, json!([]))).await;
+    assert_eq!(error_type(&answer), refused("AccessDeniedException"));
+}
+
+/// cert-manager writes its keys in the older forms.
+#[tokio::test]
+async fn a_key_of_any_form_is_taken() {
+    let emulator = Emulator::start().await.unwrap();
+    let (ca, new) = importable();
+    for (key, form) in [(KeyType::Rsa2048, "rsa"), (KeyType::EcdsaP256, "ec")] {
+        let mut leaf = ca.issue(new.clone().key(key));
+        let mut command = std::process::Command::new("openssl");
+        command.args(if form == "rsa" { ["rsa", "-traditional"].as_slice() } else { ["ec"].as_slice() });
+        let output = crate::chart::with_input(command, &leaf.private_key);
+        leaf.private_key = String::from_utf8(output.stdout).unwrap();
+        assert!(leaf.private_key.starts_with(&format!("-----BEGIN {} PRIVATE KEY-----", form.to_uppercase())));
+        let answer = import(&emulator, &import_body(None, &leaf, json!([]))).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 }
 
 /// A private CA issues certificates with the requested properties, and the next certificate of its path has signed

@@ -13,7 +13,7 @@ use client_certificate_operator::aws::gateway::{
 pub use self::trouble::Trouble;
 pub use self::worlds::{EmulatorWorld, MemoryWorld};
 use crate::certificates::NewCertificate;
-use crate::private_ca::{Chain, Leaf, NewLeaf, PrivateCa};
+use crate::private_ca::{Chain, KeyType, Leaf, NewLeaf, PrivateCa};
 use crate::script::Operation;
 
 /// A gateway, with control of the service that it calls.
@@ -47,13 +47,20 @@ pub trait World {
     fn delete_api(&self, rest_api_id: &str) -> impl Future<Output = ()>;
 }
 
+/// A world that imports certificates into ACM as its users do.
+pub trait ImportingWorld: World {
+    /// ImportCertificate in the world's region: of a new certificate, or in the place of what is under this ARN. Answers the ARN;
+    /// where ACM refuses, its name of the error.
+    fn import(&self, arn: Option<&str>, leaf: &Leaf) -> impl Future<Output = Result<String, String>>;
+}
+
 /// A world with ACM certificates.
 pub trait AcmWorld: World {
     /// An unused ARN of the world's account in a region.
     fn new_arn(&self, region: &str) -> String;
 
-    /// Imports a certificate under an ARN, in place of an existing one.
-    fn import(&self, arn: &str, leaf: &Leaf);
+    /// Puts a certificate under an ARN, in the place of what was there, whether or not ACM would import it.
+    fn put(&self, arn: &str, leaf: &Leaf);
 
     /// Sets the status of a certificate in ACM.
     fn set_status(&self, arn: &str, status: AcmStatus);
@@ -317,17 +324,96 @@ async fn acm(world: &impl World, arn: &str) -> Result<AcmCertificate, GatewayErr
     world.gateway().get_acm_certificate(&Place::own(world.region()), arn).await
 }
 
-fn import(world: &impl AcmWorld, leaf: &Leaf) -> String {
+fn put(world: &impl AcmWorld, leaf: &Leaf) -> String {
     let arn = world.new_arn(world.region());
-    world.import(&arn, leaf);
+    world.put(&arn, leaf);
     arn
+}
+
+/// What anybody would import: of RSA keys, the CA's too, and for a host of its own.
+fn importable(ca: &PrivateCa) -> Leaf {
+    ca.issue(NewLeaf::new("payments.example.com").key(KeyType::Rsa2048))
+}
+
+fn importable_ca() -> PrivateCa {
+    PrivateCa::root_with_key("Payments Root", KeyType::Rsa2048)
+}
+
+/// A new one has an ARN of ACM's choice, and comes as it was imported.
+pub async fn what_is_imported_into_acm_comes_with_its_chain(world: &impl ImportingWorld) {
+    let ca = importable_ca();
+    let (first, second) = (importable(&ca), importable(&ca));
+    let arn = world.import(None, &first).await.unwrap();
+    assert_eq!(acm(world, &arn).await, Ok(first.to_acm(&arn)));
+    let other = world.import(None, &second).await.unwrap();
+    assert_ne!(other, arn);
+    assert_eq!(acm(world, &other).await, Ok(second.to_acm(&other)));
+    assert_eq!(acm(world, &arn).await, Ok(first.to_acm(&arn)));
+}
+
+/// Of the same CA, with the same key, and of another CA.
+pub async fn a_re_import_keeps_the_arn(world: &impl ImportingWorld) {
+    let (ca, other) = (importable_ca(), importable_ca());
+    let first = importable(&ca);
+    let arn = world.import(None, &first).await.unwrap();
+    let renewed = ca.issue(NewLeaf::new("payments.example.com").key_of(&first));
+    for leaf in [renewed, importable(&ca), importable(&other)] {
+        assert_eq!(world.import(Some(&arn), &leaf).await.as_ref(), Ok(&arn));
+        assert_eq!(acm(world, &arn).await, Ok(leaf.to_acm(&arn)));
+    }
+}
+
+/// And keeps what it has.
+pub async fn acm_imports_nothing_that_it_cannot_use(world: &impl ImportingWorld) {
+    let (ca, other) = (importable_ca(), importable_ca());
+    let (good, another) = (importable(&ca), importable(&other));
+    let arn = world.import(None, &good).await.unwrap();
+    let of_another_type = ca.issue(NewLeaf::new("payments.example.com"));
+    let ended = ca.issue(NewLeaf::new("payments.example.com").key_of(&good).expires_in_seconds(-60));
+    for (what, leaf) in [
+        ("another's key", Leaf { private_key: another.private_key.clone(), ..good.clone() }),
+        ("no key", Leaf { private_key: good.certificate.clone(), ..good.clone() }),
+        ("no PEM", Leaf { certificate: "MIIB".to_owned(), ..good.clone() }),
+        ("two certificates", Leaf { certificate: good.certificate.clone() + ca.certificate(), ..good.clone() }),
+        ("another's chain", good.clone().with_chain(&[other.certificate()])),
+        ("no PEM in the chain", good.clone().with_chain(&["MIIB"])),
+        ("an end in the past", ended),
+        ("a key of another type", of_another_type),
+    ] {
+        let refused = world.import(Some(&arn), &leaf).await;
+        // AWS has both names for it, and does not say which when.
+        let is_refused = matches!(
+            refused.as_ref().map_err(String::as_str),
+            Err("ValidationException" | "InvalidParameterException")
+        );
+        assert!(is_refused, "{what}: {refused:?}");
+    }
+    let unknown = format!("{}0000", &arn[..arn.len() - 4]);
+    let refused = world.import(Some(&unknown), &good).await;
+    assert_eq!(refused, Err("ResourceNotFoundException".to_owned()), "an ARN that nothing has");
+    assert_eq!(acm(world, &arn).await, Ok(good.to_acm(&arn)));
+}
+
+/// By its ARN, before and after a re-import.
+pub async fn a_stage_presents_what_acm_has(world: &impl ImportingWorld) {
+    let (ca, api) = (importable_ca(), world.create_api().await);
+    let first = importable(&ca);
+    let arn = world.import(None, &first).await.unwrap();
+    world.present(&api, "acm", Some(&arn)).await;
+    assert_eq!(stage(world, &api, "acm").await, Some(Some(arn.clone())));
+    let renewed = ca.issue(NewLeaf::new("payments.example.com").key_of(&first));
+    world.import(Some(&arn), &renewed).await.unwrap();
+    assert_eq!(stage(world, &api, "acm").await, Some(Some(arn.clone())));
+    assert_eq!(acm(world, &arn).await, Ok(renewed.to_acm(&arn)));
+    world.present(&api, "acm", None).await;
+    assert_eq!(stage(world, &api, "acm").await, Some(None));
 }
 
 /// The gateway returns the leaf, the chain, the status and the date. The PEM is unchanged: LF, and a final newline.
 pub async fn an_acm_certificate_comes_with_its_chain(world: &impl AcmWorld) {
     let ca = PrivateCa::root("root").intermediate("intermediate");
     let leaf = ca.issue(NewLeaf::new("payments"));
-    let arn = import(world, &leaf);
+    let arn = put(world, &leaf);
     let got = acm(world, &arn).await.unwrap();
     assert_eq!(got, leaf.to_acm(&arn));
     assert_eq!((got.status, got.expires), (AcmStatus::Issued, Some(leaf.not_after)));
@@ -348,7 +434,7 @@ pub async fn a_chain_comes_as_it_was_imported(world: &impl AcmWorld) {
         (Chain::WithoutRoot, Some(ca.certificate().to_owned())),
         (Chain::WrongOrder, Some([root.certificate(), ca.certificate()].concat())),
     ] {
-        let arn = import(world, &ca.issue(NewLeaf::new("payments").chain(chain)));
+        let arn = put(world, &ca.issue(NewLeaf::new("payments").chain(chain)));
         assert_eq!(acm(world, &arn).await.unwrap().chain, expected, "{chain:?}");
     }
 }
@@ -356,10 +442,10 @@ pub async fn a_chain_comes_as_it_was_imported(world: &impl AcmWorld) {
 /// ACM keeps no former certificate.
 pub async fn a_reimport_shows_the_new_certificate_alone(world: &impl AcmWorld) {
     let (old, new) = (PrivateCa::root("old"), PrivateCa::root("new"));
-    let arn = import(world, &old.issue(NewLeaf::new("payments")));
+    let arn = put(world, &old.issue(NewLeaf::new("payments")));
     acm(world, &arn).await.unwrap();
     let leaf = new.issue(NewLeaf::new("payments"));
-    world.import(&arn, &leaf);
+    world.put(&arn, &leaf);
     assert_eq!(acm(world, &arn).await, Ok(leaf.to_acm(&arn)));
 }
 
@@ -367,7 +453,7 @@ pub async fn a_reimport_shows_the_new_certificate_alone(world: &impl AcmWorld) {
 pub async fn every_status_of_acm_is_told(world: &impl AcmWorld) {
     let ca = PrivateCa::root("root");
     let leaf = ca.issue(NewLeaf::new("payments"));
-    let arn = import(world, &leaf);
+    let arn = put(world, &leaf);
     for status in [AcmStatus::Pending, AcmStatus::Failed, AcmStatus::Revoked, AcmStatus::Inactive] {
         world.set_status(&arn, status);
         let got = acm(world, &arn).await.unwrap();
@@ -376,7 +462,7 @@ pub async fn every_status_of_acm_is_told(world: &impl AcmWorld) {
     world.set_status(&arn, AcmStatus::Issued);
     assert_eq!(acm(world, &arn).await, Ok(leaf.to_acm(&arn)));
     let ended = ca.issue(NewLeaf::new("payments").expires_in_seconds(-60));
-    world.import(&arn, &ended);
+    world.put(&arn, &ended);
     let got = acm(world, &arn).await.unwrap();
     assert_eq!((got.status, got.leaf), (AcmStatus::Expired, Some(ended.certificate)));
 }
@@ -385,8 +471,8 @@ pub async fn every_status_of_acm_is_told(world: &impl AcmWorld) {
 pub async fn an_arn_of_elsewhere_is_not_found(world: &impl AcmWorld) {
     let leaf = PrivateCa::root("root").issue(NewLeaf::new("payments"));
     let elsewhere = world.new_arn(other_region(world));
-    world.import(&elsewhere, &leaf);
-    let gone = import(world, &leaf);
+    world.put(&elsewhere, &leaf);
+    let gone = put(world, &leaf);
     let [of_account, of_partition] =
         [("111122223333", "444455556666"), ("arn:aws:", "arn:aws-cn:")].map(|(is, other)| {
             let arn = gone.replace(is, other);
@@ -419,7 +505,7 @@ pub async fn what_is_no_acm_arn_is_refused(world: &impl AcmWorld) {
 /// Each trouble has its error class, in reads, lists, stages, ACM certificates and updates.
 pub async fn every_trouble_has_its_error(world: &impl Troubled) {
     let leaf = PrivateCa::root("root").issue(NewLeaf::new("payments"));
-    let arn = import(world, &leaf);
+    let arn = put(world, &leaf);
     let (source, _) = generate(world, NewCertificate::new().description("kept")).await;
     let api = world.create_api().await;
     world.present(&api, "prod", Some(&source.id)).await;

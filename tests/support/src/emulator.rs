@@ -28,12 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_apigateway::config::{Credentials, SharedCredentialsProvider};
 use client_certificate_operator::aws::client::{AwsGateway, Builder};
 use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
 
 pub use self::access::{HOME_ACCOUNT, HOME_USER};
 pub use self::account::Account;
-pub(crate) use self::acm::{acm_arn_flaw, new_acm_arn};
+pub(crate) use self::acm::{acm_arn_flaw, acm_refusal, new_acm_arn};
 pub use self::admin::DEFAULT_REGION;
 pub use self::faults::{Fault, FaultKind};
 pub use self::limit::RateLimit;
@@ -141,6 +143,19 @@ impl Emulator {
             Some(token) => builder.session(id, secret, token),
             None => builder.access_key(id, secret),
         }
+    }
+
+    /// What the clients of the AWS SDK are made of that talk to this emulator.
+    pub fn sdk_config(&self) -> SdkConfig {
+        let AccessKey { id, secret, session_token } = self.access_key().clone();
+        let credentials = Credentials::new(id, secret, session_token, None, "emulator");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(DEFAULT_REGION))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(self.url())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build()
     }
 
     /// Makes a certificate in a region of the home account.

@@ -56,6 +56,14 @@ pub enum Operation {
     DescribeCertificate,
     /// ACM's GetCertificate
     GetCertificate,
+    /// ImportCertificate, of ACM
+    ImportCertificate,
+    /// DeleteCertificate, of ACM
+    DeleteCertificate,
+    /// ListCertificates, of ACM
+    ListCertificates,
+    /// ListTagsForCertificate, of ACM
+    ListTagsForCertificate,
     /// STS's AssumeRole
     AssumeRole,
     /// STS's GetCallerIdentity
@@ -67,7 +75,12 @@ impl Operation {
     pub fn service(self) -> Service {
         match self {
             Self::AssumeRole | Self::GetCallerIdentity => Service::Sts,
-            Self::DescribeCertificate | Self::GetCertificate => Service::Acm,
+            Self::DescribeCertificate
+            | Self::GetCertificate
+            | Self::ImportCertificate
+            | Self::DeleteCertificate
+            | Self::ListCertificates
+            | Self::ListTagsForCertificate => Service::Acm,
             _ => Service::ApiGateway,
         }
     }

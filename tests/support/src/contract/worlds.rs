@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use aws_sdk_acm::error::ProvideErrorMetadata;
+use aws_sdk_acm::operation::import_certificate::builders::ImportCertificateFluentBuilder;
+use aws_sdk_acm::primitives::Blob;
 use client_certificate_operator::aws::client::AwsGateway;
-use client_certificate_operator::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, Place, Source};
+use client_certificate_operator::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, Gateway, Place, Source};
 
-use super::{AcmWorld, Trouble, Troubled, World};
+use super::{AcmWorld, ImportingWorld, Trouble, Troubled, World};
 use crate::certificates::NewCertificate;
-use crate::emulator::{Emulator, Fault, HOME_ACCOUNT, new_acm_arn};
+use crate::emulator::{Emulator, Fault, HOME_ACCOUNT, acm_refusal, new_acm_arn};
 use crate::memory_gateway::{Failure, MemoryGateway};
 use crate::private_ca::Leaf;
 use crate::script::{self, Operation, Service};
@@ -57,12 +60,32 @@ impl MemoryWorld {
     }
 }
 
+impl ImportingWorld for MemoryWorld {
+    /// The gateway has no such operation: what a user imports into ACM is simply there.
+    async fn import(&self, arn: Option<&str>, leaf: &Leaf) -> Result<String, String> {
+        let place = Place::own(self.region());
+        let former = match arn {
+            Some(arn) => match self.0.get_acm_certificate(&place, arn).await {
+                Ok(certificate) => certificate.leaf,
+                Err(_) => return Err("ResourceNotFoundException".to_owned()),
+            },
+            None => None,
+        };
+        if let Some(name) = acm_refusal(leaf, former.as_deref()) {
+            return Err(name.to_owned());
+        }
+        let arn = arn.map_or_else(|| new_acm_arn(self.region(), HOME_ACCOUNT), str::to_owned);
+        self.0.put_acm(&place, leaf.to_acm(&arn));
+        Ok(arn)
+    }
+}
+
 impl AcmWorld for MemoryWorld {
     fn new_arn(&self, region: &str) -> String {
         new_acm_arn(region, HOME_ACCOUNT)
     }
 
-    fn import(&self, arn: &str, leaf: &Leaf) {
+    fn put(&self, arn: &str, leaf: &Leaf) {
         self.0.put_acm(&Self::place_of(arn), leaf.to_acm(arn));
     }
 
@@ -136,12 +159,30 @@ impl World for EmulatorWorld {
     }
 }
 
+impl ImportingWorld for EmulatorWorld {
+    async fn import(&self, arn: Option<&str>, leaf: &Leaf) -> Result<String, String> {
+        let client = aws_sdk_acm::Client::new(&self.emulator.sdk_config());
+        let imported = request(&client, arn, leaf).send().await;
+        imported
+            .map(|answer| answer.certificate_arn.unwrap())
+            .map_err(|error| error.code().unwrap_or_default().to_owned())
+    }
+}
+
+/// ImportCertificate as the SDK sends it.
+pub(super) fn request(client: &aws_sdk_acm::Client, arn: Option<&str>, leaf: &Leaf) -> ImportCertificateFluentBuilder {
+    let blob = |pem: &String| Blob::new(pem.as_bytes());
+    let request = client.import_certificate().set_certificate_arn(arn.map(str::to_owned));
+    let request = request.certificate(blob(&leaf.certificate)).private_key(blob(&leaf.private_key));
+    request.set_certificate_chain(leaf.chain.as_ref().map(blob))
+}
+
 impl AcmWorld for EmulatorWorld {
     fn new_arn(&self, region: &str) -> String {
         self.emulator.new_acm_arn(region)
     }
 
-    fn import(&self, arn: &str, leaf: &Leaf) {
+    fn put(&self, arn: &str, leaf: &Leaf) {
         self.emulator.put_acm(arn, leaf.clone());
     }
 

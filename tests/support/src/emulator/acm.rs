@@ -1,4 +1,7 @@
-//! Certificates of ACM, and DescribeCertificate and GetCertificate as ACM answers them, strict where it is strict.
+//! Certificates of ACM, and its operations on them as ACM answers them, strict where it is strict.
+
+mod import;
+mod list;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,6 +19,7 @@ use super::state::{Inner, Location, State};
 use super::{Emulator, request_id};
 use crate::private_ca::Leaf;
 use crate::script::Operation;
+pub(crate) use import::refusal as acm_refusal;
 
 const TARGET: &str = "CertificateManager.";
 const ISSUED: &str = "ISSUED";
@@ -39,6 +43,7 @@ struct Held {
     status: String,
     created: Timestamp,
     imported: Timestamp,
+    tags: BTreeMap<String, String>,
 }
 
 impl Held {
@@ -65,19 +70,7 @@ impl Emulator {
     /// Imports a certificate under an ARN, of any account and region, in the place of what was there.
     pub fn put_acm(&self, arn: &str, leaf: Leaf) {
         assert_eq!(acm_arn_flaw(arn), None);
-        let now = Timestamp::now();
-        let mut inner = self.state.lock();
-        match inner.acm.certificates.get_mut(arn) {
-            Some(held) => {
-                let former = std::mem::replace(&mut held.leaf, leaf);
-                held.formers.push((former, Instant::now()));
-                (held.status, held.imported) = (ISSUED.to_owned(), now);
-            }
-            None => {
-                let held = Held { leaf, formers: Vec::new(), status: ISSUED.to_owned(), created: now, imported: now };
-                inner.acm.certificates.insert(arn.to_owned(), held);
-            }
-        }
+        self.state.lock().acm.put(arn, leaf);
     }
 
     /// The certificate that ACM has under an ARN, with the key that it would keep to itself.
@@ -94,11 +87,17 @@ impl Emulator {
 
     /// Deletes a certificate as a user does: ACM's refusal comes back where a stage presents it, or where it is missing.
     pub fn delete_acm(&self, arn: &str) -> Result<(), &'static str> {
-        let mut inner = self.state.lock();
-        if !in_use_by(&inner, arn).is_empty() {
-            return Err("ResourceInUseException");
-        }
-        inner.acm.certificates.remove(arn).map(|_| ()).ok_or("ResourceNotFoundException")
+        delete(&mut self.state.lock(), arn).map_err(|refusal| refusal.name)
+    }
+
+    /// The ARNs of the certificates of every account and region.
+    pub fn acm_arns(&self) -> Vec<String> {
+        self.state.lock().acm.certificates.keys().cloned().collect()
+    }
+
+    /// The tags of a certificate.
+    pub fn acm_tags(&self, arn: &str) -> Option<BTreeMap<String, String>> {
+        self.state.lock().acm.certificates.get(arn).map(|held| held.tags.clone())
     }
 
     /// Takes a certificate away, whoever presents it; answers whether it was there.
@@ -118,6 +117,23 @@ impl Emulator {
 }
 
 impl Acm {
+    /// Puts a certificate under an ARN, in the place of what was there.
+    fn put(&mut self, arn: &str, leaf: Leaf) {
+        let now = Timestamp::now();
+        match self.certificates.get_mut(arn) {
+            Some(held) => {
+                let former = std::mem::replace(&mut held.leaf, leaf);
+                held.formers.push((former, Instant::now()));
+                (held.status, held.imported) = (ISSUED.to_owned(), now);
+            }
+            None => {
+                let (status, formers, tags) = (ISSUED.to_owned(), Vec::new(), BTreeMap::new());
+                let held = Held { leaf, formers, status, created: now, imported: now, tags };
+                self.certificates.insert(arn.to_owned(), held);
+            }
+        }
+    }
+
     /// What is presented under an ARN, first, and what else was within this time. None, where there is nothing.
     pub(super) fn presented_within(&self, arn: &str, propagation: Duration) -> Option<Vec<Leaf>> {
         let held = self.certificates.get(arn)?;
@@ -132,50 +148,97 @@ impl Acm {
     }
 }
 
+/// What a request asks of ACM.
+pub(super) struct Asked<'a> {
+    pub(super) operation: Operation,
+    pub(super) region: &'a str,
+    pub(super) arn: Option<&'a str>,
+    pub(super) body: &'a [u8],
+}
+
 /// The operation that a header `X-Amz-Target` names, and the ARN in the body.
-pub(super) fn route(target: &str, content_type: &str, body: &[u8]) -> Result<(Operation, String), Refusal> {
+pub(super) fn route(target: &str, content_type: &str, body: &[u8]) -> Result<(Operation, Option<String>), Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Asked {
+    struct Named {
         certificate_arn: Option<String>,
     }
     let operation = match target.strip_prefix(TARGET) {
         Some("DescribeCertificate") => Operation::DescribeCertificate,
         Some("GetCertificate") => Operation::GetCertificate,
+        Some("ImportCertificate") => Operation::ImportCertificate,
+        Some("DeleteCertificate") => Operation::DeleteCertificate,
+        Some("ListCertificates") => Operation::ListCertificates,
+        Some("ListTagsForCertificate") => Operation::ListTagsForCertificate,
         _ => return Err(Refusal::new(400, "UnknownOperationException", "")),
     };
-    let unreadable = || Refusal::new(400, "SerializationException", "");
     if content_type != "application/x-amz-json-1.1" {
         return Err(unreadable());
     }
-    let Asked { certificate_arn } = serde_json::from_slice(body).map_err(|_| unreadable())?;
-    // What is missing is as wrong as what is empty.
-    Ok((operation, certificate_arn.unwrap_or_default()))
+    let Named { certificate_arn } = parsed(body)?;
+    Ok((operation, certificate_arn))
+}
+
+fn unreadable() -> Refusal {
+    Refusal::new(400, "SerializationException", "")
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|_| unreadable())
 }
 
 /// Does what is asked; answers the body.
 pub(super) fn perform(
     state: &State,
     caller: &Caller,
-    operation: Operation,
-    region: &str,
-    arn: &str,
+    asked: &Asked<'_>,
     fault: Option<&FaultKind>,
 ) -> Result<Value, Refusal> {
+    let Asked { operation, region, arn, body } = *asked;
+    let mut inner = state.lock();
+    let action = format!("acm:{operation:?}");
+    match (operation, arn) {
+        (Operation::ListCertificates, _) => {
+            inner.access.check(caller, operation, &action, "*")?;
+            return list::perform(&inner.acm, caller, region, body);
+        }
+        (Operation::ImportCertificate, None) => {
+            inner.access.check(caller, operation, &action, "*")?;
+            return import::perform(&mut inner.acm, &new_acm_arn(region, &caller.account), body);
+        }
+        _ => {}
+    }
+    // What is missing is as wrong as what is empty.
+    let arn = arn.unwrap_or_default();
     if let Some((name, message)) = flaw(arn) {
         return Err(Refusal::new(400, name, message));
     }
-    let inner = state.lock();
-    let action = if operation == Operation::GetCertificate { "acm:GetCertificate" } else { "acm:DescribeCertificate" };
-    inner.access.check(caller, operation, action, arn)?;
+    inner.access.check(caller, operation, &action, arn)?;
     let is_here = parse(arn).is_some_and(|parts| (parts.region, parts.account) == (region, &caller.account));
-    let held = inner.acm.certificates.get(arn).filter(|_| is_here).ok_or_else(|| {
-        let message = format!("Could not find certificate {arn}.");
-        Refusal::new(400, "ResourceNotFoundException", message)
-    })?;
-    if operation == Operation::DescribeCertificate {
-        return Ok(json!({ "Certificate": detail(&inner, arn, held) }));
+    let held = inner.acm.certificates.get(arn).filter(|_| is_here).ok_or_else(|| not_found(arn))?;
+    match operation {
+        Operation::GetCertificate => pem(arn, held, fault),
+        Operation::ListTagsForCertificate => Ok(list::tags(held)),
+        Operation::ImportCertificate => import::perform(&mut inner.acm, arn, body),
+        Operation::DeleteCertificate => delete(&mut inner, arn).map(|()| json!({})),
+        _ => Ok(json!({ "Certificate": detail(&inner, arn, held) })),
     }
+}
+
+fn not_found(arn: &str) -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException", format!("Could not find certificate {arn}."))
+}
+
+/// Deletes a certificate, unless a stage presents it.
+fn delete(inner: &mut Inner, arn: &str) -> Result<(), Refusal> {
+    if !in_use_by(inner, arn).is_empty() {
+        return Err(Refusal::new(400, "ResourceInUseException", format!("Certificate {arn} is in use.")));
+    }
+    inner.acm.certificates.remove(arn).map(|_| ()).ok_or_else(|| not_found(arn))
+}
+
+/// What GetCertificate answers.
+fn pem(arn: &str, held: &Held, fault: Option<&FaultKind>) -> Result<Value, Refusal> {
     if NEVER_ISSUED.contains(&held.status()) {
         let message = format!("Certificate {arn} is not in a state that allows it to be retrieved.");
         return Err(Refusal::new(400, "RequestInProgressException", message));

@@ -110,8 +110,8 @@ fn perform(
     match operation.service() {
         Service::Sts => sts::perform(state, caller, assume_role).map(|body| (200, body)),
         Service::Acm => {
-            let arn = id.unwrap_or_default();
-            acm::perform(state, caller, operation, &region, &arn, fault).map(|body| (200, body.to_string()))
+            let asked = acm::Asked { operation, region: &region, arn: id.as_deref(), body: signed.body };
+            acm::perform(state, caller, &asked, fault).map(|body| (200, body.to_string()))
         }
         Service::ApiGateway => {
             let partition = parse_arn(&caller.principal).map_or("aws", |parts| parts.partition);
@@ -134,8 +134,8 @@ fn route(parts: &Parts, body: &[u8]) -> Result<Asked, (Service, Refusal)> {
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(target) = header("x-amz-target") {
             let content_type = header("content-type").unwrap_or_default();
-            let asked = acm::route(target, content_type, body).map_err(|refusal| (Service::Acm, refusal))?;
-            return Ok(Asked { operation: asked.0, id: Some(asked.1), stage: None, assume_role: None });
+            let (operation, id) = acm::route(target, content_type, body).map_err(|refusal| (Service::Acm, refusal))?;
+            return Ok(Asked { operation, id, stage: None, assume_role: None });
         }
         let form = sts::Form::parse(body);
         let operation = form.operation().map_err(|refusal| (Service::Sts, refusal))?;
