@@ -7,15 +7,19 @@ use operator_testing::certificates::NewCertificate;
 use operator_testing::contract::account::{Options, TAG, run};
 use operator_testing::emulator::{Call, DEFAULT_REGION as REGION, Emulator, Fault, HOME_USER};
 use operator_testing::http;
+use operator_testing::private_ca::{NewLeaf, PrivateCa};
 use operator_testing::script::Operation;
 
 const RATE: f64 = 40.0;
+
+const THEIRS: &str = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012";
 
 /// An account with a certificate and an API of other users.
 async fn account() -> Emulator {
     let emulator = Emulator::start().await.unwrap();
     emulator.generate(REGION, NewCertificate::new().id("theirs").shared_key());
     emulator.present(REGION, "theirapi00", "prod", Some("theirs"));
+    emulator.put_acm(THEIRS, PrivateCa::root("theirs").issue(NewLeaf::new("theirs.example.com")));
     emulator
 }
 
@@ -55,11 +59,17 @@ fn only_theirs_is_left(emulator: &Emulator, printed: &str) {
     assert_eq!(emulator.certificates(REGION), ["theirs"], "{printed}");
     assert_eq!(emulator.apis(REGION), ["theirapi00"], "{printed}");
     assert_eq!(emulator.presented(REGION, "theirapi00", "prod").as_deref(), Some("theirs"), "{printed}");
+    assert_eq!(emulator.acm_arns(), [THEIRS], "{printed}");
 }
 
 fn is_write(call: &Call) -> bool {
-    use Operation::{Get, GetCallerIdentity, GetRestApis, GetStage, GetStages, List};
-    ![Get, List, GetRestApis, GetStages, GetStage, GetCallerIdentity].contains(&call.operation)
+    use Operation::{
+        DescribeCertificate, Get, GetCallerIdentity, GetCertificate, GetRestApis, GetStage, GetStages, List,
+        ListCertificates, ListTagsForCertificate,
+    };
+    let of_acm = [DescribeCertificate, GetCertificate, ListCertificates, ListTagsForCertificate];
+    let others = [Get, List, GetRestApis, GetStages, GetStage, GetCallerIdentity];
+    !of_acm.contains(&call.operation) && !others.contains(&call.operation)
 }
 
 #[tokio::test]
@@ -68,7 +78,7 @@ async fn every_case_passes_every_question_is_answered_and_everything_is_deleted(
     let (passed, printed) = contract(&emulator, "in_a_process_with_consent").await;
     assert!(passed, "{printed}");
     only_theirs_is_left(&emulator, &printed);
-    assert_eq!(printed.matches(" passed\n").count(), 11, "{printed}");
+    assert_eq!(printed.matches(" passed\n").count(), 15, "{printed}");
     for (question, answer) in [
         ("Does the list carry tags?", "yes"),
         ("What does clearing a description answer?", "200 without the element description"),
@@ -76,6 +86,16 @@ async fn every_case_passes_every_question_is_answered_and_everything_is_deleted(
         ("UpdateStage with an id that nobody has?", "404 NotFoundException: Invalid Client Certificate"),
         ("Does DeleteClientCertificate refuse a presented one?", "no: 202"),
         ("When does GetStages show a switch?", "at read 1, "),
+        ("UpdateStage with the ARN of no ACM certificate?", "400 BadRequestException: "),
+        ("UpdateStage with the ARN of an RSA certificate?", "200 with clientCertificateId \"arn:aws:acm:"),
+        ("UpdateStage with the ARN of an ECDSA certificate?", "200 with clientCertificateId \"arn:aws:acm:"),
+        ("UpdateStage with the ARN of a certificate for servers?", "200 with clientCertificateId \"arn:aws:acm:"),
+        ("UpdateStage with the ARN of one without a chain?", "200 with clientCertificateId \"arn:aws:acm:"),
+        ("GetClientCertificate with the ARN that a stage presents?", "404 NotFoundException: "),
+        ("Does GetClientCertificates list what ACM has?", "no"),
+        ("Does DeleteCertificate refuse a presented one?", "yes: 400 ResourceInUseException: "),
+        ("ImportCertificate with a chain in the wrong order?", "400 ValidationException: Could not validate"),
+        ("ImportCertificate with a chain without its root?", "200"),
     ] {
         let line =
             printed.lines().find(|line| line.contains(question)).unwrap_or_else(|| panic!("{question}: {printed}"));
@@ -86,7 +106,8 @@ async fn every_case_passes_every_question_is_answered_and_everything_is_deleted(
     // The run does not write to other users' objects, and stays in its budget.
     let calls = emulator.calls();
     let calls: Vec<_> = calls.iter().filter(|call| call.operation != Operation::GetCallerIdentity).collect();
-    assert!(calls.iter().filter(|call| is_write(call)).all(|call| call.id.as_deref() != Some("theirs")));
+    let is_theirs = |call: &Call| [Some("theirs"), Some("theirapi00"), Some(THEIRS)].contains(&call.id.as_deref());
+    assert!(!calls.iter().any(|call| is_write(call) && is_theirs(call)));
     let took = calls.last().unwrap().at.duration_since(calls[0].at).as_secs_f64();
     let least = (calls.len() - 1) as f64 / RATE * 0.95;
     assert!(took >= least, "{} calls in {took:.1} s, which is faster than {RATE} a second", calls.len());
@@ -100,6 +121,9 @@ async fn everything_is_deleted_also_where_cases_fail_and_answers_are_lost() {
         Fault::shorten().on(Operation::Update),
         // The certificate is made, but the response with its id is lost.
         Fault::cut().on(Operation::Generate).once(),
+        Fault::cut().on(Operation::ImportCertificate).once(),
+        Fault::error(400, "ThrottlingException", "Rate exceeded").on(Operation::ImportCertificate).once(),
+        Fault::error(500, "InternalFailure", "boom").on(Operation::DeleteCertificate).once(),
         Fault::concurrent_modification().on(Operation::UpdateStage).once(),
         Fault::throttled(Some("0")).on(Operation::Delete).once(),
         Fault::error(500, "InternalFailure", "boom").on(Operation::Delete).once(),
@@ -120,6 +144,7 @@ async fn what_cannot_be_deleted_is_named() {
     let emulator = account().await;
     emulator.deny(HOME_USER, Operation::Delete);
     emulator.deny(HOME_USER, Operation::DeleteRestApi);
+    emulator.deny(HOME_USER, Operation::DeleteCertificate);
     let (passed, printed) = contract(&emulator, "in_a_process_with_consent").await;
     assert!(!passed, "{printed}");
     let mut left = emulator.certificates(REGION);
@@ -132,6 +157,13 @@ async fn what_cannot_be_deleted_is_named() {
     assert!(printed.contains(&format!("{TAG}={}", made["tags"][TAG].as_str().unwrap())), "{made}");
     for id in left {
         assert!(printed.contains(&format!("NOT DELETED: client certificate {id}: ")), "{id}: {printed}");
+    }
+    let mut imported = emulator.acm_arns();
+    imported.retain(|arn| arn != THEIRS);
+    assert!(imported.len() > 5, "{imported:?}");
+    for arn in imported {
+        assert!(printed.contains(&format!("NOT DELETED: ACM certificate {arn}: ")), "{arn}: {printed}");
+        assert_eq!(emulator.acm_tags(&arn).unwrap()[TAG], made["tags"][TAG], "{arn}");
     }
 }
 

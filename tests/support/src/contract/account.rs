@@ -3,6 +3,7 @@
 
 mod budget;
 mod calls;
+mod imports;
 mod questions;
 mod world;
 
@@ -20,7 +21,7 @@ use super as contract;
 
 /// The tag of everything that a run makes. Its value is the run's own.
 pub const TAG: &str = "client-certificate-operator/contract";
-/// The most certificates that a run has at a time.
+/// The most certificates that a run has at a time, in API Gateway and in ACM.
 const CERTIFICATES: usize = 2;
 
 /// How a run goes.
@@ -38,12 +39,17 @@ pub async fn run(options: &Options, answers: Option<impl BufRead>, out: &mut imp
     let world = AccountWorld::new(options.rate).await?;
     let account = world.gateway.own_account().await.context("the account of the credentials cannot be found")?;
     let region = contract::World::region(&world);
-    writeln!(out, "The contract of client certificates and stages, in account {account}, region {region}.\n")?;
+    writeln!(
+        out,
+        "The contract of client certificates, stages and ACM certificates, in account {account}, region {region}.\n"
+    )?;
     writeln!(
         out,
         "This run makes client certificates, at most {CERTIFICATES} at a time, and one REST API whose only method is a mock, with\n\
-         a deployment and a few stages. It tags them with {TAG}={run}, and deletes them in the end. It\n\
-         changes nothing else. It makes at most {rate} calls a second of the account's 10, for a minute or so.\n",
+         a deployment and a few stages. It imports certificates of a CA of its own into ACM, at most {CERTIFICATES} at a time and\n\
+         some 20 of the 5,000 that ACM takes in a year, and has a stage present them. It tags all of it with\n\
+         {TAG}={run}, and deletes it in the end. It changes nothing else. It makes at\n\
+         most {rate} calls a second of the account's 10, for a minute or so.\n",
         run = world.run,
         rate = options.rate,
     )?;
@@ -109,6 +115,10 @@ async fn perform(world: &AccountWorld, out: &mut impl Write) -> Result<bool> {
             an_unknown_api_is_not_found
             the_stages_of_an_api_show_what_they_present
             stages_change_between_reads
+            what_is_imported_into_acm_comes_with_its_chain
+            a_re_import_keeps_the_arn
+            acm_imports_nothing_that_it_cannot_use
+            a_stage_presents_what_acm_has
         })
     };
     let failed = failed.await;

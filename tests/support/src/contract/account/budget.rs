@@ -80,7 +80,12 @@ impl Gateway for Paced {
     }
 
     async fn get_acm_certificate(&self, place: &Place, arn: &str) -> Result<AcmCertificate, GatewayError> {
-        self.call(|| self.gateway.get_acm_certificate(place, arn)).await
+        let read = || async {
+            // DescribeCertificate has its place already; GetCertificate is a call of its own.
+            self.budget.take().await;
+            self.gateway.get_acm_certificate(place, arn).await
+        };
+        self.call(read).await
     }
 
     async fn set_description(&self, source: &Source, description: &str) -> Result<ClientCertificate, GatewayError> {

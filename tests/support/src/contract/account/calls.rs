@@ -15,6 +15,8 @@ use super::budget::Budget;
 pub(super) struct Refused {
     operation: &'static str,
     pub(super) status: Option<u16>,
+    /// AWS's name of the error.
+    pub(super) code: Option<String>,
     said: String,
 }
 
@@ -54,13 +56,17 @@ where
         let response = error.raw_response();
         let status = response.map(|response| response.status().as_u16());
         let after = response.and_then(|response| response.headers().get("retry-after")?.parse().ok());
-        let said = match error.as_service_error().map(|error| (error.code(), error.message())) {
-            Some((Some(code), message)) => format!("{code}: {}", message.unwrap_or("no message")),
-            _ => DisplayErrorContext(&error).to_string(),
+        let service = error.as_service_error();
+        let code = service.and_then(|error| error.code()).map(str::to_owned);
+        let said = match &code {
+            Some(code) => format!("{code}: {}", service.and_then(|error| error.message()).unwrap_or("no message")),
+            None => DisplayErrorContext(&error).to_string(),
         };
-        let is_passing = status == Some(429) || said.contains("concurrent modification");
+        // ACM throttles with 400.
+        let is_throttled = status == Some(429) || code.as_deref() == Some("ThrottlingException");
+        let is_passing = is_throttled || said.contains("concurrent modification");
         if !is_passing || begun.elapsed() > PATIENCE {
-            return Err(Refused { operation, status, said });
+            return Err(Refused { operation, status, code, said });
         }
         tokio::time::sleep(after.map_or(pause, Duration::from_secs)).await;
         pause = (pause * 2).min(Duration::from_secs(30));

@@ -1,5 +1,7 @@
 //! What no document answers. An answer is what this account said today.
 
+mod acm;
+
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,15 @@ pub(super) async fn ask(world: &AccountWorld, out: &mut impl Write) -> Result<()
     show("UpdateStage with the ARN of no ACM certificate?", an_unknown_arn(world).await).await?;
     show("Does DeleteClientCertificate refuse a presented one?", deleting_a_presented_one(world).await).await?;
     show("When does GetStages show a switch?", showing_a_switch(world).await).await?;
+    for (question, leaf) in acm::presentable() {
+        show(question, acm::presented(world, &leaf).await).await?;
+    }
+    show("GetClientCertificate with the ARN that a stage presents?", acm::read_as_generated(world).await).await?;
+    show("Does GetClientCertificates list what ACM has?", acm::listed_as_generated(world).await).await?;
+    show("Does DeleteCertificate refuse a presented one?", acm::deleted_while_presented(world).await).await?;
+    for (question, leaf) in acm::importable() {
+        show(question, acm::imported(world, &leaf).await).await?;
+    }
     row(
         out,
         "How long does the fleet present the former one?",

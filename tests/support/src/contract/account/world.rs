@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_config::BehaviorVersion;
+use aws_sdk_acm::types::Tag;
 use aws_sdk_apigateway::Client;
-use aws_sdk_apigateway::config::Builder;
 use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::config::timeout::TimeoutConfig;
 use aws_sdk_apigateway::operation::update_stage::UpdateStageOutput;
@@ -43,17 +43,22 @@ pub(super) struct AccountWorld {
     pub(super) run: String,
     pub(super) gateway: Paced,
     pub(super) client: Client,
+    pub(super) acm: aws_sdk_acm::Client,
     pub(super) budget: Arc<Budget>,
     region: String,
-    made: Mutex<Made>,
+    pub(super) made: Mutex<Made>,
 }
 
 #[derive(Default)]
-struct Made {
+pub(super) struct Made {
     /// What was there before.
     before: BTreeSet<String>,
     certificates: BTreeSet<String>,
     api: Option<Api>,
+    /// Imported into ACM, by ARN.
+    pub(super) imported: BTreeSet<String>,
+    /// What ACM had before.
+    pub(super) imported_before: BTreeSet<String>,
 }
 
 /// An API with its deployment, and whether its stages present something.
@@ -74,31 +79,34 @@ impl AccountWorld {
         let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
         let seconds = Duration::from_secs;
         let timeouts = TimeoutConfig::builder().connect_timeout(seconds(3)).operation_attempt_timeout(seconds(30));
-        let config =
-            Builder::from(&config).retry_config(RetryConfig::disabled()).timeout_config(timeouts.build()).build();
+        let config = config.into_builder();
+        let config = config.retry_config(RetryConfig::disabled()).timeout_config(timeouts.build()).build();
         let budget = Arc::new(Budget::new(rate));
         Ok(Self {
             run: format!("{:08x}", fastrand::u32(..)),
             gateway: Paced { gateway, budget: budget.clone() },
-            client: Client::from_conf(config),
+            client: Client::new(&config),
+            acm: aws_sdk_acm::Client::new(&config),
             budget,
             region,
             made: Mutex::default(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Made> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what there is, which is none of the run's.
     pub(super) async fn look_around(&self) -> Result<()> {
         let before = self.list().await?.into_iter().map(|certificate| certificate.id).collect();
-        self.lock().before = before;
+        let imported_before = self.list_acm().await?;
+        let mut made = self.lock();
+        (made.before, made.imported_before) = (before, imported_before);
         Ok(())
     }
 
-    async fn list(&self) -> Result<Vec<ClientCertificate>> {
+    pub(super) async fn list(&self) -> Result<Vec<ClientCertificate>> {
         let (place, mut position, mut all) = (Place::own(&self.region), None, Vec::new());
         loop {
             let page = self.gateway.list_client_certificates(&place, position.as_deref()).await?;
@@ -112,6 +120,12 @@ impl AccountWorld {
 
     fn tags(&self) -> [(String, String); 1] {
         [(TAG.to_owned(), self.run.clone())]
+    }
+
+    /// The run's tag in ACM's words.
+    pub(super) fn tag(&self) -> Tag {
+        let tag = Tag::builder().key(TAG).value(&self.run).build();
+        tag.unwrap_or_else(|error| unreachable!("a key is given: {error}"))
     }
 
     /// Makes a certificate. An answer that is lost is found by its tag in the end.
@@ -221,9 +235,15 @@ impl AccountWorld {
         for stage in stages.into_iter().filter(|(_, presents)| *presents).map(|(stage, _)| stage) {
             let _ = self.update_stage(&stage, "").await;
         }
-        let made = self.lock().certificates.clone();
+        let (made, imported) = {
+            let made = self.lock();
+            (made.certificates.clone(), made.imported.clone())
+        };
         for id in made {
             self.delete_one(&id).await.ok();
+        }
+        for arn in imported {
+            self.delete_imported(&arn).await.ok();
         }
     }
 
@@ -259,6 +279,7 @@ impl AccountWorld {
         for id in ids {
             left.extend(self.delete_one(&id).await.err().map(|error| format!("client certificate {id}: {error}")));
         }
+        left.extend(self.delete_all_imported().await);
         left
     }
 
