@@ -1,12 +1,16 @@
 //! What ACM, the schema and the rules refuse.
 
+use std::time::Duration;
+
 use client_certificate_operator::api::CertificateRole::Main;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use operator_testing::emulator::Fault;
 use operator_testing::script::Operation::{DescribeCertificate, GetCertificate};
+use operator_testing::wait::eventually;
 
 use super::*;
+use crate::fixture::MINUTES;
 use crate::ground::started;
 
 #[tokio::test]
@@ -39,10 +43,10 @@ async fn every_state_of_a_certificate_has_its_reason_and_keeps_the_target() {
 }
 
 #[tokio::test]
-async fn an_arn_that_is_gone_denied_throttled_or_silent_keeps_the_target() {
+async fn an_arn_that_is_gone_denied_or_throttled_keeps_the_target() {
     let world = World::start("acm-trouble").await;
     let cas = Cas::new();
-    let names = ["gone", "denied", "half", "throttled"];
+    let names = ["gone", "denied", "throttled"];
     let arns: Vec<_> = names.iter().map(|_| world.emulator.import_acm(DEFAULT_REGION, cas.leaf())).collect();
     for (name, arn) in names.iter().zip(&arns) {
         world.create_resource(name, by_arn(arn, json!({}))).await;
@@ -65,7 +69,7 @@ async fn an_arn_that_is_gone_denied_throttled_or_silent_keeps_the_target() {
     assert!(says.contains("acm:GetCertificate") && says.contains(&arns[1]), "{says}");
 
     let throttled = Fault::error(400, "ThrottlingException", "no");
-    world.emulator.inject(throttled.on(DescribeCertificate).of(&arns[3]));
+    world.emulator.inject(throttled.on(DescribeCertificate).of(&arns[2]));
     world.ask_now("throttled").await;
     // ACM has a limiter of its own: API Gateway answers meanwhile.
     world.create_ready("generated", json!({})).await;
@@ -74,6 +78,72 @@ async fn an_arn_that_is_gone_denied_throttled_or_silent_keeps_the_target() {
     }
     world.targets().delete("denied", &Default::default()).await.unwrap();
     world.until_target(SOON, "denied", "it is back", |secret| data(secret, "ca.crt") == Some(&cas.chain())).await;
+}
+
+/// The connection is accepted, and nothing comes.
+#[tokio::test]
+async fn a_silent_acm_keeps_the_target_and_holds_up_no_other_certificate() {
+    let world = World::start("acm-silent").await;
+    let cas = Cas::new();
+    let import = || world.emulator.import_acm(DEFAULT_REGION, cas.leaf());
+    let silent = [("describe", DescribeCertificate), ("get", GetCertificate)];
+    let (arns, never_read) = (silent.map(|_| import()), silent.map(|_| import()));
+    for ((name, _), arn) in silent.iter().zip(&arns) {
+        world.create_resource(name, by_arn(arn, json!({}))).await;
+        world.until_ready(name).await;
+    }
+    for (((name, operation), arn), new) in silent.iter().zip(&arns).zip(&never_read) {
+        for arn in [arn, new] {
+            world.emulator.inject(Fault::stall(Duration::from_secs(600)).on(*operation).of(arn));
+        }
+        world.ask_now(name).await;
+        world.create_resource(&format!("{name}-new"), by_arn(new, json!({}))).await;
+        eventually(SOON, "both calls are under way", async || {
+            let asked = |arn| world.emulator.count_of(*operation, arn);
+            asked(arn) > 1 && asked(new) > 0
+        })
+        .await;
+    }
+
+    // Meanwhile: another ARN, a stage that presents an ARN, and a generated certificate.
+    world.create_resource("other", by_arn(&import(), json!({}))).await;
+    world.emulator.present(DEFAULT_REGION, API, STAGE, Some(&import()));
+    world.create_resource("staged", on_stage(json!({}))).await;
+    world.create("generated", json!({})).await;
+    for name in ["other", "staged", "generated"] {
+        world.until_ready(name).await;
+    }
+
+    for (name, _) in silent {
+        let resource = world.until(&format!("{name}-new"), READ, "False", "Unavailable").await;
+        let says = message(&resource, READ);
+        assert!(says.contains("ACM") && says.contains("timed out"), "{says}");
+        assert!(world.targets().get_opt(&format!("{name}-new")).await.unwrap().is_none());
+        // Told once it has lasted for the refreshInterval.
+        let resource = eventually(MINUTES, &format!("{name} tells of the silence"), async || {
+            let resource = world.resource(name).await;
+            let read = condition(&resource, READ).unwrap().clone();
+            if read.reason == "Unavailable" { Ok(resource) } else { Err(format!("{read:?}")) }
+        })
+        .await;
+        assert!(message(&resource, READ).contains("timed out"), "{}", message(&resource, READ));
+        assert_eq!(condition(&resource, "Ready").unwrap().status, "True", "{name}");
+        assert!(condition(&resource, "Stalled").is_none(), "{name}");
+        assert_eq!(held(&resource), [(Main, 2)], "{name}");
+        assert_eq!(bundle(&world, name).await, cas.chain(), "{name}");
+    }
+    world.emulator.clear_faults();
+    for (name, _) in silent {
+        for name in [name.to_owned(), format!("{name}-new")] {
+            world.ask_now(&name).await;
+            eventually(MINUTES, &format!("{name} is read again"), async || {
+                let resource = world.resource(&name).await;
+                let read = condition(&resource, READ).unwrap().clone();
+                if read.status == "True" { Ok(()) } else { Err(format!("{read:?}")) }
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]
