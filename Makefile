@@ -63,6 +63,8 @@ test: ## Run every test, on a real control plane, except the tests of large gate
 	tests/servers/build envoy go java >/dev/null
 	$(call say,"building the gateways if missing: about 11 minutes on 2 cores the first time")
 	tests/gateways/build $(filter-out $(LARGE_GATEWAYS),$(GATEWAYS)) >/dev/null
+	$(call say,"building cert-manager if missing: about 2 minutes on 2 cores the first time")
+	tests/cert-manager/build >/dev/null
 	$(call say,"fetching the definitions of other servers if missing: 50 MB and a minute the first time")
 	tests/crds/build >/dev/null
 	$(call say,"running the tests: a few minutes to build the first time and about as long to run")

@@ -175,7 +175,7 @@ async fn until_listening(address: SocketAddr, program: &mut Program, log: &Path)
     Ok(())
 }
 
-fn tail(name: &str, path: &Path) -> String {
+pub(crate) fn tail(name: &str, path: &Path) -> String {
     let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     format!("the last lines of {name}:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"))

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // here a broken assumption is a failed test
 
 pub mod backends;
+pub mod cert_manager;
 pub mod certificates;
 pub mod contract;
 pub mod control_plane;
