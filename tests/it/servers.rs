@@ -32,6 +32,7 @@ macro_rules! proves {
     };
 }
 
+mod cert_manager;
 mod envoy;
 mod expired;
 mod go;

@@ -345,11 +345,11 @@ pub fn identity(leaf: &Leaf) -> Identity {
     Identity::new(&format!("{}{chain}", leaf.certificate), &leaf.private_key).unwrap()
 }
 
-fn client(server: &Server, leaf: &Leaf) -> Client {
+pub fn client(server: &Server, leaf: &Leaf) -> Client {
     Client::new(server, Some(&identity(leaf))).unwrap()
 }
 
-async fn started(world: &mut Mirrored, setups: &[Setup]) -> Vec<Server> {
+pub async fn started(world: &mut Mirrored, setups: &[Setup]) -> Vec<Server> {
     world.swap().await;
     let mut servers = Vec::new();
     for setup in setups {

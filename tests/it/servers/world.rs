@@ -34,6 +34,8 @@ pub async fn turn() -> SemaphorePermit<'static> {
 /// A world with a target that has the keys of several set-ups.
 pub struct Mirrored {
     world: World<'static>,
+    /// The resource, and its target.
+    names: [&'static str; 2],
     pub mount: Mount,
 }
 
@@ -54,15 +56,20 @@ impl Mirrored {
         }
         let keys: BTreeMap<&str, Content> = setups.iter().flat_map(|setup| setup.keys()).copied().collect();
         world.create(NAME, json!({ "clientCertificateId": OLD, "target": { "keys": keys } })).await;
-        until_held(&world, &[OLD]).await;
-        let mount = Mount::new(&data(&world.target(NAME).await)).unwrap();
-        Mirrored { world, mount }
+        until_held(&world, NAME, &[OLD]).await;
+        Self::of(world, [NAME; 2]).await
+    }
+
+    /// What the target of a resource holds, by their names.
+    pub async fn of(world: World<'static>, names: [&'static str; 2]) -> Self {
+        let mount = Mount::new(&data(&world.target(names[1]).await)).unwrap();
+        Mirrored { world, names, mount }
     }
 
     /// Sets these certificates in the spec, the main one first, and waits until the target holds them.
     pub async fn ask_for(&self, ids: &[&str]) {
         let spec = json!({ "clientCertificateId": ids[0], "additionalClientCertificateIds": ids[1..] });
-        self.world.patch(NAME, json!({ "spec": spec })).await;
+        self.world.patch(self.names[0], json!({ "spec": spec })).await;
         self.until_held(ids).await;
     }
 
@@ -77,12 +84,12 @@ impl Mirrored {
 
     /// Waits until the target holds these certificates, the main one first.
     pub async fn until_held(&self, ids: &[&str]) {
-        until_held(&self.world, ids).await;
+        until_held(&self.world, self.names[0], ids).await;
     }
 
     /// The current data of the target.
     pub async fn data(&self) -> BTreeMap<String, Vec<u8>> {
-        data(&self.world.target(NAME).await)
+        data(&self.world.target(self.names[1]).await)
     }
 
     /// Mounts the current data of the target.
@@ -101,14 +108,14 @@ impl Mirrored {
 
     /// Requests a read of AWS, and waits for its end.
     pub async fn refresh(&self, value: &str) {
-        self.world.patch(NAME, json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+        self.world.patch(self.names[0], json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
         self.until_status("the refresh is acted on", "/lastHandledRefresh", |handled| handled == value).await;
     }
 
     /// Waits until a field of the status fulfils the condition `is`.
     pub async fn until_status(&self, what: &str, pointer: &str, is: impl Fn(&Value) -> bool) {
         eventually(SOON, what, async || {
-            let status = serde_json::to_value(self.world.resource(NAME).await.status).unwrap();
+            let status = serde_json::to_value(self.world.resource(self.names[0]).await.status).unwrap();
             if status.pointer(pointer).is_some_and(&is) { Ok(()) } else { Err(status.to_string()) }
         })
         .await;
@@ -146,11 +153,11 @@ fn said(answer: Answer, is: impl Fn(&Answer) -> bool) -> Result<(), Answer> {
     if is(&answer) { Ok(()) } else { Err(answer) }
 }
 
-/// Waits until the status shows these certificates for the current spec.
-async fn until_held(world: &World<'_>, ids: &[&str]) {
-    world.until(NAME, "TargetWritten", "True", "Written").await;
+/// Waits until the status says so of the present spec.
+async fn until_held(world: &World<'_>, name: &str, ids: &[&str]) {
+    world.until(name, "TargetWritten", "True", "Written").await;
     eventually(SOON, &format!("the target holds {ids:?}"), async || {
-        let resource = world.resource(NAME).await;
+        let resource = world.resource(name).await;
         let held: Vec<String> = resource.status.into_iter().flat_map(|s| s.certificates).map(|held| held.id).collect();
         if held == ids { Ok(()) } else { Err(format!("{held:?}")) }
     })

@@ -1,13 +1,12 @@
 //! Runs the guide `renewal-by-stage.md` by its commands. The kubectl commands run unchanged. The AWS SDK replaces the
 //! `aws` commands. Only the soak is shorter.
 
-use aws_sdk_apigateway::types::{Op, PatchOperation};
 use k8s_openapi::api::core::v1::ConfigMap;
 use operator_testing::emulator::DEFAULT_REGION;
 
 use super::{API, STAGE};
 use crate::fixture::{ID, WorldOf};
-use crate::tags::guide::{Acted, argument, commands, page};
+use crate::tags::guide::{Acted, argument, commands, page, update_stage};
 
 #[tokio::test]
 async fn a_renewal_with_a_stage() {
@@ -21,12 +20,8 @@ async fn a_renewal_with_a_stage() {
         if command.starts_with("NEW=$(aws apigateway generate-client-certificate") {
             acted.new = acted.generate(argument(command, "--tags ").split_once('=').unwrap()).await;
         } else if command.starts_with("aws apigateway update-stage") {
-            assert!(command.contains(r#"op=replace,path=/clientCertificateId,value="$NEW""#), "{command}");
             assert_eq!(acted.safe().await, Some(true), "the commands before waited for it");
-            let patch =
-                PatchOperation::builder().op(Op::Replace).path("/clientCertificateId").value(&acted.new).build();
-            let (api, stage) = (argument(command, "--rest-api-id "), argument(command, "--stage-name "));
-            acted.aws().update_stage().rest_api_id(api).stage_name(stage).patch_operations(patch).send().await.unwrap();
+            update_stage(&acted.aws(), command, "$NEW", &acted.new).await;
         } else if command.starts_with("aws apigateway delete-client-certificate") {
             let new = acted.new.clone();
             acted.until_held(&[&new, ID]).await;

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
-use aws_sdk_apigateway::config::Credentials;
+use aws_sdk_apigateway::types::{Op, PatchOperation};
 use k8s_openapi::api::core::v1::ConfigMap;
-use operator_testing::emulator::DEFAULT_REGION;
 use serde_json::json;
 
 use super::*;
 use crate::chart::with_input;
 use crate::docs::page::Page;
+use crate::ground::Ground;
 
 pub fn page(name: &str) -> Page {
     Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides").join(name))
@@ -28,6 +28,41 @@ pub fn commands(page: &Page, heading: &str) -> Vec<String> {
 pub fn argument<'c>(command: &'c str, word: &str) -> &'c str {
     let (_, rest) = command.split_once(word).unwrap_or_else(|| panic!("{command:?} has no {word:?}"));
     rest.split([' ', '\'', ')']).next().unwrap()
+}
+
+/// Runs a command of a guide in the ground's namespace, in a folder and with variables; answers what it prints.
+pub async fn run(
+    ground: &Ground<'_>,
+    folder: &Path,
+    variables: impl IntoIterator<Item = (&str, &str)>,
+    command: &str,
+) -> String {
+    let command = command.replace("-n backends", &format!("-n {}", ground.namespace));
+    let path = ground.control_plane.kubectl_path();
+    let path = format!("{}:{}", path.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut shell = tokio::process::Command::new("/bin/sh");
+    shell.args(["-c", &command]).envs(variables).env("PATH", path).current_dir(folder).stdin(Stdio::null());
+    let output = shell.env("KUBECONFIG", ground.control_plane.kubeconfig()).output().await.unwrap();
+    assert!(output.status.success(), "{command}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Applies YAML of a guide in the ground's namespace.
+pub fn apply(ground: &Ground<'_>, yaml: &str) {
+    let yaml = yaml.replace("namespace: backends", &format!("namespace: {}", ground.namespace));
+    let mut apply = ground.control_plane.kubectl();
+    apply.args(["apply", "--filename=-"]);
+    let output = with_input(apply, &yaml);
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// What `aws apigateway update-stage` does in a command, with what its variable stands for.
+pub async fn update_stage(aws: &aws_sdk_apigateway::Client, command: &str, variable: &str, certificate: &str) {
+    let patch = format!(r#"op=replace,path=/clientCertificateId,value="{variable}""#);
+    assert!(command.contains(&patch), "{command}");
+    let patch = PatchOperation::builder().op(Op::Replace).path("/clientCertificateId").value(certificate).build();
+    let (api, stage) = (argument(command, "--rest-api-id "), argument(command, "--stage-name "));
+    aws.update_stage().rest_api_id(api).stage_name(stage).patch_operations(patch).send().await.unwrap();
 }
 
 /// A guide whose commands run.
@@ -46,25 +81,13 @@ impl Acted {
     /// The resource of a guide, with a soak that a test can wait for.
     pub async fn start_page(world: WorldOf<'static, ConfigMap>, name: &str) -> Self {
         world.emulator.set_tags(&crate::ground::source(ID), &[TAG]);
-        let yaml = page(name).blocks(None, "yaml")[0].replace("soak: 15m", "soak: 5s");
-        let yaml = yaml.replace("namespace: backends", &format!("namespace: {}", world.namespace));
-        let mut apply = world.control_plane.kubectl();
-        apply.args(["apply", "--filename=-"]);
-        let output = with_input(apply, &yaml);
-        assert!(output.status.success(), "{output:?}");
+        apply(&world, &page(name).blocks(None, "yaml")[0].replace("soak: 15m", "soak: 5s"));
         world.until_ready("payments").await;
         Acted { world, new: String::new() }
     }
 
     pub fn aws(&self) -> aws_sdk_apigateway::Client {
-        let key = self.world.emulator.access_key();
-        let config = aws_sdk_apigateway::Config::builder()
-            .behavior_version(aws_sdk_apigateway::config::BehaviorVersion::latest())
-            .region(aws_sdk_apigateway::config::Region::new(DEFAULT_REGION))
-            .credentials_provider(Credentials::new(&key.id, &key.secret, None, None, "test"))
-            .endpoint_url(self.world.emulator.url())
-            .http_client(aws_smithy_http_client::Builder::new().build_http());
-        aws_sdk_apigateway::Client::from_conf(config.build())
+        aws_sdk_apigateway::Client::new(&self.world.emulator.sdk_config())
     }
 
     pub async fn generate(&self, tag: (&str, &str)) -> String {
@@ -78,13 +101,7 @@ impl Acted {
 
     pub async fn kubectl(&self, command: &str) {
         assert!(command.starts_with("kubectl -n backends "), "{command}");
-        let command = command.replace("-n backends", &format!("-n {}", self.world.namespace));
-        let path = self.world.control_plane.kubectl_path();
-        let path = format!("{}:{}", path.parent().unwrap().display(), std::env::var("PATH").unwrap());
-        let mut shell = tokio::process::Command::new("/bin/sh");
-        shell.args(["-c", &command]).env("NEW", &self.new).env("PATH", path).stdin(Stdio::null());
-        let output = shell.env("KUBECONFIG", self.world.control_plane.kubeconfig()).output().await.unwrap();
-        assert!(output.status.success(), "{command}: {output:?}");
+        run(&self.world, &std::env::temp_dir(), [("NEW", self.new.as_str())], command).await;
     }
 
     pub async fn until_held(&self, ids: &[&str]) {
