@@ -80,7 +80,7 @@ async fn an_arn_that_is_gone_denied_or_throttled_keeps_the_target() {
     world.until_target(SOON, "denied", "it is back", |secret| data(secret, "ca.crt") == Some(&cas.chain())).await;
 }
 
-/// The connection is accepted, and nothing comes.
+/// ACM accepts the connection and sends no response.
 #[tokio::test]
 async fn a_silent_acm_keeps_the_target_and_holds_up_no_other_certificate() {
     let world = World::start("acm-silent").await;
@@ -105,7 +105,8 @@ async fn a_silent_acm_keeps_the_target_and_holds_up_no_other_certificate() {
         .await;
     }
 
-    // Meanwhile: another ARN, a stage that presents an ARN, and a generated certificate.
+    // Three other resources become Ready during the stall: another ARN, a stage that presents an ARN, and a generated
+    // certificate.
     world.create_resource("other", by_arn(&import(), json!({}))).await;
     world.emulator.present(DEFAULT_REGION, API, STAGE, Some(&import()));
     world.create_resource("staged", on_stage(json!({}))).await;
@@ -119,7 +120,7 @@ async fn a_silent_acm_keeps_the_target_and_holds_up_no_other_certificate() {
         let says = message(&resource, READ);
         assert!(says.contains("ACM") && says.contains("timed out"), "{says}");
         assert!(world.targets().get_opt(&format!("{name}-new")).await.unwrap().is_none());
-        // Told once it has lasted for the refreshInterval.
+        // The status reports the outage after the outage has lasted for the refreshInterval.
         let resource = eventually(MINUTES, &format!("{name} tells of the silence"), async || {
             let resource = world.resource(name).await;
             let read = condition(&resource, READ).unwrap().clone();

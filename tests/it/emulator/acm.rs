@@ -225,7 +225,7 @@ async fn a_certificate_that_a_stage_presents_is_not_deleted() {
     assert_eq!(error_type(&ask(&emulator, "GetCertificate", &arn).await), refused("ResourceNotFoundException"));
 }
 
-/// A blob as JSON has it, and the body of ImportCertificate.
+/// The body of ImportCertificate. A blob in JSON is base64.
 fn import_body(arn: Option<&str>, leaf: &Leaf, tags: Value) -> String {
     let blob = |text: &str| BASE64_STANDARD.encode(text);
     let mut body = json!({
@@ -296,7 +296,7 @@ async fn what_is_imported_is_listed_with_its_tags_and_can_be_deleted() {
     assert_eq!(delete().await, refused("ResourceNotFoundException"));
 }
 
-/// Beside what the contract asks of every implementation.
+/// The refusals of ACM that the contract does not test.
 #[tokio::test]
 async fn an_import_is_refused_that_acm_could_not_use() {
     let emulator = Emulator::start().await.unwrap();
@@ -330,7 +330,7 @@ async fn an_import_is_refused_that_acm_could_not_use() {
     for (arn, leaf) in [(&of_servers, ca.issue(new.clone())), (&arn, ca.issue(new.clone().usage(Usage::Any)))] {
         assert!(says(Some(arn), &leaf, json!([])).await.contains("cannot be removed"));
     }
-    // A purpose may come, and that of clients may go.
+    // A re-import may add a purpose, and may remove clientAuth.
     let answer = import(&emulator, &import_body(Some(&arn), &for_servers, json!([]))).await;
     assert_eq!((answer.status, answer.json()), (200, json!({ "CertificateArn": arn })));
     for body in [json!({}), json!({ "Certificate": "TUlJQg==" }), json!({ "Certificate": "", "PrivateKey": "" })] {
@@ -343,7 +343,7 @@ async fn an_import_is_refused_that_acm_could_not_use() {
     assert_eq!(error_type(&answer), refused("AccessDeniedException"));
 }
 
-/// cert-manager writes its keys in the older forms.
+/// cert-manager writes keys in the older forms, PKCS#1 and SEC 1.
 #[tokio::test]
 async fn a_key_of_any_form_is_taken() {
     let emulator = Emulator::start().await.unwrap();

@@ -1,5 +1,6 @@
-//! The guide `acm-cert-manager.md`, acted by its own commands and YAML, with cert-manager's controllers and before real servers. kubectl
-//! and openssl run as they stand there; what `aws` does is done through the AWS SDK, and what `cmctl` does as it does it.
+//! Runs the guide `acm-cert-manager.md` by its commands and YAML, with the controllers of cert-manager and in front of
+//! real servers. The kubectl and openssl commands run unchanged. The AWS SDK replaces the `aws` commands, and a patch
+//! replaces `cmctl renew`.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ const IMPORT: &str = "2. Import it into ACM";
 const RENEWAL: &str = "4. After every renewal: import it again";
 const TARGET: &str = "payments-client-ca";
 
-/// A control plane with the definitions of cert-manager, which are no other test's business.
+/// A control plane with the CustomResourceDefinitions of cert-manager, which no other test needs.
 async fn control_plane() -> &'static ControlPlane {
     static CONTROL_PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     let start = async || {
@@ -39,7 +40,7 @@ async fn control_plane() -> &'static ControlPlane {
     CONTROL_PLANE.get_or_init(start).await
 }
 
-/// The guide in a world, with the variables of its commands and the folder that they write to.
+/// The guide in a world, with the variables of the commands and the folder in which the commands run.
 struct Acted {
     page: Page,
     variables: BTreeMap<String, String>,
@@ -53,7 +54,7 @@ impl Acted {
         }
     }
 
-    /// `NAME=$(…)` sets a variable to what a command prints.
+    /// Runs a command. `NAME=$(…)` sets a variable to the output of the command.
     async fn act(&mut self, world: &World<'_>, line: &str) {
         let assigned = line.strip_suffix(')').and_then(|line| line.split_once("=$("));
         let (name, command) = assigned.map_or((None, line), |(name, command)| (Some(name), command));
@@ -92,7 +93,7 @@ impl Acted {
     }
 }
 
-/// As `cmctl renew` does it.
+/// Makes the patch that `cmctl renew` makes.
 async fn renew(world: &World<'_>, certificate: &str) {
     let condition = json!({
         "type": "Issuing",
@@ -127,7 +128,7 @@ async fn a_certificate_of_cert_manager_is_let_in_from_its_import_through_its_ren
     let yaml = acted.page.blocks(None, "yaml");
     let [issuing, resource, cron_job] = &yaml[..] else { panic!("{yaml:#?}") };
 
-    // Issued, imported and presented.
+    // cert-manager issues the certificate, ACM imports it, and the stage presents it.
     apply(&world, issuing);
     acted.section(&world, IMPORT).await;
     let (api, stage) = ("a1b2c3d4e5", "prod");
@@ -137,7 +138,7 @@ async fn a_certificate_of_cert_manager_is_let_in_from_its_import_through_its_ren
     acted.act(&world, update_stage).await;
     assert_eq!(world.emulator.presented(REGION, api, stage).as_deref(), Some(acted.arn()));
 
-    // Trusted, by a target with the keys of every server.
+    // The servers trust the certificate, through a target with the keys of every server.
     let keys: BTreeMap<&str, Content> = Setup::ALL.iter().flat_map(|setup| setup.keys()).copied().collect();
     let target = format!("target: {{name: {TARGET}, keys: {}}}", serde_json::to_string(&keys).unwrap());
     let with_keys = resource.replace(&format!("target: {{name: {TARGET}}}"), &target);
@@ -158,7 +159,7 @@ async fn a_certificate_of_cert_manager_is_let_in_from_its_import_through_its_ren
         assert!(said[1].is_refused() && said[2].is_refused(), "{name}: {}, {}", said[1], said[2]);
     }
 
-    // Renewed, with the key that it has. Neither ACM nor the stage knows.
+    // cert-manager renews the certificate with the same key. ACM and the stage keep the former certificate.
     let renewal = commands(&acted.page, RENEWAL);
     let again = renewal.iter().position(|command| command.starts_with("aws acm import-certificate ")).unwrap();
     for command in &renewal[..again] {
@@ -181,7 +182,7 @@ async fn a_certificate_of_cert_manager_is_let_in_from_its_import_through_its_ren
         }
     }
 
-    // Read at once, and from then on both are let in.
+    // The operator reads the new certificate at once. From then on, the servers accept both certificates.
     for command in &renewal[again + 1..] {
         acted.act(&mirrored, command).await;
     }

@@ -17,9 +17,9 @@ use crate::fixture::SOON;
 const API: &str = "a1b2c3d4e5";
 const STAGE: &str = "/restapis/a1b2c3d4e5/stages/prod";
 const REQUESTS: usize = 2_000;
-/// How long the fleet presents both, where a test waits until it has followed.
+/// The propagation time of the fleet, in tests that wait for its end. Until then, the fleet presents both certificates.
 const PROPAGATION: Duration = Duration::from_secs(30);
-/// And where it presents both for as long as the test looks.
+/// The propagation time of the fleet, in tests during which the fleet presents both certificates until the end.
 const LONG: Duration = Duration::from_secs(3600);
 /// So that ten servers share a machine with the other tests: 40 requests a second each at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -46,7 +46,8 @@ pub async fn one_certificate(setup: Setup) {
     }
 }
 
-/// Of a server that the certificate is for: what it says to another one of the same CA and name.
+/// The answer of a server to another certificate of the same CA and name. Asserts that the server accepts the
+/// certificate in its target and refuses certificates of other CAs.
 pub async fn said_to_another(world: &Mirrored, server: &Server, leaf: &Leaf, ca: &PrivateCa, new: NewLeaf) -> Answer {
     let [leaf, another, stranger] = [leaf, &ca.issue(new.clone()), &issuing().issue(new)].map(identity);
     let generated = world.identity(OLD);
@@ -58,7 +59,8 @@ pub async fn said_to_another(world: &Mirrored, server: &Server, leaf: &Leaf, ca:
     said.remove(0)
 }
 
-/// The target holds the root too, so a client that brings the CA in between along is let in.
+/// The target also holds the root, so a server accepts a client that sends the other intermediate CA with its
+/// certificate.
 #[tokio::test]
 async fn a_certificate_of_another_ca_below_the_same_root_is_let_in_unless_there_are_pins() {
     let _turn = turn().await;
@@ -106,8 +108,9 @@ async fn a_chain_without_its_root_is_refused_where_openssl_asks() {
     }
 }
 
-/// Where a chain is asked, a re-import costs nothing, and nobody has to prepare it. Where the leaf or its key is pinned, the new one is
-/// refused until the pins have followed. From then on nothing is lost, however long API Gateway presents both.
+/// A server that verifies the chain loses no request during a re-import, without preparation. A server that pins the
+/// leaf or the key of the leaf refuses the new certificate until the server has followed. From then on, no request is
+/// lost, however long API Gateway presents both certificates.
 #[tokio::test]
 async fn a_re_import_under_load_costs_nothing_before_a_chain_and_before_pins_until_they_follow() {
     let _turn = turn().await;
@@ -119,8 +122,8 @@ async fn a_re_import_under_load_costs_nothing_before_a_chain_and_before_pins_unt
     story.tell(world, &arn, servers).await;
 }
 
-/// Nobody trusts another CA before the operator has read its certificate. From then on the former one is trusted beside it, for the
-/// overlap.
+/// No server trusts the other CA before the operator has read its certificate. From then on, the servers also trust the
+/// former CA, for the overlap.
 #[tokio::test]
 async fn an_arn_that_moves_to_another_ca_under_load_costs_what_servers_refuse_until_they_follow() {
     let _turn = turn().await;
@@ -132,13 +135,15 @@ async fn an_arn_that_moves_to_another_ca_under_load_costs_what_servers_refuse_un
     story.tell(world, &arn, servers).await;
 }
 
-/// Names do not tell the two apart; their key identifiers do, which AWS Private CA writes, and most others.
+/// The two CAs differ in their key identifiers, not in their names. AWS Private CA and most other CAs write key
+/// identifiers.
 #[tokio::test]
 async fn a_ca_that_is_made_anew_under_its_names_is_trusted_beside_the_former_one() {
     a_ca_is_made_anew("servers-issued-anew", issuing, &[]).await;
 }
 
-/// OpenSSL and BoringSSL then take the first root of the name for the issuer. HAProxy asks its authorities beside the pins.
+/// OpenSSL and BoringSSL then use the first root of the name as the issuer. HAProxy checks the authorities in addition
+/// to the pins.
 #[tokio::test]
 async fn a_ca_that_is_made_anew_without_key_identifiers_takes_the_place_of_the_former_one_where_the_first_wins() {
     let refusing = [Setup::NginxCa, Setup::HaproxyCa, Setup::HaproxyPins, Setup::EnvoyCa];
@@ -146,7 +151,8 @@ async fn a_ca_that_is_made_anew_without_key_identifiers_takes_the_place_of_the_f
     a_ca_is_made_anew("servers-issued-unidentified", unidentified, &refusing).await;
 }
 
-/// An ARN moves from a CA to another one of the same names: these refuse the former one from then on.
+/// An ARN moves from a CA to another CA of the same names. From then on, the set-ups in `refusing` refuse the
+/// certificate of the former CA.
 async fn a_ca_is_made_anew(prefix: &str, issuing: fn() -> PrivateCa, refusing: &[Setup]) {
     let _turn = turn().await;
     let [first, second] = [(); 2].map(|()| issuing().issue(payments()));
@@ -234,17 +240,19 @@ async fn a_stage_goes_from_a_generated_certificate_to_acm_and_through_two_re_imp
     }
 }
 
-/// Two certificates that ACM has under one ARN, one after the other, while the stage that presents it is called without pause.
+/// A re-import: the certificate under an ARN is replaced while clients call the stage that presents the ARN without a
+/// pause.
 pub struct ReImport {
     pub what: &'static str,
-    /// The former one, and the one that is imported in its place.
+    /// The former certificate, and the certificate that replaces it.
     pub leaves: [Leaf; 2],
-    /// Whether a server refuses the new one until it has followed. It then refuses the former one once the overlap is over.
+    /// Whether a server refuses the new certificate until the server has followed. Such a server refuses the former
+    /// certificate after the overlap.
     pub surprises: fn(Setup) -> bool,
 }
 
 impl ReImport {
-    /// A world whose target follows the stage, with the keys that these set-ups read; and the ARN that the stage presents.
+    /// A world whose target follows the stage and has the keys of these set-ups, and the ARN that the stage presents.
     pub async fn begin(&self, prefix: &str, setups: &[Setup]) -> (Mirrored, String) {
         let world = Mirrored::start(prefix, setups).await;
         let arn = world.emulator.import_acm(REGION, self.leaves[0].clone());
@@ -255,7 +263,7 @@ impl ReImport {
         (world, arn)
     }
 
-    /// Imports the new one; nobody was prepared.
+    /// Imports the new certificate without preparation, and checks the requests before and after.
     pub async fn tell(&self, mut world: Mirrored, arn: &str, mut servers: Vec<Server>) {
         let [first, second] = &self.leaves;
         let surprised = |server: &Server| (self.surprises)(server.setup());
@@ -271,7 +279,7 @@ impl ReImport {
         }
         imported(&mut world, arn, &mut servers).await;
 
-        // Whoever begins from here on may present either of them, and be let in.
+        // From here on, both certificates are accepted: a request may present either of them.
         let mut before = Vec::new();
         for ((load, presenter), server) in loads.iter().zip(&servers) {
             until_let_in(&client(server, second), server.setup().name()).await;
@@ -287,7 +295,7 @@ impl ReImport {
             self.check(&figures, &presenter, before, server.setup());
         }
 
-        // The overlap is cut short.
+        // A shorter overlap ends the former certificate early.
         world.patch(NAME, json!({ "spec": { "overlap": "1s" } })).await;
         world.until_held(&[arn]).await;
         world.follow(&mut servers).await;
@@ -300,12 +308,13 @@ impl ReImport {
         }
     }
 
-    /// How often each of them was, while both were.
+    /// The number of requests with each of the two certificates while the fleet presented both.
     fn presented(&self, presenter: &Presenter) -> [usize; 2] {
         [0, 1].map(|number| presenter.presented_of(&self.leaves[number].serial_number).propagating)
     }
 
-    /// Nothing was lost once the server had followed, nor before it, unless the new one was a surprise.
+    /// Asserts that no request was lost after the server had followed. Before that, requests are lost only if the
+    /// server refuses the new certificate until it has followed.
     fn check(&self, figures: &Figures, presenter: &Presenter, before: [usize; 2], setup: Setup) {
         let line = figures.print(&format!("servers: {}: {}", self.what, setup.name()));
         let Part { sent, lost } = &figures.last_part;
@@ -358,7 +367,7 @@ pub async fn started(world: &mut Mirrored, setups: &[Setup]) -> Vec<Server> {
     servers
 }
 
-/// The operator reads what was imported, and every server the target, which holds both.
+/// Waits until the operator has read the new certificate, and every server has read the target with both certificates.
 async fn imported(world: &mut Mirrored, arn: &str, servers: &mut [Server]) {
     world.refresh("imported").await;
     world.until_held(&[arn, arn]).await;
@@ -366,13 +375,13 @@ async fn imported(world: &mut Mirrored, arn: &str, servers: &mut [Server]) {
     world.follow(servers).await;
 }
 
-/// API Gateway before each of them, with a fleet that takes so long to follow.
+/// A load on each server through API Gateway, whose fleet has this propagation time.
 fn loads(world: &Mirrored, servers: &[Server], propagation: Duration) -> Vec<(Load<Presenter>, Presenter)> {
     let presenters = servers.iter().map(|server| world.emulator.presenter(REGION, API, "prod", server, propagation));
     presenters.map(|presenter| (Load::pausing(presenter.clone(), PAUSE), presenter)).collect()
 }
 
-/// Ends a load once it has made all of its requests and none was lost; answers its figures.
+/// Ends a load after all of its requests, asserts that no request was lost, and returns the figures.
 async fn stopped(what: &str, load: Load<Presenter>, presenter: &Presenter, setup: Setup) -> String {
     load.in_all(REQUESTS).await;
     let figures = load.stop().await;

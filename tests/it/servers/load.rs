@@ -29,7 +29,7 @@ struct Shared<C> {
     pause: Duration,
 }
 
-/// What came of the requests that began within a part of the time.
+/// The result of the requests that began within a part of the load.
 #[derive(Clone, Debug, Default)]
 pub struct Part {
     pub sent: usize,
@@ -40,7 +40,7 @@ pub struct Part {
 pub struct Figures {
     pub sent: usize,
     pub lost: Vec<String>,
-    /// Of these.
+    /// The result of the part that began last.
     pub last_part: Part,
     pub took: Duration,
 }
@@ -60,7 +60,7 @@ impl Figures {
     }
 }
 
-/// Prints a line also where the test passes: a macro that prints shows nothing then.
+/// Prints a line also if the test passes: the test harness then hides the output of `println!` and `eprintln!`.
 pub fn show(line: &str) {
     let mut shown = std::io::stderr();
     writeln!(shown, "{line}").unwrap();
@@ -99,12 +99,12 @@ impl<C: Caller> Load<C> {
         until_sent(requests, || self.sent()).await;
     }
 
-    /// Begins another part: what is under way belongs to the one before, whenever it is answered.
+    /// Begins another part. A request in progress belongs to the former part, whenever its answer comes.
     pub fn begin_part(&self) {
         self.shared.parts().push(Part::default());
     }
 
-    /// Waits until so many have been answered that began in this part.
+    /// Waits for this number of answers to requests that began in this part.
     pub async fn in_this_part(&self, requests: usize) {
         until_sent(requests, || self.shared.parts().last().map_or(0, |part| part.sent)).await;
     }
@@ -135,7 +135,7 @@ impl<C> Shared<C> {
     }
 }
 
-/// Waits for many requests, by some hundred: how long all of them take is a matter of the machine.
+/// Waits for many requests, some hundred at a time: the time for all of them depends on the machine.
 async fn until_sent(requests: usize, sent: impl Fn() -> usize) {
     loop {
         let next = requests.min(sent() + SOME_HUNDRED);

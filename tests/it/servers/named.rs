@@ -1,5 +1,6 @@
-//! What the guide of ACM certificates adds to the samples, so that they check the name of a certificate beside its chain: its own
-//! lines in the sample's own files, in front of the right certificate and of others of its CA.
+//! The lines that the guide of ACM certificates adds to the samples, so that a server checks the name of a certificate
+//! in addition to the chain. The tests add these lines to the files of the sample, and present the right certificate
+//! and other certificates of the CA.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -13,10 +14,10 @@ use super::world::{Mirrored, application, turn};
 use crate::docs::page::Page;
 use crate::samples::programs::sample;
 
-/// The name that the lines of the guide let in.
+/// The name that the lines of the guide accept.
 const DOMAIN: &str = "payments.example.com";
 
-/// A server by its heading in the guide, the sample to which its lines are added, and what runs that.
+/// A server: its heading in the guide, the sample that the lines extend, and the set-up that runs the sample.
 struct Named {
     heading: &'static str,
     sample: &'static str,
@@ -71,7 +72,7 @@ async fn one_name(named: &Named) {
     }
 }
 
-/// Why the guide has an expression there.
+/// The reason for the regular expression in the guide.
 #[tokio::test]
 async fn envoy_lets_a_wildcard_certificate_in_where_the_matcher_is_exact() {
     let _turn = turn().await;
@@ -91,7 +92,7 @@ async fn envoy_lets_a_wildcard_certificate_in_where_the_matcher_is_exact() {
     assert!(said[1].is_refused(), "another name: {}", said[1]);
 }
 
-/// The new certificate has the name of the former one.
+/// The new certificate has the same name as the former one.
 #[tokio::test]
 async fn a_re_import_under_load_costs_nothing_where_names_are_checked() {
     let _turn = turn().await;
@@ -108,7 +109,7 @@ async fn a_re_import_under_load_costs_nothing_where_names_are_checked() {
     story.tell(world, &arn, servers).await;
 }
 
-/// A target that holds the chain of this certificate.
+/// A world whose target holds the chain of this certificate.
 async fn mirrored(setup: Setup, leaf: &Leaf) -> Mirrored {
     let mut world = Mirrored::start("servers-named", &[setup]).await;
     world.import(leaf).await;
@@ -117,7 +118,7 @@ async fn mirrored(setup: Setup, leaf: &Leaf) -> Mirrored {
 }
 
 impl Named {
-    /// What the guide adds, and beside which lines.
+    /// The hunks of the guide: the added lines with their context.
     fn lines(&self) -> Vec<String> {
         let page = Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides/acm.md"));
         let hunks = page.blocks(Some(self.heading), "diff");
@@ -125,7 +126,7 @@ impl Named {
         hunks
     }
 
-    /// The sample, with these lines added.
+    /// Starts a server with the sample and these hunks.
     async fn start(&self, world: &Mirrored, hunks: &[String]) -> Server {
         let mut sample = sample(self.sample, application(Ipv4Addr::LOCALHOST.into()).await);
         hunks.iter().for_each(|hunk| add(&mut sample, hunk));
@@ -133,7 +134,8 @@ impl Named {
     }
 }
 
-/// Adds the lines of a hunk that begin with `+` beside the others, which one file of the sample has to have once.
+/// Applies a hunk: adds the lines that begin with `+`. The other lines must occur exactly once in the files of the
+/// sample.
 fn add(sample: &mut Sample, hunk: &str) {
     let without = |mark: char| -> String {
         let lines = hunk.lines().filter(|line| !line.starts_with(mark));

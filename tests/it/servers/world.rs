@@ -34,7 +34,7 @@ pub async fn turn() -> SemaphorePermit<'static> {
 /// A world with a target that has the keys of several set-ups.
 pub struct Mirrored {
     world: World<'static>,
-    /// The resource, and its target.
+    /// The name of the resource, and the name of its target.
     names: [&'static str; 2],
     pub mount: Mount,
 }
@@ -60,7 +60,7 @@ impl Mirrored {
         Self::of(world, [NAME; 2]).await
     }
 
-    /// What the target of a resource holds, by their names.
+    /// Mounts the target of a resource. `names` has the name of the resource and the name of the target.
     pub async fn of(world: World<'static>, names: [&'static str; 2]) -> Self {
         let mount = Mount::new(&data(&world.target(names[1]).await)).unwrap();
         Mirrored { world, names, mount }
@@ -73,7 +73,8 @@ impl Mirrored {
         self.until_held(ids).await;
     }
 
-    /// Imports this into ACM, asks for it alone and waits until the target holds it; answers its ARN.
+    /// Imports a certificate into ACM, sets its ARN as the only certificate of the spec, waits until the target holds
+    /// the certificate, and returns the ARN.
     pub async fn import(&self, leaf: &Leaf) -> String {
         let arn = self.world.emulator.import_acm(DEFAULT_REGION, leaf.clone());
         let spec = json!({ "clientCertificateId": null, "acmCertificateArn": arn });
@@ -153,7 +154,7 @@ fn said(answer: Answer, is: impl Fn(&Answer) -> bool) -> Result<(), Answer> {
     if is(&answer) { Ok(()) } else { Err(answer) }
 }
 
-/// Waits until the status says so of the present spec.
+/// Waits until the status shows these certificates for the current spec.
 async fn until_held(world: &World<'_>, name: &str, ids: &[&str]) {
     world.until(name, "TargetWritten", "True", "Written").await;
     eventually(SOON, &format!("the target holds {ids:?}"), async || {

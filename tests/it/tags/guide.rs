@@ -30,7 +30,7 @@ pub fn argument<'c>(command: &'c str, word: &str) -> &'c str {
     rest.split([' ', '\'', ')']).next().unwrap()
 }
 
-/// Runs a command of a guide in the ground's namespace, in a folder and with variables; answers what it prints.
+/// Runs a command of a guide in the ground's namespace, in a folder and with variables, and returns its output.
 pub async fn run(
     ground: &Ground<'_>,
     folder: &Path,
@@ -56,7 +56,7 @@ pub fn apply(ground: &Ground<'_>, yaml: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// What `aws apigateway update-stage` does in a command, with what its variable stands for.
+/// Makes the call of an `aws apigateway update-stage` command, with this certificate as the value of the variable.
 pub async fn update_stage(aws: &aws_sdk_apigateway::Client, command: &str, variable: &str, certificate: &str) {
     let patch = format!(r#"op=replace,path=/clientCertificateId,value="{variable}""#);
     assert!(command.contains(&patch), "{command}");
