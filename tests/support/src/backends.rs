@@ -62,7 +62,7 @@ pub enum Proof {
 /// How a server verifies a certificate of ACM.
 #[derive(Clone, Copy, Debug)]
 pub enum Acm {
-    /// By its chain. The guide of ACM certificates has a heading of this id under which it also checks the name.
+    /// By its chain. In the guide of ACM certificates, the section with this heading id adds a check of the name.
     Chain(&'static str),
     /// By the pin of the certificate itself.
     Pin,

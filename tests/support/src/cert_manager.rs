@@ -1,4 +1,4 @@
-//! cert-manager beside a control plane: its own controllers as far as private CAs go, without its webhook.
+//! cert-manager on a control plane: the controllers for private CAs, without the webhook.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use crate::control_plane::ControlPlane;
 use crate::go_programs::folder;
 use crate::program::{Program, Scratch};
 
-/// Running controllers: they are killed when dropped and when this process ends.
+/// Running controllers. They are killed when this value is dropped, and when this process ends.
 #[derive(Debug)]
 pub struct CertManager {
-    // Ends before its folder goes.
+    // Dropped before the folder.
     _program: Program,
     scratch: Scratch,
 }
@@ -25,11 +25,11 @@ impl CertManager {
         for entry in std::fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))? {
             definitions.push(std::fs::read_to_string(entry?.path())?);
         }
-        // At once: kubectl waits for all that there are.
+        // One call for all: kubectl waits for every CustomResourceDefinition in each call.
         control_plane.apply_yaml(&definitions.join("\n---\n")).await
     }
 
-    /// Starts the controllers, as administrators of the cluster, for one namespace.
+    /// Starts the controllers for one namespace, with the rights of a cluster administrator.
     pub async fn start(control_plane: &ControlPlane, namespace: &str) -> Result<Self> {
         let controller = built().await?.join("controller");
         let scratch = Scratch::new("cert-manager-")?;
@@ -41,7 +41,7 @@ impl CertManager {
     }
 }
 
-/// What the controllers said goes with their folder.
+/// Prints the log if the test fails, because the log is deleted with the folder.
 impl Drop for CertManager {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -47,10 +47,10 @@ pub trait World {
     fn delete_api(&self, rest_api_id: &str) -> impl Future<Output = ()>;
 }
 
-/// A world that imports certificates into ACM as its users do.
+/// A world that imports certificates into ACM as users do.
 pub trait ImportingWorld: World {
-    /// ImportCertificate in the world's region: of a new certificate, or in the place of what is under this ARN. Answers the ARN;
-    /// where ACM refuses, its name of the error.
+    /// Calls ImportCertificate in the world's region, for a new certificate, or for a re-import under this ARN. Returns
+    /// the ARN, or the name of ACM's error.
     fn import(&self, arn: Option<&str>, leaf: &Leaf) -> impl Future<Output = Result<String, String>>;
 }
 
@@ -59,7 +59,7 @@ pub trait AcmWorld: World {
     /// An unused ARN of the world's account in a region.
     fn new_arn(&self, region: &str) -> String;
 
-    /// Puts a certificate under an ARN, in the place of what was there, whether or not ACM would import it.
+    /// Puts a certificate under an ARN, in place of an existing one, even if ACM would not import it.
     fn put(&self, arn: &str, leaf: &Leaf);
 
     /// Sets the status of a certificate in ACM.
@@ -330,7 +330,7 @@ fn put(world: &impl AcmWorld, leaf: &Leaf) -> String {
     arn
 }
 
-/// What anybody would import: of RSA keys, the CA's too, and for a host of its own.
+/// An ordinary certificate for an import: the leaf and the CA have RSA keys, and the leaf has a host name.
 fn importable(ca: &PrivateCa) -> Leaf {
     ca.issue(NewLeaf::new("payments.example.com").key(KeyType::Rsa2048))
 }
@@ -339,7 +339,7 @@ fn importable_ca() -> PrivateCa {
     PrivateCa::root_with_key("Payments Root", KeyType::Rsa2048)
 }
 
-/// A new one has an ARN of ACM's choice, and comes as it was imported.
+/// ACM chooses the ARN of a new certificate, and returns the certificate as it was imported.
 pub async fn what_is_imported_into_acm_comes_with_its_chain(world: &impl ImportingWorld) {
     let ca = importable_ca();
     let (first, second) = (importable(&ca), importable(&ca));
@@ -351,7 +351,7 @@ pub async fn what_is_imported_into_acm_comes_with_its_chain(world: &impl Importi
     assert_eq!(acm(world, &arn).await, Ok(first.to_acm(&arn)));
 }
 
-/// Of the same CA, with the same key, and of another CA.
+/// Re-imports of the same CA with the same key, of the same CA with another key, and of another CA.
 pub async fn a_re_import_keeps_the_arn(world: &impl ImportingWorld) {
     let (ca, other) = (importable_ca(), importable_ca());
     let first = importable(&ca);
@@ -363,7 +363,7 @@ pub async fn a_re_import_keeps_the_arn(world: &impl ImportingWorld) {
     }
 }
 
-/// And keeps what it has.
+/// After the refusals, ACM still has the former certificate.
 pub async fn acm_imports_nothing_that_it_cannot_use(world: &impl ImportingWorld) {
     let (ca, other) = (importable_ca(), importable_ca());
     let (good, another) = (importable(&ca), importable(&other));
@@ -381,7 +381,7 @@ pub async fn acm_imports_nothing_that_it_cannot_use(world: &impl ImportingWorld)
         ("a key of another type", of_another_type),
     ] {
         let refused = world.import(Some(&arn), &leaf).await;
-        // AWS has both names for it, and does not say which when.
+        // AWS documents both names, and does not document when ACM returns which.
         let is_refused = matches!(
             refused.as_ref().map_err(String::as_str),
             Err("ValidationException" | "InvalidParameterException")
@@ -394,7 +394,7 @@ pub async fn acm_imports_nothing_that_it_cannot_use(world: &impl ImportingWorld)
     assert_eq!(acm(world, &arn).await, Ok(good.to_acm(&arn)));
 }
 
-/// By its ARN, before and after a re-import.
+/// A stage presents the certificate by its ARN, before and after a re-import.
 pub async fn a_stage_presents_what_acm_has(world: &impl ImportingWorld) {
     let (ca, api) = (importable_ca(), world.create_api().await);
     let first = importable(&ca);

@@ -145,7 +145,7 @@ impl Emulator {
         }
     }
 
-    /// What the clients of the AWS SDK are made of that talk to this emulator.
+    /// The configuration for clients of the AWS SDK that call this emulator.
     pub fn sdk_config(&self) -> SdkConfig {
         let AccessKey { id, secret, session_token } = self.access_key().clone();
         let credentials = Credentials::new(id, secret, session_token, None, "emulator");

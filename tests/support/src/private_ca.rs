@@ -63,7 +63,7 @@ pub enum Usage {
     Any,
 }
 
-/// Whether a certificate says by which key it was signed, beside the name of its issuer.
+/// Whether a certificate identifies the key of its issuer, in addition to the name of the issuer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KeyIdentifier {
     Present,
@@ -96,7 +96,8 @@ impl NewLeaf {
         }
     }
 
-    /// A client whose name is also its DNS name, as ACM has AWS Private CA issue it for a domain.
+    /// A client whose name is also its DNS name, as in a certificate that ACM requests from AWS Private CA for a
+    /// domain.
     pub fn domain(name: impl Into<String>) -> Self {
         Self { has_dns_name: true, ..Self::new(name) }
     }
@@ -192,7 +193,8 @@ impl PrivateCa {
         Self::make(name, KeyType::default(), TEN_YEARS, Some(self), KeyIdentifier::Present)
     }
 
-    /// The same, but its certificate says by name alone who has issued it, as of a CA that is made by hand.
+    /// A CA below this one, valid for ten years. Its certificate identifies the issuer by name only, as in many manually
+    /// created CAs.
     pub fn intermediate_without_key_identifier(&self, name: &str) -> Self {
         Self::make(name, KeyType::default(), TEN_YEARS, Some(self), KeyIdentifier::Missing)
     }

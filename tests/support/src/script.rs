@@ -56,13 +56,13 @@ pub enum Operation {
     DescribeCertificate,
     /// ACM's GetCertificate
     GetCertificate,
-    /// ImportCertificate, of ACM
+    /// ACM's ImportCertificate
     ImportCertificate,
-    /// DeleteCertificate, of ACM
+    /// ACM's DeleteCertificate
     DeleteCertificate,
-    /// ListCertificates, of ACM
+    /// ACM's ListCertificates
     ListCertificates,
-    /// ListTagsForCertificate, of ACM
+    /// ACM's ListTagsForCertificate
     ListTagsForCertificate,
     /// STS's AssumeRole
     AssumeRole,

@@ -185,10 +185,10 @@ impl Server {
         self.setup
     }
 
-    /// Has the server read what is mounted anew, and waits until it serves by it, where a reload is what that takes: nginx and
-    /// HAProxy start new workers on the sockets that they have. The Go and the Java server look at the file at every handshake.
-    /// Envoy is told by the kernel and follows in its own time, as a sample's own loop does, so what has to be seen of them has to be
-    /// waited for.
+    /// Makes the server read the mount again and waits until the server uses the new files, if that needs a reload:
+    /// nginx and HAProxy start new workers on their existing sockets. The Go and the Java server read the file at every
+    /// handshake. The kernel notifies Envoy, and the loop of a sample checks the mount by itself, so a test has to wait
+    /// for the effect.
     pub async fn reload(&mut self) -> Result<()> {
         let signal = match self.setup {
             _ if self.has_own_loop => return Ok(()),

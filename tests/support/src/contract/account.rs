@@ -21,7 +21,7 @@ use super as contract;
 
 /// The tag of everything that a run makes. Its value is the run's own.
 pub const TAG: &str = "client-certificate-operator/contract";
-/// The most certificates that a run has at a time, in API Gateway and in ACM.
+/// The highest number of certificates that a run has at a time, in API Gateway and in ACM each.
 const CERTIFICATES: usize = 2;
 
 /// How a run goes.

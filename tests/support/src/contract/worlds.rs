@@ -61,7 +61,7 @@ impl MemoryWorld {
 }
 
 impl ImportingWorld for MemoryWorld {
-    /// The gateway has no such operation: what a user imports into ACM is simply there.
+    /// The gateway has no import: after ACM's checks, the certificate is put into the gateway.
     async fn import(&self, arn: Option<&str>, leaf: &Leaf) -> Result<String, String> {
         let place = Place::own(self.region());
         let former = match arn {
@@ -169,7 +169,7 @@ impl ImportingWorld for EmulatorWorld {
     }
 }
 
-/// ImportCertificate as the SDK sends it.
+/// A request for ImportCertificate, by the AWS SDK.
 pub(super) fn request(client: &aws_sdk_acm::Client, arn: Option<&str>, leaf: &Leaf) -> ImportCertificateFluentBuilder {
     let blob = |pem: &String| Blob::new(pem.as_bytes());
     let request = client.import_certificate().set_certificate_arn(arn.map(str::to_owned));

@@ -1,4 +1,4 @@
-//! Certificates of ACM, and its operations on them as ACM answers them, strict where it is strict.
+//! ACM certificates, and the operations of ACM on them. The emulator checks requests as strictly as ACM does.
 
 mod import;
 mod list;
@@ -117,7 +117,7 @@ impl Emulator {
 }
 
 impl Acm {
-    /// Puts a certificate under an ARN, in the place of what was there.
+    /// Puts a certificate under an ARN, in place of an existing one.
     fn put(&mut self, arn: &str, leaf: Leaf) {
         let now = Timestamp::now();
         match self.certificates.get_mut(arn) {
@@ -148,7 +148,7 @@ impl Acm {
     }
 }
 
-/// What a request asks of ACM.
+/// A request to ACM.
 pub(super) struct Asked<'a> {
     pub(super) operation: Operation,
     pub(super) region: &'a str,
@@ -208,7 +208,7 @@ pub(super) fn perform(
         }
         _ => {}
     }
-    // What is missing is as wrong as what is empty.
+    // ACM refuses a missing ARN in the same way as an empty one.
     let arn = arn.unwrap_or_default();
     if let Some((name, message)) = flaw(arn) {
         return Err(Refusal::new(400, name, message));
@@ -237,7 +237,7 @@ fn delete(inner: &mut Inner, arn: &str) -> Result<(), Refusal> {
     inner.acm.certificates.remove(arn).map(|_| ()).ok_or_else(|| not_found(arn))
 }
 
-/// What GetCertificate answers.
+/// The answer of GetCertificate.
 fn pem(arn: &str, held: &Held, fault: Option<&FaultKind>) -> Result<Value, Refusal> {
     if NEVER_ISSUED.contains(&held.status()) {
         let message = format!("Certificate {arn} is not in a state that allows it to be retrieved.");

@@ -81,7 +81,7 @@ impl Gateway for Paced {
 
     async fn get_acm_certificate(&self, place: &Place, arn: &str) -> Result<AcmCertificate, GatewayError> {
         let read = || async {
-            // DescribeCertificate has its place already; GetCertificate is a call of its own.
+            // `call` takes one call from the budget, for DescribeCertificate. GetCertificate is a second call.
             self.budget.take().await;
             self.gateway.get_acm_certificate(place, arn).await
         };

@@ -15,7 +15,7 @@ use super::budget::Budget;
 pub(super) struct Refused {
     operation: &'static str,
     pub(super) status: Option<u16>,
-    /// AWS's name of the error.
+    /// The error code of AWS.
     pub(super) code: Option<String>,
     said: String,
 }
@@ -62,7 +62,7 @@ where
             Some(code) => format!("{code}: {}", service.and_then(|error| error.message()).unwrap_or("no message")),
             None => DisplayErrorContext(&error).to_string(),
         };
-        // ACM throttles with 400.
+        // ACM throttles with status 400.
         let is_throttled = status == Some(429) || code.as_deref() == Some("ThrottlingException");
         let is_passing = is_throttled || said.contains("concurrent modification");
         if !is_passing || begun.elapsed() > PATIENCE {

@@ -1,4 +1,4 @@
-//! What a run imports into ACM, and deletes.
+//! The certificates that a run imports into ACM, and deletes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,8 +16,8 @@ const NOT_FOUND: Option<&str> = Some("ResourceNotFoundException");
 const IN_USE: Option<&str> = Some("ResourceInUseException");
 
 impl AccountWorld {
-    /// Imports a new certificate with the run's tag, or one in the place of what is under this ARN, where ACM takes no tags. An
-    /// answer that is lost is found by its tag in the end.
+    /// Imports a new certificate with the tag of the run, or re-imports under this ARN without a tag, because ACM
+    /// accepts no tags in a re-import. If an answer is lost, the run finds the certificate by its tag at the end.
     pub(super) async fn import_leaf(&self, arn: Option<&str>, leaf: &Leaf) -> Result<String, Refused> {
         let tags = arn.is_none().then(|| vec![self.tag()]);
         let request = worlds::request(&self.acm, arn, leaf).set_tags(tags);
@@ -27,7 +27,7 @@ impl AccountWorld {
         Ok(arn)
     }
 
-    /// Deletes one.
+    /// Deletes an imported certificate.
     pub(super) async fn unimport(&self, arn: &str) -> Result<(), Refused> {
         let request = self.acm.delete_certificate().certificate_arn(arn);
         call(&self.budget, "DeleteCertificate", async || request.clone().send().await).await?;
@@ -35,7 +35,7 @@ impl AccountWorld {
         Ok(())
     }
 
-    /// The same of one that may be gone.
+    /// Deletes an imported certificate that may already be deleted.
     pub(super) async fn delete_imported(&self, arn: &str) -> Result<(), Refused> {
         match self.unimport(arn).await {
             Err(Refused { code, .. }) if code.as_deref() == NOT_FOUND => {
@@ -46,7 +46,8 @@ impl AccountWorld {
         }
     }
 
-    /// Deletes all that the run imported, whether or not it was told of it; answers what is left.
+    /// Deletes all certificates that the run imported, including those whose answer was lost, and returns the ones that
+    /// are left.
     pub(super) async fn delete_all_imported(&self) -> Vec<String> {
         let mut left = Vec::new();
         let mut arns = self.lock().imported.clone();
@@ -58,7 +59,7 @@ impl AccountWorld {
         }
         for arn in arns {
             let begun = Instant::now();
-            // ACM may learn late that nothing presents it any more.
+            // ACM may refuse the deletion for a while after no stage presents the certificate any more.
             let deleted = loop {
                 match self.delete_imported(&arn).await {
                     Err(Refused { code, .. }) if code.as_deref() == IN_USE && begun.elapsed() < PATIENCE => {
@@ -72,7 +73,7 @@ impl AccountWorld {
         left
     }
 
-    /// The ARNs of what ACM has in the region, of whatever key.
+    /// The ARNs of all ACM certificates in the region, of every key type.
     pub(super) async fn list_acm(&self) -> Result<BTreeSet<String>, Refused> {
         let key_types = KeyAlgorithm::values().iter().map(|name| KeyAlgorithm::from(*name)).collect();
         let filters = Filters::builder().set_key_types(Some(key_types)).build();
@@ -89,7 +90,7 @@ impl AccountWorld {
         }
     }
 
-    /// Those of the run's, by their tag.
+    /// The ARNs of the run's certificates, by their tag.
     async fn tagged_imports(&self) -> Result<Vec<String>, Refused> {
         let mut arns = Vec::new();
         for arn in self.list_acm().await? {
@@ -98,7 +99,7 @@ impl AccountWorld {
             }
             let request = self.acm.list_tags_for_certificate().certificate_arn(&arn);
             let listed = call(&self.budget, "ListTagsForCertificate", async || request.clone().send().await).await;
-            // Of others, and perhaps gone again, or not for the run to see.
+            // The certificate belongs to another user. It may be deleted by now, or the run may not read its tags.
             let Ok(listed) = listed else { continue };
             if listed.tags.unwrap_or_default().contains(&self.tag()) {
                 arns.push(arn);

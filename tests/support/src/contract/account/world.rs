@@ -51,13 +51,13 @@ pub(super) struct AccountWorld {
 
 #[derive(Default)]
 pub(super) struct Made {
-    /// What was there before.
+    /// The ids of the client certificates that existed before the run.
     before: BTreeSet<String>,
     certificates: BTreeSet<String>,
     api: Option<Api>,
-    /// Imported into ACM, by ARN.
+    /// The ARNs of the certificates that the run has imported into ACM.
     pub(super) imported: BTreeSet<String>,
-    /// What ACM had before.
+    /// The ARNs of the certificates that ACM had before the run.
     pub(super) imported_before: BTreeSet<String>,
 }
 
@@ -122,7 +122,7 @@ impl AccountWorld {
         [(TAG.to_owned(), self.run.clone())]
     }
 
-    /// The run's tag in ACM's words.
+    /// The tag of the run, for ACM.
     pub(super) fn tag(&self) -> Tag {
         let tag = Tag::builder().key(TAG).value(&self.run).build();
         tag.unwrap_or_else(|error| unreachable!("a key is given: {error}"))

@@ -1,5 +1,5 @@
-//! ImportCertificate: what ACM asks of a certificate, its key and its chain before it takes them. The conditions are those of its
-//! user guide; the words are AWS's own where somebody has shown them.
+//! ImportCertificate, with ACM's conditions for a certificate, its key and its chain. The conditions are from the user
+//! guide of ACM. The messages are those of AWS where they are published.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::{Acm, Refusal, parsed};
 use crate::private_ca::Leaf;
 
 const LONGEST_KEY: usize = 5120;
-/// Of RFC 5280, as a bit of the extension.
+/// The bit of keyEncipherment in the extension keyUsage of RFC 5280.
 const KEY_ENCIPHERMENT: u16 = 1 << 2;
 
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ struct Tag {
     value: String,
 }
 
-/// Imports what the body holds under an ARN, in the place of what is there.
+/// Imports the certificate in the body under an ARN, in place of an existing one.
 pub(super) fn perform(acm: &mut Acm, arn: &str, body: &[u8]) -> Result<Value, Refusal> {
     let Import { certificate, private_key, certificate_chain, tags } = parsed(body)?;
     let certificate = decoded("certificate", certificate)?.ok_or_else(|| missing("certificate"))?;
@@ -57,7 +57,8 @@ pub(super) fn perform(acm: &mut Acm, arn: &str, body: &[u8]) -> Result<Value, Re
     Ok(json!({ "CertificateArn": arn }))
 }
 
-/// The name of ACM's error where it does not import a certificate, in the place of another one where there is one.
+/// The name of ACM's error if ACM does not import a certificate. `former` is the certificate to replace, if there is
+/// one.
 pub(crate) fn refusal(leaf: &Leaf, former: Option<&str>) -> Option<&'static str> {
     let checked = checked(&leaf.certificate, &leaf.private_key, leaf.chain.as_deref(), former);
     checked.err().map(|refusal| refusal.name)
@@ -76,7 +77,7 @@ fn constraint(value: &str, member: &str, must: &str) -> Refusal {
     invalid(format!("1 validation error detected: {value}: {must}"))
 }
 
-/// A blob of JSON, as text: it has to be PEM.
+/// Decodes a blob of JSON as text: the blob has to be PEM.
 fn decoded(member: &str, base64: Option<String>) -> Result<Option<String>, Refusal> {
     let Some(base64) = base64 else { return Ok(None) };
     let bytes = BASE64_STANDARD.decode(base64).map_err(|_| super::unreadable())?;
@@ -95,7 +96,8 @@ fn not_pem(member: &str) -> Refusal {
     invalid(format!("The {what} is not PEM-encoded or is not valid."))
 }
 
-/// The certificate that ACM then has, if it takes it: in the place of another one, where there is one.
+/// Checks an import, and returns the certificate that ACM then has. `former` is the certificate to replace, if there is
+/// one.
 fn checked(certificate: &str, private_key: &str, chain: Option<&str>, former: Option<&str>) -> Result<Leaf, Refusal> {
     let blocks = blocks("certificate", certificate)?;
     let [block] = &blocks[..] else {
@@ -134,7 +136,7 @@ fn checked(certificate: &str, private_key: &str, chain: Option<&str>, former: Op
     })
 }
 
-/// The certificates of a PEM, at least one.
+/// The certificates in a PEM text, at least one.
 fn blocks(member: &str, text: &str) -> Result<Vec<Pem>, Refusal> {
     let blocks: Vec<_> =
         Pem::iter_from_buffer(text.as_bytes()).collect::<Result<_, _>>().map_err(|_| not_pem(member))?;
@@ -167,7 +169,7 @@ fn is_certified_by(leaf: &X509Certificate<'_>, chain: &str) -> Result<(), Refusa
     Err(invalid("Could not validate the certificate with the certificate chain."))
 }
 
-/// What ACM asks of a re-import beside all that it asks of an import.
+/// The conditions of a re-import, in addition to those of an import.
 fn can_follow(new: &X509Certificate<'_>, former: &X509Certificate<'_>) -> Result<(), Refusal> {
     if key_type(new) != key_type(former) {
         return Err(invalid("The key type and size cannot be changed on re-import."));
@@ -177,7 +179,7 @@ fn can_follow(new: &X509Certificate<'_>, former: &X509Certificate<'_>) -> Result
         let purposes = certificate.extended_key_usage().ok().flatten().map(|usage| purposes(usage.value));
         (usage, purposes)
     });
-    // An EC key enciphers none: RFC 5480 has taken that back.
+    // A re-import may remove keyEncipherment from an EC certificate: RFC 5480 does not permit this usage.
     let given_back = if key_type(new).starts_with("EC_") { KEY_ENCIPHERMENT } else { 0 };
     let keeps_usage = before.0.is_some() == now.0.is_some()
         && before.0.unwrap_or_default() & !given_back & !now.0.unwrap_or_default() == 0;
@@ -189,7 +191,7 @@ fn can_follow(new: &X509Certificate<'_>, former: &X509Certificate<'_>) -> Result
     Err(invalid("Key usages of the former certificate cannot be removed on re-import."))
 }
 
-/// Without that of a client, which may go.
+/// The purposes in the extension extKeyUsage, without clientAuth, which a re-import may remove.
 fn purposes(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
     let named = [
         ("any", usage.any),
@@ -203,7 +205,7 @@ fn purposes(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
     named.chain(usage.other.iter().map(ToString::to_string)).collect()
 }
 
-/// The type and size of a key in ACM's words.
+/// The type and size of a key, by ACM's name.
 pub(super) fn key_type(certificate: &X509Certificate<'_>) -> String {
     match certificate.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => format!("RSA_{}", key.key_size()),

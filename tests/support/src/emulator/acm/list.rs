@@ -7,7 +7,7 @@ use x509_parser::pem::parse_x509_pem;
 use super::{Acm, Held, Refusal, import, parse, parsed};
 use crate::emulator::access::Caller;
 
-/// What ACM lists unless it is asked for more.
+/// The key types that ACM lists by default.
 const USUAL_KEY_TYPES: [&str; 2] = ["RSA_1024", "RSA_2048"];
 const MOST: usize = 1000;
 
@@ -53,7 +53,7 @@ fn is_asked_for(held: &Held, key_types: &[String]) -> bool {
     }
 }
 
-/// The tags of a certificate on the wire.
+/// The answer of ListTagsForCertificate.
 pub(super) fn tags(held: &Held) -> Value {
     let tags: Vec<_> = held.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
     json!({ "Tags": tags })

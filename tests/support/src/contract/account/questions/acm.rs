@@ -1,4 +1,4 @@
-//! What no document says of ACM certificates, and of stages that present them.
+//! Questions about ACM certificates, and about stages that present them, which no document answers.
 
 use anyhow::Result;
 
@@ -14,7 +14,7 @@ fn of_rsa() -> Leaf {
     PrivateCa::root_with_key("Payments Root", KeyType::Rsa2048).issue(payments().key(KeyType::Rsa2048))
 }
 
-/// What UpdateStage may look at in a certificate.
+/// Certificates with different properties that UpdateStage may check.
 pub(super) fn presentable() -> [(&'static str, Leaf); 4] {
     let ca = PrivateCa::root("Payments Root");
     let rsa = PrivateCa::root_with_key("Payments Root", KeyType::Rsa2048);
@@ -30,13 +30,13 @@ pub(super) fn presentable() -> [(&'static str, Leaf); 4] {
     ]
 }
 
-/// What UpdateStage says to its ARN.
+/// The answer of UpdateStage to the ARN of this certificate.
 pub(super) async fn presented(world: &AccountWorld, leaf: &Leaf) -> Result<String> {
     let arn = world.import_leaf(None, leaf).await?;
     switched_to(world, &arn).await
 }
 
-/// What ImportCertificate may look at in a chain.
+/// Certificates with different chains that ImportCertificate may check.
 pub(super) fn importable() -> [(&'static str, Leaf); 2] {
     let ca = PrivateCa::root("Payments Root").intermediate("Payments Issuing");
     [
@@ -45,7 +45,7 @@ pub(super) fn importable() -> [(&'static str, Leaf); 2] {
     ]
 }
 
-/// What ImportCertificate says.
+/// The answer of ImportCertificate.
 pub(super) async fn imported(world: &AccountWorld, leaf: &Leaf) -> Result<String> {
     Ok(match world.import_leaf(None, leaf).await {
         Ok(_) => "200".to_owned(),
