@@ -1,6 +1,7 @@
-// cert-manager's own controllers as far as private CAs go: Certificates, their keys and renewals, and issuers that are a CA or sign
-// themselves. Its program is a module of its own, which the module proxy does not serve; it starts these packages in the same way.
-// ACME, Vault and CyberArk are left out, with the clients of a dozen clouds, and so are metrics and leader election.
+// The controllers of cert-manager for private CAs: for Certificates, their keys and renewals, and for Issuers of the types CA
+// and SelfSigned. The controller program of cert-manager is a separate module, which the module proxy does not serve. That
+// program starts these packages in the same way. This program omits ACME, Vault and CyberArk, with the clients of a dozen
+// clouds, and metrics and leader election.
 package main
 
 import (
@@ -29,7 +30,7 @@ import (
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
 )
 
-// As cert-manager has it.
+// The default of cert-manager.
 const workers = 5
 
 func main() {

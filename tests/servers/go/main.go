@@ -1,5 +1,5 @@
-// A TLS server as Go programs are: crypto/tls, a pool of authorities from a file, and every client asked for a certificate.
-// It reads the file anew at every handshake, so it needs no reload.
+// A TLS server like most Go programs: crypto/tls, a pool of authorities from a file, and a required client certificate.
+// The server reads the file again at every handshake, so it needs no reload.
 //
 //	server ADDRESS CERTIFICATE KEY AUTHORITIES
 package main

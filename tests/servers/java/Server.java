@@ -27,8 +27,8 @@ import javax.net.ssl.TrustManagerFactory;
 import javax.net.ssl.X509ExtendedTrustManager;
 
 /**
- * A TLS server as Java programs are: the JDK's own classes, and a truststore from a file, PEM or PKCS#12, given to its PKIX
- * trust manager. The truststore is made anew when the file's real path has changed, which is what a kubelet changes.
+ * A TLS server like most Java programs: the classes of the JDK, and a truststore from a file, PEM or PKCS#12, for the PKIX
+ * trust manager. The server reads the truststore again after the real path of the file has changed: a kubelet changes this path.
  *
  * <p>Usage: java Server PORT CERTIFICATE KEY (pem AUTHORITIES | pkcs12 TRUSTSTORE PASSWORD-FILE)
  */
@@ -79,7 +79,7 @@ public final class Server {
         return factory;
     }
 
-    /** The clients that are let in: whom the PKIX trust manager of the present truststore trusts. */
+    /** Accepts the clients that the PKIX trust manager trusts by the current truststore. */
     private static final class Truststore extends X509ExtendedTrustManager {
         private final Path file;
         private final Path password;
@@ -124,7 +124,7 @@ public final class Server {
         }
 
         private KeyStore ofPkcs12(Path file) throws GeneralSecurityException, IOException {
-            // Beside the truststore, in the same folder of the same update.
+            // The password in the folder of the truststore: both files are from the same update.
             Path beside = file.resolveSibling(password.getFileName());
             KeyStore store = KeyStore.getInstance("PKCS12");
             try (InputStream bytes = Files.newInputStream(file)) {

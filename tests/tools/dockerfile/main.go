@@ -1,4 +1,4 @@
-// Prints what BuildKit's own parser makes of a Dockerfile, as JSON, and fails where it has something to say against it.
+// Parses a Dockerfile with BuildKit's own parser, prints the result as JSON, and fails if the parser or the linter reports a warning.
 package main
 
 import (

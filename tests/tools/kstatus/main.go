@@ -1,5 +1,5 @@
-// Prints what kstatus, by which Flux and Helm 4 wait, makes of Kubernetes objects: JSON objects in, one a line; out, for
-// each, its status and why.
+// Prints the status of Kubernetes objects by kstatus, with which Flux and Helm 4 wait. The input is one JSON object per line.
+// The output is one line for each object: the status and the message.
 package main
 
 import (
