@@ -70,7 +70,8 @@ pub struct ClientCertificateRefStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier_class: Option<VerifierClass>,
 
-    /// Fields that a later version of the operator knows: a write replaces the whole status, and must not drop them.
+    /// Fields of a later version of the operator. The operator keeps these fields, because a write replaces the whole
+    /// status.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: BTreeMap<String, Value>,
