@@ -193,8 +193,8 @@ impl PrivateCa {
         Self::make(name, KeyType::default(), TEN_YEARS, Some(self), KeyIdentifier::Present)
     }
 
-    /// A CA below this one, valid for ten years. Its certificate identifies the issuer by name only, as in many manually
-    /// created CAs.
+    /// A CA below this one, valid for ten years. Its certificate identifies the issuer by name only, as in many CAs
+    /// that are created manually.
     pub fn intermediate_without_key_identifier(&self, name: &str) -> Self {
         Self::make(name, KeyType::default(), TEN_YEARS, Some(self), KeyIdentifier::Missing)
     }
