@@ -17,6 +17,8 @@ use crate::fixture::SOON;
 const API: &str = "a1b2c3d4e5";
 const STAGE: &str = "/restapis/a1b2c3d4e5/stages/prod";
 const REQUESTS: usize = 2_000;
+/// The number of requests in stories that other tests tell with all REQUESTS.
+pub const SOME: usize = 500;
 /// The propagation time of the fleet, in tests that wait for its end. Until then, the fleet presents both certificates.
 const PROPAGATION: Duration = Duration::from_secs(30);
 /// The propagation time of the fleet, in tests during which the fleet presents both certificates until the end.
@@ -116,7 +118,8 @@ async fn a_re_import_under_load_costs_nothing_before_a_chain_and_before_pins_unt
     let _turn = turn().await;
     let ca = issuing();
     let leaves = [(); 2].map(|()| ca.issue(payments()));
-    let story = ReImport { what: "a re-import into ACM under load", leaves, surprises: Setup::has_pins };
+    let story =
+        ReImport { what: "a re-import into ACM under load", leaves, requests: REQUESTS, surprises: Setup::has_pins };
     let (mut world, arn) = story.begin("servers-issued-import", &Setup::ALL).await;
     let servers = started(&mut world, &Setup::ALL).await;
     story.tell(world, &arn, servers).await;
@@ -129,7 +132,8 @@ async fn an_arn_that_moves_to_another_ca_under_load_costs_what_servers_refuse_un
     let _turn = turn().await;
     let other = PrivateCa::root("Other Root").intermediate("Other Issuing");
     let leaves = [issuing(), other].map(|ca| ca.issue(payments()));
-    let story = ReImport { what: "an ARN that moves to another CA under load", leaves, surprises: |_| true };
+    let story =
+        ReImport { what: "an ARN that moves to another CA under load", leaves, requests: SOME, surprises: |_| true };
     let (mut world, arn) = story.begin("servers-issued-moved", &Setup::ALL).await;
     let servers = started(&mut world, &Setup::ALL).await;
     story.tell(world, &arn, servers).await;
@@ -246,6 +250,8 @@ pub struct ReImport {
     pub what: &'static str,
     /// The former certificate, and the certificate that replaces it.
     pub leaves: [Leaf; 2],
+    /// The number of requests after every server has followed.
+    pub requests: usize,
     /// Whether a server refuses the new certificate until the server has followed. Such a server refuses the former
     /// certificate after the overlap.
     pub surprises: fn(Setup) -> bool,
@@ -269,7 +275,7 @@ impl ReImport {
         let surprised = |server: &Server| (self.surprises)(server.setup());
         let loads = loads(&world, &servers, LONG);
         for (load, _) in &loads {
-            load.in_all(REQUESTS / 10).await;
+            load.in_all(self.requests / 10).await;
             assert_eq!(load.lost(), 0, "nothing has changed yet");
         }
         world.emulator.put_acm(arn, second.clone());
@@ -287,7 +293,7 @@ impl ReImport {
             before.push(self.presented(presenter));
         }
         for (load, _) in &loads {
-            load.in_this_part(REQUESTS).await;
+            load.in_this_part(self.requests).await;
         }
         world.until_held(&[arn, arn]).await;
         for (((load, presenter), server), before) in loads.into_iter().zip(&servers).zip(before) {
@@ -324,9 +330,12 @@ impl ReImport {
         show(&format!(
             "  since it has followed: {sent} requests, {count} lost; {old} with the former one, {new} with the new one"
         ));
-        assert!(*sent >= REQUESTS, "{line}");
+        assert!(*sent >= self.requests, "{line}");
         assert_eq!(*lost, Vec::<String>::new(), "{line}");
-        assert!(old.min(new) > REQUESTS / 4, "each of them is presented half of the time: {old} and {new}: {line}");
+        assert!(
+            old.min(new) > self.requests / 4,
+            "each of them is presented half of the time: {old} and {new}: {line}"
+        );
         let lost_before = figures.lost.len();
         assert_eq!(lost_before > 0, (self.surprises)(setup), "{line}");
         assert!(lost_before <= before[1], "only the new one was refused: {line}: {presenter}");

@@ -8,7 +8,7 @@ use std::path::Path;
 use operator_testing::private_ca::{Leaf, NewLeaf};
 use operator_testing::servers::{Sample, Server, Setup};
 
-use super::issued::{ReImport, identity, issuing, said_to_another};
+use super::issued::{ReImport, SOME, identity, issuing, said_to_another};
 use super::stories::answers;
 use super::world::{Mirrored, application, turn};
 use crate::docs::page::Page;
@@ -99,7 +99,7 @@ async fn a_re_import_under_load_costs_nothing_where_names_are_checked() {
     let (ca, setups) = (issuing(), ALL.iter().map(|named| named.setup).collect::<Vec<_>>());
     let leaves = [(); 2].map(|()| ca.issue(NewLeaf::domain(DOMAIN)));
     let what = "a re-import into ACM under load, the name checked";
-    let story = ReImport { what, leaves, surprises: |_| false };
+    let story = ReImport { what, leaves, requests: SOME, surprises: |_| false };
     let (mut world, arn) = story.begin("servers-named-import", &setups).await;
     world.swap().await;
     let mut servers = Vec::new();
