@@ -6,7 +6,7 @@ pub use control::AccessControl;
 
 use std::collections::BTreeMap;
 
-use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, Main};
+use crate::api::{AcmTrust, CertificateRole, CertificateStatus, ClientCertificateRef, Main, Stage};
 use crate::aws::gateway::{Place, RestApi, Source, is_of_acm, region_of_acm};
 use crate::error::ReadFailure;
 use crate::rules::{Refusal, Rules, Wanted, What};
@@ -57,9 +57,13 @@ impl Access {
         rules: &Rules,
         labels: &BTreeMap<String, String>,
     ) -> Self {
-        let region = resource.spec.region.as_ref().or(settings.default_region.as_ref());
+        let region = match resource.main() {
+            // The tagged and additional certificates are in the region of the ARN too.
+            Some(Main::Acm(arn)) => region_of_acm(arn),
+            _ => resource.spec.region.as_deref().or(settings.default_region.as_deref()),
+        };
         let role = resource.spec.assume_role.as_ref();
-        let permit = |what: What<'_>| -> Result<(Place, Result<(), Refusal>), ReadFailure> {
+        let permit_in = |region: Option<&str>, what: What<'_>| -> Result<(Place, Result<(), Refusal>), ReadFailure> {
             let region = region.ok_or(ReadFailure::NoRegion)?;
             let wanted = Wanted {
                 namespace: resource.namespace(),
@@ -69,26 +73,23 @@ impl Access {
                 what,
             };
             let permit = rules.permit(wanted)?;
-            Ok((Place { identity: permit.identity, region: region.clone() }, permit.description))
+            Ok((Place { identity: permit.identity, region: region.to_owned() }, permit.description))
         };
+        let permit = |what: What<'_>| permit_in(region, what);
         let of_id = |id: &str| permit(What::Certificate(id));
         let named = |id: &str, place: Result<Place, ReadFailure>| Named {
             id: id.to_owned(),
             source: place.map(|place| Source { place, id: id.to_owned() }),
         };
-        let of_arn = |arn: &str| {
-            // An ACM certificate is read in the region of its ARN.
-            let (place, description) = permit(What::Acm(arn))?;
-            let region = region_of_acm(arn).map_or(place.region, str::to_owned);
-            Ok((Place { region, ..place }, description))
-        };
+        // An ACM certificate is read in the region of its ARN, so the rules must allow that region.
+        let of_arn = |arn: &str| permit_in(region_of_acm(arn).or(region), What::Acm(arn));
         let (allowed, stages, id) = match resource.main() {
             Some(Main::Acm(arn)) => (of_arn(arn), None, Some(arn)),
             Some(Main::Stage(stage)) => {
                 let allowed = permit(What::RestApi(&stage.rest_api_id));
                 let place = allowed.as_ref().ok().map(|(place, _)| place.clone());
                 let api = place.map(|place| RestApi { place, id: stage.rest_api_id.clone() });
-                let id = found.presented.as_deref().or_else(|| presented_before(resource, region));
+                let id = found.presented.as_deref().or_else(|| presented_before(resource, stage, region));
                 (allowed, api, id)
             }
             Some(Main::Certificate(id)) => (of_id(id), None, Some(id)),
@@ -144,10 +145,13 @@ impl Access {
 }
 
 /// The certificate in the status that the stage presented at the last read.
-fn presented_before<'a>(resource: &'a ClientCertificateRef, region: Option<&String>) -> Option<&'a str> {
+///
+/// An ACM certificate counts only while the spec trusts ACM: a re-import could bring another CA into the target.
+fn presented_before<'a>(resource: &'a ClientCertificateRef, stage: &Stage, region: Option<&str>) -> Option<&'a str> {
     resource.stage_status()?;
     let main = resource.status.as_ref()?.main_certificate(resource.additional_ids())?;
-    (main.region.as_ref() == region).then_some(&main.id)
+    let is_trusted = !is_of_acm(&main.id) || stage.acm == AcmTrust::Trust;
+    (is_trusted && main.region.as_deref() == region).then_some(&main.id)
 }
 
 /// Whether an entry of the status may be a certificate that the stage presents or presented.
@@ -171,15 +175,19 @@ mod tests {
         Source::own("us-east-1", id)
     }
 
-    #[test]
-    fn what_a_resource_names_is_what_the_rules_allow_it() {
-        let settings = Settings {
-            default_region: None,
+    fn settings(default_region: Option<&str>) -> Settings {
+        Settings {
+            default_region: default_region.map(str::to_owned),
             expiring_within: Duration::from_secs(300),
             installation: "operators/ours".into(),
             manage_descriptions: true,
             target_kinds: Default::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn what_a_resource_names_is_what_the_rules_allow_it() {
+        let settings = settings(None);
         let mut resource = resource("payments");
         let access = |resource: &ClientCertificateRef, rules: &str| {
             Access::of(resource, &Found::default(), &settings, &Rules::parse(rules).unwrap(), &BTreeMap::new())
@@ -205,5 +213,30 @@ mod tests {
         let Access { main, additional, .. } = access(&resource, "default: {certificateIds: [9ao60f, x7d31m]}");
         let ids: Vec<_> = additional.iter().map(|named| (named.id.as_str(), named.source.is_ok())).collect();
         assert_eq!((main.unwrap().source, ids), (Ok(source("9ao60f")), vec![("k2c0qe", false), ("x7d31m", true)]));
+    }
+
+    #[test]
+    fn an_arn_and_all_beside_it_are_in_the_region_of_the_arn_which_the_rules_have_to_allow() {
+        const ARN: &str = "arn:aws:acm:eu-west-1:111122223333:certificate/12345678-1234-1234-1234-123456789012";
+        let mut resource = resource("payments");
+        resource.spec.client_certificate_id = None;
+        resource.spec.acm_certificate_arn = Some(ARN.into());
+        resource.spec.additional_client_certificate_ids = vec!["k2c0qe".into()];
+        resource.spec.additional_client_certificate_tags = [("app".into(), "payments".into())].into();
+        let access = |default_region: Option<&str>, rules: &str| {
+            let (rules, settings) = (Rules::parse(rules).unwrap(), settings(default_region));
+            Access::of(&resource, &Found::default(), &settings, &rules, &BTreeMap::new())
+        };
+        for default_region in [None, Some("us-east-1")] {
+            for rules in ["{}", "default: {regions: [eu-west-1]}"] {
+                let access = access(default_region, rules);
+                assert!(access.main.as_ref().unwrap().source.is_ok(), "{rules}");
+                assert_eq!(access.tags.as_ref().unwrap().region, "eu-west-1");
+                assert_eq!(access.sources().filter(|source| source.place.region == "eu-west-1").count(), 2);
+            }
+            let access = access(default_region, "default: {regions: [us-east-1]}");
+            assert!(matches!(access.main.unwrap().source, Err(ReadFailure::NotAllowed(Refusal::Region { .. }))));
+            assert_eq!(access.tags, None);
+        }
     }
 }

@@ -33,7 +33,7 @@ pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
 /// A certificate of the last list that has no subscriber answers a new subscription for this long: users often create
 /// resources one after the other.
 pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
-/// The most reads of one scope at the same time, besides the list.
+/// The most reads of one scope and one service at the same time, besides the list.
 const READS_AT_ONCE: usize = 8;
 
 /// The id or ARN that each stage of an API presents, by the name of the stage; `None` for a stage without a certificate.
@@ -345,7 +345,7 @@ impl Scope {
         let mut calls: Vec<_> = stages.collect();
         calls.extend(self.acm.iter().filter_map(|(arn, entry)| next.call(entry, || Topic::Acm(arn.clone()))));
         if self.is_listing {
-            return if calls.is_empty() || self.room() == 0 { Step::Wait(next.at) } else { self.read(calls) };
+            return self.read(calls, next.at);
         }
         let due: Vec<_> =
             self.certificates.iter().filter(|(_, certificate)| next.is_due(certificate.due_at())).collect();
@@ -356,8 +356,9 @@ impl Scope {
         if !calls.is_empty() || is_any_omitted {
             let by_name = |(_, certificate): &&(_, &Certificate)| certificate.is_omitted || is_list_off;
             calls.extend(due.iter().filter(by_name).map(call_of));
-            if is_any_omitted || self.room() > 0 {
-                return self.read(calls);
+            let calls = self.within_limits(calls);
+            if is_any_omitted || !calls.is_empty() {
+                return self.read(calls, next.at);
             }
         }
         if due.is_empty() && !is_list_due {
@@ -370,7 +371,7 @@ impl Scope {
         }
         let calls: Vec<_> = due.iter().map(call_of).collect();
         if is_list_off || (!is_list_due && !self.is_list_worth(&due)) {
-            return self.read(calls);
+            return self.read(calls, next.at);
         }
         self.gather_until = None;
         self.is_listing = true;
@@ -395,20 +396,31 @@ impl Scope {
         refreshes.count() + due.iter().filter(|(_, certificate)| !certificate.grows_old()).count()
     }
 
-    fn room(&self) -> usize {
+    /// The calls that may start now, the longest due first. A silent ACM must not hold up API Gateway, so each service has a
+    /// limit of its own.
+    fn within_limits(&self, mut calls: Vec<(Topic, Tick)>) -> Vec<(Topic, Tick)> {
         let certificates = self.certificates.values().filter(|certificate| certificate.entry.is_under_way());
         let stages = self.stages.values().filter(|stages| stages.is_under_way());
         let acm = self.acm.values().filter(|entry| entry.is_under_way());
-        READS_AT_ONCE.saturating_sub(certificates.count() + stages.count() + acm.count())
+        let under_way = [certificates.count() + stages.count(), acm.count()];
+        let mut room = under_way.map(|calls| READS_AT_ONCE.saturating_sub(calls));
+        calls.sort_by_key(|(_, due)| *due);
+        calls.retain(|(topic, _)| {
+            let room = &mut room[usize::from(matches!(topic, Topic::Acm(_)))];
+            let has_room = *room > 0;
+            *room = room.saturating_sub(1);
+            has_room
+        });
+        calls
     }
 
-    fn read(&mut self, mut calls: Vec<(Topic, Tick)>) -> Step {
+    /// Starts the calls that may start now. Without any, the end of a running call makes room, and others become due at
+    /// `next`.
+    fn read(&mut self, calls: Vec<(Topic, Tick)>, next: Option<Tick>) -> Step {
         self.gather_until = None;
-        calls.sort_by_key(|(_, due)| *due);
-        calls.truncate(self.room());
+        let calls = self.within_limits(calls);
         if calls.is_empty() {
-            // The end of a running call makes room.
-            return Step::Wait(None);
+            return Step::Wait(next);
         }
         for (topic, _) in &calls {
             match topic {

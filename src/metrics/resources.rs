@@ -13,7 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::{Leader, Resources};
-use crate::api::{Cached, CertificateRole, ClientCertificateRefStatus};
+use crate::api::{Cached, CertificateRole, CertificateStatus, ClientCertificateRefStatus};
 use crate::conditions::{ConditionType, Reason, find, is_true};
 
 /// The conditions with a series. A condition without a status has the value 0: a resource that was never Ready must be
@@ -47,7 +47,7 @@ impl Collector for ResourceCollector {
             MetricType::Gauge,
         )?;
         for (meta, status) in &resources {
-            for certificate in status.iter().flat_map(|status| &status.certificates) {
+            for certificate in first_of_each_id(*status) {
                 if let Some(end) = certificate.expiration_date {
                     let labels = labels(meta, "certificate_id", &certificate.id);
                     ends.encode_family(&labels)?.encode_gauge(&end.as_second())?;
@@ -61,8 +61,7 @@ impl Collector for ResourceCollector {
             MetricType::Gauge,
         )?;
         for (meta, status) in &resources {
-            let held = status.iter().flat_map(|status| &status.certificates);
-            for held in held.filter(|held| held.role != Some(CertificateRole::Main)) {
+            for held in first_of_each_id(*status).filter(|held| held.role != Some(CertificateRole::Main)) {
                 if let Some(is_safe) = held.safe_to_switch {
                     let labels = labels(meta, "certificate_id", &held.id);
                     safe.encode_family(&labels)?.encode_gauge(&i64::from(is_safe))?;
@@ -115,6 +114,14 @@ fn parts(resource: &Cached) -> (&ObjectMeta, Option<&ClientCertificateRefStatus>
     (resource.meta(), resource.0.as_ref().ok().and_then(|resource| resource.status.as_ref()))
 }
 
+/// The certificates of a status, the main one first. The former certificates of an ARN have its id, and a second series with
+/// the same labels would be invalid.
+fn first_of_each_id(status: Option<&ClientCertificateRefStatus>) -> impl Iterator<Item = &CertificateStatus> {
+    let held = status.map(|status| status.certificates.as_slice()).unwrap_or_default();
+    let is_first = |(place, one): &(usize, &CertificateStatus)| held[..*place].iter().all(|other| other.id != one.id);
+    held.iter().enumerate().filter(is_first).map(|(_, one)| one)
+}
+
 /// The role, region, API and name of the stage that a resource follows, if the stage has no certificate according to
 /// the status.
 fn stage_without_certificate(resource: &Cached) -> Option<(Option<&str>, Option<&str>, &str, &str)> {
@@ -140,7 +147,7 @@ mod tests {
     use kube::core::DeserializeGuard;
 
     use super::*;
-    use crate::api::{CertificateStatus, ClientCertificateRefStatus, Stage, StageStatus};
+    use crate::api::{Stage, StageStatus};
     use crate::conditions::{ConditionType, Finding, Reason, set};
     use crate::fixtures::resource;
     use crate::metrics::{Format, Metrics};
@@ -296,5 +303,24 @@ mod tests {
         silent.follow(Box::new(|| vec![ready("payments", 7)]));
         silent.leads(true);
         assert!(of_resources(&whole(&Arc::new(silent), Format::Prometheus)).is_empty());
+    }
+
+    #[test]
+    fn the_former_certificates_of_an_arn_have_no_series_beside_the_one_of_the_main_certificate() {
+        let mut imported = resource("payments");
+        imported.status = ready("payments", 2_000_000_000).0.as_ref().unwrap().status.clone();
+        let held = &mut imported.status.as_mut().unwrap().certificates;
+        held[0].role = Some(CertificateRole::Main);
+        let former = CertificateStatus {
+            role: Some(CertificateRole::Former),
+            expiration_date: Some(jiff::Timestamp::from_second(1_900_000_000).unwrap()),
+            safe_to_switch: Some(false),
+            ..held[0].clone()
+        };
+        held.push(former);
+        let text = whole(&leader(vec![Arc::new(DeserializeGuard(Ok(imported)))]), Format::Prometheus);
+        let series: Vec<_> = text.lines().filter(|line| line.contains("certificate_id=\"9ao60f\"")).collect();
+        assert_eq!(series.len(), 1, "{series:#?}");
+        assert!(series[0].ends_with(" 2000000000"), "{series:#?}");
     }
 }

@@ -793,3 +793,17 @@ fn more_stages_than_the_budget_takes_keep_no_certificate_from_being_read() {
     assert_eq!(scope.list_failed(seconds(1.0), &denied(), None, at(1.0)), []);
     assert!(matches!(plan(&mut scope, 2.0), Step::Read(calls) if calls.len() == 8 && calls[0].0 == topic("first")));
 }
+
+#[test]
+fn a_silent_acm_holds_up_no_call_to_api_gateway() {
+    let mut scope = scope();
+    let interest = Interest { interval: INTERVAL, force: false };
+    for arn in 0..30 {
+        scope.subscribe(&Topic::Acm(format!("arn{arn}")), &name("r"), interest, None, at(0.0));
+    }
+    assert_eq!(apis(scope.plan(seconds(0.0))).len(), 8);
+    follow(&mut scope, API, "s", false, 1.0);
+    subscribe(&mut scope, "a", "s", 1.0);
+    assert_eq!(apis(scope.plan(seconds(1.0))), [Topic::Stages(API.into())]);
+    assert_eq!(plan(&mut scope, 1.0), Step::List);
+}

@@ -80,6 +80,37 @@ async fn an_arn_that_is_gone_denied_or_throttled_keeps_the_target() {
     world.until_target(SOON, "denied", "it is back", |secret| data(secret, "ca.crt") == Some(&cas.chain())).await;
 }
 
+/// The spec no longer trusts ACM, so a re-import must not bring another CA into the target.
+#[tokio::test]
+async fn once_the_spec_refuses_acm_the_target_follows_no_re_import() {
+    let mut world = World::start("acm-withdrawn").await;
+    let cas = Cas::new();
+    let arn = world.emulator.import_acm(DEFAULT_REGION, cas.leaf());
+    world.emulator.present(DEFAULT_REGION, API, STAGE, Some(&arn));
+    world.create_resource("payments", on_stage(json!({}))).await;
+    world.until_ready("payments").await;
+    world.patch("payments", json!({ "spec": { "stage": { "acm": "Refuse" } } })).await;
+    world.until("payments", READ, "False", "AcmNotAllowed").await;
+
+    world.emulator.put_acm(&arn, Cas::new().leaf());
+    let reads = world.emulator.count_of(DescribeCertificate, &arn);
+    for restarts in [false, true] {
+        if restarts {
+            world.stop_operator().await;
+            world.start_operator().await;
+        }
+        let resource = world.refresh("payments").await;
+        assert_eq!(held(&resource), [(Main, 2)]);
+        assert_eq!(condition(&resource, READ).unwrap().reason, "AcmNotAllowed");
+        assert_eq!(bundle(&world, "payments").await, cas.chain());
+    }
+    assert_eq!(world.emulator.count_of(DescribeCertificate, &arn), reads);
+
+    // The spec trusts ACM again.
+    world.patch("payments", json!({ "spec": { "stage": { "acm": "Trust" } } })).await;
+    world.until_it("payments", "both are trusted", |resource| held(resource).len() == 2).await;
+}
+
 /// ACM accepts the connection and sends no response.
 #[tokio::test]
 async fn a_silent_acm_keeps_the_target_and_holds_up_no_other_certificate() {
