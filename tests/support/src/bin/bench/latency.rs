@@ -122,7 +122,10 @@ async fn create(world: &World, resource: &ClientCertificateRef) -> Result<Client
 /// How long a request waits in the queue of kube's runtime although nothing else is in it, median.
 async fn kube_queue(resource: &ClientCertificateRef, samples: usize) -> Result<Duration> {
     let (store, mut writer) = reflector::store();
-    writer.apply_watcher_event(&watcher::Event::Apply(resource.clone()));
+    // Before a whole list, kube's queue releases no request.
+    for event in [watcher::Event::Init, watcher::Event::InitApply(resource.clone()), watcher::Event::InitDone] {
+        writer.apply_watcher_event(&event);
+    }
     let (mut requests, requested) = mpsc::channel(1);
     let began = |_, _| std::future::ready(Ok::<_, std::convert::Infallible>(Action::await_change())).boxed();
     let results = applier(
