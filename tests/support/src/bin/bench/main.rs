@@ -82,7 +82,7 @@ pub struct Options {
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     fleet_window: u64,
     /// Refresh interval of the fleet meanwhile, in seconds
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(30..))]
     fleet_interval: u64,
     /// Number of turns of the floor and the operator
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
