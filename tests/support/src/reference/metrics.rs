@@ -42,8 +42,8 @@ fn labels(sample: &str) -> Vec<String> {
 fn sampled() -> Metrics {
     let metrics = Metrics::sampled();
     metrics.follow(Box::new(|| {
-        let held = |role| CertificateStatus {
-            id: "9ao60f".into(),
+        let held = |id: &str, role| CertificateStatus {
+            id: id.into(),
             role: Some(role),
             expiration_date: Some(jiff::Timestamp::UNIX_EPOCH),
             safe_to_switch: Some(true),
@@ -51,7 +51,7 @@ fn sampled() -> Metrics {
         };
         let mut resource = ClientCertificateRef::default();
         let status = resource.status.get_or_insert_default();
-        status.certificates = vec![held(CertificateRole::Main), held(CertificateRole::Additional)];
+        status.certificates = vec![held("9ao60f", CertificateRole::Main), held("k2c0qe", CertificateRole::Additional)];
         status.stage = Some(StageStatus::default());
         vec![Arc::new(DeserializeGuard(Ok(resource)))]
     }));
