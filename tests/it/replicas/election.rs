@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use client_certificate_operator::api::ClientCertificateRef;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams};
 use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::DEFAULT_REGION;
+use operator_testing::private_ca::{NewLeaf, PrivateCa};
 use operator_testing::proxy::{Fault, Rule};
 use operator_testing::wait::{eventually, never};
 use serde_json::json;
 
 use super::{LEASE, Replicas};
-use crate::fixture::{A_WHILE, SOON};
+use crate::fixture::{A_WHILE, SOON, data};
 
 /// The promised limit for the replacement of a leader.
 const REPLACED_WITHIN: Duration = Duration::from_secs(20);
@@ -99,6 +102,34 @@ async fn a_soak_goes_on_under_the_next_leader() {
     eventually(REPLACED_WITHIN, "another leads", async || world.holder().await.as_deref() == Some("b")).await;
     let resource = world.until("payments", "SafeToSwitch", "True", "Soaked").await;
     assert_eq!(new(&resource), Some((since, Some(true))), "the soak did not begin again");
+    assert!(b.leads().await);
+}
+
+#[tokio::test]
+async fn the_former_leaf_of_acm_stays_under_the_next_leader() {
+    let world = Replicas::new("former-leaf").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    let ca = PrivateCa::root("Payments Root");
+    let leaves = [(); 3].map(|()| ca.issue(NewLeaf::new("api.example.com")));
+    let arn = world.emulator.import_acm(DEFAULT_REGION, leaves[0].clone());
+    let pins = json!({ "keys": { "pins": "Sha256Pins" } });
+    world.create_resource("payments", json!({ "acmCertificateArn": arn, "overlap": "1h", "target": pins })).await;
+    world.until_ready("payments").await;
+    let pins = async |count: usize| {
+        let has = |secret: &Secret| data(secret, "pins").is_some_and(|pins| pins.lines().count() == count);
+        world.until_target(SOON, "payments", &format!("{count} pins"), has).await
+    };
+    world.emulator.put_acm(&arn, leaves[1].clone());
+    world.refresh("payments").await;
+    pins(2).await;
+
+    // The next leader has seen neither the first leaf nor the second one.
+    let mut b = world.start("b").await;
+    world.emulator.put_acm(&arn, leaves[2].clone());
+    a.operator.kill().unwrap();
+    eventually(REPLACED_WITHIN, "another leads", async || world.holder().await.as_deref() == Some("b")).await;
+    pins(3).await;
     assert!(b.leads().await);
 }
 
