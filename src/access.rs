@@ -150,8 +150,12 @@ impl Access {
 fn presented_before<'a>(resource: &'a ClientCertificateRef, stage: &Stage, region: Option<&str>) -> Option<&'a str> {
     resource.stage_status()?;
     let main = resource.status.as_ref()?.main_certificate(resource.additional_ids())?;
-    let is_trusted = !is_of_acm(&main.id) || stage.acm == AcmTrust::Trust;
-    (is_trusted && main.region.as_deref() == region).then_some(&main.id)
+    (is_trusted(&main.id, stage.acm) && main.region.as_deref() == region).then_some(&main.id)
+}
+
+/// Whether the spec trusts a certificate that its stage presents.
+pub fn is_trusted(id: &str, acm: AcmTrust) -> bool {
+    acm == AcmTrust::Trust || !is_of_acm(id)
 }
 
 /// Whether an entry of the status may be a certificate that the stage presents or presented.

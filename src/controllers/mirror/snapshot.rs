@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::access::is_trusted;
 use crate::api::{AcmTrust, ClientCertificateRef, Main};
 use crate::aws::answer::Answer;
 use crate::aws::cache::{Listing, Snapshot as Read, Stages};
-use crate::aws::gateway::{GatewayError, Place, RestApi, Source, is_of_acm};
+use crate::aws::gateway::{GatewayError, Place, RestApi, Source};
 use crate::controllers::description::Outcome as DescriptionOutcome;
 use crate::error::{ClusterFailure, ReadFailure, Subject};
 use crate::rules::Refusal;
@@ -119,7 +120,7 @@ impl StageRead {
                     ReadFailure::StageNotFound { api: api(), region, stage: stage() }
                 }
                 Some(None) => ReadFailure::StageHasNoCertificate { api: api(), stage: stage() },
-                Some(Some(arn)) if is_of_acm(arn) && self.acm == AcmTrust::Refuse => {
+                Some(Some(arn)) if !is_trusted(arn, self.acm) => {
                     ReadFailure::AcmNotAllowed { api: api(), stage: stage(), arn: arn.clone() }
                 }
                 Some(Some(id)) => return Presented::Certificate(id),
@@ -139,7 +140,7 @@ impl StageRead {
 pub fn presented<'s>(resource: &ClientCertificateRef, stages: Option<&'s Read<Stages>>) -> Option<&'s str> {
     let Some(Main::Stage(stage)) = resource.main() else { return None };
     let id = stages?.outcome.as_ref().ok()?.get(&stage.stage_name)?.as_deref()?;
-    (!is_of_acm(id) || stage.acm == AcmTrust::Trust).then_some(id)
+    is_trusted(id, stage.acm).then_some(id)
 }
 
 /// The read of the list of client certificates, which contains their tags.
