@@ -10,19 +10,17 @@
 
 mod access;
 mod availability;
+mod queue;
 mod watches;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
-use kube::runtime::applier;
-use kube::runtime::controller::{self, Action, Config as ControllerConfig, ReconcileRequest};
+use futures::FutureExt;
 use kube::runtime::reflector::ObjectRef;
 use thiserror::Error;
 use tokio::sync::watch;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::access::AccessControl;
 use crate::api::{Cached, ResourceName, TargetKind};
@@ -242,45 +240,29 @@ async fn follow<G: Gateway>(mut leadership: watch::Receiver<Leadership>, scopes:
     }
 }
 
-/// Reconciles the resources that are woken, until asked to stop; then ends the running reconciles.
+/// Reconciles the resources that are woken until asked to stop; then ends the running reconciles.
 async fn work_through<G: Gateway>(wakes: Wakes, concurrency: u16, health: Health, context: Arc<Context<G>>) {
     let mut stopping = context.stopping.clone();
     let stop = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    let requests = wakes.map(|resource| Ok::<_, Infallible>(ReconcileRequest::from(resource))).take_until(stop);
-    let config = ControllerConfig::default().concurrency(concurrency);
-    let store = context.stores.resources().clone();
-    let attempts = health.clone();
-    let pass = move |resource, context| pass(resource, context, attempts.clone()).boxed();
-    let results = applier(pass, |_, never: &Infallible, _| match *never {}, context, store, requests, config);
-    let mut results = std::pin::pin!(results);
-    let mut idle = tokio::time::interval(QUEUE_IDLE);
-    loop {
-        health.queue_runs();
-        tokio::select! {
-            result = results.next() => match result {
-                None => return,
-                Some(Ok(_)) => {}
-                // Deleted between the event and the reconcile.
-                Some(Err(controller::Error::ObjectNotFound(object))) => debug!(%object, "the resource was deleted"),
-                Some(Err(error)) => error!("the controller's queue failed: {error}"),
-            },
-            _ = idle.tick() => {}
+    let runs = || health.queue_runs();
+    let reconcile = |resource: &ObjectRef<Cached>| match context.stores.resources().get(resource) {
+        Some(cached) => pass(cached, Arc::clone(&context), health.clone()).left_future(),
+        None => {
+            debug!(%resource, "the resource was deleted");
+            std::future::ready(None).right_future()
         }
-    }
+    };
+    queue::work_through(wakes, concurrency, QUEUE_IDLE, runs, stop, reconcile).await;
 }
 
 /// Runs one reconcile, and returns when the next is due.
-async fn pass<G: Gateway>(
-    resource: Arc<Cached>,
-    context: Arc<Context<G>>,
-    health: Health,
-) -> Result<Action, Infallible> {
+async fn pass<G: Gateway>(resource: Arc<Cached>, context: Arc<Context<G>>, health: Health) -> Option<Duration> {
     let name = ResourceName::of(&resource);
     let _attempt = health.attempt(PASS);
     // A task for each reconcile, so that they share the processors.
-    let next = match tokio::spawn(tokio::time::timeout(PASS, reconcile(resource, context))).await {
+    match tokio::spawn(tokio::time::timeout(PASS, reconcile(resource, context))).await {
         Ok(Ok(next)) => next,
         Ok(Err(_)) => {
             let (namespace, name) = (&name.namespace, &name.name);
@@ -293,6 +275,5 @@ async fn pass<G: Gateway>(
             Some(AFTER_A_FAILURE)
         }
         Err(_) => Some(AFTER_A_FAILURE),
-    };
-    Ok(next.map_or_else(Action::await_change, Action::requeue))
+    }
 }

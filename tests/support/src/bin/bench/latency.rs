@@ -3,13 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use client_certificate_operator::api::ClientCertificateRef;
-use futures::channel::mpsc;
-use futures::{FutureExt, SinkExt, StreamExt};
 use kube::api::{Api, PostParams};
-use kube::runtime::controller::{Action, Config, ReconcileRequest};
-use kube::runtime::{applier, reflector, watcher};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::script::Operation;
 
@@ -98,9 +94,6 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
         RATIO_ALLOWED,
         ratio <= RATIO_ALLOWED,
     );
-    let queue = kube_queue(&warm, options.samples).await?;
-    report
-        .figure("latency: of this, the queue of kube's runtime, whose timer counts milliseconds", milliseconds(queue));
     report.limited("latency: certificate in the cache, calls to API Gateway", calls, 0, calls == 0);
     report.figure("latency: API Gateway's", milliseconds(options.gateway_latency()));
     let limit = median(&known.secret) + options.gateway_latency() + EXCESS_ALLOWED;
@@ -117,34 +110,4 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
 async fn create(world: &World, resource: &ClientCertificateRef) -> Result<ClientCertificateRef> {
     let resources: Api<ClientCertificateRef> = Api::namespaced(world.author.clone(), resource.namespace());
     Ok(resources.create(&PostParams::default(), resource).await?)
-}
-
-/// How long a request waits in the queue of kube's runtime although nothing else is in it, median.
-async fn kube_queue(resource: &ClientCertificateRef, samples: usize) -> Result<Duration> {
-    let (store, mut writer) = reflector::store();
-    // Before a whole list, kube's queue releases no request.
-    for event in [watcher::Event::Init, watcher::Event::InitApply(resource.clone()), watcher::Event::InitDone] {
-        writer.apply_watcher_event(&event);
-    }
-    let (mut requests, requested) = mpsc::channel(1);
-    let began = |_, _| std::future::ready(Ok::<_, std::convert::Infallible>(Action::await_change())).boxed();
-    let results = applier(
-        began,
-        |_, never, _| match *never {},
-        ().into(),
-        store,
-        requested.map(Ok::<_, std::convert::Infallible>),
-        Config::default(),
-    );
-    let mut results = std::pin::pin!(results);
-    let mut waits = Vec::new();
-    for _ in 0..samples {
-        let sent = Instant::now();
-        requests.send(ReconcileRequest::from(reflector::ObjectRef::from_obj(resource))).await?;
-        results.next().await.context("the queue goes on")??;
-        waits.push(sent.elapsed());
-        // Apart from each other, as creates are.
-        tokio::time::sleep(Duration::from_micros(3_300)).await;
-    }
-    Ok(quantile(&waits, 0.5))
 }
