@@ -8,26 +8,32 @@ use std::process::{Command, Output};
 
 const ALL: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 
-/// A home folder without this machine's programs.
+/// A home folder without this machine's programs, and with a kubectl on the PATH that does not run.
 fn home() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
+    let home = tempfile::tempdir().unwrap();
+    program(&home.path().join("bin/kubectl"), "exit 1");
+    home
+}
+
+fn program(path: &Path, script: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A folder like that of setup-envtest, with these programs of this version.
 fn envtest(home: &Path, version: &str, programs: &[&str]) -> PathBuf {
     let folder = home.join(".local/share/kubebuilder-envtest/k8s").join(format!("{version}-linux-amd64"));
-    fs::create_dir_all(&folder).unwrap();
-    for program in programs {
-        let path = folder.join(program);
-        fs::write(&path, format!("#!/bin/sh\necho Kubernetes v{version}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    for name in programs {
+        program(&folder.join(name), &format!("echo Kubernetes v{version}"));
     }
     folder
 }
 
 fn build(home: &Path, assets: Option<&Path>, arguments: &[&str]) -> Output {
     let mut build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubernetes/build"));
-    build.args(arguments).env("HOME", home);
+    let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap());
+    build.args(arguments).env("HOME", home).env("PATH", path);
     for name in ["XDG_CACHE_HOME", "XDG_DATA_HOME", "CCR_KUBERNETES_DIR", "KUBEBUILDER_ASSETS", "KUBERNETES"] {
         build.env_remove(name);
     }
@@ -73,6 +79,30 @@ fn what_a_folder_lacks_is_built() {
         assert_eq!(lines[0], format!("uses the Kubernetes programs of {}", folder.display()));
         assert!(lines[1].starts_with("builds kube-controller-manager of Kubernetes v1."), "{plan}");
     }
+}
+
+#[test]
+fn a_kubectl_on_the_path_is_used_where_any_will_do() {
+    let home = home();
+    let kubectl = home.path().join("bin/kubectl");
+    program(&kubectl, "echo Client Version: v1.32.0");
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        printed(&build(home.path(), None, arguments)).lines().map(str::to_owned).collect()
+    };
+    let plan = lines(&["--any", "--plan"]);
+    assert_eq!(plan[0], format!("uses {}", kubectl.display()));
+    assert!(plan[1].starts_with("builds etcd kube-apiserver kube-controller-manager of Kubernetes v1."), "{plan:?}");
+    // Tests use the version that the module pins.
+    assert!(lines(&["--plan"])[0].starts_with("builds etcd kube-apiserver kube-controller-manager kubectl of "));
+
+    let folder = envtest(home.path(), "1.33.0", &["etcd", "kube-apiserver", "kube-controller-manager"]);
+    let all = PathBuf::from(printed(&build(home.path(), None, &["--any"])).trim_end());
+    assert_eq!(fs::read_link(all.join("kubectl")).unwrap(), kubectl);
+    assert_eq!(fs::read_link(all.join("etcd")).unwrap(), folder.join("etcd"));
+
+    // The folder's own kubectl has the version of its kube-apiserver.
+    envtest(home.path(), "1.33.0", &["kubectl"]);
+    assert_eq!(lines(&["--any"]), [folder.to_str().unwrap()]);
 }
 
 #[test]

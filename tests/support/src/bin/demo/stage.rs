@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
 /// The number of steps, which each heading contains.
-const STEPS: u32 = 20;
+const STEPS: u32 = 18;
 /// A generous limit, for a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
