@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_resource_names_is_what_the_rules_allow_it() {
+    fn a_resource_may_name_only_what_the_rules_allow() {
         let settings = settings(None);
         let mut resource = resource("payments");
         let access = |resource: &ClientCertificateRef, rules: &str| {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_and_all_beside_it_are_in_the_region_of_the_arn_which_the_rules_have_to_allow() {
+    fn certificates_beside_an_arn_are_in_its_region_which_the_rules_must_allow() {
         const ARN: &str = "arn:aws:acm:eu-west-1:111122223333:certificate/12345678-1234-1234-1234-123456789012";
         let mut resource = resource("payments");
         resource.spec.client_certificate_id = None;

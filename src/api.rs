@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_from_before_the_schema_is_held_within_its_bounds() {
+    fn an_interval_that_is_older_than_the_schema_is_clamped_to_its_bounds() {
         let with = |text: &str| {
             let mut resource = ClientCertificateRef::default();
             resource.spec.refresh_interval = text.to_owned();

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_to_the_longest_and_begin_anew_after_a_reset() {
+    fn waits_double_up_to_the_longest_and_start_again_after_a_reset() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let waits: Vec<_> = (0..40).map(|_| backoff.fail(0.5).as_secs()).collect();
         assert_eq!(waits[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_wait_holds_where_the_longest_is_shorter() {
+    fn the_first_wait_applies_even_if_the_longest_is_shorter() {
         let mut backoff = Backoff::new(Duration::from_secs(7200), Duration::from_secs(3600));
         assert_eq!([backoff.fail(0.5), backoff.fail(0.5)], [Duration::from_secs(7200); 2]);
     }

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transition_time_stays_while_the_status_does() {
+    fn a_transition_time_changes_only_with_the_status() {
         let mut conditions = Vec::new();
         let (first, later) = (at("2026-11-24T07:16:00.5Z"), at("2026-11-24T08:00:00Z"));
         set(&mut conditions, ConditionType::Ready, Finding::no(Reason::NotFound, "gone"), Some(1), first);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_certificate_is_not_final_because_it_may_still_be_made() {
+    fn a_missing_certificate_is_not_final_because_it_may_be_created_later() {
         assert!(!Reason::NotFound.is_final());
         assert!(Reason::Expired.is_final());
     }

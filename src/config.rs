@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_namespaces_are_trimmed_and_hold_names_alone() {
+    fn lists_of_namespaces_are_trimmed_and_contain_only_names() {
         let namespaces = |text: &str| parse(&[&format!("--namespaces={text}")]).map(|args| args.namespaces.concat());
         let longest = "a".repeat(63);
         for (text, names) in [
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_say_what_is_needed() {
+    fn wrong_values_have_a_message_with_the_expected_form() {
         for args in [
             &["--concurrency", "0"][..],
             &["--expiring-within", "soon"],

@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_is_never_undercut_and_believed_up_to_five_minutes() {
+    fn a_retry_after_is_a_lower_bound_of_at_most_five_minutes() {
         let seconds = Duration::from_secs;
         for jitter in [0.0, 0.5, 1.0] {
             let delay = retry_after_asked(seconds(7), jitter);

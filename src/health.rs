@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_outlives_twice_its_deadline_is_unhealthy() {
+    async fn only_a_reconcile_that_exceeds_twice_its_deadline_is_unhealthy() {
         let health = Health::default();
         let attempt = health.attempt(Duration::from_secs(10));
         tokio::time::advance(Duration::from_secs(20)).await;
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_queue_that_is_not_looked_at_is_unhealthy_once_it_has_begun() {
+    async fn a_queue_without_progress_is_unhealthy_after_its_start() {
         let health = Health::default();
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert_eq!(health.check(), Ok(()));

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_not_there_is_made_and_one_that_was_released_is_taken_at_once() {
+    fn a_missing_lease_is_created_and_a_released_lease_is_acquired_at_once() {
         let mut candidate = Candidate::default();
         assert_eq!(candidate.look("b", None, at(0)), Step::Create);
         assert_eq!(candidate.look("b", held_by("a", 0), at(1)), Step::Wait);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_taken_when_it_was_seen_unchanged_for_its_duration_whatever_its_clock_says() {
+    fn a_lease_is_acquired_after_its_duration_without_a_change_whatever_its_times_are() {
         let mut candidate = Candidate::default();
         assert_eq!(candidate.look("b", held_by("a", 0), at(100)), Step::Wait, "first seen, however old it says it is");
         assert_eq!(candidate.look("b", held_by("a", 0), at(114)), Step::Wait);
@@ -148,12 +148,12 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_starts_anew_in_its_pod_goes_on_with_the_lease_of_its_earlier_life() {
+    fn a_restarted_container_acquires_the_lease_of_its_pod_at_once() {
         assert_eq!(Candidate::default().look("a", held_by("a", 0), at(0)), Step::Take);
     }
 
     #[test]
-    fn no_write_begins_that_could_be_under_way_when_the_lease_ends() {
+    fn no_write_starts_that_could_outlast_the_lease() {
         let sent = at(100);
         let leadership = Leadership::renewed(sent);
         let mut last = None;
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn another_leads_within_twenty_seconds_of_the_last_renewal() {
+    fn another_replica_leads_within_twenty_seconds_of_the_last_renewal() {
         // A candidate sees a renewal at most one interval later, and takes the Lease at most one interval after its
         // end.
         assert!(DURATION + LOOK_EVERY * 2 < Duration::from_secs(20));
     }
 
     #[test]
-    fn one_that_stands_by_neither_works_nor_writes() {
+    fn a_standby_neither_reconciles_nor_writes() {
         assert!(!Leadership::StandingBy.leads() && !Leadership::StandingBy.may_write(at(0)));
         assert!(Leadership::Alone.leads() && Leadership::Alone.may_write(at(1_000_000)));
         assert!(Leadership::renewed(at(0)).leads(), "late, but not yet known to be lost");

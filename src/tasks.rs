@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_end_that_is_not_expected_is_told_of_and_another_is_not() {
+    async fn only_an_unexpected_end_is_reported() {
         let (tasks, mut ended) = Tasks::new();
         tasks.spawn_finite("finite", async {}).await.unwrap();
         tasks.spawn_finite("panics", async { panic!("as a test wants it") }).await.unwrap_err();

@@ -44,14 +44,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_words_stay_as_they_are() {
+    fn plain_words_do_not_change() {
         assert_eq!(stable("Invalid patch path /description2"), "Invalid patch path");
         assert_eq!(stable("Invalid  patch\n path."), "Invalid patch path.");
         assert_eq!(stable("Limit 500 of page 3"), "Limit 500 of page 3");
     }
 
     #[test]
-    fn request_ids_go_in_every_dress() {
+    fn request_ids_are_removed_in_every_form() {
         for text in [
             "Invalid id (Request ID: 1b0c4c3e-0d6c-4b5a-9a0e-000000000001)",
             "Invalid id (request id: abcdef)",
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn two_refusals_that_differ_by_their_ids_read_the_same() {
+    fn two_refusals_that_differ_by_their_ids_have_the_same_text() {
         let text = |id: &str| stable(&format!("No: {id} at 12:34:5{} (Request ID: {id})", id.len() % 10));
         assert_eq!(text("0f8a31c9"), text("77777777-aaaa"));
     }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_whose_labels_are_not_known_is_not_decided_where_rules_use_labels() {
+    fn rules_with_labels_decide_nothing_for_a_namespace_with_unknown_labels() {
         let resource = resource("payments");
         let control = control(BY_LABEL);
         assert_eq!(control.of(&resource), None);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_count_where_the_rules_select_otherwise_by_them() {
+    fn labels_count_only_if_the_rules_select_by_them() {
         let control = control(BY_LABEL);
         assert!(control.set_labels("a", labels("orders")), "known for the first time");
         assert!(!control.set_labels("a", labels("shop")), "no rule is for either");

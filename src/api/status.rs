@@ -321,13 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn more_certificates_than_the_schema_takes_are_cut() {
+    fn more_certificates_than_the_schema_allows_are_cut() {
         let many = (0..200).map(|number| entry(number, number, CertificateRole::Additional));
         assert_eq!(CertificateStatus::distinct(many).len(), MAX_CERTIFICATES);
     }
 
     #[test]
-    fn a_status_of_an_earlier_version_has_a_main_certificate_too() {
+    fn a_status_of_an_earlier_version_has_a_main_certificate() {
         let former = |id: u8| CertificateStatus { role: None, ..entry(id, id, CertificateRole::Main) };
         let status = |certificates| ClientCertificateRefStatus { certificates, ..Default::default() };
         let without_roles = status(vec![former(1), former(2)]);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_version_wrote_is_carried_over() {
+    fn fields_of_a_later_version_are_kept() {
         let later = serde_json::json!({ "observedGeneration": 3, "renewal": { "phase": "Soaking" } });
         let status: ClientCertificateRefStatus = serde_json::from_value(later.clone()).unwrap();
         assert_eq!(status.observed_generation, Some(3));

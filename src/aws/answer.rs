@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_checked_before_anybody_sees_it() {
+    fn an_answer_is_checked_before_it_is_used() {
         let now = at("2026-11-24T00:00:00Z");
         let check = |came: ClientCertificate, now| Answer::check(&source("9ao60f"), None, came, now).map(|_| ());
         assert_eq!(check(certificate("9ao60f", PEM), now), Ok(()));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_ends_at_the_earlier_of_two_dates() {
+    fn a_certificate_expires_at_the_earlier_of_two_dates() {
         let now = at("2026-11-24T00:00:00Z");
         let check = |expires: &str| {
             let came = ClientCertificate { expires: Some(at(expires)), ..certificate("9ao60f", PEM) };

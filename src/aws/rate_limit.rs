@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_quiet_time_there_is_a_burst_and_then_the_rate() {
+    async fn the_bucket_allows_a_burst_after_an_idle_time_and_then_the_rate() {
         let (limiter, clock, account) = limiter(5.0, 20);
         for _ in 0..20 {
             limiter.acquire(&account, Priority::List).await.unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn updates_go_first_then_lists_then_reads_by_due_time() {
+    async fn updates_precede_lists_and_lists_precede_reads_in_order_of_due_time() {
         let (limiter, _, account) = limiter(1.0, 1);
         limiter.acquire(&account, Priority::List).await.unwrap();
         let read = |due| Priority::Read { due: Duration::from_secs(due) };
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_gave_up_holds_nobody_up() {
+    async fn a_call_that_gave_up_does_not_delay_other_calls() {
         let (limiter, clock, account) = limiter(1.0, 1);
         limiter.acquire(&account, Priority::List).await.unwrap();
         let gave_up = tokio::time::timeout(Duration::from_millis(100), limiter.acquire(&account, Priority::Update));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_refuses_everybody_at_once_for_a_sensible_time() {
+    async fn a_pause_refuses_every_call_at_once_for_a_limited_time() {
         for (asked, wait) in [(None, 1), (Some(0), 1), (Some(7), 7), (Some(3600), 300)] {
             let (limiter, clock, account) = limiter(1.0, 1);
             limiter.acquire(&account, Priority::List).await.unwrap();

@@ -37,7 +37,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     #[test]
-    fn the_pins_are_those_that_openssl_prints() {
+    fn the_pins_match_the_output_of_openssl() {
         let certificate = Certificate::parse(PEM).unwrap();
         let main = certificate.main();
         assert_eq!(main.sha1().unwrap(), PEM_SHA1);

@@ -180,7 +180,7 @@ fn names_are_one_line_of_printable_ascii_as_openssl_prints_them() {
 }
 
 #[test]
-fn what_openssl_does_not_load_is_refused() {
+fn a_certificate_that_openssl_does_not_load_is_refused() {
     let times = |value: &[u8]| with(|parts| parts.times[1] = tlv(0x18, &[value]));
     let extension = tlv(0x30, &[&tlv(0x06, &[&[0x55, 29, 19]]), &tlv(0x04, &[&tlv(0x30, &[])])]);
     let extensions = |all: &[&[u8]]| tlv(0xa3, &[&tlv(0x30, all)]);
@@ -273,7 +273,7 @@ fn what_openssl_does_not_load_is_refused() {
 
 /// Changes each byte of a certificate, except the bytes of the modulus and the signature, which may have any value.
 #[test]
-fn of_certificates_that_are_damaged_none_is_taken_that_openssl_does_not_load() {
+fn no_damaged_certificate_is_accepted_that_openssl_does_not_load() {
     let whole = Parts::of_fixture().der();
     let modulus = whole.windows(4).position(|bytes| bytes == [0x00, 0xb6, 0xeb, 0x3d]).unwrap();
     let signature = whole.len() - 256;
@@ -296,7 +296,7 @@ fn of_certificates_that_are_damaged_none_is_taken_that_openssl_does_not_load() {
 }
 
 #[test]
-fn versions_and_fields_that_there_are_are_taken() {
+fn all_valid_versions_and_fields_are_accepted() {
     let extension = |oid: &[u8], critical: &[u8]| tlv(0x30, &[&tlv(0x06, &[oid]), critical, &tlv(0x04, &[&[0x30, 0]])]);
     let all = [extension(&[0x55, 29, 19], &[]), extension(&[0x2a, 3], &[1, 1, 0xff])].concat();
     for der in [
@@ -312,7 +312,7 @@ fn versions_and_fields_that_there_are_are_taken() {
 }
 
 #[test]
-fn a_certificate_without_an_end_is_taken() {
+fn a_certificate_without_an_expiry_is_accepted() {
     let der = with(|parts| parts.times = [tlv(0x17, &[b"260101000000Z"]), tlv(0x18, &[b"99991231235959Z"])]);
     let block = parsed(&der).unwrap();
     assert!(openssl(&der, &["-enddate"]).unwrap().contains("Dec 31 23:59:59 9999"));
@@ -334,7 +334,7 @@ fn a_certificate_is_not_valid_before_its_start() {
 }
 
 #[test]
-fn the_pem_is_written_anew_whatever_form_it_came_in() {
+fn the_pem_has_one_form_for_every_form_of_the_input() {
     let body: String = PEM.lines().filter(|line| !line.starts_with('-')).collect();
     let in_columns = |columns: usize, end: &str| {
         let lines: Vec<&str> = body.as_bytes().chunks(columns).map(|line| std::str::from_utf8(line).unwrap()).collect();
@@ -360,14 +360,14 @@ fn crlf(pem: &str) -> String {
 }
 
 #[test]
-fn crlf_and_a_missing_final_newline_are_put_right() {
+fn crlf_and_a_missing_final_newline_are_corrected() {
     let certificate = Certificate::parse(&crlf(PEM)).unwrap();
     assert_eq!(certificate.main().pem, PEM);
     assert!(PEM.ends_with("-----END CERTIFICATE-----\n") && !PEM.contains('\r'));
 }
 
 #[test]
-fn the_facts_are_those_that_openssl_prints() {
+fn the_facts_match_the_output_of_openssl() {
     let certificate = Certificate::parse(PEM).unwrap();
     let main = certificate.main();
     assert_eq!(main.serial_number, PEM_SERIAL);
@@ -384,7 +384,7 @@ fn several_blocks_keep_their_order_each_with_a_newline() {
 }
 
 #[test]
-fn a_certificate_is_expired_from_its_last_moment_on() {
+fn a_certificate_is_expired_at_the_time_of_its_expiry() {
     let certificate = Certificate::parse(PEM).unwrap();
     let end = certificate.main().not_after;
     assert!(certificate.is_expired(end));
@@ -392,7 +392,7 @@ fn a_certificate_is_expired_from_its_last_moment_on() {
 }
 
 #[test]
-fn anything_else_is_refused_for_its_own_reason() {
+fn every_other_input_is_refused_with_its_reason() {
     let der_cut = {
         let der = STANDARD.decode(PEM.lines().filter(|l| !l.starts_with('-')).collect::<String>()).unwrap();
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&der[..der.len() - 9]))
@@ -443,14 +443,14 @@ fn a_chain_is_sorted_by_its_issuers() {
 }
 
 #[test]
-fn a_certificate_without_a_chain_is_what_a_backend_trusts() {
+fn a_backend_trusts_a_certificate_without_a_chain() {
     let alone = Certificate::issued(crate::fixtures::issued::LEAF_PEM, "").unwrap();
     assert_eq!(alone.anchors().map(|block| block.fingerprint).collect::<Vec<_>>(), [alone.main().fingerprint]);
     assert!(alone.chain().is_empty() && !alone.lacks_root());
 }
 
 #[test]
-fn what_api_gateway_does_not_present_is_refused() {
+fn a_pem_that_api_gateway_does_not_present_is_refused() {
     use crate::fixtures::issued::{ISSUING_PEM, LEAF_PEM, ROOT_PEM, SERVER_PEM};
     assert_eq!(Certificate::issued(SERVER_PEM, ISSUING_PEM), Err(CertificateError::NotForClients));
     let five = format!("{ISSUING_PEM}{ROOT_PEM}{PEM}{PEM}{PEM}");

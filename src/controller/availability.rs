@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_had_is_not_waited_for_as_long_as_anything_can() {
+    fn unavailable_namespaces_do_not_delay_the_available_ones() {
         let scope = |name: &str| Scope::Namespace(name.to_owned());
         let watches = ["a", "b"].into_iter().flat_map(|name| ["x", "y"].map(|kind| (scope(name), kind.to_owned())));
         let availability = Availability::new(watches, Arc::default());

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_over_is_forgotten() {
+    async fn finished_series_are_removed() {
         let config = kube::Config::new("http://localhost".parse().unwrap());
         let recorder = Recorder::new(Client::try_from(config).unwrap());
         recorder.recent(at(0)).insert(1, Series { first: at(0), count: 1, last: at(0) });
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_no_longer_than_the_cluster_takes() {
+    fn a_name_is_no_longer_than_kubernetes_allows() {
         let about = |name: String| ObjectReference { name: Some(name), ..ObjectReference::default() };
         assert_eq!(name_of(&about("payments".into()), at(0)), "payments.18fae27693b40000");
         let long = name_of(&about(format!("{}-{}", "a".repeat(235), "b".repeat(17))), at(0));

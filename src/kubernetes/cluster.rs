@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_proxy_names_hosts_networks_and_both_families() {
+    fn no_proxy_names_hosts_networks_and_addresses_of_both_ip_families() {
         let leads =
             |server: &str, no_proxy: &str| leads_to(&server.parse().unwrap(), "http://proxy.test:3128", no_proxy);
         for (server, no_proxy) in [

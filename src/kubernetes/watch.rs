@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_applies_what_it_shows_and_removes_the_rest_of_what_was_held() {
+    fn a_list_applies_its_objects_and_removes_the_others() {
         let mut relist = Relist::default();
         for lists in 0..2 {
             assert_eq!(words(relist.changes(Event::Init, held)), [""; 0]);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_that_was_seen_tells_the_version() {
+    fn a_deletion_has_the_resource_version() {
         let mut relist = Relist::default();
         assert_eq!(words(relist.changes(Event::Apply(object("a")), held)), ["applied a"]);
         let gone = ["removed backends/a Some(\"7\")"];

@@ -80,7 +80,7 @@ mod tests {
     use crate::leader::DURATION;
 
     #[tokio::test(start_paused = true)]
-    async fn a_pass_waits_for_a_late_renewal_and_gives_up_when_another_leads() {
+    async fn a_reconcile_waits_for_a_late_renewal_and_stops_when_another_replica_leads() {
         let clock = Clock::start();
         let (sender, leadership) = watch::channel(Leadership::StandingBy);
         let fence = Fence::new(clock, leadership);

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_each_certificate_and_three_conditions_are_told() {
+    fn the_expiry_of_each_certificate_and_three_conditions_are_exported() {
         let metrics = leader(vec![ready("payments", 1_800_000_000)]);
         let text = whole(&metrics, Format::OpenMetrics);
         let namespace = resource("payments").metadata.namespace.unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn those_beside_the_main_one_say_whether_a_stage_may_be_switched() {
+    fn other_certificates_have_a_series_for_safe_to_switch() {
         let mut whole = ready("payments", 7).as_ref().0.as_ref().unwrap().clone();
         let status = whole.status.as_mut().unwrap();
         let held = |id: &str, role, safe| CertificateStatus {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stage_presents_has_a_series_and_stages_without_a_certificate_are_counted_once() {
+    fn the_certificate_of_a_stage_has_a_series_and_stages_without_one_are_counted_once() {
         let following = |name: &str, id: Option<&str>| {
             let mut whole = ready(name, 7).as_ref().0.as_ref().unwrap().clone();
             let stage = Stage { rest_api_id: "a1b2c3".into(), stage_name: "prod".into(), ..Stage::default() };
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_without_a_status_is_not_ready_rather_than_not_there() {
+    fn a_resource_without_a_status_counts_as_not_ready() {
         let metrics = leader(vec![Arc::new(DeserializeGuard(Ok(resource("new"))))]);
         let text = whole(&metrics, Format::Prometheus);
         let series: Vec<_> = of_resources(&text).into_iter().map(|line| line.rsplit_once("type=").unwrap().1).collect();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn each_metric_is_one_block_however_many_resources_there_are() {
+    fn each_metric_is_one_block_for_any_number_of_resources() {
         let text = whole(&leader((0..10).map(|number| ready(&format!("r{number}"), 7)).collect()), Format::OpenMetrics);
         let names: Vec<_> = of_resources(&text).iter().map(|line| line.split_once('{').unwrap().0).collect();
         assert_eq!(names.len(), 4 * 10);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_leads_tells_of_resources_and_nobody_who_was_told_not_to() {
+    fn only_the_leader_exports_resources_unless_the_flag_disables_them() {
         let metrics = leader(vec![ready("payments", 7)]);
         assert_eq!(of_resources(&whole(&metrics, Format::Prometheus)).len(), 4);
         metrics.leads(false);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_former_certificates_of_an_arn_have_no_series_beside_the_one_of_the_main_certificate() {
+    fn the_former_certificates_of_an_arn_have_no_series() {
         let mut imported = resource("payments");
         imported.status = ready("payments", 2_000_000_000).0.as_ref().unwrap().status.clone();
         let held = &mut imported.status.as_mut().unwrap().certificates;

@@ -29,7 +29,7 @@ fn external_id(permit: Result<Permit, Refusal>) -> Option<String> {
 }
 
 #[test]
-fn without_a_file_everything_is_allowed_but_roles() {
+fn without_a_file_everything_except_roles_is_allowed() {
     let rules = Rules::default();
     let permit_own = permit(&rules, |_| {}).unwrap();
     assert_eq!(permit_own, Permit { identity: Identity::Operator, description: Ok(()) });
@@ -40,7 +40,7 @@ fn without_a_file_everything_is_allowed_but_roles() {
 }
 
 #[test]
-fn a_rule_is_for_its_namespaces_alone() {
+fn a_rule_applies_only_to_its_namespaces() {
     let rules = rules(&format!("rules: [{{name: pay, namespaces: [payments], roles: ['{ROLE}']}}]"));
     let Identity::Role(role) = permit(&rules, with_role(Some("shop"))).unwrap().identity else { panic!("a role") };
     assert_eq!((role.arn.as_str(), role.external_id.as_deref()), (ROLE, Some("shop")));
@@ -53,7 +53,7 @@ fn a_rule_is_for_its_namespaces_alone() {
 }
 
 #[test]
-fn a_rule_can_be_for_labelled_namespaces() {
+fn a_rule_can_select_namespaces_by_label() {
     let rules = rules(
         "rules: [{namespaceSelector: {matchLabels: {team: pay}, matchExpressions: [{key: env, operator: In, values: [prod]}]}, regions: [eu-central-1]}]",
     );
@@ -65,7 +65,7 @@ fn a_rule_can_be_for_labelled_namespaces() {
 }
 
 #[test]
-fn what_a_rule_leaves_out_is_as_without_a_file_and_what_it_says_is_kept_to() {
+fn omitted_fields_of_a_rule_have_the_defaults_and_set_fields_apply() {
     let rules = rules(
         "default: {ownCredentials: false, descriptions: false}
 rules:
@@ -97,7 +97,7 @@ fn a_rule_for_some_certificates_allows_no_stage_unless_it_names_the_api() {
 }
 
 #[test]
-fn who_is_named_by_no_rule_has_nothing_where_the_default_is_deny() {
+fn a_namespace_without_a_rule_has_nothing_if_the_default_is_deny() {
     let rules = rules("default: deny\nrules: [{namespaces: [payments]}]");
     assert!(permit(&rules, |_| {}).is_ok());
     let refusal = permit(&rules, |wanted| wanted.namespace = "orders").unwrap_err();
@@ -113,7 +113,7 @@ fn who_is_named_by_no_rule_has_nothing_where_the_default_is_deny() {
 }
 
 #[test]
-fn grants_add_up_but_each_stands_for_itself() {
+fn grants_are_alternatives_and_are_not_combined() {
     let rules = rules(&format!(
         "rules:
 - {{name: a, namespaces: [payments], regions: [us-east-1], descriptions: false}}
@@ -145,7 +145,7 @@ fn an_external_id_can_be_forced() {
 }
 
 #[test]
-fn a_pattern_fits_the_whole_text() {
+fn a_pattern_matches_the_whole_text() {
     for (pattern, text) in
         [("a", "a"), ("*", ""), ("*", "abc"), ("a*", "abc"), ("*c", "abc"), ("a*c*", "abcd"), ("a*b*c", "aXbYc")]
     {
@@ -157,7 +157,7 @@ fn a_pattern_fits_the_whole_text() {
 }
 
 #[test]
-fn a_mistake_in_the_file_is_told_with_its_place() {
+fn an_error_in_the_file_is_reported_with_its_place() {
     for (text, expected) in [
         ("rules: [{namespaces: [a], role: x}]", "role"),
         ("rules: {a: b}", "parse"),

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_compared_to_the_letter_in_both_kinds() {
+    fn content_is_compared_byte_by_byte_in_both_kinds() {
         let (of_secret, of_map) = (of_kind(TargetKind::Secret).1, of_kind(TargetKind::ConfigMap).1);
         assert!(secret(&[("ca.crt", PEM)]).content().holds(&of_secret));
         assert!(config_map(&[("ca.crt", PEM)], &[]).content().holds(&of_map));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_key_in_either_place_of_a_config_map_is_a_difference_and_so_is_the_wrong_place() {
+    fn an_unknown_key_or_the_wrong_field_of_a_config_map_is_a_difference() {
         let (resource, desired) = of_kind(TargetKind::ConfigMap);
         for (data, binary) in [
             (&[("ca.crt", PEM)][..], &[("more", "x")][..]),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_is_desired_in_both_kinds() {
+    fn the_written_object_is_the_desired_one_in_both_kinds() {
         let mut desired = of_kind(TargetKind::Secret).1;
         let marks = desired.merge(None);
         let written = Secret::of_desired(&desired, marks.clone(), None, false);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_certificates_that_are_named_make_up_a_target() {
+    fn a_target_has_only_the_named_certificates() {
         let made_of = |content: TargetContent, kind| {
             is_made_of(&content, &of_kind(kind).0, &[PEM_FINGERPRINT], &[PEM_FINGERPRINT.to_owned()])
         };

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_was_taken_off_by_hand_is_known_by_the_owner_reference_or_the_status() {
+    fn a_target_without_its_marks_is_recognized_by_the_owner_reference_or_the_status() {
         let mut ours = resource("payments");
         let mut meta = target(&ours).meta;
         meta.labels.clear();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_of_another_resource_counts_while_that_is_there() {
+    fn the_mark_of_another_resource_counts_while_that_resource_exists() {
         let ours = resource("payments");
         let mut meta = target(&resource("orders")).meta;
         assert_eq!(ownership(&meta, &ours, true), Ownership::OwnedBy("orders".into()));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edited_annotation_does_not_give_an_object_away() {
+    fn an_edited_annotation_does_not_change_the_owner() {
         let (payments, orders) = (resource("payments"), resource("orders"));
         let mut meta = target(&payments).meta;
         meta.annotations.insert(OWNER_ANNOTATION.into(), "orders".into());
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn adoption_needs_that_nothing_can_be_lost() {
+    fn adoption_requires_that_nothing_can_be_lost() {
         let ours = resource("payments");
         let desired = desired(&ours);
         let plain = || {

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_target_holds_wins_over_a_new_one() {
+    fn the_password_in_the_target_takes_precedence_over_a_new_one() {
         let made = |text: &str| Password::made(text.as_bytes()).unwrap();
         let resource = of_java(None);
         let new = Some(Ok(made("new")));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_what_java_takes_and_is_not_printed() {
+    fn a_password_is_accepted_by_java_and_is_not_printed() {
         for text in ["", "two\nlines", "newline\n", "tab\t", "ümlaut", &"p".repeat(129)] {
             assert_eq!(Password::given(text.as_bytes()), None, "{text:?}");
         }

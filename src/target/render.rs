@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_rendered_when_no_certificate_is_valid() {
+    fn no_target_is_rendered_without_a_valid_certificate() {
         let certificate = Certificate::parse(PEM).unwrap();
         let trusted = Trusted { main: Some(&certificate), additional: vec![&certificate] };
         assert_eq!(
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn retain_has_no_owner_reference_and_takes_an_earlier_one_away() {
+    fn retain_has_no_owner_reference_and_removes_a_former_one() {
         let mut resource = resource("payments");
         let before = meta(&rendered(&resource));
         resource.spec.target.deletion_policy = DeletionPolicy::Retain;
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_set_survives_and_what_we_had_set_goes_with_the_spec() {
+    fn metadata_of_other_writers_stays_and_removed_metadata_of_the_spec_goes() {
         let mut resource = resource("payments");
         resource.spec.target.labels = BTreeMap::from([("team".into(), "a".into())]);
         resource.spec.target.annotations = BTreeMap::from([("note".into(), "b".into())]);

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_behind_tls_is_spoken_to_by_tls() {
+    fn a_collector_behind_tls_is_reached_by_tls() {
         let collector = Collector::new(Duration::from_secs(5)).unwrap();
         // The port is free, so the connection is refused. A connector without TLS would fail earlier.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_trace_stands_at_the_end_of_a_line() {
+    fn the_trace_is_at_the_end_of_a_line() {
         let trace = TraceId::from_hex("5bd66ef5095369c7b0d1f8f4bd33716a").unwrap();
         let mut line = "{\"message\":\"a }\"}\n".to_owned();
         add(&mut line, Ending::Json, trace);

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_log_tells_of_a_collector_holds_no_secret() {
+    fn the_log_of_a_collector_has_no_secret() {
         for (url, shown) in [
             ("http://collector:4318", "http://collector:4318"),
             ("https://user:password@collector.example/v1/traces?token=secret", "https://collector.example"),

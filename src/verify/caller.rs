@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_was_closed_counts_as_refused() {
+    fn only_a_closed_connection_counts_as_refused() {
         let closed = refusal(&io::ErrorKind::ConnectionReset.into());
         assert_eq!(closed, Reception::RefusedByTls("connection closed".to_owned()));
         let late = io::Error::new(io::ErrorKind::TimedOut, "no answer within 10s");

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authorities_of_a_chain_are_ours_and_wider_than_one_certificate() {
+    fn the_authorities_of_a_chain_are_ours_and_cover_more_than_one_certificate() {
         use crate::fixtures::issued::{ISSUING_PEM, ROOT_PEM};
         let subject = |cn: &str| format!("O=Payments, CN={cn}");
         let of_acm = CertificateStatus {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_check_answers_counts_as_refused() {
+    fn only_the_response_of_a_check_counts_as_refused() {
         for status in [400, 401, 403, 495, 496] {
             assert_eq!(Reception::of_status(status), Reception::RefusedByHttp(status));
         }
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities_are_named_ours_first_and_not_without_end() {
+    fn authorities_are_listed_with_ours_first_and_are_limited() {
         let many: Vec<String> =
             (0..150).map(|number| format!("CN=Root {number}")).chain([API_GATEWAY.into()]).collect();
         let text = hinted(&many, &trusted_certificates());
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_that_holds_nothing_says_why() {
+    fn a_resource_without_certificates_has_a_reason() {
         let condition = |status: &str| {
             Condition {
             type_: "Ready".to_owned(),

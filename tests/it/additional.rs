@@ -44,7 +44,7 @@ fn message<'r>(resource: &'r ClientCertificateRef, type_: &str) -> &'r str {
 }
 
 #[tokio::test]
-async fn the_main_one_is_first_and_the_others_follow_in_their_order() {
+async fn the_main_certificate_is_first_and_the_others_follow_in_order() {
     let world = world("order").await;
     let (main, second, third) = (world.pem(ID), world.pem(SECOND), world.pem(THIRD));
     let keys = json!({ "ca.crt": "Bundle", "main.pem": "Active" });
@@ -82,7 +82,7 @@ async fn the_main_one_is_first_and_the_others_follow_in_their_order() {
 }
 
 #[tokio::test]
-async fn one_certificate_under_two_ids_is_held_once() {
+async fn a_certificate_with_two_ids_is_held_once() {
     let world = world("twice").await;
     let main = world.pem(ID);
     world.emulator.set_pem(&source(SECOND), &main);
@@ -92,7 +92,7 @@ async fn one_certificate_under_two_ids_is_held_once() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_read_takes_nothing_away() {
+async fn a_certificate_that_cannot_be_read_removes_nothing() {
     let world = world("broken").await;
     let expected = world.pem(ID) + &world.pem(THIRD);
     for id in ["over00", "waste0", "busy00", "down00"] {
@@ -136,7 +136,7 @@ async fn one_that_cannot_be_read_takes_nothing_away() {
 }
 
 #[tokio::test]
-async fn what_the_target_holds_stays_in_it_also_through_a_restart_that_cannot_read_it() {
+async fn certificates_stay_in_the_target_even_after_a_restart_that_cannot_read_them() {
     let mut world = world("kept-more").await;
     world.create_ready("payments", with(&[SECOND])).await;
     let expected = bundle(&world, "payments").await;
@@ -158,7 +158,7 @@ async fn what_the_target_holds_stays_in_it_also_through_a_restart_that_cannot_re
 }
 
 #[tokio::test]
-async fn the_ends_of_a_renewal_change_places_also_while_api_gateway_is_down() {
+async fn the_two_certificates_of_a_renewal_change_places_even_while_api_gateway_is_down() {
     let world = world("renewed").await;
     world.create_ready("payments", with(&[SECOND])).await;
     world.emulator.inject(Fault::error(500, "InternalFailure", "down"));
@@ -174,7 +174,7 @@ async fn the_ends_of_a_renewal_change_places_also_while_api_gateway_is_down() {
 }
 
 #[tokio::test]
-async fn whichever_ends_leaves_the_target_on_time_and_the_others_stay() {
+async fn an_expired_certificate_leaves_the_target_on_time_and_the_others_stay() {
     let world = world("ends").await;
     world.generate(NewCertificate::new().id("short0").expires_in_seconds(6));
     world.generate(NewCertificate::new().id("short1").expires_in_seconds(6));
@@ -198,7 +198,7 @@ async fn whichever_ends_leaves_the_target_on_time_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn sixty_are_read_by_few_calls() {
+async fn sixty_certificates_are_read_by_few_calls() {
     let world = world("sixty").await;
     let ids: Vec<String> = (0..60).map(|n| format!("more{n:02}")).collect();
     let expected: String = ids
@@ -216,7 +216,7 @@ async fn sixty_are_read_by_few_calls() {
 }
 
 #[tokio::test]
-async fn lifting_a_suspension_and_the_refresh_annotation_read_all_of_them() {
+async fn the_end_of_a_suspension_and_the_refresh_annotation_read_all_certificates() {
     let world = world("forced").await;
     world.create_ready("payments", with(&[SECOND])).await;
     world.patch("payments", json!({ "spec": { "suspend": true } })).await;

@@ -147,7 +147,7 @@ const LAYERS: [&str; 27] = [
 ];
 
 #[test]
-fn a_module_imports_from_the_layers_below_it_alone() {
+fn a_module_imports_only_from_the_layers_below_it() {
     let layer_of = |path: &str| {
         let is_in = |layer: &&&str| path == **layer || path.starts_with(&format!("{layer}/"));
         // The longest matching name counts, because the interface to AWS is a separate layer.

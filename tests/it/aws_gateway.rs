@@ -28,7 +28,7 @@ async fn with_one_certificate() -> Emulator {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_a_connection_failure_until_it_is_accepted_again() {
+async fn a_refused_connection_is_a_connection_failure_until_the_server_accepts_again() {
     let mut emulator = with_one_certificate().await;
     let gateway = emulator.gateway_builder().build();
     assert!(gateway.get_client_certificate(&source("abc123")).await.is_ok());
@@ -40,7 +40,7 @@ async fn a_refused_connection_is_a_connection_failure_until_it_is_accepted_again
 }
 
 #[tokio::test]
-async fn a_call_is_made_once_and_given_up_in_time() {
+async fn a_call_is_made_once_and_times_out() {
     let emulator = with_one_certificate().await;
     let gateway = emulator.gateway_builder().attempt_timeout(Duration::from_millis(300)).build();
     emulator.inject_all([Fault::error(500, "InternalFailure", "boom").once(), Fault::stall(Duration::from_secs(60))]);
@@ -62,7 +62,7 @@ async fn without_credentials_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_region_or_an_id_that_cannot_be_is_refused_before_anything_is_sent() {
+async fn an_invalid_region_or_id_is_refused_before_a_request() {
     let emulator = with_one_certificate().await;
     let gateway = emulator.gateway_builder().build();
     for (region, id) in [("evil.example/us-east-1", "abc123"), (REGION, "../restapis"), (REGION, "")] {
@@ -81,7 +81,7 @@ async fn a_region_or_an_id_that_cannot_be_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn another_certificate_than_the_one_asked_for_is_refused() {
+async fn a_certificate_that_was_not_requested_is_refused() {
     let emulator = with_one_certificate().await;
     let body = r#"{"clientCertificateId":"xyz789","pemEncodedCertificate":"x"}"#;
     emulator.inject(Fault::page(200, "application/json", body).once());
@@ -90,7 +90,7 @@ async fn another_certificate_than_the_one_asked_for_is_refused() {
 }
 
 #[tokio::test]
-async fn a_wrong_certificate_passes_to_those_who_judge_certificates() {
+async fn a_wrong_certificate_is_returned_to_the_caller_for_its_checks() {
     let emulator = with_one_certificate().await;
     let gateway = emulator.gateway_builder().build();
     for pem in ["", "garbage", "-----BEGIN PRIVATE KEY-----\r\n"] {
@@ -100,7 +100,7 @@ async fn a_wrong_certificate_passes_to_those_who_judge_certificates() {
 }
 
 #[tokio::test]
-async fn stages_without_a_name_are_left_out_and_an_answer_without_stages_is_none() {
+async fn stages_without_a_name_are_omitted_and_a_response_without_stages_is_an_error() {
     let emulator = with_one_certificate().await;
     let gateway = emulator.gateway_builder().build();
     let stages = async |body: &str| {
@@ -178,49 +178,49 @@ async fn in_a_process(test: &str, environment: Vec<(&'static str, String)>) -> S
 async fn the_standard_environment_is_enough() {
     let emulator = with_one_certificate().await;
     let mut environment = emulator.environment();
-    in_a_process("in_a_process_it_reads_the_certificate", environment.clone()).await;
+    in_a_process("in_a_process_the_client_reads_the_certificate", environment.clone()).await;
     environment.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
     environment.push(("AWS_ENDPOINT_URL_API_GATEWAY", emulator.url()));
-    in_a_process("in_a_process_it_reads_the_certificate", environment).await;
+    in_a_process("in_a_process_the_client_reads_the_certificate", environment).await;
     assert_eq!(emulator.count(Operation::Get), 2);
 }
 
 #[tokio::test]
-async fn acm_is_found_where_the_environment_says() {
+async fn acm_is_called_at_the_endpoint_of_the_environment() {
     let emulator = Emulator::start().await.unwrap();
     let arn = emulator.import_acm(REGION, PrivateCa::root("root").issue(NewLeaf::new("payments")));
     let mut environment = emulator.environment();
     environment.push(("TESTED_ARN", arn));
-    in_a_process("in_a_process_it_reads_from_acm", environment.clone()).await;
+    in_a_process("in_a_process_the_client_reads_from_acm", environment.clone()).await;
     environment.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
     environment.push(("AWS_ENDPOINT_URL_ACM", emulator.url()));
-    in_a_process("in_a_process_it_reads_from_acm", environment).await;
+    in_a_process("in_a_process_the_client_reads_from_acm", environment).await;
     assert_eq!(emulator.count(Operation::GetCertificate), 2);
 }
 
 #[tokio::test]
 #[ignore = "run by the tests above, in processes of their own"]
-async fn in_a_process_it_reads_from_acm() {
+async fn in_a_process_the_client_reads_from_acm() {
     let arn = std::env::var("TESTED_ARN").unwrap();
     let gateway = AwsGateway::from_environment().await;
     assert_eq!(gateway.get_acm_certificate(&Place::own(REGION), &arn).await.unwrap().arn, arn);
 }
 
 #[tokio::test]
-async fn the_proxy_of_the_environment_is_used_except_where_it_says_no() {
+async fn the_proxy_of_the_environment_is_used_except_for_no_proxy() {
     let proxy = with_one_certificate().await;
     let mut environment = proxy.environment();
     environment[0].1 = "http://apigateway.invalid".into();
     environment.push(("HTTP_PROXY", proxy.url()));
-    in_a_process("in_a_process_it_reads_the_certificate", environment.clone()).await;
+    in_a_process("in_a_process_the_client_reads_the_certificate", environment.clone()).await;
     assert_eq!(proxy.count(Operation::Get), 1);
     environment.push(("NO_PROXY", "apigateway.invalid".into()));
-    in_a_process("in_a_process_it_does_not_connect", environment).await;
+    in_a_process("in_a_process_the_client_does_not_connect", environment).await;
     assert_eq!(proxy.count(Operation::Get), 1);
 }
 
 #[tokio::test]
-async fn a_proxy_for_https_is_asked_for_a_tunnel_to_aws() {
+async fn a_proxy_for_https_receives_a_connect_request_for_aws() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let emulator = with_one_certificate().await;
     let mut environment = emulator.environment();
@@ -232,7 +232,7 @@ async fn a_proxy_for_https_is_asked_for_a_tunnel_to_aws() {
         let read = tokio::io::AsyncReadExt::read(&mut stream, &mut start).await.unwrap();
         String::from_utf8_lossy(&start[..read]).into_owned()
     });
-    in_a_process("in_a_process_it_does_not_connect", environment).await;
+    in_a_process("in_a_process_the_client_does_not_connect", environment).await;
     let asked = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("the proxy was not asked").unwrap();
     assert!(asked.starts_with("CONNECT apigateway.us-east-1.amazonaws.com:443 "), "{asked}");
 }
@@ -247,21 +247,21 @@ async fn a_proxy_never_sees_the_credentials_of_the_node() {
         ("AWS_REGION", REGION.to_owned()),
     ];
     tokio::select! {
-        _ = in_a_process("in_a_process_it_looks_for_credentials", environment) => {}
+        _ = in_a_process("in_a_process_the_client_searches_for_credentials", environment) => {}
         _ = proxy.accept() => panic!("the proxy was asked"),
     }
 }
 
 #[tokio::test]
 #[ignore = "run by the tests above, in processes of their own"]
-async fn in_a_process_it_looks_for_credentials() {
+async fn in_a_process_the_client_searches_for_credentials() {
     let gateway = AwsGateway::from_environment().await;
     let _ = tokio::time::timeout(Duration::from_secs(1), gateway.check_credentials()).await;
 }
 
 #[tokio::test]
 #[ignore = "run by the tests above, in processes of their own"]
-async fn in_a_process_it_reads_the_certificate() {
+async fn in_a_process_the_client_reads_the_certificate() {
     let gateway = AwsGateway::from_environment().await;
     assert_eq!(gateway.default_region().as_deref(), Some(REGION));
     gateway.check_credentials().await.unwrap();
@@ -270,7 +270,7 @@ async fn in_a_process_it_reads_the_certificate() {
 
 #[tokio::test]
 #[ignore = "run by the tests above, in processes of their own"]
-async fn in_a_process_it_does_not_connect() {
+async fn in_a_process_the_client_does_not_connect() {
     let gateway = AwsGateway::from_environment().await;
     let error = gateway.get_client_certificate(&source("abc123")).await.unwrap_err();
     let GatewayError::Unavailable { outage: Outage::Unreachable { host, .. }, .. } = &error else { panic!("{error}") };

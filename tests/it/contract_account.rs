@@ -115,7 +115,7 @@ async fn every_case_passes_every_question_is_answered_and_everything_is_deleted(
 }
 
 #[tokio::test]
-async fn everything_is_deleted_also_where_cases_fail_and_answers_are_lost() {
+async fn everything_is_deleted_even_if_cases_fail_and_answers_are_lost() {
     let emulator = account().await;
     emulator.inject_all([
         Fault::shorten().on(Operation::Update),
@@ -131,7 +131,7 @@ async fn everything_is_deleted_also_where_cases_fail_and_answers_are_lost() {
     ]);
     let (passed, printed) = contract(&emulator, "in_a_process_with_consent").await;
     assert!(!passed, "{printed}");
-    for case in ["a description is set and echoed", "a certificate comes with all six elements"] {
+    for case in ["a description is set and echoed", "a certificate has all six elements"] {
         let line = printed.lines().find(|line| line.contains(case)).unwrap_or_else(|| panic!("{case}: {printed}"));
         assert!(line.contains("FAILED: "), "{line}");
     }
@@ -140,7 +140,7 @@ async fn everything_is_deleted_also_where_cases_fail_and_answers_are_lost() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_deleted_is_named() {
+async fn objects_that_cannot_be_deleted_are_named() {
     let emulator = account().await;
     emulator.deny(HOME_USER, Operation::Delete);
     emulator.deny(HOME_USER, Operation::DeleteRestApi);
@@ -168,7 +168,7 @@ async fn what_cannot_be_deleted_is_named() {
 }
 
 #[tokio::test]
-async fn nothing_is_made_without_consent() {
+async fn nothing_is_created_without_consent() {
     let emulator = account().await;
     let (passed, printed) = contract(&emulator, "in_a_process_without_consent").await;
     assert!(passed && printed.contains("account 111122223333") && printed.contains(TAG), "{printed}");

@@ -37,7 +37,7 @@ impl World<'_> {
 }
 
 #[tokio::test]
-async fn without_a_description_in_the_spec_nothing_is_ever_sent() {
+async fn without_a_description_in_the_spec_no_description_is_sent() {
     let world = World::new("undescribed").await;
     let _operator = world.operator().await;
     world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id("plain").shared_key().description("theirs"));
@@ -52,7 +52,7 @@ async fn without_a_description_in_the_spec_nothing_is_ever_sent() {
 }
 
 #[tokio::test]
-async fn a_description_is_set_changed_cleared_and_left_alone_once_the_spec_has_none() {
+async fn a_description_is_set_changed_cleared_and_then_left_unchanged_without_a_description_in_the_spec() {
     let world = World::new("described").await;
     let _operator = world.operator().await;
     world.certificate("one");
@@ -78,7 +78,7 @@ async fn a_description_is_set_changed_cleared_and_left_alone_once_the_spec_has_n
 }
 
 #[tokio::test]
-async fn a_description_that_is_there_already_is_not_sent() {
+async fn an_equal_description_is_not_sent() {
     let world = World::new("already").await;
     let _operator = world.operator().await;
     world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id("same").shared_key().description("text"));
@@ -91,7 +91,7 @@ async fn a_description_that_is_there_already_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_description_changed_in_aws_is_put_back_at_the_next_refresh_with_an_event() {
+async fn a_description_changed_in_aws_is_restored_at_the_next_refresh_with_an_event() {
     let world = World::new("undone").await;
     let _operator = world.operator().await;
     world.certificate("one");
@@ -107,7 +107,7 @@ async fn a_description_changed_in_aws_is_put_back_at_the_next_refresh_with_an_ev
 }
 
 #[tokio::test]
-async fn every_text_arrives_as_it_stands_in_the_spec() {
+async fn every_description_is_stored_as_in_the_spec() {
     let world = World::new("texts").await;
     let _operator = world.operator().await;
     let long = "x".repeat(300);
@@ -133,7 +133,7 @@ async fn every_text_arrives_as_it_stands_in_the_spec() {
 }
 
 #[tokio::test]
-async fn the_oldest_claim_wins_and_the_younger_takes_over_when_it_ends() {
+async fn the_oldest_claim_wins_and_the_next_one_takes_over_when_it_ends() {
     let world = World::new("claims").await;
     let _operator = world.operator().await;
     world.certificate("shared");
@@ -177,7 +177,7 @@ async fn the_oldest_claim_wins_and_the_younger_takes_over_when_it_ends() {
 }
 
 #[tokio::test]
-async fn of_two_resources_created_at_the_same_instant_one_alone_ever_sends() {
+async fn only_one_of_two_resources_with_the_same_creation_time_sends() {
     let world = World::new("tie").await;
     let _operator = world.operator().await;
     // The answers are late enough that the operator has both resources by then, also on a busy machine.
@@ -221,7 +221,7 @@ async fn claims_of_a_restarted_operator_are_settled_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_description_undone_three_times_is_contested_and_left_for_an_hour() {
+async fn a_description_that_is_reverted_three_times_is_contested_for_an_hour() {
     let world = World::new("contested").await;
     let _operator = world.operator().await;
     world.certificate("one");
@@ -249,7 +249,7 @@ async fn a_description_undone_three_times_is_contested_and_left_for_an_hour() {
 }
 
 #[tokio::test]
-async fn a_text_that_api_gateway_makes_another_of_is_not_sent_again_until_either_changes() {
+async fn a_description_that_api_gateway_alters_is_not_sent_again_until_one_of_both_changes() {
     let world = World::new("not-applied").await;
     let _operator = world.operator().await;
     world.certificate("one");
@@ -295,7 +295,7 @@ async fn an_operator_that_may_not_manage_descriptions_never_sends_one() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_cannot_be_written_does_not_keep_the_description_from_being_sent() {
+async fn a_description_is_sent_even_if_the_target_cannot_be_written() {
     let world = World::new("blocked").await;
     let _operator = world.operator().await;
     world.certificate("one");

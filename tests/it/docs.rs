@@ -75,7 +75,7 @@ fn every_link_leads_to_a_page_and_a_heading() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_found() {
+fn a_broken_link_is_found() {
     let from = Path::new("docs/guides/renewal.md");
     for (link, why) in [
         ("gone.md", "there is no docs/guides/gone.md"),
@@ -91,7 +91,7 @@ fn a_link_that_leads_nowhere_is_found() {
 }
 
 #[test]
-fn the_contents_name_every_page_of_the_book() {
+fn the_summary_names_every_page_of_the_book() {
     let contents = Page::read(&root().join("docs/SUMMARY.md"));
     let named: BTreeSet<PathBuf> = contents.links().into_iter().map(|link| Path::new("docs").join(link)).collect();
     let pages: BTreeSet<PathBuf> = of_the_book().into_iter().filter(|path| !path.ends_with("SUMMARY.md")).collect();
@@ -110,7 +110,7 @@ fn no_page_is_long() {
 }
 
 #[test]
-fn generated_pages_are_what_their_sources_make_of_them() {
+fn generated_pages_are_up_to_date() {
     let pages = reference::pages(root()).unwrap();
     assert!(pages.len() > 20);
     for (path, expected) in pages {

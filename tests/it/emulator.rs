@@ -42,7 +42,7 @@ async fn an_unsigned_request_is_refused() {
 }
 
 #[tokio::test]
-async fn every_spoiled_signature_is_refused() {
+async fn every_invalid_signature_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     emulator.generate(REGION, new().id("abc123"));
     let (path, now) = ("/clientcertificates/abc123", Timestamp::now());
@@ -84,7 +84,7 @@ async fn every_spoiled_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn a_session_token_has_to_be_the_right_one() {
+async fn a_wrong_session_token_is_refused() {
     let mut options = Options::default();
     options.access_keys[0].session_token = Some("right".into());
     let emulator = Emulator::start_with(options).await.unwrap();
@@ -118,7 +118,7 @@ async fn only_a_replacement_of_the_description_is_accepted_as_a_patch() {
 }
 
 #[tokio::test]
-async fn a_list_comes_in_pages() {
+async fn a_list_has_pages() {
     let emulator = Emulator::start().await.unwrap();
     for number in 0..60 {
         emulator.generate(REGION, new().id(format!("cert{number:02}")));
@@ -158,7 +158,7 @@ async fn certificates_are_generated_and_deleted_through_the_api() {
 
 /// The unusual properties of API Gateway's certificates, which fixtures must have.
 #[tokio::test]
-async fn a_certificate_is_what_api_gateway_would_make() {
+async fn a_certificate_has_the_form_of_api_gateway() {
     let emulator = Emulator::start().await.unwrap();
     let made = emulator.generate(REGION, NewCertificate::new());
     let (_, pem) = parse_x509_pem(made.pem.as_bytes()).unwrap();
@@ -214,7 +214,7 @@ async fn calls_are_counted_and_their_overlap_measured() {
 }
 
 #[tokio::test]
-async fn faults_hit_what_they_name_in_their_order() {
+async fn faults_apply_to_the_calls_that_they_name_in_order() {
     let emulator = Emulator::start().await.unwrap();
     emulator.generate(REGION, new().id("abc123"));
     emulator.generate(REGION, new().id("xyz789"));
@@ -232,7 +232,7 @@ async fn faults_hit_what_they_name_in_their_order() {
 
 /// The whole administration, with HTTP requests like those of `curl`.
 #[tokio::test]
-async fn a_shell_can_do_what_tests_can() {
+async fn the_admin_api_can_do_what_tests_can() {
     let emulator = Emulator::start().await.unwrap();
     let send = async |method: &str, path: &str, body: &str| {
         http::send(emulator.address(), method, &format!("/_emulator{path}"), &[], body).await.unwrap()

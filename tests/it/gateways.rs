@@ -5,12 +5,12 @@
 macro_rules! proves {
     ($form:ident) => {
         #[tokio::test]
-        async fn the_right_certificate_alone_is_let_in() {
+        async fn only_the_right_certificate_is_accepted() {
             crate::gateways::stories::one_certificate(crate::gateways::world::Form::$form).await;
         }
 
         #[tokio::test]
-        async fn of_two_certificates_those_are_let_in_that_the_guide_says() {
+        async fn of_two_certificates_the_server_accepts_those_of_the_guide() {
             crate::gateways::stories::two_certificates(crate::gateways::world::Form::$form).await;
         }
 

@@ -17,7 +17,7 @@ fn file(name: &str) -> String {
 }
 
 #[test]
-fn crd_yaml_is_what_the_program_prints_and_the_chart_has_the_same() {
+fn crd_yaml_and_the_chart_have_the_crd_that_the_program_prints() {
     let output = Command::new(env!("CARGO_BIN_EXE_client-certificate-operator")).arg("crd").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -27,7 +27,7 @@ fn crd_yaml_is_what_the_program_prints_and_the_chart_has_the_same() {
 }
 
 #[test]
-fn install_yaml_is_the_namespace_and_what_the_chart_renders() {
+fn install_yaml_is_the_namespace_and_the_rendered_chart() {
     let mut expected = format!("# Made by `make generate` from namespace.yaml and ../{CHART}: change those.\n---\n");
     expected += &file("deploy/namespace.yaml");
     let mut helm = Command::new(go_programs::helm().unwrap());
@@ -49,7 +49,7 @@ fn the_chart_and_its_image_have_the_version_of_the_package() {
 }
 
 #[test]
-fn what_make_says_holds_no_comma_which_would_end_it() {
+fn texts_of_make_contain_no_comma() {
     let makefile = file("Makefile");
     let said: Vec<_> = makefile.lines().filter_map(|line| line.split_once("$(call say,")).collect();
     assert!(said.len() > 10);

@@ -51,7 +51,7 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn no_file_spells_another_group() {
+fn no_file_contains_another_group() {
     let mut counted = 0;
     for file in files(root()).unwrap().iter().filter(|file| !file.ends_with("tests/it/group.rs")) {
         let Ok(text) = fs::read_to_string(file) else { continue };
@@ -65,7 +65,7 @@ fn no_file_spells_another_group() {
 }
 
 #[test]
-fn the_code_of_the_operator_takes_it_from_the_constant() {
+fn the_code_of_the_operator_uses_the_constant() {
     let files = files(root()).unwrap();
     let code = files.iter().filter(|file| file.starts_with(root().join("src")));
     for file in code {
@@ -80,7 +80,7 @@ fn the_code_of_the_operator_takes_it_from_the_constant() {
 }
 
 #[test]
-fn a_change_reaches_every_file_that_spells_it() {
+fn a_change_of_the_group_reaches_every_file_that_contains_it() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let texts = [

@@ -57,7 +57,7 @@ fn code_of<T: std::fmt::Debug>(result: kube::Result<T>) -> u16 {
 }
 
 #[tokio::test]
-async fn the_control_plane_is_of_the_pinned_version() {
+async fn the_control_plane_has_the_pinned_version() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let version = control_plane.client().await.unwrap().apiserver_version().await.unwrap();
     let wanted = std::env::var("KUBERNETES").unwrap_or_else(|_| "1.37".to_owned());
@@ -65,7 +65,7 @@ async fn the_control_plane_is_of_the_pinned_version() {
 }
 
 #[tokio::test]
-async fn kubectl_speaks_to_the_control_plane() {
+async fn kubectl_reaches_the_control_plane() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let output = control_plane.kubectl().args(["get", "namespaces", "--output=name"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -85,7 +85,7 @@ async fn a_service_account_without_rights_is_refused() {
 }
 
 #[tokio::test]
-async fn what_an_owner_owned_is_collected_once_the_owner_is_gone() {
+async fn objects_of_a_deleted_owner_are_garbage_collected() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let namespace = control_plane.namespace("garbage").await.unwrap();
     let config_maps: Api<ConfigMap> = Api::namespaced(control_plane.client().await.unwrap(), &namespace);
@@ -110,7 +110,7 @@ async fn a_deleted_namespace_goes_away() {
 }
 
 #[tokio::test]
-async fn the_audit_log_tells_who_wrote_what() {
+async fn the_audit_log_has_the_writer_of_each_write() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let namespace = control_plane.namespace("audit").await.unwrap();
     allow_writer(control_plane, &namespace).await;
@@ -129,7 +129,7 @@ async fn the_audit_log_tells_who_wrote_what() {
 }
 
 #[tokio::test]
-async fn the_audit_log_tells_of_a_watch_while_it_runs() {
+async fn the_audit_log_has_a_watch_while_it_runs() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let namespace = control_plane.namespace("audit-watch").await.unwrap();
     allow_writer(control_plane, &namespace).await;
@@ -142,7 +142,7 @@ async fn the_audit_log_tells_of_a_watch_while_it_runs() {
 }
 
 #[tokio::test]
-async fn the_proxy_answers_with_the_fault_and_then_lets_requests_pass() {
+async fn the_proxy_responds_with_the_fault_and_then_forwards_requests() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let namespace = control_plane.namespace("proxy").await.unwrap();
     let (proxy, client) = proxied_writer(control_plane, &namespace).await;
@@ -232,7 +232,7 @@ async fn the_proxy_streams_a_watch() {
 }
 
 #[tokio::test]
-async fn kube_apiserver_comes_back_with_its_data_on_the_same_port() {
+async fn kube_apiserver_restarts_with_its_data_on_the_same_port() {
     // This test needs another control plane, because other tests use the shared one.
     let control_plane = ControlPlane::start().await.unwrap();
     let namespace = control_plane.namespace("restart").await.unwrap();
@@ -281,7 +281,7 @@ async fn an_operator_is_found_by_its_log_and_measured_from_outside() {
 }
 
 #[tokio::test]
-async fn an_operator_is_paused_resumed_and_asked_to_end() {
+async fn an_operator_is_paused_resumed_and_terminated() {
     let folder = tempfile::tempdir().unwrap();
     let text = "trap 'echo leaving; exit 3' TERM; while :; do echo tick; sleep 0.05; done";
     let mut operator = Operator::builder(script(&folder, text)).spawn().unwrap();
@@ -301,7 +301,7 @@ async fn an_operator_is_paused_resumed_and_asked_to_end() {
 }
 
 #[tokio::test]
-async fn an_operator_that_ends_early_does_not_keep_the_test_waiting() {
+async fn an_operator_that_ends_early_does_not_delay_the_test() {
     let folder = tempfile::tempdir().unwrap();
     let mut operator = Operator::builder(script(&folder, "echo no such flag >&2; exit 2")).spawn().unwrap();
     let error = operator.wait_ready().await.unwrap_err().to_string();
@@ -310,6 +310,6 @@ async fn an_operator_that_ends_early_does_not_keep_the_test_waiting() {
 
 #[tokio::test]
 #[should_panic(expected = "the moon is made of cheese (")]
-async fn waiting_in_vain_fails_and_says_for_what() {
+async fn a_wait_that_times_out_fails_with_its_subject() {
     eventually(Duration::from_millis(100), "the moon is made of cheese", async || None::<()>).await;
 }

@@ -151,7 +151,7 @@ fn the_dockerfile_and_build_image_make_the_same_image() {
 }
 
 #[test]
-fn what_the_dockerfile_copies_is_a_workspace_to_cargo() {
+fn the_files_that_the_dockerfile_copies_are_a_cargo_workspace() {
     let context = tempfile::tempdir().unwrap();
     let dockerfile = dockerfile();
     for copy in commands(&dockerfile["Stages"][0], "COPY") {
@@ -169,7 +169,7 @@ fn what_the_dockerfile_copies_is_a_workspace_to_cargo() {
 }
 
 #[test]
-fn the_image_holds_the_licences_of_all_that_is_in_it() {
+fn the_image_contains_the_licences_of_all_its_parts() {
     let folder = static_program();
     let archive = packed(&folder, &[], None);
     let layer = archive.with_extension("layer");
@@ -216,7 +216,7 @@ fn the_image_holds_the_licences_of_all_that_is_in_it() {
 }
 
 #[test]
-fn an_image_tells_its_version_and_where_it_comes_from() {
+fn an_image_has_labels_for_its_version_and_its_source() {
     let folder = static_program();
     let archive = packed(&folder, &[], None);
     assert_eq!(
@@ -256,7 +256,7 @@ fn the_same_program_makes_the_same_archive() {
 }
 
 #[test]
-fn what_would_not_run_in_the_image_or_is_too_large_is_refused() {
+fn a_program_that_cannot_run_in_the_image_or_is_too_large_is_refused() {
     let dynamic = built(&["-nostartfiles"]);
     assert!(refusal(&dynamic, &[], None).contains("is not static"));
     assert!(!dynamic.path().join("image.tar").exists());

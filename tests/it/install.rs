@@ -42,7 +42,7 @@ fn apply(control_plane: &ControlPlane, yaml: &str, extra: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn install_yaml_applies_without_a_warning_and_gives_exactly_the_rights_that_are_needed() {
+async fn install_yaml_applies_without_a_warning_and_grants_exactly_the_required_rights() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let yaml = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml")).unwrap();
     let applied = apply(control_plane, &yaml, &["--warnings-as-errors", "--validate=strict"]);
@@ -88,7 +88,7 @@ async fn install_yaml_applies_without_a_warning_and_gives_exactly_the_rights_tha
 }
 
 #[tokio::test]
-async fn kubectl_apply_k_takes_the_folder_deploy() {
+async fn kubectl_apply_k_accepts_the_folder_deploy() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let built = control_plane.kubectl().arg("kustomize").arg(&deploy).output().unwrap();
@@ -123,7 +123,7 @@ async fn grant(control_plane: &ControlPlane, values: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn an_installation_for_config_maps_alone_has_no_right_on_secrets_anywhere() {
+async fn an_installation_for_config_maps_only_has_no_right_on_secrets() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let home = grant(control_plane, &["--set=targets.kinds={ConfigMap},rbac.aggregate.view=false"]).await;
     for namespace in ["default", &home] {
@@ -134,7 +134,7 @@ async fn an_installation_for_config_maps_alone_has_no_right_on_secrets_anywhere(
 }
 
 #[tokio::test]
-async fn a_namespaced_installation_has_rights_in_its_namespaces_and_nowhere_else() {
+async fn a_namespaced_installation_has_rights_only_in_its_namespaces() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let watched = control_plane.namespace("watched").await.unwrap();
     let other = control_plane.namespace("other").await.unwrap();
@@ -157,7 +157,7 @@ async fn a_namespaced_installation_has_rights_in_its_namespaces_and_nowhere_else
 }
 
 #[tokio::test]
-async fn viewers_see_resources_and_editors_write_them_only_where_the_chart_was_told_so() {
+async fn viewers_read_resources_and_editors_write_them_only_if_the_values_allow_it() {
     let control_plane = ControlPlane::shared().await.unwrap();
     let home = grant(control_plane, &[]).await;
     let binding = |role: &str| {

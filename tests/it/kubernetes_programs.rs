@@ -47,7 +47,7 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn the_newest_that_setup_envtest_has_is_used_and_named_where_any_will_do() {
+fn with_any_the_newest_programs_of_setup_envtest_are_used_and_named() {
     let home = home();
     let newest = envtest(home.path(), "1.33.10", &ALL);
     envtest(home.path(), "1.33.9", &ALL);
@@ -62,7 +62,7 @@ fn the_newest_that_setup_envtest_has_is_used_and_named_where_any_will_do() {
 }
 
 #[test]
-fn what_is_too_old_is_not_used() {
+fn programs_that_are_too_old_are_not_used() {
     let home = home();
     envtest(home.path(), "1.28.15", &ALL);
     let plan = printed(&build(home.path(), None, &["--any", "--plan"]));
@@ -70,7 +70,7 @@ fn what_is_too_old_is_not_used() {
 }
 
 #[test]
-fn what_a_folder_lacks_is_built() {
+fn programs_that_a_folder_lacks_are_built() {
     let home = home();
     let folder = envtest(home.path(), "1.33.0", &["etcd", "kube-apiserver", "kubectl"]);
     for (assets, arguments) in [(None, &["--any", "--plan"][..]), (Some(folder.as_path()), &["--plan"])] {
@@ -82,7 +82,7 @@ fn what_a_folder_lacks_is_built() {
 }
 
 #[test]
-fn a_kubectl_on_the_path_is_used_where_any_will_do() {
+fn with_any_a_kubectl_on_the_path_is_used() {
     let home = home();
     let kubectl = home.path().join("bin/kubectl");
     program(&kubectl, "echo Client Version: v1.32.0");
@@ -106,7 +106,7 @@ fn a_kubectl_on_the_path_is_used_where_any_will_do() {
 }
 
 #[test]
-fn a_folder_that_is_named_has_to_have_an_api_server() {
+fn a_named_folder_must_have_an_api_server() {
     let home = home();
     let output = build(home.path(), Some(home.path()), &[]);
     assert_eq!(output.status.code(), Some(1));

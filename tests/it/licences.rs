@@ -88,7 +88,7 @@ fn complaint(package: &Value) -> Option<String> {
 }
 
 #[test]
-fn every_dependency_has_a_licence_that_is_allowed() {
+fn every_dependency_has_an_allowed_licence() {
     let mut command = Command::new(env!("CARGO"));
     command.args(["metadata", "--format-version=1", "--locked", "--manifest-path"]);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
@@ -108,7 +108,7 @@ fn every_dependency_has_a_licence_that_is_allowed() {
 }
 
 #[test]
-fn a_licence_expression_is_read_as_spdx_means_it() {
+fn a_licence_expression_has_the_meaning_of_spdx() {
     for (expression, allowed) in [
         ("MIT", Ok(true)),
         ("GPL-3.0-only", Ok(false)),
@@ -132,7 +132,7 @@ fn a_licence_expression_is_read_as_spdx_means_it() {
 }
 
 #[test]
-fn a_package_without_a_licence_is_complained_of() {
+fn a_package_without_a_licence_is_reported() {
     for (package, expected) in [
         (serde_json::json!({"name": "a", "version": "1.0.0", "license": "MIT"}), None),
         (serde_json::json!({"name": "b", "version": "1.0.0", "license": "AGPL-3.0-only"}), Some("b 1.0.0: AGPL")),

@@ -63,7 +63,7 @@ fn status_is_true() -> (Bounds, Claimed) {
     (Bounds { crashes: 1, faults: 1, ..bounds(events) }, Claimed::StatusIsTrue)
 }
 
-fn status_is_true_beside_a_former_leader() -> (Bounds, Claimed) {
+fn status_is_true_despite_a_former_leader() -> (Bounds, Claimed) {
     let events = vec![(Event::EditTarget, 1), (Event::ChangeMain(0, 2), 1)];
     (Bounds { takeovers: 1, ..bounds(events) }, Claimed::StatusIsTrue)
 }
@@ -86,7 +86,7 @@ fn oldest_describes() -> (Bounds, Claimed) {
     (bounds, Claimed::OldestDescribes)
 }
 
-fn oldest_describes_beside_a_former_leader() -> (Bounds, Claimed) {
+fn oldest_describes_despite_a_former_leader() -> (Bounds, Claimed) {
     let events = vec![(Event::Aws(0, DOWN), 1)];
     let bounds =
         Bounds { specs: DESCRIBE, resources: vec![0, 1], is_atomic: true, takeovers: 1, faults: 1, ..bounds(events) };
@@ -99,7 +99,7 @@ fn the_goal_of_the_target() -> (Bounds, Claimed) {
     (bounds, Claimed::ReachesTheGoal)
 }
 
-fn the_goal_beside_another_writer() -> (Bounds, Claimed) {
+fn the_goal_despite_another_writer() -> (Bounds, Claimed) {
     let events = vec![
         (Event::UnmarkTarget, 1),
         (Event::ReplaceTarget { with_more_keys: false }, 1),
@@ -164,10 +164,10 @@ fn a_target_is_never_empty() {
 }
 
 #[test]
-fn what_the_status_names_is_in_the_target_or_a_write_is_due() {
+fn certificates_of_the_status_are_in_the_target_or_a_write_is_due() {
     holds("the status is true", status_is_true());
     bites("the status is true", status_is_true(), Guard::Comparison);
-    holds("the status is true beside a former leader", status_is_true_beside_a_former_leader());
+    holds("the status is true despite a former leader", status_is_true_despite_a_former_leader());
 }
 
 #[test]
@@ -186,20 +186,20 @@ fn a_foreign_object_is_never_written() {
 #[test]
 fn a_younger_claim_never_writes_while_an_older_one_is_valid() {
     holds("the oldest describes", oldest_describes());
-    holds("the oldest describes beside a former leader", oldest_describes_beside_a_former_leader());
+    holds("the oldest describes despite a former leader", oldest_describes_despite_a_former_leader());
     bites("the oldest describes", oldest_describes(), Guard::ClaimAge);
 }
 
 #[test]
-fn without_faults_the_goal_is_reached_within_so_many_rounds() {
+fn without_faults_the_goal_is_reached_within_a_number_of_rounds() {
     println!("at most {ROUNDS} rounds");
     holds("the goal of the target", the_goal_of_the_target());
     bites("the goal of the target", the_goal_of_the_target(), Guard::OwnedByAnother);
 }
 
 #[test]
-fn the_goal_is_reached_beside_another_writer() {
-    holds("the goal beside another writer", the_goal_beside_another_writer());
+fn the_goal_is_reached_despite_another_writer() {
+    holds("the goal despite another writer", the_goal_despite_another_writer());
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn changelog(unreleased: &str) -> String {
 }
 
 #[test]
-fn a_release_has_its_section_of_the_changelog_as_notes() {
+fn the_release_notes_are_the_section_of_the_changelog() {
     let folder = repository(&changelog(""));
     let output = check(&folder, &["--tag", &format!("v{VERSION}")]);
     assert!(output.status.success(), "{output:?}");
@@ -71,7 +71,7 @@ fn a_release_has_its_section_of_the_changelog_as_notes() {
 }
 
 #[test]
-fn what_stands_in_the_way_of_a_release_ends_it_and_is_told_in_a_dry_run() {
+fn an_obstacle_ends_a_release_and_is_printed_in_a_dry_run() {
     let tag = format!("v{VERSION}");
     let unreleased = repository(&changelog("- News.\n\n"));
     assert!(obstacles(&unreleased, &["--tag", &tag]).contains("entries under Unreleased"));
@@ -94,7 +94,7 @@ fn what_stands_in_the_way_of_a_release_ends_it_and_is_told_in_a_dry_run() {
 }
 
 #[test]
-fn a_version_that_differs_somewhere_is_found() {
+fn a_different_version_in_a_file_is_found() {
     for name in ["charts/client-certificate-operator/Chart.yaml", "deploy/install.yaml", "deploy/Dockerfile"] {
         let folder = repository(&changelog(""));
         let file = folder.path().join(name);
@@ -169,7 +169,7 @@ fn publish(registry: &Registry, out: &Path, folders: &[&Path]) -> Output {
 }
 
 #[test]
-fn what_is_published_is_one_image_for_all_architectures_and_the_chart() {
+fn a_release_publishes_one_image_for_all_architectures_and_the_chart() {
     let registry = Registry::start();
     let work = tempfile::tempdir().unwrap();
     let (amd64, arm64) = (made(work.path(), "amd64"), made(work.path(), "arm64"));
@@ -212,7 +212,7 @@ fn what_is_published_is_one_image_for_all_architectures_and_the_chart() {
 }
 
 #[test]
-fn architectures_that_disagree_and_files_that_were_changed_are_not_published() {
+fn different_architectures_and_changed_files_are_not_published() {
     let registry = Registry::start();
     let work = tempfile::tempdir().unwrap();
     let (amd64, arm64) = (made(work.path(), "amd64"), made(work.path(), "arm64"));

@@ -42,7 +42,7 @@ async fn kubectl(control_plane: &ControlPlane, namespace: &str, args: &[&str]) -
 }
 
 #[test]
-fn every_sample_is_tried() {
+fn every_sample_is_tested() {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let mut files: Vec<String> = entries.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     files.sort();

@@ -57,7 +57,7 @@ async fn until_all_are_ready(world: &World<'_>) {
 }
 
 #[tokio::test]
-async fn a_thousand_resources_are_mirrored_by_five_calls_and_found_right_after_a_restart_without_a_write() {
+async fn a_thousand_resources_are_mirrored_by_five_calls_and_need_no_write_after_a_restart() {
     // This test needs another control plane, because a thousand resources would slow down the other tests.
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;

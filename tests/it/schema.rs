@@ -109,7 +109,7 @@ async fn an_id_is_letters_and_digits() {
 }
 
 #[tokio::test]
-async fn tags_are_what_aws_takes_as_tags() {
+async fn tags_are_those_that_aws_accepts() {
     let door = Door::open().await;
     let tags = |tags: Value| json!({ "additionalClientCertificateTags": tags });
     let field = "spec.additionalClientCertificateTags";
@@ -246,7 +246,7 @@ async fn keys_name_files_and_known_contents() {
 }
 
 #[tokio::test]
-async fn a_type_goes_with_keys_and_is_none_that_kubernetes_acts_on() {
+async fn a_type_requires_keys_and_is_not_a_type_of_kubernetes() {
     let door = Door::open().await;
     let with_keys = |type_: &str| json!({ "target": { "type": type_, "keys": { "ca.crt": "Bundle" } } });
     let bad =
@@ -355,7 +355,7 @@ async fn a_truststore_has_one_password_and_a_place_for_it() {
 }
 
 #[tokio::test]
-async fn additional_certificates_are_others_each_once() {
+async fn additional_certificates_differ_from_the_main_one_and_from_each_other() {
     let door = Door::open().await;
     let ids = |ids: &[&str]| json!({ "additionalClientCertificateIds": ids });
     door.refuses(&["additionalClientCertificateIds must contain each id only once"], [ids(&["a", "b", "a"])]).await;
@@ -372,7 +372,7 @@ async fn additional_certificates_are_others_each_once() {
 }
 
 #[tokio::test]
-async fn of_a_key_given_twice_the_last_counts_unless_the_api_server_is_asked_to_be_strict() {
+async fn the_last_of_two_equal_keys_counts_unless_field_validation_is_strict() {
     let world = World::without_operator("twice").await;
     let yaml = format!(
         "apiVersion: apigateway.clientcert.dev/v1alpha1\nkind: ClientCertificateRef\nmetadata: {{name: twice}}\n\
@@ -451,7 +451,7 @@ async fn a_certificate_for_kong_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_label_has_a_value_that_kubernetes_takes() {
+async fn a_label_has_a_value_that_kubernetes_accepts() {
     let door = Door::open().await;
     let bad = ["a b", "-a", "a-", "ä", "a/b", "a\n"].map(|value| json!({ "team": value }));
     door.refuses(&["spec.target.labels", "must have values of letters, digits"], target("labels", bad.clone())).await;

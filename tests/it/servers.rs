@@ -6,12 +6,12 @@
 macro_rules! proves {
     ($setup:ident) => {
         #[tokio::test]
-        async fn the_right_certificate_alone_is_let_in() {
+        async fn only_the_right_certificate_is_accepted() {
             crate::servers::stories::one_certificate(operator_testing::servers::Setup::$setup).await;
         }
 
         #[tokio::test]
-        async fn of_two_certificates_those_are_let_in_that_the_guide_says() {
+        async fn of_two_certificates_the_server_accepts_those_of_the_guide() {
             crate::servers::stories::two_certificates(operator_testing::servers::Setup::$setup).await;
         }
 
@@ -26,7 +26,7 @@ macro_rules! proves {
         }
 
         #[tokio::test]
-        async fn an_acm_certificate_is_let_in_and_another_one_of_its_ca_unless_there_are_pins() {
+        async fn an_acm_certificate_and_others_of_its_ca_are_accepted_unless_there_are_pins() {
             crate::servers::issued::one_certificate(operator_testing::servers::Setup::$setup).await;
         }
     };

@@ -655,7 +655,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_goal_is_reached_and_then_nothing_is_written(steps in prop::collection::vec(step(), 0..40)) {
+    fn every_story_reaches_the_goal_and_then_writes_nothing(steps in prop::collection::vec(step(), 0..40)) {
         let mut world = World::new();
         for step in steps {
             world.take(step);

@@ -30,7 +30,7 @@ fn openssl(pem: &str, args: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_openssl_and_api_gateway_tell() {
+async fn the_status_has_the_values_of_openssl_and_api_gateway() {
     let world = World::start("facts").await;
     let new = NewCertificate::new().id("k2c0qe").description("the second").tag("team", "payments").tag("empty", "");
     let certificate = world.generate(new);
@@ -73,7 +73,7 @@ async fn the_status_tells_what_openssl_and_api_gateway_tell() {
 }
 
 #[tokio::test]
-async fn kubectl_waits_for_ready_and_describe_tells_the_story() {
+async fn kubectl_waits_for_ready_and_describe_shows_the_events() {
     let world = World::start("waits").await;
     world.create("payments", json!({ "description": "mine" })).await;
     let output = world.kubectl(&["wait", "--for=condition=Ready", "ccr/payments", "--timeout=30s"]).await;
@@ -88,7 +88,7 @@ async fn kubectl_waits_for_ready_and_describe_tells_the_story() {
 }
 
 #[tokio::test]
-async fn every_condition_speaks_of_the_present_spec_and_keeps_its_time_while_its_status_holds() {
+async fn every_condition_refers_to_the_current_spec_and_its_time_changes_only_with_its_status() {
     let world = World::start("generation").await;
     let before = world.create_ready("payments", json!({})).await;
     for team in ["a", "b"] {
@@ -107,7 +107,7 @@ async fn every_condition_speaks_of_the_present_spec_and_keeps_its_time_while_its
 }
 
 #[tokio::test]
-async fn a_certificate_that_ends_soon_is_told_of_once_and_stays_ready() {
+async fn a_certificate_that_expires_soon_is_reported_once_and_stays_ready() {
     let world = World::start("expiring").await;
     world.generate(NewCertificate::new().id("endsin10").expires_in_seconds(10 * 24 * 3600));
     world.create_ready("payments", json!({ "clientCertificateId": "endsin10" })).await;
@@ -125,7 +125,7 @@ async fn a_certificate_that_ends_soon_is_told_of_once_and_stays_ready() {
 }
 
 #[tokio::test]
-async fn the_limit_of_expiring_is_passed_between_two_refreshes() {
+async fn the_condition_expiring_changes_between_two_refreshes() {
     let mut world = World::without_operator("limit").await;
     world.start_operator_with(&["--expiring-within=1h"]).await;
     world.generate(NewCertificate::new().id("endsin1h").expires_in_seconds(3600 + 8));
@@ -136,7 +136,7 @@ async fn the_limit_of_expiring_is_passed_between_two_refreshes() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_ends_while_the_operator_runs_stalls_and_leaves_the_target_as_it_is() {
+async fn a_certificate_that_expires_while_the_operator_runs_stalls_and_keeps_the_target() {
     let world = World::start("ends").await;
     world.generate(NewCertificate::new().id("endsnow").expires_in_seconds(8));
     world.create_ready("payments", json!({ "clientCertificateId": "endsnow" })).await;

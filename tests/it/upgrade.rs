@@ -286,7 +286,7 @@ async fn upgraded(world: &World<'_>, aws_is_up: bool) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_first_pass_of_a_new_version_writes_each_status_once_and_a_downgrade_takes_it() {
+async fn the_first_reconcile_of_a_new_version_writes_each_status_once_and_a_downgrade_accepts_it() {
     let control_plane = with_the_earlier_crd().await;
     let world = restored(&control_plane, "up").await;
     upgrade_crd(&control_plane, &[]);
@@ -309,7 +309,7 @@ async fn the_first_pass_of_a_new_version_writes_each_status_once_and_a_downgrade
 }
 
 #[tokio::test]
-async fn the_first_pass_of_a_new_version_writes_each_status_once_also_while_aws_is_down() {
+async fn the_first_reconcile_of_a_new_version_writes_each_status_once_even_while_aws_is_down() {
     let control_plane = with_the_earlier_crd().await;
     let world = restored(&control_plane, "down").await;
     upgrade_crd(&control_plane, &[]);
@@ -318,7 +318,7 @@ async fn the_first_pass_of_a_new_version_writes_each_status_once_also_while_aws_
 }
 
 #[tokio::test]
-async fn a_new_version_works_before_the_new_crd_is_there() {
+async fn a_new_version_works_before_the_new_crd_is_installed() {
     let control_plane = with_the_earlier_crd().await;
     let world = restored(&control_plane, "early").await;
     let before = look(&world).await;
@@ -344,7 +344,7 @@ async fn a_new_version_works_before_the_new_crd_is_there() {
 }
 
 #[tokio::test]
-async fn the_new_crd_takes_what_is_stored_every_way_of_applying_and_the_statuses_of_the_earlier_version() {
+async fn the_new_crd_accepts_stored_resources_every_way_of_applying_and_statuses_of_the_earlier_version() {
     let control_plane = with_the_earlier_crd().await;
     let world = restored(&control_plane, "applied").await;
     let recorded = Recorded::read(&world.namespace);

@@ -34,7 +34,7 @@ fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 #[test]
-fn actionlint_has_nothing_to_say_against_them() {
+fn actionlint_accepts_the_workflows() {
     let files: Vec<PathBuf> = texts().keys().map(|name| root().join(".github/workflows").join(name)).collect();
     assert_eq!(files.len(), 3);
     let output = actionlint(&files);
@@ -49,7 +49,7 @@ fn actionlint_has_nothing_to_say_against_them() {
 }
 
 #[test]
-fn every_action_of_others_is_pinned_by_its_commit_and_says_its_version() {
+fn every_external_action_is_pinned_by_its_commit_and_names_its_version() {
     let mut pins: BTreeMap<String, String> = BTreeMap::new();
     for (name, text) in texts() {
         for line in text.lines().filter_map(|line| line.split_once("uses: ")).map(|(_, used)| used) {
@@ -72,7 +72,7 @@ fn every_action_of_others_is_pinned_by_its_commit_and_says_its_version() {
 }
 
 #[test]
-fn a_job_has_the_permissions_that_it_needs_and_no_others() {
+fn a_job_has_only_the_permissions_that_it_needs() {
     let mut writing = BTreeMap::new();
     for (file, workflow) in workflows() {
         let everywhere = &workflow["permissions"];
@@ -111,7 +111,7 @@ fn nothing_is_published_before_it_is_tested_built_and_scanned() {
 }
 
 #[test]
-fn they_run_make_targets_and_scripts_that_are_there() {
+fn the_workflows_run_existing_make_targets_and_scripts() {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
     let mut ran = Vec::new();
     for (file, workflow) in workflows() {

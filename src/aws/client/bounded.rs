@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_ca_certificates_has_to_be_there_and_to_hold_one() {
+    fn a_file_of_ca_certificates_must_exist_and_contain_one() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_nodes_own_endpoints_are_reached_around_the_proxy() {
+    fn only_the_endpoints_of_the_node_are_called_without_the_proxy() {
         for uri in [
             "http://169.254.169.254/latest/api/token",
             "http://169.254.170.23:80/v1/credentials",

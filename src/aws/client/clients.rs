@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_named_after_the_namespace_however_long_that_is() {
+    fn a_session_is_named_after_the_namespace_of_any_length() {
         assert_eq!(session_name("payments"), "ccr-payments");
         let longest = "n".repeat(63);
         assert_eq!(session_name(&longest), longest);

@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_decides_before_the_name() {
+    fn the_status_takes_precedence_over_the_name() {
         assert_eq!(from_status(404, "NotFoundException", "", None), GatewayError::NotFound);
         for name in ["", "BadRequestException", "NoSuchEntity"] {
             assert_eq!(from_status(404, name, "", None), unavailable(Outage::Status(404)), "{name}");
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_credentials_are_told_from_a_missing_permission() {
+    fn refused_credentials_differ_from_a_missing_permission() {
         for status in [400, 401, 403] {
             for name in ["ExpiredTokenException", "InvalidClientTokenId", "MissingAuthenticationTokenException"] {
                 assert_eq!(
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn acm_names_at_400_what_api_gateway_tells_by_its_status() {
+    fn acm_has_an_error_name_at_400_for_each_status_of_api_gateway() {
         let of = |name| from_status(400, name, "Invalid ARN", Some(Duration::from_secs(1)));
         assert_eq!(of("ResourceNotFoundException"), GatewayError::NotFound);
         assert_eq!(of("AccessDeniedException"), GatewayError::AccessDenied(Denial::NotAuthorized));
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_name_is_freed_of_its_decoration() {
+    fn the_decoration_of_an_error_name_is_removed() {
         assert_eq!(bare("com.amazon#ThrottlingException:http://internal/"), "ThrottlingException");
         assert_eq!(bare("NotFoundException"), "NotFoundException");
     }

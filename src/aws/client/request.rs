@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_could_name_another_host_passes_as_a_region() {
+    fn a_text_that_could_name_another_host_is_no_region() {
         for region in [
             "",
             "-",
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_an_api_holds_letters_and_digits_alone() {
+    fn the_id_of_an_api_has_only_letters_and_digits() {
         for id in ["a1b2c3d4e5", "A", &"a".repeat(64)] {
             assert!(is_api(id), "{id}");
         }

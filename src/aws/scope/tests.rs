@@ -121,7 +121,7 @@ fn outcome(scope: &Scope, id: &str) -> Result<(), ReadFailure> {
 }
 
 #[test]
-fn without_a_subscription_there_is_nothing_to_do_ever() {
+fn without_a_subscription_nothing_is_ever_due() {
     let mut scope = scope();
     assert_eq!(scope.plan(seconds(0.0)), Step::End);
     subscribe(&mut scope, "a", "r", 0.0);
@@ -137,7 +137,7 @@ fn without_a_subscription_there_is_nothing_to_do_ever() {
 }
 
 #[test]
-fn what_comes_within_the_gather_window_is_asked_for_together() {
+fn reads_within_the_gather_window_share_a_call() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 1.0);
     assert_eq!(scope.plan(seconds(1.0)), Step::Wait(Some(seconds(1.004))));
@@ -150,7 +150,7 @@ fn what_comes_within_the_gather_window_is_asked_for_together() {
 }
 
 #[test]
-fn one_certificate_is_asked_for_by_name_and_more_by_the_list() {
+fn one_certificate_is_read_by_id_and_several_by_the_list() {
     for (ids, is_list) in [(vec!["a"], false), (vec!["a", "b"], true), (vec!["a", "b", "c"], true)] {
         let mut scope = scope();
         ids.iter().for_each(|id| _ = subscribe(&mut scope, id, "r", 0.0));
@@ -187,7 +187,7 @@ fn the_next_read_is_due_in_the_last_tenth_of_the_shortest_interval() {
 }
 
 #[test]
-fn a_new_subscriber_asks_only_for_what_is_older_than_its_interval() {
+fn a_new_subscriber_causes_a_read_only_if_the_cache_is_older_than_its_interval() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
@@ -200,7 +200,7 @@ fn a_new_subscriber_asks_only_for_what_is_older_than_its_interval() {
 }
 
 #[test]
-fn only_those_whose_outcome_changed_are_woken() {
+fn only_subscribers_with_a_changed_outcome_are_woken() {
     let mut scope = scope();
     for (id, resource) in [("a", "r"), ("a", "s"), ("b", "t")] {
         subscribe(&mut scope, id, resource, 0.0);
@@ -233,7 +233,7 @@ fn an_older_call_never_replaces_a_newer_one() {
 }
 
 #[test]
-fn what_the_list_lacks_is_asked_for_by_name_before_it_is_missing() {
+fn a_certificate_that_the_list_lacks_is_read_by_id_before_it_counts_as_missing() {
     let mut scope = scope();
     for id in ["a", "b", "c"] {
         subscribe(&mut scope, id, id, 0.0);
@@ -252,7 +252,7 @@ fn what_the_list_lacks_is_asked_for_by_name_before_it_is_missing() {
 }
 
 #[test]
-fn a_certificate_that_is_missing_is_asked_for_ever_more_rarely_and_the_list_brings_it_back() {
+fn the_backoff_of_a_missing_certificate_doubles_and_the_list_ends_it() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     let mut waits = Vec::new();
@@ -304,7 +304,7 @@ fn each_class_of_failure_has_its_own_backoff() {
 }
 
 #[test]
-fn no_backoff_but_that_of_a_missing_certificate_is_longer_than_the_interval() {
+fn only_the_backoff_of_a_missing_certificate_is_longer_than_the_interval() {
     let mut scope = scope();
     let short = Interest { interval: Duration::from_secs(30), force: false };
     scope.subscribe(&topic("a"), &name("r"), short, None, at(0.0));
@@ -323,7 +323,7 @@ fn no_backoff_but_that_of_a_missing_certificate_is_longer_than_the_interval() {
 }
 
 #[test]
-fn a_failure_keeps_the_last_good_answer_and_its_own_beginning() {
+fn a_failure_keeps_the_last_good_answer_and_the_time_of_the_first_failure() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
@@ -342,7 +342,7 @@ fn a_failure_keeps_the_last_good_answer_and_its_own_beginning() {
 }
 
 #[test]
-fn a_forced_read_is_made_at_once_wakes_who_asked_and_ends_the_backoff() {
+fn a_forced_read_starts_at_once_wakes_the_subscriber_and_ends_the_backoff() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     subscribe(&mut scope, "a", "s", 0.0);
@@ -374,7 +374,7 @@ fn forced_reads_of_a_certificate_are_ten_seconds_apart() {
 }
 
 #[test]
-fn a_call_under_way_when_a_read_is_forced_is_not_that_read() {
+fn a_call_that_began_before_a_forced_read_does_not_answer_it() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     assert_eq!(gets(plan(&mut scope, 0.0)), ["a"]);
@@ -387,7 +387,7 @@ fn a_call_under_way_when_a_read_is_forced_is_not_that_read() {
 }
 
 #[test]
-fn a_refresh_wakes_every_subscriber_even_where_nothing_changed() {
+fn a_refresh_wakes_every_subscriber_even_without_a_change() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     subscribe(&mut scope, "a", "s", 0.0);
@@ -401,7 +401,7 @@ fn a_refresh_wakes_every_subscriber_even_where_nothing_changed() {
 }
 
 #[test]
-fn a_list_that_is_refused_says_nothing_and_each_is_read_by_name_for_a_while() {
+fn after_a_refused_list_each_certificate_is_read_by_id_for_a_time() {
     let refusals = [
         denied(),
         GatewayError::BadRequest { message: String::new() },
@@ -424,7 +424,7 @@ fn a_list_that_is_refused_says_nothing_and_each_is_read_by_name_for_a_while() {
 }
 
 #[test]
-fn a_list_that_fails_as_every_call_would_is_the_answer_to_all_that_is_due() {
+fn a_failure_of_the_list_that_every_call_would_have_answers_all_due_reads() {
     let credentials = GatewayError::AccessDenied(Denial::RoleRefused);
     for failure in [down(), throttled(7), credentials] {
         let mut scope = scope();
@@ -440,7 +440,7 @@ fn a_list_that_fails_as_every_call_would_is_the_answer_to_all_that_is_due() {
 }
 
 #[test]
-fn what_fails_together_is_tried_again_together() {
+fn reads_that_fail_together_are_retried_together() {
     let mut scope = scope();
     ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
     let mut now = 0.0;
@@ -460,7 +460,7 @@ fn what_fails_together_is_tried_again_together() {
 }
 
 #[test]
-fn while_calls_are_paused_what_is_due_is_answered_by_the_throttling() {
+fn due_reads_are_throttled_while_calls_are_paused() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
@@ -476,7 +476,7 @@ fn while_calls_are_paused_what_is_due_is_answered_by_the_throttling() {
 }
 
 #[test]
-fn what_the_list_brings_beside_answers_who_comes_next() {
+fn other_certificates_of_the_list_answer_later_subscribers() {
     let mut scope = scope();
     ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
     assert_eq!(plan(&mut scope, 0.0), Step::List);
@@ -489,7 +489,7 @@ fn what_the_list_brings_beside_answers_who_comes_next() {
 }
 
 #[test]
-fn one_that_subscribes_while_the_list_is_read_is_answered_by_it() {
+fn a_subscriber_that_comes_during_a_list_is_answered_by_it() {
     let mut scope = scope();
     ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
     assert_eq!(plan(&mut scope, 0.0), Step::List);
@@ -500,7 +500,7 @@ fn one_that_subscribes_while_the_list_is_read_is_answered_by_it() {
 }
 
 #[test]
-fn a_description_that_was_written_is_known_at_once_and_older_calls_do_not_undo_it() {
+fn a_written_description_is_cached_at_once_and_older_calls_do_not_replace_it() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
@@ -518,7 +518,7 @@ fn a_description_that_was_written_is_known_at_once_and_older_calls_do_not_undo_i
 }
 
 #[test]
-fn an_answer_that_is_as_before_is_the_same_but_for_its_end() {
+fn an_equal_answer_with_another_expiry_is_the_same_certificate() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     got(&mut scope, "a", PEM, 0.0, 0.0);
@@ -531,7 +531,7 @@ fn an_answer_that_is_as_before_is_the_same_but_for_its_end() {
 }
 
 #[test]
-fn refreshes_that_are_due_at_different_times_come_into_step() {
+fn refreshes_at_different_times_are_aligned() {
     let mut scope = scope();
     for (n, id) in ["a", "b", "c"].iter().enumerate() {
         let time = 50.0 * n as f64;
@@ -594,7 +594,7 @@ fn the_newest_certificates_that_have_all_of_the_tags_come_first() {
 }
 
 #[test]
-fn tags_are_answered_by_the_list_that_refreshes_all() {
+fn the_list_that_refreshes_all_certificates_answers_tags() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     assert_eq!(ask(&mut scope, "r", false, 0.0), Subscribed::New);
@@ -617,7 +617,7 @@ fn tags_are_answered_by_the_list_that_refreshes_all() {
 }
 
 #[test]
-fn who_asks_for_tags_wakes_when_the_list_changes() {
+fn subscribers_of_tags_are_woken_when_the_list_changes() {
     let mut scope = scope();
     ask(&mut scope, "r", false, 0.0);
     ask(&mut scope, "s", false, 0.0);
@@ -634,7 +634,7 @@ fn who_asks_for_tags_wakes_when_the_list_changes() {
 }
 
 #[test]
-fn a_list_that_fails_is_asked_for_again_ever_later() {
+fn a_failed_list_is_retried_with_backoff() {
     let odd = GatewayError::Unavailable { outage: Outage::NotUnderstood, retry_after: None };
     let cases: [(GatewayError, &[u64]); 5] = [
         (down(), &[1, 2, 4, 8, 16, 32, 60, 60]),
@@ -660,7 +660,7 @@ fn a_list_that_fails_is_asked_for_again_ever_later() {
 }
 
 #[test]
-fn a_denied_list_keeps_no_certificate_from_being_read_by_name() {
+fn certificates_are_read_by_id_while_the_list_is_denied() {
     let mut scope = scope();
     subscribe(&mut scope, "a", "r", 0.0);
     ask(&mut scope, "r", false, 0.0);
@@ -675,7 +675,7 @@ fn a_denied_list_keeps_no_certificate_from_being_read_by_name() {
 }
 
 #[test]
-fn a_forced_list_wakes_who_asked() {
+fn a_forced_list_wakes_the_subscriber() {
     let mut scope = scope();
     for resource in ["r", "s"] {
         ask(&mut scope, resource, false, 0.0);
@@ -709,7 +709,7 @@ fn apis(step: Step) -> Vec<Topic> {
 }
 
 #[test]
-fn one_call_serves_all_who_follow_a_stage_of_an_api() {
+fn one_call_serves_all_subscribers_of_the_stages_of_an_api() {
     let mut scope = scope();
     assert_eq!(follow(&mut scope, API, "r", false, 0.0), Subscribed::New);
     assert_eq!(follow(&mut scope, API, "s", false, 0.0), Subscribed::New);
@@ -731,7 +731,7 @@ fn one_call_serves_all_who_follow_a_stage_of_an_api() {
 }
 
 #[test]
-fn stages_that_cannot_be_read_are_asked_for_again_as_certificates_are() {
+fn failed_reads_of_stages_have_the_backoff_of_certificates() {
     let cases: [(GatewayError, &[u64]); 4] = [
         (down(), &[1, 2, 4]),
         (GatewayError::Conflict, &[1, 2, 4]),
@@ -754,7 +754,7 @@ fn stages_that_cannot_be_read_are_asked_for_again_as_certificates_are() {
 }
 
 #[test]
-fn what_stages_present_is_read_by_one_list() {
+fn the_certificates_of_stages_are_read_by_one_list() {
     let mut scope = scope();
     follow(&mut scope, API, "r", false, 0.0);
     scope.plan(seconds(0.0));
@@ -768,7 +768,7 @@ fn what_stages_present_is_read_by_one_list() {
 }
 
 #[test]
-fn more_stages_than_the_budget_takes_keep_no_certificate_from_being_read() {
+fn certificates_are_read_even_if_stages_exceed_the_rate_limit() {
     let mut scope = scope();
     subscribe(&mut scope, "omitted", "r", 0.0);
     subscribe(&mut scope, "listed", "r", 0.0);
@@ -795,7 +795,7 @@ fn more_stages_than_the_budget_takes_keep_no_certificate_from_being_read() {
 }
 
 #[test]
-fn a_silent_acm_holds_up_no_call_to_api_gateway() {
+fn a_silent_acm_does_not_delay_calls_to_api_gateway() {
     let mut scope = scope();
     let interest = Interest { interval: INTERVAL, force: false };
     for arn in 0..30 {

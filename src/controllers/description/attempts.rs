@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn being_undone_three_times_in_an_hour_leaves_one_try_an_hour() {
+    fn after_three_reverts_in_an_hour_there_is_one_attempt_per_hour() {
         let mut attempts = attempts("ours", Recorded::Nothing, "theirs");
         for minute in [0, 10] {
             attempts.sent(Ok("ours"), minutes(minute), 0.5);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_tells_a_new_process_what_not_to_send() {
+    fn a_new_process_reads_from_the_status_what_not_to_send() {
         let mut not_applied = attempts("a  b", Recorded::NotApplied, "a b");
         assert_eq!(look(&mut not_applied, "a b", Tick::ZERO), Verdict::Rest(State::NotApplied, None));
         let mut contested = attempts("ours", Recorded::Contested, "theirs");

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_wins_and_a_tie_is_decided_by_name() {
+    fn the_oldest_claim_wins_and_names_decide_a_tie() {
         let mut claims = Claims::default();
         for resource in [claimant("b", 2, "b", good()), claimant("a", 2, "a", good()), claimant("z", 1, "z", good())] {
             apply(&mut claims, &resource);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changes_the_owner_or_its_text_wakes_the_others() {
+    fn only_a_change_of_the_owner_or_its_text_wakes_the_others() {
         let mut claims = Claims::default();
         assert_eq!(apply(&mut claims, &claimant("old", 1, "a", good())), []);
         assert_eq!(apply(&mut claims, &claimant("young", 2, "b", good())), []);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_is_behind_of_aws_loses_no_claim() {
+    fn a_status_that_is_older_than_aws_loses_no_claim() {
         let mut claims = Claims::default();
         apply(&mut claims, &claimant("young", 2, "b", good()));
         apply(&mut claims, &claimant("old", 1, "a", Some(Finding::no(Reason::AccessDenied, ""))));

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn three_repairs_happen_at_once_and_more_wait_ever_longer() {
+    fn three_repairs_happen_at_once_and_further_repairs_have_a_backoff() {
         let mut writes = WriteBackoff::new(Some(1));
         let (mut now, mut waits) = (seconds(10), Vec::new());
         for _ in 0..10 {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn repairs_that_are_far_apart_wait_for_nothing() {
+    fn repairs_that_are_far_apart_have_no_backoff() {
         let mut writes = WriteBackoff::new(Some(1));
         for n in 1..20 {
             let now = QUIET * n;
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_waits_and_a_good_one_ends_that() {
+    fn a_failed_write_starts_the_backoff_and_a_successful_one_ends_it() {
         let mut writes = WriteBackoff::new(Some(1));
         writes.note(Some(1), Written::Failed, seconds(1), 0.5);
         assert_eq!(writes.hold(Some(1), seconds(1)), Some(Hold { until: seconds(2), is_contested: false }));

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn two_installations_notice_each_other_and_do_not_fight() {
+    fn two_installations_detect_each_other_and_do_not_compete() {
         let (mut first, mut second) = (Mark::default(), Mark::default());
         let mut status = None;
         let mut changes = Vec::new();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_of_an_installation_that_is_gone_is_replaced_without_a_word() {
+    fn the_mark_of_a_removed_installation_is_replaced_without_an_event() {
         let mut mark = Mark::default();
         let expected = Marked { name: "b/two".into(), rival: None };
         assert_eq!(mark.found(Some("a/one"), "b/two", seconds(0)), expected);

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_write_wakes_nobody_and_somebody_elses_wakes_the_owner() {
+    fn only_a_write_of_another_writer_wakes_the_owner() {
         let mut targets = Targets::default();
         let written = target("payments", "5");
         targets.learn(written.clone());
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_goes_wakes_its_owner_unless_we_made_it_anew() {
+    fn a_deletion_wakes_the_owner_unless_the_object_was_created_again() {
         let mut targets = Targets::default();
         targets.learn(target("payments", "5"));
         assert_eq!(remove(&mut targets, "payments", "6"), [name("payments")]);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_after_the_deletion_is_not_taken_for_an_object() {
+    fn an_answer_after_the_deletion_is_not_an_object() {
         let mut targets = Targets::default();
         let written = target("payments", "6");
         targets.apply(written.meta.clone());
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_after_it_was_held_is_not_removed() {
+    fn a_removal_of_an_older_version_does_not_remove_the_object() {
         let mut targets = Targets::default();
         ["a", "b"].iter().for_each(|name| targets.learn(target(name, "5")));
         let held = |targets: &Targets, namespace: &str| {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_and_a_config_map_of_one_name_are_two_objects() {
+    fn a_secret_and_a_config_map_with_one_name_are_two_objects() {
         let mut targets = Targets::default();
         let (secret, map) = (target("payments", "5"), of_kind(TargetKind::ConfigMap, "payments", "6"));
         targets.learn(secret.clone());
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_of_an_object_takes_no_room() {
+    fn the_kind_of_an_object_takes_no_memory() {
         assert!(size_of::<Key>() <= 2 * size_of::<String>(), "{}", size_of::<Key>());
         assert!(size_of::<Owned>() <= 3 * size_of::<String>(), "{}", size_of::<Owned>());
     }

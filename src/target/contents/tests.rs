@@ -65,7 +65,7 @@ fn each_content_has_its_form_and_the_order_of_the_bundle() {
 }
 
 #[test]
-fn envoy_gets_hashes_and_no_authority() {
+fn the_file_for_envoy_has_hashes_and_no_authority() {
     let text = text(Content::EnvoySds, &[PEM, OTHER_PEM]);
     assert!(text.ends_with("}\n") && !text.contains("trusted_ca"), "{text}");
     let response: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -77,7 +77,7 @@ fn envoy_gets_hashes_and_no_authority() {
 }
 
 #[test]
-fn everything_but_active_leaves_an_expired_certificate_out() {
+fn every_content_except_active_omits_expired_certificates() {
     let expired = expired();
     let main = format!("{PEM}{expired}");
     assert_eq!(text(Content::Sha1Pins, &[&main, &expired]), format!("{PEM_SHA1}\n"), "a block among others too");
@@ -97,7 +97,7 @@ fn everything_but_active_leaves_an_expired_certificate_out() {
 }
 
 #[test]
-fn nothing_is_ever_empty() {
+fn no_content_is_empty() {
     let main = Certificate::parse(PEM).unwrap();
     for content in
         [Content::Bundle, Content::Sha256Pins, Content::Sha1Pins, Content::SpkiPins, Content::NginxMap, Content::Pkcs12]
@@ -134,7 +134,7 @@ fn each_preset_has_its_key_and_its_type() {
 }
 
 #[test]
-fn a_password_of_the_users_is_not_copied_and_one_that_is_made_has_the_key_of_the_spec() {
+fn a_users_password_is_not_copied_and_a_generated_password_has_the_key_of_the_spec() {
     let mut resource = with_keys(&[("store.p12", Content::Pkcs12), ("ca.crt", Content::Bundle)]);
     assert_eq!(password_wanted(&resource), Some(PasswordWanted::Made("truststore.password")));
     resource.spec.target.pkcs12 = Some(Pkcs12 { password_key: Some("pw".into()), ..Pkcs12::default() });
@@ -150,7 +150,7 @@ fn a_password_of_the_users_is_not_copied_and_one_that_is_made_has_the_key_of_the
 }
 
 #[test]
-fn the_class_of_verifiers_is_told_where_it_is_known() {
+fn the_verifier_class_is_reported_if_it_is_known() {
     use VerifierClass::{FirstWins, OverlapSafe};
     for (resource, class) in [
         (resource("payments"), None),
@@ -170,7 +170,7 @@ fn the_class_of_verifiers_is_told_where_it_is_known() {
 }
 
 #[test]
-fn a_target_of_more_than_certificates_is_known_again_by_its_mark() {
+fn a_target_with_other_data_is_recognized_by_its_digest() {
     let keys = [("a", Content::Bundle), ("b", Content::Sha1Pins), ("c", Content::Pkcs12)];
     let resource = with_keys(&keys);
     let written = secret_of(&rendered(&resource, &[PEM, OTHER_PEM]));

@@ -49,7 +49,7 @@ fn openssl_finds_each_certificate_and_checks_the_password() {
 }
 
 #[test]
-fn the_same_input_makes_the_same_bytes_and_another_makes_others() {
+fn equal_input_makes_equal_bytes_and_other_input_makes_other_bytes() {
     let first = sealed("changeit", None, PEM);
     assert_eq!(first, sealed("changeit", None, PEM));
     let other_password = sealed("changed!", None, PEM);
@@ -61,7 +61,7 @@ fn the_same_input_makes_the_same_bytes_and_another_makes_others() {
 }
 
 #[test]
-fn a_truststore_is_made_anew_only_when_its_input_changes() {
+fn a_truststore_is_built_again_only_if_its_input_changes() {
     let bundle = format!("{PEM}{OTHER_PEM}");
     let mut last: Option<Arc<Truststore>> = None;
     let mut made = 0;
@@ -83,7 +83,7 @@ fn a_truststore_is_made_anew_only_when_its_input_changes() {
 }
 
 #[test]
-fn debug_tells_no_password() {
+fn debug_output_has_no_password() {
     let truststore = sealed("changeit", None, PEM);
     let input = TruststoreInput { password: Some(password("changeit")), last: Some(&truststore) };
     assert!(!format!("{input:?}").contains("changeit"), "{input:?}");

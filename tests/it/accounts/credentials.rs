@@ -21,7 +21,7 @@ async fn healed(world: &World<'_>, name: &str) {
 }
 
 #[tokio::test]
-async fn short_sessions_are_renewed_before_they_end_and_nobody_notices() {
+async fn short_sessions_are_renewed_before_they_end_without_a_failure() {
     let ruled = Ruled::start("short", ALLOWED).await;
     // The SDK renews a session in its last ten seconds.
     ruled.emulator.add_role(NewRole::new(ROLE).session_seconds(15));
@@ -39,7 +39,7 @@ async fn short_sessions_are_renewed_before_they_end_and_nobody_notices() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_before_its_time_is_replaced() {
+async fn a_session_that_ends_early_is_replaced() {
     let ruled = Ruled::start("ended", ALLOWED).await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
@@ -56,7 +56,7 @@ async fn a_session_that_ends_before_its_time_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_role_that_goes_is_told_once_its_session_ends_and_the_target_stays() {
+async fn a_removed_role_is_reported_after_its_session_ends_and_the_target_stays() {
     let ruled = Ruled::start("gone", ALLOWED).await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
@@ -92,7 +92,7 @@ async fn a_role_that_goes_is_told_once_its_session_ends_and_the_target_stays() {
 }
 
 #[tokio::test]
-async fn roles_that_cannot_be_assumed_are_named_and_others_do_not_notice() {
+async fn roles_that_cannot_be_assumed_are_named_and_do_not_affect_others() {
     let ruled = Ruled::start("denied", ALLOWED).await;
     let (strict, missing) = (format!("{ROLE}-strict"), format!("{ROLE}-missing"));
     ruled.emulator.add_role(NewRole::new(ROLE));
@@ -119,7 +119,7 @@ async fn roles_that_cannot_be_assumed_are_named_and_others_do_not_notice() {
 }
 
 #[tokio::test]
-async fn what_the_policy_of_a_role_denies_is_told_of_its_resources_alone() {
+async fn a_denial_of_a_role_is_reported_only_on_its_resources() {
     let ruled = Ruled::start("policy", ALLOWED).await;
     let weak = format!("{ROLE}-weak");
     ruled.emulator.add_role(NewRole::new(ROLE));

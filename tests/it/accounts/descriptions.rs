@@ -52,7 +52,7 @@ async fn a_role_of_the_home_account_means_the_same_certificate_as_the_operators_
 }
 
 #[tokio::test]
-async fn the_older_owns_also_where_it_comes_by_a_role() {
+async fn the_older_resource_owns_the_description_also_through_a_role() {
     the_older_owns("role-first", Some(AT_HOME), None).await;
 }
 

@@ -38,7 +38,7 @@ async fn label(world: &World<'_>, team: Value) {
 }
 
 #[tokio::test]
-async fn a_label_gives_a_role_and_takes_it_away_at_once() {
+async fn a_label_grants_and_revokes_a_role_at_once() {
     // This test needs another control plane, because its operator reconciles every resource.
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
@@ -81,7 +81,7 @@ async fn a_label_gives_a_role_and_takes_it_away_at_once() {
 }
 
 #[tokio::test]
-async fn selectors_that_come_with_a_later_file_are_followed_too() {
+async fn selectors_of_a_later_file_apply_too() {
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
     let mut ruled = Ruled::of(World::on(&control_plane, "later").await, "default: {}");
@@ -112,7 +112,7 @@ async fn ready_reason(world: &World<'_>, namespace: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_namespace_whose_labels_are_not_known_yet_gets_nothing() {
+async fn a_namespace_with_unknown_labels_may_use_nothing() {
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
     let narrow = "rules: [{name: narrow, namespaceSelector: {matchLabels: {team: pay}}, certificateIds: [other]}]";
@@ -146,7 +146,7 @@ async fn a_namespace_whose_labels_are_not_known_yet_gets_nothing() {
 }
 
 #[tokio::test]
-async fn labels_wake_the_resources_of_their_namespace_alone_and_only_where_they_decide() {
+async fn labels_wake_only_the_resources_of_their_namespace_and_only_if_rules_use_labels() {
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;
     let regions = "rules: [{name: far, namespaceSelector: {matchLabels: {team: pay}}, regions: [eu-west-1]}]";

@@ -64,11 +64,11 @@ async fn rotates(prefix: &str, spec: Value) {
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_picked_up() {
+async fn a_rotated_key_is_loaded() {
     rotates("own-key", json!({})).await;
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_picked_up_where_it_only_serves_to_assume_roles() {
+async fn a_rotated_key_that_only_assumes_roles_is_loaded() {
     rotates("own-key-role", by(ROLE)).await;
 }

@@ -60,17 +60,17 @@ async fn is_down(trouble: Fault) {
 }
 
 #[tokio::test]
-async fn a_region_that_fails_is_not_noticed_in_another() {
+async fn a_region_that_fails_does_not_affect_another() {
     is_down(Fault::error(500, "InternalFailure", "down")).await;
 }
 
 #[tokio::test]
-async fn a_region_that_does_not_answer_is_not_noticed_in_another() {
+async fn a_region_that_does_not_respond_does_not_affect_another() {
     is_down(Fault::stall(Duration::from_secs(60))).await;
 }
 
 #[tokio::test]
-async fn a_region_that_throttles_is_not_noticed_in_another() {
+async fn a_region_that_throttles_does_not_affect_another() {
     let world = World::start("region-throttles").await;
     world.emulator.generate(OTHER_REGION, NewCertificate::new().id("far").shared_key());
     world.emulator.inject(Fault::throttled(Some("20")).in_region(OTHER_REGION));
@@ -81,7 +81,7 @@ async fn a_region_that_throttles_is_not_noticed_in_another() {
 }
 
 #[tokio::test]
-async fn a_region_that_does_not_exist_is_told_of_its_own_resources_alone() {
+async fn a_region_that_does_not_exist_is_reported_only_on_its_resources() {
     let world = World::start("nowhere").await;
     // A closed connection gives the same error as an unknown host.
     world.emulator.inject(Fault::drop_connection().in_region("us-nowhere-1"));

@@ -64,7 +64,7 @@ async fn thirty_resources_of_one_role_and_region_share_a_session() {
 }
 
 #[tokio::test]
-async fn a_role_is_assumed_for_each_namespace_by_itself() {
+async fn a_role_is_assumed_separately_for_each_namespace() {
     let ours = World::without_operator("first").await;
     let theirs = World::without_operator("second").await;
     let binding = json!({
@@ -88,7 +88,7 @@ async fn a_role_is_assumed_for_each_namespace_by_itself() {
 }
 
 #[tokio::test]
-async fn a_session_carries_tags_where_the_rule_says_so_and_the_role_lets_it() {
+async fn a_session_has_tags_if_the_rule_and_the_role_allow_them() {
     let tagging = "rules: [{namespaces: [NAMESPACE], sessionTags: true, roles: ['arn:aws:iam::444455556666:role/*']}]";
     let ruled = Ruled::start("tags", tagging).await;
     let strict = format!("{ROLE}-without-tags");

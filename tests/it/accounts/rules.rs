@@ -34,7 +34,7 @@ async fn without_rules_no_role_is_assumed() {
 }
 
 #[tokio::test]
-async fn each_refusal_names_the_rule_that_is_missing_and_nothing_is_asked() {
+async fn each_refusal_names_the_missing_rule_and_no_call_is_made() {
     let ruled = Ruled::start(
         "refusals",
         "rules: [{name: narrow, namespaces: [NAMESPACE], regions: [us-east-1], certificateIds: [9ao60f, pay-*]}, \
@@ -68,7 +68,7 @@ async fn each_refusal_names_the_rule_that_is_missing_and_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn a_rule_without_own_credentials_asks_for_a_role() {
+async fn a_rule_without_own_credentials_requires_a_role() {
     let mut ruled =
         Ruled::start("no-own", "rules: [{name: roles-only, namespaces: [NAMESPACE], ownCredentials: false}]").await;
     ruled.create("one", json!({})).await;
@@ -84,7 +84,7 @@ async fn a_rule_without_own_credentials_asks_for_a_role() {
 }
 
 #[tokio::test]
-async fn a_description_that_may_not_be_owned_is_left_alone_while_the_mirror_goes_on() {
+async fn a_description_that_the_rules_deny_is_not_changed_and_the_mirror_continues() {
     let silent = "rules: [{name: readers, namespaces: [NAMESPACE], descriptions: false}]";
     let mut ruled = Ruled::start("no-description", silent).await;
     ruled.create_ready("one", json!({ "description": "ours" })).await;
@@ -108,7 +108,7 @@ async fn a_description_that_may_not_be_owned_is_left_alone_while_the_mirror_goes
 }
 
 #[tokio::test]
-async fn a_role_can_be_given_and_taken_away_under_a_running_operator() {
+async fn a_role_can_be_granted_and_revoked_while_the_operator_runs() {
     let mut ruled = Ruled::start("taken", "default: {}").await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
@@ -150,7 +150,7 @@ async fn a_role_can_be_given_and_taken_away_under_a_running_operator() {
 }
 
 #[tokio::test]
-async fn what_a_session_brings_after_it_was_dropped_is_shown_to_nobody() {
+async fn the_answer_of_a_dropped_session_is_not_used() {
     let mut ruled = Ruled::start("mid-flight", ALLOWED).await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
@@ -168,7 +168,7 @@ async fn what_a_session_brings_after_it_was_dropped_is_shown_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_wrong_file_under_a_running_operator_changes_nothing_and_is_told() {
+async fn a_wrong_file_changes_nothing_while_the_operator_runs_and_is_reported() {
     let mut ruled = Ruled::start("wrong-file", ALLOWED).await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     ruled.generate_there(DEFAULT_REGION, ID);
@@ -207,7 +207,7 @@ async fn a_wrong_file_under_a_running_operator_changes_nothing_and_is_told() {
 }
 
 #[tokio::test]
-async fn where_the_default_is_deny_only_the_namespaces_that_a_rule_names_have_anything() {
+async fn with_default_deny_only_namespaces_with_a_rule_may_use_anything() {
     let mut ruled = Ruled::start("deny", "default: deny").await;
     ruled.create("one", json!({})).await;
     let resource = ruled.until("one", "Ready", "False", "RoleNotAllowed").await;

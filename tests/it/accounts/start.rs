@@ -20,13 +20,13 @@ async fn refused(builder: operator_testing::operator::Builder) -> String {
 }
 
 #[tokio::test]
-async fn a_rules_file_that_is_not_there_ends_the_start() {
+async fn a_missing_rules_file_ends_the_start() {
     let line = refused(Operator::builder(BINARY).env("CCR_RULES_FILE", "/no/such/rules.yaml")).await;
     assert!(line.contains("cannot read the rules file /no/such/rules.yaml"), "{line}");
 }
 
 #[tokio::test]
-async fn a_rules_file_that_is_wrong_ends_the_start() {
+async fn a_wrong_rules_file_ends_the_start() {
     for (text, says) in [
         ("rules: {", "does not parse"),
         ("- a list", "does not parse"),

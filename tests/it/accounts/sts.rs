@@ -12,7 +12,7 @@ use super::{AFTER_A_DENIAL, ALLOWED, ROLE, Ruled, account_of, by, by_role, messa
 use crate::fixture::{ID, MINUTES, World};
 
 #[tokio::test]
-async fn nobody_with_a_session_notices_that_sts_is_down() {
+async fn an_sts_that_is_down_does_not_affect_existing_sessions() {
     let ruled = Ruled::start("sts-down", ALLOWED).await;
     ruled.emulator.add_role(NewRole::new(ROLE));
     for id in ["one", "two", "three"] {
@@ -33,7 +33,7 @@ async fn nobody_with_a_session_notices_that_sts_is_down() {
 }
 
 #[tokio::test]
-async fn sts_that_is_down_at_the_first_use_is_told_and_waited_for() {
+async fn an_sts_that_is_down_at_the_first_use_is_reported_and_retried() {
     let ruled = Ruled::start("sts-first", ALLOWED).await;
     ruled.generate_there(DEFAULT_REGION, ID);
     let troubles = [
@@ -64,7 +64,7 @@ async fn sts_that_is_down_at_the_first_use_is_told_and_waited_for() {
 }
 
 #[tokio::test]
-async fn without_sts_the_operator_starts_and_learns_its_account_later() {
+async fn without_sts_the_operator_starts_and_reads_its_account_later() {
     let mut world = World::without_operator("no-identity").await;
     world.emulator.inject(Fault::error(500, "InternalFailure", "down").on(GetCallerIdentity));
     world.start_operator().await;

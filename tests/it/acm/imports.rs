@@ -54,7 +54,7 @@ async fn a_re_import_keeps_the_former_leaf_for_the_overlap_also_through_a_restar
 }
 
 #[tokio::test]
-async fn five_re_imports_within_the_overlap_are_all_kept_and_another_ca_too() {
+async fn five_re_imports_within_the_overlap_and_another_ca_are_all_kept() {
     let world = World::start("acm-five").await;
     let (cas, others) = (Cas::new(), Cas::new());
     let arn = world.emulator.import_acm(DEFAULT_REGION, cas.leaf());
@@ -74,7 +74,7 @@ async fn five_re_imports_within_the_overlap_are_all_kept_and_another_ca_too() {
 }
 
 #[tokio::test]
-async fn a_stage_goes_from_a_generated_certificate_to_acm_and_back_and_both_are_held() {
+async fn a_stage_switches_from_a_generated_certificate_to_acm_and_back_and_the_target_holds_both() {
     let world = World::start("acm-stage").await;
     let cas = Cas::new();
     let arn = world.emulator.import_acm(DEFAULT_REGION, cas.leaf());
@@ -108,7 +108,7 @@ async fn a_stage_goes_from_a_generated_certificate_to_acm_and_back_and_both_are_
 }
 
 #[tokio::test]
-async fn thirty_arns_cost_two_calls_each_and_who_does_not_use_acm_none() {
+async fn thirty_arns_cost_two_calls_each_and_other_resources_cost_none() {
     let world = World::start("acm-thirty").await;
     let cas = Cas::new();
     world.create_ready("generated", json!({})).await;

@@ -43,7 +43,7 @@ async fn every_state_of_a_certificate_has_its_reason_and_keeps_the_target() {
 }
 
 #[tokio::test]
-async fn an_arn_that_is_gone_denied_or_throttled_keeps_the_target() {
+async fn a_missing_denied_or_throttled_arn_keeps_the_target() {
     let world = World::start("acm-trouble").await;
     let cas = Cas::new();
     let names = ["gone", "denied", "throttled"];
@@ -82,7 +82,7 @@ async fn an_arn_that_is_gone_denied_or_throttled_keeps_the_target() {
 
 /// The spec no longer trusts ACM, so a re-import must not bring another CA into the target.
 #[tokio::test]
-async fn once_the_spec_refuses_acm_the_target_follows_no_re_import() {
+async fn after_the_spec_refuses_acm_the_target_ignores_re_imports() {
     let mut world = World::start("acm-withdrawn").await;
     let cas = Cas::new();
     let arn = world.emulator.import_acm(DEFAULT_REGION, cas.leaf());
@@ -113,7 +113,7 @@ async fn once_the_spec_refuses_acm_the_target_follows_no_re_import() {
 
 /// ACM accepts the connection and sends no response.
 #[tokio::test]
-async fn a_silent_acm_keeps_the_target_and_holds_up_no_other_certificate() {
+async fn a_silent_acm_keeps_the_target_and_delays_no_other_certificate() {
     let world = World::start("acm-silent").await;
     let cas = Cas::new();
     let import = || world.emulator.import_acm(DEFAULT_REGION, cas.leaf());
@@ -179,7 +179,7 @@ async fn a_silent_acm_keeps_the_target_and_holds_up_no_other_certificate() {
 }
 
 #[tokio::test]
-async fn the_schema_takes_one_source_its_own_region_and_no_description() {
+async fn the_schema_accepts_one_source_its_own_region_and_no_description() {
     let world = World::without_operator("acm-schema").await;
     const ARN: &str = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012";
     let resources: Api<DynamicObject> =

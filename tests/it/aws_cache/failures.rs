@@ -35,7 +35,7 @@ fn most_calls_within(gateway: &MemoryGateway, window: Duration) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_of_the_calls_throttled_for_a_minute_is_lived_through_without_calling_more() {
+async fn throttling_of_half_of_the_calls_for_a_minute_causes_no_more_calls() {
     let (gateway, ids) = gateway_with(60);
     gateway.inject(fails(throttled(None)).share(0.5));
     let fleet = Fleet::new(gateway.clone());
@@ -55,7 +55,7 @@ async fn half_of_the_calls_throttled_for_a_minute_is_lived_through_without_calli
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_holds_for_the_whole_account_and_region() {
+async fn a_retry_after_applies_to_the_whole_account_and_region() {
     for (asked, least, most) in [(None, 1, 2), (Some(0), 1, 2), (Some(7), 7, 9), (Some(3600), 300, 331)] {
         let (gateway, ids) = gateway_with(3);
         gateway.inject(fails(throttled(asked)).once());
@@ -69,7 +69,7 @@ async fn a_retry_after_holds_for_the_whole_account_and_region() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_costs_few_calls_is_told_to_all_and_its_end_too() {
+async fn an_outage_costs_few_calls_and_its_start_and_end_reach_every_subscriber() {
     let (gateway, ids) = gateway_with(300);
     let fleet = Fleet::new(gateway.clone());
     let members = fleet.add_many(ids, &Place::own(REGION), "5m");
@@ -91,7 +91,7 @@ async fn an_outage_costs_few_calls_is_told_to_all_and_its_end_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_certificate_that_is_broken_for_ever_costs_few_reads_and_the_others_nothing() {
+async fn a_permanently_broken_certificate_costs_few_reads_and_does_not_affect_others() {
     let (gateway, ids) = gateway_with(30);
     let fleet = Fleet::new(gateway.clone());
     let healthy = fleet.add_many(ids.clone(), &Place::own(REGION), "5m");
@@ -112,7 +112,7 @@ async fn a_certificate_that_is_broken_for_ever_costs_few_reads_and_the_others_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_region_that_is_down_is_not_noticed_in_another() {
+async fn a_region_that_is_down_does_not_affect_another() {
     let run = async |is_down: bool| {
         let (gateway, ids) = gateway_with(200);
         let elsewhere = "eu-west-1";
@@ -143,7 +143,7 @@ async fn a_region_that_is_down_is_not_noticed_in_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_fails_on_its_second_page_has_answered_nothing() {
+async fn a_list_that_fails_on_its_second_page_answers_nothing() {
     let (gateway, ids) = gateway_with(900);
     gateway.inject(Fault::new(Failure::Pass).on(List).once());
     gateway.inject(fails(throttled(Some(20))).on(List).once());
@@ -159,7 +159,7 @@ async fn a_list_that_fails_on_its_second_page_has_answered_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_never_ends_is_given_up() {
+async fn a_call_that_never_ends_times_out() {
     let (gateway, ids) = gateway_with(3);
     gateway.inject(Fault::new(Failure::Stall(Duration::from_secs(1_000_000))).once());
     let fleet = Fleet::new(gateway.clone());

@@ -34,7 +34,7 @@ fn calls(emulator: &Emulator) -> usize {
 }
 
 #[tokio::test]
-async fn a_thousand_resources_are_at_most_five_calls_and_none_is_throttled() {
+async fn a_thousand_resources_cost_at_most_five_calls_and_none_is_throttled() {
     for certificates in [1_000, 60] {
         let (emulator, fleet, ids) = limited(certificates).await;
         let members: Vec<_> = (0..1_000)
@@ -47,7 +47,7 @@ async fn a_thousand_resources_are_at_most_five_calls_and_none_is_throttled() {
 }
 
 #[tokio::test]
-async fn ten_thousand_resources_are_at_most_twenty_five_calls_and_none_is_throttled() {
+async fn ten_thousand_resources_cost_at_most_twenty_five_calls_and_none_is_throttled() {
     let (emulator, fleet, ids) = limited(10_000).await;
     all_good(&fleet.add_many(ids, &place(), "5m")).await;
     assert!(calls(&emulator) <= 25, "{} calls", calls(&emulator));
@@ -55,7 +55,7 @@ async fn ten_thousand_resources_are_at_most_twenty_five_calls_and_none_is_thrott
 }
 
 #[tokio::test]
-async fn an_item_without_a_certificate_is_asked_for_by_name() {
+async fn an_item_without_a_certificate_is_read_by_id() {
     let (emulator, fleet, ids) = limited(3).await;
     emulator.inject(Fault::without_pem(ids[1].as_str()).on(List));
     all_good(&fleet.add_many(ids.clone(), &place(), "5m")).await;
@@ -64,7 +64,7 @@ async fn an_item_without_a_certificate_is_asked_for_by_name() {
 }
 
 #[tokio::test]
-async fn a_list_that_makes_no_sense_is_given_up_for_reads_one_by_one() {
+async fn an_unusable_list_is_replaced_by_single_reads() {
     for (fault, lists) in [
         (Fault::repeated_position(), 3),
         (Fault::without_items(), 1),
@@ -85,7 +85,7 @@ async fn a_list_that_makes_no_sense_is_given_up_for_reads_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_list_without_an_end_is_left_when_it_shows_nothing_new_and_counts_for_nothing() {
+async fn an_endless_list_stops_without_new_certificates_and_is_discarded() {
     let (emulator, fleet, ids) = limited(600).await;
     emulator.inject(Fault::endless_pages().on(List));
     let missing = fleet.add("missing", Source::own(DEFAULT_REGION, "missing"), "5m");
@@ -97,7 +97,7 @@ async fn a_list_without_an_end_is_left_when_it_shows_nothing_new_and_counts_for_
 }
 
 #[tokio::test]
-async fn an_account_that_is_throttled_to_zero_is_not_noticed_in_another() {
+async fn an_account_that_is_throttled_to_zero_does_not_affect_another() {
     const ACCOUNT: &str = "444455556666";
     let run = async |is_throttled: bool| {
         let (emulator, fleet, home) = limited(60).await;
@@ -119,7 +119,7 @@ async fn an_account_that_is_throttled_to_zero_is_not_noticed_in_another() {
 }
 
 #[tokio::test]
-async fn without_permission_to_list_certificates_are_read_one_by_one_and_that_is_told() {
+async fn without_permission_to_list_certificates_are_read_one_by_one_with_a_log_line() {
     let (emulator, fleet, ids) = limited(12).await;
     emulator.deny(HOME_USER, List);
     all_good(&fleet.add_many(ids, &place(), "5m")).await;
@@ -138,7 +138,7 @@ async fn an_id_that_the_list_omits_is_confirmed_before_it_is_missing() {
 }
 
 #[tokio::test]
-async fn a_budget_that_others_use_up_is_waited_for() {
+async fn a_rate_limit_that_other_clients_exhaust_is_waited_for() {
     let (emulator, fleet, ids) = limited(60).await;
     emulator.set_rate_limit(Some(RateLimit::nothing()));
     let members = fleet.add_many(ids, &place(), "5m");

@@ -32,7 +32,7 @@ fn calls(gateway: &MemoryGateway) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_certificate_is_one_call_whoever_names_it() {
+async fn one_certificate_costs_one_call_for_all_resources() {
     let (gateway, _) = gateway_with(1);
     let fleet = Fleet::new(gateway.clone());
     let members: Vec<_> = (0..500).map(|n| fleet.add(&format!("r{n}"), Source::own(REGION, "id00000"), "5m")).collect();
@@ -41,7 +41,7 @@ async fn one_certificate_is_one_call_whoever_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_certificates_are_twenty_pages() {
+async fn ten_thousand_certificates_cost_twenty_pages() {
     let (gateway, ids) = gateway_with(10_000);
     let fleet = Fleet::new(gateway.clone());
     all_good(&fleet.add_many(ids, &Place::own(REGION), "5m")).await;
@@ -49,7 +49,7 @@ async fn ten_thousand_certificates_are_twenty_pages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_resources_that_come_one_after_the_other_are_two_calls() {
+async fn a_thousand_resources_one_after_the_other_cost_two_calls() {
     let (gateway, ids) = gateway_with(60);
     let fleet = Fleet::new(gateway.clone());
     let mut members = Vec::new();
@@ -62,7 +62,7 @@ async fn a_thousand_resources_that_come_one_after_the_other_are_two_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_few_certificates_of_a_large_account_are_read_by_name_once_its_size_is_known() {
+async fn a_few_certificates_of_a_large_account_are_read_by_id_once_its_size_is_known() {
     let (gateway, ids) = gateway_with(5_000);
     let fleet = Fleet::new(gateway.clone());
     all_good(&fleet.add_many(ids[4_997..].iter().cloned(), &Place::own(REGION), "5m")).await;
@@ -107,7 +107,7 @@ async fn steady_calls_do_not_depend_on_the_number_of_resources() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_thousand_resources_with_one_missing_id_are_ever_fewer_reads() {
+async fn five_thousand_resources_with_one_missing_id_cost_fewer_and_fewer_reads() {
     let (gateway, ids) = gateway_with(10);
     let fleet = Fleet::new(gateway.clone());
     let healthy = fleet.add_many(ids, &Place::own(REGION), "5m");
@@ -130,7 +130,7 @@ async fn five_thousand_resources_with_one_missing_id_are_ever_fewer_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_list_the_rate_is_kept_to_and_used() {
+async fn without_the_list_the_calls_reach_and_keep_the_rate_limit() {
     let (gateway, ids) = gateway_with(1_003);
     let denied = GatewayError::AccessDenied(Denial::NotAuthorized);
     gateway.inject(Fault::new(Failure::Error(denied)).on(List));

@@ -31,7 +31,7 @@ fn asked_about(gateway: &MemoryGateway) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_asked_about_whom_nobody_subscribes_to() {
+async fn a_certificate_without_a_subscriber_is_not_read() {
     let (gateway, ids) = gateway_with(3);
     let fleet = Fleet::new(gateway.clone());
     sleep(A_DAY).await;
@@ -51,7 +51,7 @@ async fn nobody_is_asked_about_whom_nobody_subscribes_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_certificate_is_not_asked_for_when_its_resource_is_gone() {
+async fn a_failing_certificate_is_not_read_after_its_resource_is_deleted() {
     let (gateway, _) = gateway_with(0);
     let fleet = Fleet::new(gateway.clone());
     for failure in [GatewayError::NotFound, GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }] {
@@ -67,7 +67,7 @@ async fn a_failing_certificate_is_not_asked_for_when_its_resource_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_no_longer_leads_asks_nothing_and_drops_what_is_under_way() {
+async fn a_replica_that_lost_the_lease_makes_no_calls_and_drops_running_ones() {
     let (gateway, ids) = gateway_with(3);
     let fleet = Fleet::new(gateway.clone());
     all_good(&fleet.add_many(ids.clone(), &Place::own(REGION), "30s")).await;
@@ -88,7 +88,7 @@ async fn a_replica_that_no_longer_leads_asks_nothing_and_drops_what_is_under_way
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_a_token_is_not_made_for_a_resource_that_is_gone() {
+async fn a_call_that_waits_for_a_token_is_dropped_with_its_resource() {
     let (gateway, _) = gateway_with(2);
     let fleet = Fleet::with_limits(gateway.clone(), 0.1, 1);
     fleet.add("r", source("id00000"), "5m").until_good().await;
@@ -100,7 +100,7 @@ async fn a_call_that_waits_for_a_token_is_not_made_for_a_resource_that_is_gone()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resource_that_names_another_certificate_is_asked_about_that_one_alone() {
+async fn a_resource_that_names_another_certificate_reads_only_that_one() {
     let (gateway, _) = gateway_with(2);
     let fleet = Fleet::new(gateway.clone());
     let member = fleet.add("r", source("id00000"), "30s");
@@ -137,7 +137,7 @@ async fn a_new_resource_whose_certificate_is_known_needs_no_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forced_read_starts_after_it_was_asked_for_and_wakes_who_asked() {
+async fn a_forced_read_starts_after_the_request_and_wakes_the_subscriber() {
     let (gateway, _) = gateway_with(1);
     let fleet = Fleet::new(gateway.clone());
     let member = fleet.add("r", source("id00000"), "5m");
@@ -200,7 +200,7 @@ async fn a_forced_read_while_aws_throttles_is_answered_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_description_is_known_when_it_was_written_and_no_older_read_undoes_that() {
+async fn a_written_description_is_cached_and_no_older_read_replaces_it() {
     let (gateway, _) = gateway_with(1);
     let fleet = Fleet::new(gateway.clone());
     let member = fleet.add("r", source("id00000"), "5m");
@@ -248,7 +248,7 @@ async fn after_an_update_that_failed_the_certificate_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn updates_go_before_reads_and_none_is_made_by_a_replica_that_does_not_lead() {
+async fn updates_precede_reads_and_only_the_leader_makes_them() {
     let (gateway, ids) = gateway_with(20);
     gateway.inject(Fault::new(Failure::Error(GatewayError::NotFound)).on(List));
     let clock = Clock::start();
@@ -270,7 +270,7 @@ async fn updates_go_before_reads_and_none_is_made_by_a_replica_that_does_not_lea
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_not_be_used_any_more_is_not_asked_and_may_be_used_again_later() {
+async fn a_denied_certificate_is_not_read_until_it_is_allowed_again() {
     let (gateway, _) = gateway_with(1);
     let fleet = Fleet::new(gateway.clone());
     let role = AssumedRole {
@@ -296,7 +296,7 @@ async fn what_may_not_be_used_any_more_is_not_asked_and_may_be_used_again_later(
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_were_refused_once_are_replaced_before_anybody_hears_of_it() {
+async fn credentials_that_were_refused_once_are_replaced_before_a_failure_is_reported() {
     use client_certificate_operator::aws::gateway::Denial;
     let (gateway, ids) = gateway_with(3);
     let refused = || GatewayError::AccessDenied(Denial::BadCredentials { code: "ExpiredTokenException".into() });

@@ -22,7 +22,7 @@ pub fn host(url: &str) -> String {
 
 /// The message of the condition after a read of a certificate in this environment.
 async fn says(environment: Vec<(&'static str, String)>) -> String {
-    let text = in_a_process("causes::in_a_process_it_says_what_went_wrong", environment).await;
+    let text = in_a_process("causes::in_a_process_the_client_prints_the_cause", environment).await;
     let said = text.lines().find_map(|line| line.strip_prefix("it says: ")).expect("a line").to_owned();
     let words = said.to_lowercase();
     for changing in ["request id", "os error", "/tmp", "unix)", "dispatch failure"] {
@@ -33,7 +33,7 @@ async fn says(environment: Vec<(&'static str, String)>) -> String {
 
 #[tokio::test]
 #[ignore = "run by the tests below, in processes of their own"]
-async fn in_a_process_it_says_what_went_wrong() {
+async fn in_a_process_the_client_prints_the_cause() {
     let gateway = AwsGateway::from_environment().await;
     let source = source("abc123");
     let failure = ReadFailure::Gateway(gateway.get_client_certificate(&source).await.unwrap_err());
@@ -145,7 +145,7 @@ async fn a_proxy_that_refuses() {
 }
 
 #[tokio::test]
-async fn a_404_of_a_proxy_is_not_a_certificate_that_is_gone() {
+async fn a_404_of_a_proxy_is_not_a_missing_certificate() {
     let answer = "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
     let said = says(keys_at(format!("http://{}", server(answer).await))).await;
     assert_eq!(said, "Unavailable the call to API Gateway failed: HTTP status 404");
@@ -263,7 +263,7 @@ async fn a_pod_identity_that_its_endpoint_refuses() {
 }
 
 #[tokio::test]
-async fn an_sts_that_is_away_or_knows_nothing() {
+async fn an_sts_that_is_unavailable_or_returns_no_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     std::fs::write(&token, "header.claims.signature").unwrap();

@@ -37,7 +37,7 @@ fn promtool(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn promtool_finds_the_alerts_in_order_and_sees_them_fire() {
+fn promtool_accepts_the_alerts_and_their_tests() {
     let checked = promtool(&["check", "rules", folder().join("files/alerts.yaml").to_str().unwrap()]);
     assert!(checked.contains(&format!("{} rules found", alerts().len())), "{checked}");
     let tested = promtool(&["test", "rules", "tests/it/chart/alerts.yaml"]);
@@ -45,7 +45,7 @@ fn promtool_finds_the_alerts_in_order_and_sees_them_fire() {
 }
 
 #[test]
-fn every_alert_is_tried_where_it_fires_and_where_it_does_not() {
+fn every_alert_is_tested_firing_and_not_firing() {
     let tests: Value = serde_saphyr::from_str(&unit_tests()).unwrap();
     let groups = tests["tests"].as_array().unwrap();
     let trials: Vec<&Value> = groups.iter().flat_map(|group| group["alert_rule_test"].as_array().unwrap()).collect();
@@ -85,7 +85,7 @@ fn told() -> BTreeSet<String> {
 }
 
 #[test]
-fn alerts_and_dashboard_speak_of_metrics_that_there_are() {
+fn alerts_and_dashboard_use_existing_metrics() {
     let dashboard: Value = serde_json::from_str(&file("files/dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let queries = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap()).map(|target| &target["expr"]);
@@ -125,7 +125,7 @@ fn the_queries_of_the_dashboard_parse() {
 }
 
 #[test]
-fn the_objects_hold_the_files_as_they_are() {
+fn the_objects_contain_the_unchanged_files() {
     let all = rendered_case("everything");
     let rules: Value = serde_saphyr::from_str(&file("files/alerts.yaml")).unwrap();
     let object = the(&all, "PrometheusRule");

@@ -142,17 +142,17 @@ async fn a_life_of_releases(helm: PathBuf) {
 }
 
 #[tokio::test]
-async fn releases_bring_the_crd_up_to_date_keep_it_and_hand_it_on() {
+async fn releases_update_the_crd_keep_it_and_hand_it_over() {
     a_life_of_releases(go_programs::helm().unwrap()).await;
 }
 
 #[tokio::test]
-async fn releases_of_helm_3_bring_the_crd_up_to_date_keep_it_and_hand_it_on() {
+async fn releases_of_helm_3_update_the_crd_keep_it_and_hand_it_over() {
     a_life_of_releases(go_programs::helm3().unwrap()).await;
 }
 
 #[tokio::test]
-async fn what_kubectl_installed_can_become_a_release() {
+async fn an_installation_by_kubectl_can_become_a_release() {
     let [helm, helm3] = super::helms();
     // Helm 4 uses server-side apply, in which kubectl owns the fields.
     for (helm, take) in [(helm, &["--take-ownership", "--force-conflicts"][..]), (helm3, &["--take-ownership"])] {

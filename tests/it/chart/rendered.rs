@@ -29,7 +29,7 @@ fn every_case_passes_the_lint_and_renders_the_same_by_helm_3_and_4() {
 }
 
 #[tokio::test]
-async fn an_api_server_takes_every_case_without_a_warning() {
+async fn an_api_server_accepts_every_case_without_a_warning() {
     let control_plane = ControlPlane::shared().await.unwrap();
     for namespace in ["operators", "backends", "payments-test"] {
         let labels = json!({
@@ -58,7 +58,7 @@ async fn an_api_server_takes_every_case_without_a_warning() {
 }
 
 #[test]
-fn with_config_maps_alone_no_rule_speaks_of_secrets() {
+fn with_config_maps_only_no_rule_names_secrets() {
     assert!(resources_of_rules(&rendered_case("default")).contains("secrets"));
     let resources = resources_of_rules(&rendered_case("configmap-only"));
     assert!(resources.contains("configmaps") && !resources.contains("secrets"), "{resources:?}");
@@ -67,7 +67,7 @@ fn with_config_maps_alone_no_rule_speaks_of_secrets() {
 }
 
 #[test]
-fn a_namespaced_installation_has_roles_in_its_namespaces_and_nothing_for_the_cluster_but_the_crd() {
+fn a_namespaced_installation_has_only_roles_in_its_namespaces_and_the_crd() {
     let namespaced = rendered_case("namespaced");
     let cluster_wide: Vec<_> =
         namespaced.iter().filter(|object| object.pointer("/metadata/namespace").is_none()).map(kind).collect();
@@ -87,7 +87,7 @@ fn a_namespaced_installation_has_roles_in_its_namespaces_and_nothing_for_the_clu
 }
 
 #[test]
-fn the_labels_of_namespaces_are_seen_only_where_rules_may_select_by_them() {
+fn the_right_on_namespaces_exists_only_if_rules_may_select_by_label() {
     for (arguments, sees) in [
         (&[][..], true), // rules may come by hand
         (&["--set-json", r#"rules={"rules":[{"namespaces":["a"]}]}"#], false),
@@ -100,7 +100,7 @@ fn the_labels_of_namespaces_are_seen_only_where_rules_may_select_by_them() {
 /// The SecurityContextConstraints `restricted-v2` of OpenShift accept a pod of the restricted profile unchanged, if it
 /// sets no ids: ids come from the range of the namespace.
 #[test]
-fn every_pod_runs_on_openshift_as_it_is() {
+fn every_pod_runs_on_openshift_without_a_change() {
     let install = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/install.yaml")).unwrap();
     let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/verify-job/verify-job.yaml");
     let sources = [rendered_text(&[]), install, std::fs::read_to_string(job).unwrap()];
@@ -136,7 +136,7 @@ fn every_pod_runs_on_openshift_as_it_is() {
 }
 
 #[test]
-fn who_wants_ids_can_give_them() {
+fn user_and_group_ids_can_be_set() {
     let all = rendered_case("ids");
     let context = at(the(&all, "Deployment"), "/spec/template/spec/securityContext");
     let own = json!({ "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532 });
@@ -148,7 +148,7 @@ fn who_wants_ids_can_give_them() {
 }
 
 #[test]
-fn the_service_has_an_address_of_each_family_that_the_cluster_has() {
+fn the_service_has_an_address_of_each_ip_family_of_the_cluster() {
     let all = rendered(&[]);
     assert_eq!(at(the(&all, "Service"), "/spec/ipFamilyPolicy"), "PreferDualStack");
     let policy = rendered(&["--set", "networkPolicy.enabled=true"]);
@@ -184,7 +184,7 @@ fn environment(deployment: &Value) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_variable_says_what_its_value_says() {
+fn every_variable_has_its_value() {
     let all = rendered_case("everything");
     let deployment = the(&all, "Deployment");
     let environment = environment(deployment);
@@ -225,7 +225,7 @@ fn every_variable_says_what_its_value_says() {
 }
 
 #[test]
-fn the_pods_are_as_the_values_say() {
+fn the_pods_have_the_values() {
     let all = rendered_case("everything");
     let deployment = the(&all, "Deployment");
     let digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -274,7 +274,7 @@ fn the_pods_are_as_the_values_say() {
 }
 
 #[test]
-fn the_network_policy_lets_out_what_the_operator_needs_and_in_who_may_scrape() {
+fn the_network_policy_allows_the_egress_of_the_operator_and_the_ingress_of_scrapers() {
     assert!(of_kind(&rendered(&[]), "NetworkPolicy").is_empty());
     let open = rendered(&["--set", "networkPolicy.enabled=true"]);
     let policy = the(&open, "NetworkPolicy");
@@ -289,7 +289,7 @@ fn the_network_policy_lets_out_what_the_operator_needs_and_in_who_may_scrape() {
 }
 
 #[test]
-fn it_can_be_a_part_of_another_chart() {
+fn the_chart_can_be_a_dependency_of_another_chart() {
     let whole = rendered(&["--set", "enabled=true,global.registry=x"]);
     assert_eq!(identities(&whole), identities(&rendered(&[])));
 }
@@ -304,7 +304,7 @@ fn two_installations_have_no_object_in_common() {
 }
 
 #[test]
-fn the_test_of_helm_is_no_pod_of_the_service() {
+fn the_pod_of_helm_test_is_not_in_the_service() {
     let all = rendered_case("default");
     let (test, service) = (the(&all, "Pod"), the(&all, "Service"));
     assert_eq!(at(test, "/metadata/annotations/helm.sh~1hook"), "test");

@@ -70,7 +70,7 @@ fn unknown_and_wrong_values_are_refused_by_name() {
 }
 
 #[test]
-fn values_that_do_not_go_together_are_refused_with_a_way_out() {
+fn conflicting_values_are_refused_with_a_remedy() {
     for (values, fragments) in [
         ("leaderElection.enabled=false", ["replicas is 2", "leaderElection.enabled=true or replicas=1"]),
         (
@@ -105,7 +105,7 @@ fn compare(schema: &Value, values: &Value, path: &str, differences: &mut Vec<Str
 }
 
 #[test]
-fn the_schema_and_the_values_name_the_same_things() {
+fn the_schema_and_the_values_have_the_same_keys() {
     let schema: Value = serde_json::from_str(&file("values.schema.json")).unwrap();
     let values: Value = serde_saphyr::from_str(&file("values.yaml")).unwrap();
     let mut differences = Vec::new();
@@ -114,7 +114,7 @@ fn the_schema_and_the_values_name_the_same_things() {
 }
 
 #[test]
-fn the_notes_say_the_next_command() {
+fn the_notes_have_the_next_command() {
     let notes = |arguments: &[&str]| {
         let mut helm = Command::new(go_programs::helm().unwrap());
         helm.args(["install", "ccr", "--dry-run=client", "--namespace=operators"]).arg(folder()).args(arguments);

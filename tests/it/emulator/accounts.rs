@@ -51,7 +51,7 @@ async fn the_same_id_is_another_certificate_in_another_account_or_region() {
 }
 
 #[tokio::test]
-async fn trouble_can_be_in_one_account_or_one_region() {
+async fn faults_can_apply_to_one_account_or_one_region() {
     let (emulator, other) = world().await;
     let home = emulator.access_key().clone();
     let status = async |key: &AccessKey, region: &str| {
@@ -66,7 +66,7 @@ async fn trouble_can_be_in_one_account_or_one_region() {
 }
 
 #[tokio::test]
-async fn a_seeded_share_of_calls_is_hit_and_sts_is_not() {
+async fn a_seeded_share_of_calls_fails_and_sts_does_not() {
     let (emulator, _) = world().await;
     emulator.inject(Fault::throttled(None).share(0.5));
     let outcomes = async || {
@@ -91,7 +91,7 @@ async fn a_seeded_share_of_calls_is_hit_and_sts_is_not() {
 
 /// The administration of accounts, roles and limits, with HTTP requests like those of `curl`.
 #[tokio::test]
-async fn a_shell_can_make_accounts_roles_and_limits() {
+async fn the_admin_api_can_make_accounts_roles_and_limits() {
     let emulator = Emulator::start().await.unwrap();
     let send = async |method: &str, path: &str, body: &str| {
         http::send(emulator.address(), method, &format!("/_emulator{path}"), &[], body).await.unwrap()

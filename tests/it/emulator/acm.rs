@@ -41,7 +41,7 @@ fn refused(name: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn both_operations_answer_as_acm_does() {
+async fn both_operations_respond_as_acm_does() {
     let emulator = Emulator::start().await.unwrap();
     let leaf = leaf();
     let arn = emulator.import_acm(REGION, leaf.clone());
@@ -114,7 +114,7 @@ async fn the_form_of_an_arn_is_checked_before_its_place() {
 }
 
 #[tokio::test]
-async fn what_was_never_issued_is_in_progress() {
+async fn a_certificate_that_was_never_issued_is_in_progress() {
     let emulator = Emulator::start().await.unwrap();
     let gateway = emulator.gateway_builder().build();
     let read = async |arn: &str| gateway.get_acm_certificate(&Place::own(REGION), arn).await;
@@ -190,7 +190,7 @@ async fn a_role_reads_acm_and_api_gateway_with_one_session() {
 }
 
 #[tokio::test]
-async fn the_rate_limits_of_acm_and_api_gateway_are_apart() {
+async fn the_rate_limits_of_acm_and_api_gateway_are_separate() {
     let emulator = Emulator::start().await.unwrap();
     let gateway = emulator.gateway_builder().build();
     let (place, arn) = (Place::own(REGION), emulator.import_acm(REGION, leaf()));
@@ -249,7 +249,7 @@ async fn import(emulator: &Emulator, body: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn what_is_imported_is_listed_with_its_tags_and_can_be_deleted() {
+async fn an_imported_certificate_is_listed_with_its_tags_and_can_be_deleted() {
     let emulator = Emulator::start().await.unwrap();
     let (ca, new) = importable();
     let tags = json!([{ "Key": "team", "Value": "shop" }, { "Key": "empty" }]);
@@ -298,7 +298,7 @@ async fn what_is_imported_is_listed_with_its_tags_and_can_be_deleted() {
 
 /// The refusals of ACM that the contract does not test.
 #[tokio::test]
-async fn an_import_is_refused_that_acm_could_not_use() {
+async fn an_import_that_acm_could_not_use_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     let (ca, new) = importable();
     let first = ca.issue(new.clone());
@@ -345,7 +345,7 @@ async fn an_import_is_refused_that_acm_could_not_use() {
 
 /// cert-manager writes keys in the older forms, PKCS#1 and SEC 1.
 #[tokio::test]
-async fn a_key_of_any_form_is_taken() {
+async fn a_key_in_any_format_is_accepted() {
     let emulator = Emulator::start().await.unwrap();
     let (ca, new) = importable();
     for (key, form) in [(KeyType::Rsa2048, "rsa"), (KeyType::EcdsaP256, "ec")] {
@@ -363,7 +363,7 @@ async fn a_key_of_any_form_is_taken() {
 /// A private CA issues certificates with the requested properties, and the next certificate of its path has signed
 /// each.
 #[test]
-fn a_private_ca_issues_what_it_is_asked_for() {
+fn a_private_ca_issues_the_requested_certificates() {
     let root = PrivateCa::root_with_key("root", KeyType::Rsa2048);
     let ca = root.intermediate("first").expired_intermediate("second");
     assert_eq!(ca.path().len(), 3);

@@ -17,7 +17,7 @@ async fn get(emulator: &Emulator, region: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn calls_over_the_limit_are_throttled_whatever_they_are_and_wherever() {
+async fn calls_over_the_limit_are_throttled_for_every_operation_and_region() {
     let emulator = Emulator::start().await.unwrap();
     emulator.generate(REGION, new().id("abc123"));
     emulator.set_rate_limit(Some(three()));
@@ -35,7 +35,7 @@ async fn calls_over_the_limit_are_throttled_whatever_they_are_and_wherever() {
 }
 
 #[tokio::test]
-async fn one_account_is_throttled_to_nothing() {
+async fn one_account_is_throttled_to_zero() {
     let emulator = Emulator::start().await.unwrap();
     emulator.generate(REGION, new().id("abc123"));
     emulator.set_rate_limit_of("444455556666", Some(RateLimit::nothing()));
@@ -48,7 +48,7 @@ async fn one_account_is_throttled_to_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_badly_signed_takes_nothing_from_the_account() {
+async fn a_call_with_a_bad_signature_does_not_use_the_rate_limit() {
     let emulator = Emulator::start().await.unwrap();
     emulator.generate(REGION, new().id("abc123"));
     emulator.set_rate_limit(Some(three()));
@@ -60,7 +60,7 @@ async fn what_is_badly_signed_takes_nothing_from_the_account() {
 }
 
 #[tokio::test]
-async fn a_throttled_call_leaves_the_script_as_it_is() {
+async fn a_throttled_call_does_not_change_the_script() {
     let emulator = Emulator::start().await.unwrap();
     emulator.generate(REGION, new().id("abc123"));
     emulator.inject(Fault::error(500, "InternalFailure", "boom").once());

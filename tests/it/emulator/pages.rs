@@ -32,7 +32,7 @@ async fn page(emulator: &Emulator, position: Option<&str>) -> (Vec<String>, Opti
 }
 
 #[tokio::test]
-async fn what_comes_and_goes_between_pages_moves_nothing_else() {
+async fn changes_between_pages_do_not_move_other_items() {
     let emulator = with(&["b", "d", "f", "h"]).await;
     let (first, position) = page(&emulator, None).await;
     assert_eq!(first, ["b", "d"]);
@@ -45,7 +45,7 @@ async fn what_comes_and_goes_between_pages_moves_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_certificate_can_come_without_its_pem() {
+async fn an_item_of_a_list_can_have_no_pem() {
     let emulator = with(&["a", "b"]).await;
     emulator.inject(Fault::without_pem("b").times(2));
     let items = raw_page(&emulator, None).await.json()["item"].clone();
@@ -68,7 +68,7 @@ async fn a_position_can_lead_to_itself() {
 }
 
 #[tokio::test]
-async fn a_list_can_have_no_end() {
+async fn a_list_can_be_endless() {
     let emulator = with(&["a", "b", "c"]).await;
     emulator.inject(Fault::endless_pages().on(Operation::List));
     let (mut seen, mut positions, mut position) = (Vec::new(), BTreeSet::new(), None);
@@ -85,7 +85,7 @@ async fn a_list_can_have_no_end() {
 }
 
 #[tokio::test]
-async fn a_page_can_be_no_page() {
+async fn a_page_can_be_malformed() {
     let emulator = with(&["a", "b", "c"]).await;
     emulator.inject_all([Fault::pass().once(), Fault::without_items().once(), Fault::cut().once()]);
     let (_, position) = page(&emulator, None).await;
@@ -97,7 +97,7 @@ async fn a_page_can_be_no_page() {
 
 /// The SDK ends a list at a repeated position, which is a trap: its result is then not the whole list.
 #[tokio::test]
-async fn the_sdk_reads_every_page_and_takes_a_repeated_position_for_the_end() {
+async fn the_sdk_reads_every_page_and_ends_at_a_repeated_position() {
     let emulator = with(&["a", "b", "c", "d", "e"]).await;
     let client = aws_sdk_apigateway::Client::new(&sdk(&emulator).await);
     let list = async || {

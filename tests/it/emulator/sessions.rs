@@ -36,7 +36,7 @@ fn expired() -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_session_lives_as_long_as_its_role_lets_it() {
+async fn a_session_lasts_as_long_as_its_role_allows() {
     let (emulator, key) = with_session(NewRole::new(ROLE).session_seconds(1)).await;
     eventually(Duration::from_secs(10), "the session ends", async || get(&emulator, &key).await == expired()).await;
     let next = session(&emulator, emulator.access_key(), ROLE).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_session_lives_as_long_as_its_role_lets_it() {
 }
 
 #[tokio::test]
-async fn sessions_are_ended_by_hand_and_outlive_their_role() {
+async fn sessions_end_through_the_admin_api_and_outlast_their_role() {
     let (emulator, key) = with_session(NewRole::new(ROLE)).await;
     assert!(emulator.remove_role(ROLE));
     assert_eq!(session(&emulator, emulator.access_key(), ROLE).await, None);
@@ -57,7 +57,7 @@ async fn sessions_are_ended_by_hand_and_outlive_their_role() {
 }
 
 #[tokio::test]
-async fn a_sessions_key_is_nothing_without_its_token() {
+async fn the_key_of_a_session_requires_its_token() {
     let (emulator, key) = with_session(NewRole::new(ROLE)).await;
     for session_token in [None, Some("another".to_owned())] {
         let spoiled = AccessKey { session_token, ..key.clone() };
@@ -66,7 +66,7 @@ async fn a_sessions_key_is_nothing_without_its_token() {
 }
 
 #[tokio::test]
-async fn a_denial_is_for_one_operation_of_one_principal_and_names_both() {
+async fn a_denial_applies_to_one_operation_of_one_principal_and_names_both() {
     let (emulator, key) = with_session(NewRole::new(ROLE)).await;
     emulator.deny(ROLE, Operation::List);
     let list = async |key: &AccessKey| emulator.signed_by(key, REGION, "GET", "/clientcertificates", "").await.unwrap();

@@ -40,7 +40,7 @@ fn message(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn a_stage_shows_what_it_presents_alone_and_in_the_list() {
+async fn a_stage_shows_its_certificate_by_itself_and_in_the_list() {
     let emulator = world().await;
     emulator.present(REGION, API, "bare", None);
     let prod = get(&emulator, PROD).await.json();
@@ -56,7 +56,7 @@ async fn a_stage_shows_what_it_presents_alone_and_in_the_list() {
 }
 
 #[tokio::test]
-async fn apis_come_in_pages() {
+async fn the_list_of_apis_has_pages() {
     let emulator = world().await;
     for number in 0..59 {
         emulator.create_api(REGION, &format!("b{number:02}"));
@@ -89,7 +89,7 @@ async fn a_patch_of_one_path_switches_a_stage_and_clears_it() {
 }
 
 #[tokio::test]
-async fn only_a_certificate_that_is_there_and_only_its_path_is_accepted() {
+async fn a_patch_accepts_only_an_existing_certificate_and_only_its_path() {
     let emulator = world().await;
     let elsewhere = emulator.generate("eu-west-1", new().id("elsewhere")).id;
     let of_others = emulator.new_acm_arn(REGION).replace(HOME_ACCOUNT, "444455556666");
@@ -120,7 +120,7 @@ async fn only_a_certificate_that_is_there_and_only_its_path_is_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_as_aws_names_it() {
+async fn missing_resources_have_the_error_of_aws() {
     let emulator = world().await;
     let no_stage = "Invalid stage identifier specified".to_owned();
     let no_api = format!("Invalid API identifier specified {HOME_ACCOUNT}:nosuch");
@@ -162,7 +162,7 @@ async fn a_denial_names_the_action_and_the_stages() {
 }
 
 #[tokio::test]
-async fn trouble_comes_to_one_api_and_leaves_the_stage_as_it_is() {
+async fn a_fault_of_one_api_does_not_change_the_stage() {
     let emulator = world().await;
     emulator.present(REGION, "f6g7h8i9j0", "prod", Some("abc123"));
     for (fault, name) in [
@@ -187,7 +187,7 @@ async fn trouble_comes_to_one_api_and_leaves_the_stage_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_api_is_made_deployed_staged_and_deleted() {
+async fn an_api_is_created_deployed_staged_and_deleted() {
     let emulator = Emulator::start().await.unwrap();
     let send = async |method: &str, target: &str, body: Value| {
         emulator.signed(REGION, method, target, &body.to_string()).await.unwrap()

@@ -99,7 +99,7 @@ async fn the_sdk_reads_the_name_of_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_role_is_refused_alike_whatever_the_reason() {
+async fn a_refused_role_has_the_same_error_for_every_reason() {
     let emulator = Emulator::start().await.unwrap();
     let refused = async |action: &str, more: &[(&str, &str)], why: &str| {
         let answer = assume(&emulator, more).await;
@@ -129,7 +129,7 @@ async fn a_role_is_refused_alike_whatever_the_reason() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_invalid() {
+async fn impossible_requests_are_invalid() {
     let emulator = Emulator::start().await.unwrap();
     emulator.add_role(NewRole::new(ROLE));
     let key = emulator.access_key();
@@ -153,7 +153,7 @@ async fn what_cannot_be_is_invalid() {
 }
 
 #[tokio::test]
-async fn signatures_are_for_one_service_and_checked_by_both() {
+async fn signatures_are_valid_for_one_service_and_both_services_check_them() {
     let emulator = Emulator::start().await.unwrap();
     let identity = [("Action", "GetCallerIdentity")];
     let good = emulator.access_key().clone();
@@ -188,7 +188,7 @@ async fn a_rotated_access_key_is_refused_by_both_services() {
 }
 
 #[tokio::test]
-async fn sts_can_be_in_trouble_too() {
+async fn faults_can_apply_to_sts() {
     let emulator = Emulator::start().await.unwrap();
     emulator.add_role(NewRole::new(ROLE));
     let key = emulator.access_key();

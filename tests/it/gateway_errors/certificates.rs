@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::faults::World;
 
 #[tokio::test]
-async fn what_is_no_certificate_is_refused_by_its_own_words_and_the_last_good_target_stays() {
+async fn invalid_certificates_are_refused_with_their_reason_and_the_last_target_stays() {
     let world = World::apart("hygiene").await;
     let operator = world.operator().await;
     world.certificate("model");
@@ -78,7 +78,7 @@ async fn no_word_of(key: &str, world: &World<'_>, logs: &[String]) {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_refused_and_the_last_good_target_stays() {
+async fn an_expired_certificate_is_refused_and_the_last_target_stays() {
     let world = World::apart("expired").await;
     let _operator = world.operator().await;
     world.certificate_like("from-the-start", NewCertificate::new().expires_in_seconds(-60));
@@ -102,7 +102,7 @@ async fn an_expired_certificate_is_refused_and_the_last_good_target_stays() {
 }
 
 #[tokio::test]
-async fn line_ends_are_put_right_and_several_blocks_keep_their_order() {
+async fn line_ends_are_corrected_and_several_blocks_keep_their_order() {
     let world = World::apart("blocks").await;
     let _operator = world.operator().await;
     for id in ["first", "second"] {
@@ -122,7 +122,7 @@ async fn line_ends_are_put_right_and_several_blocks_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_once_the_certificate_is_gone() {
+async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_after_the_certificate_is_deleted() {
     let world = World::apart("vanishing").await;
     let _operator = world.operator().await;
     for id in ["throttled", "gone"] {

@@ -22,7 +22,7 @@ async fn gaps(world: &World<'_>, operation: Operation, id: &str, calls: usize) -
 }
 
 #[tokio::test]
-async fn a_retry_after_is_never_undercut() {
+async fn a_retry_after_is_a_lower_bound() {
     let world = World::apart("retry-after").await;
     let _operator = world.operator().await;
     for id in ["throttled", "limited", "busy", "patched"] {
@@ -55,7 +55,7 @@ async fn a_retry_after_is_never_undercut() {
 }
 
 #[tokio::test]
-async fn an_outage_is_asked_after_ever_more_slowly_and_written_down_once() {
+async fn an_outage_is_retried_with_backoff_and_recorded_once() {
     let world = World::apart("backoff").await;
     let _operator = world.operator().await;
     for (id, fault) in [("down", Fault::error(500, "InternalFailure", "boom")), ("slow", Fault::throttled(None))] {
@@ -79,7 +79,7 @@ async fn an_outage_is_asked_after_ever_more_slowly_and_written_down_once() {
 }
 
 #[tokio::test]
-async fn a_denial_and_a_missing_certificate_are_not_asked_after_soon() {
+async fn a_denial_and_a_missing_certificate_are_not_retried_soon() {
     let world = World::apart("patience").await;
     let _operator = world.operator().await;
     let denied = Fault::error(403, "AccessDeniedException", "not authorized");
@@ -109,7 +109,7 @@ async fn a_denial_and_a_missing_certificate_are_not_asked_after_soon() {
 }
 
 #[tokio::test]
-async fn what_aws_says_of_a_request_makes_no_two_messages_differ() {
+async fn request_ids_of_aws_do_not_change_a_message() {
     let world = World::apart("stable").await;
     let _operator = world.operator().await;
     for (id, status, name) in [("bad", 400, "BadRequestException"), ("denied", 403, "AccessDeniedException")] {
@@ -128,7 +128,7 @@ async fn what_aws_says_of_a_request_makes_no_two_messages_differ() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_waited_out_and_a_deleted_target_restored_meanwhile() {
+async fn a_deleted_target_is_restored_while_connections_are_refused() {
     let mut world = World::apart("refused").await;
     let _operator = world.operator().await;
     world.certificate("first");
@@ -154,7 +154,7 @@ async fn a_refused_connection_is_waited_out_and_a_deleted_target_restored_meanwh
 }
 
 #[tokio::test]
-async fn a_large_answer_does_not_become_large_memory() {
+async fn a_large_answer_does_not_use_much_memory() {
     let world = World::apart("large").await;
     let operator = world.operator().await;
     for id in ["warm", "announced", "chunked"] {
@@ -212,7 +212,7 @@ async fn a_restart_while_api_gateway_throttles_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_target_edited_before_a_restart_is_put_back_while_api_gateway_throttles() {
+async fn a_target_edited_before_a_restart_is_restored_while_api_gateway_throttles() {
     let world = World::apart("edited").await;
     let ids = ["garbage", "foreign", "appended", "added", "emptied"];
     let _operator = restarted(&world, &ids, async || {

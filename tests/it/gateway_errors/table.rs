@@ -83,7 +83,7 @@ async fn live(world: &World<'_>, first: &Trouble, second: &Trouble) {
 }
 
 #[tokio::test]
-async fn every_error_of_a_read_is_told_keeps_the_last_good_target_and_passes() {
+async fn every_error_of_a_read_is_reported_keeps_the_last_target_and_ends() {
     let world = World::apart("get-errors").await;
     let _operator = world.operator().await;
     let mut troubles = all();
@@ -144,7 +144,7 @@ async fn describe(world: &World<'_>, first: &Trouble, second: &Trouble) {
 }
 
 #[tokio::test]
-async fn every_error_of_an_update_is_told_leaves_the_mirror_alone_and_passes() {
+async fn every_error_of_an_update_is_reported_does_not_affect_the_mirror_and_ends() {
     let world = World::apart("update-errors").await;
     let _operator = world.operator().await;
     let mut troubles = all();

@@ -12,18 +12,18 @@ proves!(EnvoyGateway);
 
 /// Without a ConfigMap with a certificate, Envoy Gateway lets no client through, and never one unverified.
 #[tokio::test]
-async fn without_a_target_nobody_gets_through() {
+async fn without_a_target_every_client_is_refused() {
     let others = [Other::Object { kind: "Secret", key: "ca.crt" }];
     stories::refuses_without_a_target(Form::EnvoyGateway, "envoy-gateway-without", "ConfigMap", &others).await;
 }
 
 #[tokio::test]
-async fn before_there_is_a_target_nobody_gets_through() {
-    stories::refuses_before_there_is_a_target(Form::EnvoyGateway, "envoy-gateway-before").await;
+async fn before_the_first_target_every_client_is_refused() {
+    stories::refuses_before_the_first_target(Form::EnvoyGateway, "envoy-gateway-before").await;
 }
 
 #[tokio::test]
-async fn a_config_map_of_another_namespace_takes_a_grant() {
+async fn a_config_map_of_another_namespace_requires_a_grant() {
     let world = Guarded::from_elsewhere(Form::EnvoyGateway, "envoy-gateway-elsewhere").await;
     world.apply_resource().await;
     world.until(Verdict::RefusesAll).await;
@@ -33,7 +33,7 @@ async fn a_config_map_of_another_namespace_takes_a_grant() {
 
 /// Pins in addition to a CA restrict the clients that the CA lets in, and let in no others.
 #[tokio::test]
-async fn its_own_pins_do_not_make_two_certificates_work() {
+async fn pins_of_the_policy_do_not_allow_two_certificates() {
     let world = Guarded::start(Form::EnvoyGateway, "envoy-gateway-pins").await;
     world.ask_for(&[ID, NEW]).await;
     validate(&world, json!({ "certificateHashes": [pin(&world, ID).await, pin(&world, NEW).await] })).await;
@@ -48,7 +48,7 @@ async fn its_own_pins_do_not_make_two_certificates_work() {
 
 /// The only mode that accepts pins without a CA lets every client in.
 #[tokio::test]
-async fn pins_with_require_any_let_strangers_in() {
+async fn pins_with_require_any_accept_strangers() {
     let world = Guarded::start(Form::EnvoyGateway, "envoy-gateway-open").await;
     let pins = json!([pin(&world, ID).await]);
     let open = json!({ "mode": "RequireAny", "optional": null, "caCertificateRefs": null, "certificateHashes": pins });

@@ -9,7 +9,7 @@ proves!(Istio);
 
 /// A gateway that received a CA keeps it after any change of the Secret.
 #[tokio::test]
-async fn without_a_target_the_last_one_counts() {
+async fn without_a_target_the_last_one_applies() {
     let mut world = Guarded::start(Form::Istio, "istio-without").await;
     world.until(Verdict::Checks).await;
 
@@ -26,7 +26,7 @@ async fn without_a_target_the_last_one_counts() {
 
 /// A gateway that never received a CA, for example in a new pod, lets no client in.
 #[tokio::test]
-async fn before_there_is_a_target_everybody_is_refused() {
+async fn before_the_first_target_every_client_is_refused() {
     let mut world = Guarded::without_target(Form::Istio, "istio-before").await;
     world.until(Verdict::RefusesAll).await;
     world.stop_operator().await;

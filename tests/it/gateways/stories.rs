@@ -157,7 +157,7 @@ pub enum Other<'a> {
 }
 
 /// The gateway exists before the target. It lets no client in, and after the target exists, the clients of the target.
-pub async fn refuses_before_there_is_a_target(form: Form, prefix: &str) {
+pub async fn refuses_before_the_first_target(form: Form, prefix: &str) {
     let world = Guarded::without_target(form, prefix).await;
     world.until(Verdict::RefusesAll).await;
     world.apply_resource().await;

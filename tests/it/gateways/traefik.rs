@@ -9,18 +9,18 @@ use crate::servers::world::{stranger, until_let_in};
 proves!(Traefik);
 
 #[tokio::test]
-async fn without_a_target_everybody_is_refused() {
+async fn without_a_target_every_client_is_refused() {
     let others = [Other::Object { kind: "ConfigMap", key: "ca.crt" }];
     stories::refuses_without_a_target(Form::Traefik, "traefik-without", "Secret", &others).await;
 }
 
 #[tokio::test]
-async fn before_there_is_a_target_everybody_is_refused() {
-    stories::refuses_before_there_is_a_target(Form::Traefik, "traefik-before").await;
+async fn before_the_first_target_every_client_is_refused() {
+    stories::refuses_before_the_first_target(Form::Traefik, "traefik-before").await;
 }
 
 #[tokio::test]
-async fn a_route_of_another_namespace_leads_nowhere() {
+async fn a_route_to_another_namespace_responds_404() {
     let world = Guarded::start(Form::Traefik, "traefik-elsewhere").await;
     world.until(Verdict::Checks).await;
     world.furnish(&world.elsewhere).await;
@@ -34,7 +34,7 @@ async fn a_route_of_another_namespace_leads_nowhere() {
 
 /// If the routes of one host have different options, Traefik uses none of them.
 #[tokio::test]
-async fn a_route_of_the_host_without_the_option_lets_everybody_in() {
+async fn a_route_of_the_host_without_the_option_accepts_every_client() {
     let world = Guarded::start(Form::Traefik, "traefik-differing").await;
     world.until(Verdict::Checks).await;
     let other = route()

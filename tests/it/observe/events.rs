@@ -20,7 +20,7 @@ async fn names(world: &World<'_>, id: &str) {
 }
 
 #[tokio::test]
-async fn fifty_failures_that_come_and_go_are_one_event_with_a_count() {
+async fn fifty_temporary_failures_are_one_event_with_a_count() {
     let mut world = World::start("series-of-50").await;
     world.create_ready("payments", json!({})).await;
     for count in 1..=50 {

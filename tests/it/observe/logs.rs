@@ -113,11 +113,11 @@ fn assert_readable(operator: &Operator, namespace: &str) {
 }
 
 #[tokio::test]
-async fn the_log_names_whom_it_is_about_and_holds_no_pem_and_no_credential() {
+async fn the_log_names_the_resource_and_has_no_pem_and_no_credential() {
     run_at("log", None).await;
 }
 
 #[tokio::test]
-async fn the_same_holds_for_all_that_it_can_tell() {
+async fn every_possible_log_line_has_no_pem_and_no_credential() {
     run_at("log-trace", Some("info,client_certificate_operator=trace")).await;
 }

@@ -67,7 +67,7 @@ async fn promtool(args: &[&str], input: &str) -> Result<String, String> {
 }
 
 #[tokio::test]
-async fn the_end_of_a_certificate_and_the_conditions_come_and_go_with_their_resource() {
+async fn the_series_of_expiry_and_conditions_exist_as_long_as_their_resource() {
     let mut world = World::start("series").await;
     let resource = world.create_ready("payments", json!({})).await;
     let ends = resource.status.unwrap().certificates[0].expiration_date.unwrap();
@@ -99,7 +99,7 @@ async fn without_per_resource_metrics_no_series_names_a_resource() {
 }
 
 #[tokio::test]
-async fn what_is_served_is_accepted_by_promtool_in_the_format_that_was_asked_for() {
+async fn promtool_accepts_the_metrics_in_each_requested_format() {
     let mut world = World::start("promtool").await;
     world.create_ready("payments", json!({ "description": "mine" })).await;
     world.create("lost", json!({ "clientCertificateId": "lost" })).await;

@@ -33,7 +33,7 @@ async fn code(operator: &mut Operator, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn one_port_is_open_and_serves_metrics_and_probes_alone() {
+async fn one_port_is_open_and_serves_only_metrics_and_probes() {
     let mut world = World::start("ports").await;
     world.create_ready("payments", json!({ "description": "mine" })).await;
     let operator = world.operator.as_mut().unwrap();

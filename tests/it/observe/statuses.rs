@@ -119,7 +119,7 @@ async fn kstatus(cases: &[Case]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn argo_flux_and_helm_read_the_statuses_as_they_are_meant() {
+async fn argo_flux_and_helm_interpret_the_statuses_correctly() {
     let cases = cases().await;
     let found = kstatus(&cases).await;
     assert_eq!(found.len(), cases.len());
@@ -132,7 +132,7 @@ async fn argo_flux_and_helm_read_the_statuses_as_they_are_meant() {
 }
 
 #[test]
-fn the_patch_of_argocd_cm_holds_the_same_lua() {
+fn the_patch_of_argocd_cm_contains_the_same_lua() {
     let patch: Value = serde_saphyr::from_str(include_str!("../../../deploy/argocd/argocd-cm.yaml")).unwrap();
     let key = "resource.customizations.health.apigateway.clientcert.dev_ClientCertificateRef";
     assert_eq!((&patch["metadata"]["name"], &patch["metadata"]["namespace"]), (&json!("argocd-cm"), &json!("argocd")));
@@ -140,7 +140,7 @@ fn the_patch_of_argocd_cm_holds_the_same_lua() {
 }
 
 #[tokio::test]
-async fn an_object_that_nobody_has_looked_at_says_so() {
+async fn a_resource_that_was_not_reconciled_is_in_progress() {
     let world = World::without_operator("unseen").await;
     let created = world.create("payments", json!({})).await;
     assert_eq!(created.name_any(), "payments");

@@ -31,7 +31,7 @@ async fn line(operator: &mut Operator, words: &str) -> Value {
 }
 
 #[tokio::test]
-async fn passes_and_calls_are_spans_and_the_log_names_their_trace() {
+async fn reconciles_and_calls_are_spans_and_the_log_has_their_trace() {
     let world = World::without_operator("traces").await;
     let collector = Collector::start().await;
     let builder = traced(&world, &format!("http://{}", collector.address));
@@ -83,7 +83,7 @@ async fn passes_and_calls_are_spans_and_the_log_names_their_trace() {
 }
 
 #[tokio::test]
-async fn a_call_that_fails_is_a_span_that_failed() {
+async fn a_failed_call_is_a_failed_span() {
     let world = World::without_operator("traces-404").await;
     let collector = Collector::start().await;
     let builder = traced(&world, &format!("http://{}", collector.address));
@@ -95,7 +95,7 @@ async fn a_call_that_fails_is_a_span_that_failed() {
 }
 
 #[tokio::test]
-async fn a_log_for_people_names_the_trace_too() {
+async fn the_text_log_has_the_trace_too() {
     let world = World::without_operator("traces-text").await;
     let collector = Collector::start().await;
     // The test cannot find the address in a log of text, so it waits for a Ready resource instead.
@@ -126,7 +126,7 @@ async fn the_last_spans_are_sent_before_the_end() {
 }
 
 #[tokio::test]
-async fn what_is_not_wanted_is_not_sent() {
+async fn disabled_spans_are_not_sent() {
     let world = World::without_operator("traces-none").await;
     let collector = Collector::start().await;
     world.create("payments", json!({})).await;
@@ -142,7 +142,7 @@ async fn what_is_not_wanted_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_down_is_told_of_once_and_holds_nothing_up() {
+async fn a_collector_that_is_down_is_logged_once_and_delays_nothing() {
     let world = World::without_operator("traces-down").await;
     // The socket is bound but does not listen, so no other process gets this port.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -165,7 +165,7 @@ async fn a_collector_that_is_down_is_told_of_once_and_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn what_is_configured_wrongly_is_told_and_the_operator_works() {
+async fn a_wrong_configuration_is_logged_and_the_operator_works() {
     let world = World::without_operator("traces-wrong").await;
     for (variable, value, says) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf"),

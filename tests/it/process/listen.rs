@@ -76,7 +76,7 @@ fn without_ipv6(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn probes_answer_on_both_families() {
+async fn probes_respond_on_both_ip_families() {
     let listening = Listening::start("[::]:0", |builder| builder).await;
     assert_eq!(listening.address.ip(), Ipv6Addr::UNSPECIFIED);
     assert!(listening.answers(V4).await && listening.answers(V6).await);
@@ -89,7 +89,7 @@ async fn probes_answer_on_both_families() {
 }
 
 #[tokio::test]
-async fn one_address_is_that_address_alone() {
+async fn one_address_listens_only_on_that_address() {
     for (listen, v4, v6) in [("127.0.0.1:0", true, false), ("0.0.0.0:0", true, false), ("[::1]:0", false, true)] {
         let listening = Listening::start(listen, |builder| builder).await;
         assert_eq!((listening.answers(V4).await, listening.answers(V6).await), (v4, v6), "{listen}");
@@ -97,7 +97,7 @@ async fn one_address_is_that_address_alone() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_ipv6_probes_answer_on_ipv4() {
+async fn without_ipv6_probes_respond_on_ipv4() {
     let folder = tempfile::tempdir().unwrap();
     let library = without_ipv6(folder.path());
     let listening = Listening::start("[::]:0", |builder| builder.env("LD_PRELOAD", &library)).await;
@@ -112,7 +112,7 @@ async fn where_there_is_no_ipv6_probes_answer_on_ipv4() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_on_one_family_is_taken() {
+async fn a_port_in_use_on_one_ip_family_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let holder = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = holder.local_addr().unwrap().port();

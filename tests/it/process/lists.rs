@@ -9,7 +9,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_client-certificate-operator");
 const DEAD_PROXY: &str = "http://127.0.0.2:9";
 
 #[test]
-fn what_is_no_name_of_a_namespace_ends_the_start_with_2_and_is_named() {
+fn an_invalid_name_of_a_namespace_ends_the_start_with_2_and_is_named() {
     for (list, says) in [
         ("backends,Payments", r#""Payments" is not a name of a namespace"#),
         ("a;b", r#""a;b" is not a name of a namespace"#),
@@ -24,7 +24,7 @@ fn what_is_no_name_of_a_namespace_ends_the_start_with_2_and_is_named() {
 }
 
 #[tokio::test]
-async fn spaces_in_lists_are_none_of_the_names() {
+async fn spaces_in_lists_are_ignored() {
     let world = World::new("spaces").await;
     let namespaces = format!(" {0} , {0},", world.namespace);
     let builder = world.builder().env("CCR_NAMESPACES", namespaces).env("CCR_TARGET_KINDS", " Secret , ConfigMap ");
@@ -33,7 +33,7 @@ async fn spaces_in_lists_are_none_of_the_names() {
 }
 
 #[tokio::test]
-async fn no_proxy_names_the_cluster_whatever_commas_it_holds() {
+async fn no_proxy_can_name_the_cluster_with_any_commas() {
     let world = World::new("no-proxy").await;
     let proxied = |no_proxy: &str| {
         let builder = world.builder().env("HTTPS_PROXY", DEAD_PROXY).env("HTTP_PROXY", DEAD_PROXY);

@@ -33,7 +33,7 @@ fn run(args: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn a_missing_crd_is_waited_for_and_told_once() {
+async fn a_missing_crd_is_waited_for_and_logged_once() {
     // This test needs another control plane, because the shared one has the CRD.
     let control_plane = ControlPlane::start().await.unwrap();
     control_plane.apply_yaml(crate::faults::role()).await.unwrap();
@@ -54,7 +54,7 @@ async fn a_missing_crd_is_waited_for_and_told_once() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_is_not_there_is_waited_for_and_told_once() {
+async fn an_unreachable_api_server_is_waited_for_and_logged_once() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     // The socket is bound but does not listen, so no other process gets this port.
@@ -85,7 +85,7 @@ contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
 }
 
 #[tokio::test]
-async fn without_a_cluster_it_says_what_to_do_and_ends() {
+async fn without_a_cluster_the_operator_ends_with_a_remedy() {
     let mut operator = Operator::builder(BINARY).spawn().unwrap();
     assert_eq!(operator.wait(SOON).await.unwrap().code, Some(1));
     let line = operator.wait_for_log("set KUBECONFIG").await.unwrap();
@@ -94,7 +94,7 @@ async fn without_a_cluster_it_says_what_to_do_and_ends() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_not_there_yet_are_told_of_and_found_when_they_come() {
+async fn missing_credentials_are_logged_and_found_later() {
     let world = World::new("no-credentials").await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("credentials");
@@ -117,7 +117,7 @@ async fn credentials_that_are_not_there_yet_are_told_of_and_found_when_they_come
 }
 
 #[tokio::test]
-async fn without_a_region_the_resources_that_name_none_say_what_to_do() {
+async fn without_a_region_resources_without_one_have_a_remedy() {
     let world = World::new("no-region").await;
     let mut operator = started(&world.builder().env_remove("AWS_REGION")).await;
     let line = operator.wait_for_log("no AWS region").await.unwrap();
@@ -138,7 +138,7 @@ async fn without_a_region_the_resources_that_name_none_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+async fn wrong_usage_ends_with_2_and_a_message() {
     for (args, says) in [
         (&["run", "--no-such-flag"][..], "--no-such-flag"),
         (&["run", "--concurrency", "0"], "--concurrency"),
@@ -160,7 +160,7 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_ends_with_1_and_says_so() {
+async fn an_address_in_use_ends_with_1_and_a_message() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let mut operator = Operator::builder(BINARY).env("CCR_LISTEN", &address).spawn().unwrap();
@@ -186,7 +186,7 @@ fn help_lists_every_flag_with_its_variable() {
 }
 
 #[tokio::test]
-async fn a_log_for_people_is_plain_text() {
+async fn the_text_log_is_plain_text() {
     let mut operator = Operator::builder(BINARY).env("CCR_LOG_FORMAT", "text").spawn().unwrap();
     operator.wait(SOON).await.unwrap();
     let line = operator.wait_for_log("no Kubernetes cluster").await.unwrap();

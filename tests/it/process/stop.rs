@@ -20,7 +20,7 @@ async fn stopped(operator: &mut Operator) -> Exit {
 }
 
 #[tokio::test]
-async fn an_idle_operator_ends_at_once_and_the_next_one_has_nothing_to_do() {
+async fn an_idle_operator_ends_at_once_and_the_next_one_writes_nothing() {
     let world = World::apart("idle").await;
     let mut operator = world.operator().await;
     world.mirrored("one", true).await;
@@ -37,7 +37,7 @@ async fn an_idle_operator_ends_at_once_and_the_next_one_has_nothing_to_do() {
 }
 
 #[tokio::test]
-async fn a_read_that_stalls_is_given_up() {
+async fn a_read_that_stalls_is_cancelled() {
     let world = World::apart("stop-get").await;
     let mut operator = world.operator().await;
     for id in ["one", "two"] {
@@ -52,7 +52,7 @@ async fn a_read_that_stalls_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_update_that_is_under_way_ends_and_is_told_of() {
+async fn a_running_update_ends_and_is_recorded() {
     let world = World::apart("stop-patch").await;
     let mut operator = world.operator().await;
     world.certificate("one");
@@ -65,7 +65,7 @@ async fn an_update_that_is_under_way_ends_and_is_told_of() {
 }
 
 #[tokio::test]
-async fn an_update_that_stalls_does_not_hold_the_process_up() {
+async fn an_update_that_stalls_does_not_delay_the_stop() {
     let world = World::apart("stop-stall").await;
     let mut operator = world.operator().await;
     world.certificate("one");
@@ -79,7 +79,7 @@ async fn an_update_that_stalls_does_not_hold_the_process_up() {
 }
 
 #[tokio::test]
-async fn it_ends_while_it_waits_for_the_caches() {
+async fn the_operator_stops_while_it_waits_for_the_caches() {
     let world = World::apart("stop-start").await;
     let rights = world.builder().env("CCR_NAMESPACES", "a-namespace-without-rights");
     let mut operator = rights.spawn().unwrap();

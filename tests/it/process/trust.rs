@@ -14,7 +14,7 @@ use crate::ground::Ground;
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_bundle_beside_the_machines_certificates_is_trusted() {
+async fn a_bundle_is_trusted_in_addition_to_the_machines_certificates() {
     let ground = Ground::shared("trust").await;
     let front = TlsFront::start(ground.emulator.address()).await.unwrap();
     ground.generate(NewCertificate::new().id("9ao60f"));

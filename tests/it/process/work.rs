@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::faults::{SOON, World, started};
 
 #[tokio::test]
-async fn many_resources_are_read_at_once_and_no_certificate_twice() {
+async fn many_resources_are_read_at_once_and_each_certificate_only_once() {
     let world = World::new("parallel").await;
     // The list is denied, because one list call would serve all resources.
     world.emulator.deny(HOME_USER, Operation::List);
@@ -34,7 +34,7 @@ async fn many_resources_are_read_at_once_and_no_certificate_twice() {
 }
 
 #[tokio::test]
-async fn the_metrics_count_passes_and_calls_and_parse() {
+async fn the_metrics_count_reconciles_and_calls_and_parse() {
     let world = World::apart("metrics").await;
     let mut operator = world.operator().await;
     world.certificate("one");

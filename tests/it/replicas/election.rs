@@ -21,7 +21,7 @@ use crate::fixture::{A_WHILE, SOON, data};
 const REPLACED_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn one_works_and_the_other_is_ready_and_stands_by() {
+async fn one_replica_leads_and_the_other_is_a_ready_standby() {
     let world = Replicas::new("two").await;
     let mut a = world.start("a").await;
     world.until_held_by("a").await;
@@ -36,7 +36,7 @@ async fn one_works_and_the_other_is_ready_and_stands_by() {
 }
 
 #[tokio::test]
-async fn a_leader_that_stops_gives_the_lease_back_and_the_other_goes_on() {
+async fn a_leader_that_stops_releases_the_lease_and_the_other_takes_over() {
     let world = Replicas::new("stops").await;
     let mut a = world.start("a").await;
     world.until_held_by("a").await;
@@ -56,7 +56,7 @@ async fn a_leader_that_stops_gives_the_lease_back_and_the_other_goes_on() {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_killed_is_replaced_and_what_was_changed_meanwhile_is_put_right() {
+async fn a_killed_leader_is_replaced_and_changes_in_the_meantime_are_repaired() {
     let world = Replicas::new("killed").await;
     let mut a = world.start("a").await;
     world.until_held_by("a").await;
@@ -79,7 +79,7 @@ async fn a_leader_that_is_killed_is_replaced_and_what_was_changed_meanwhile_is_p
 }
 
 #[tokio::test]
-async fn a_soak_goes_on_under_the_next_leader() {
+async fn a_soak_continues_under_the_next_leader() {
     let world = Replicas::new("soak").await;
     world.generate(NewCertificate::new().id("k2c0qe").tag("app", "payments"));
     let mut a = world.start("a").await;
@@ -134,7 +134,7 @@ async fn the_former_leaf_of_acm_stays_under_the_next_leader() {
 }
 
 #[tokio::test]
-async fn a_leader_that_cannot_renew_stops_writing_and_goes_on_when_it_can() {
+async fn a_leader_that_cannot_renew_stops_writing_and_continues_after_a_renewal() {
     let world = Replicas::new("renew").await;
     let mut a = world.start("a").await;
     world.until_held_by("a").await;
@@ -153,7 +153,7 @@ async fn a_leader_that_cannot_renew_stops_writing_and_goes_on_when_it_can() {
 }
 
 #[tokio::test]
-async fn a_leader_whose_network_goes_silent_is_replaced_and_stands_by_when_it_is_back() {
+async fn a_leader_with_a_silent_network_is_replaced_and_becomes_a_standby() {
     let world = Replicas::new("silent").await;
     let mut a = world.start("a").await;
     world.until_held_by("a").await;
@@ -176,7 +176,7 @@ async fn a_leader_whose_network_goes_silent_is_replaced_and_stands_by_when_it_is
 }
 
 #[tokio::test]
-async fn a_leader_whose_connections_go_silent_goes_on_over_new_ones() {
+async fn a_leader_with_silent_connections_continues_over_new_ones() {
     let world = Replicas::new("new-connections").await;
     let mut a = world.start("a").await;
     world.until_held_by("a").await;
@@ -190,7 +190,7 @@ async fn a_leader_whose_connections_go_silent_goes_on_over_new_ones() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_deleted_is_asked_for_and_taken_when_it_is_back() {
+async fn a_deleted_lease_is_requested_and_acquired_after_its_restoration() {
     let world = Replicas::new("deleted").await;
     let mut a = world.start("a").await;
     world.until_held_by("a").await;
@@ -204,7 +204,7 @@ async fn a_lease_that_is_deleted_is_asked_for_and_taken_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn without_the_right_on_leases_nobody_leads_and_the_log_says_what_is_missing() {
+async fn without_the_right_on_leases_no_replica_leads_and_the_log_names_the_right() {
     let world = Replicas::new("forbidden").await;
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
     bindings.delete("leader-election", &DeleteParams::default()).await.unwrap();

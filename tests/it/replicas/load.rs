@@ -108,11 +108,11 @@ async fn survives(prefix: &str, end: impl Fn(usize) -> End) {
 }
 
 #[tokio::test]
-async fn replicas_that_are_killed_at_random_lose_nothing_and_blank_nothing() {
+async fn randomly_killed_replicas_lose_no_change_and_empty_no_target() {
     survives("kills", |_| End::Kill).await;
 }
 
 #[tokio::test]
-async fn replicas_that_are_drained_and_upgraded_lose_nothing_and_blank_nothing() {
+async fn drained_and_upgraded_replicas_lose_no_change_and_empty_no_target() {
     survives("drains", |_| End::Replace).await;
 }

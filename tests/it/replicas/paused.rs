@@ -14,7 +14,7 @@ use crate::fixture::SOON;
 const RESOURCES: usize = 10;
 
 #[tokio::test]
-async fn a_leader_that_was_paused_past_its_lease_writes_nothing() {
+async fn a_leader_that_was_paused_beyond_its_lease_writes_nothing() {
     let world = Replicas::new("paused").await;
     let mut a = world.start("a").await;
     world.until_held_by("a").await;

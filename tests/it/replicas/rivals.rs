@@ -17,7 +17,7 @@ async fn mark(world: &World<'_>) -> Option<String> {
 }
 
 #[tokio::test]
-async fn two_installations_on_one_namespace_both_say_so_and_do_not_fight() {
+async fn two_installations_on_one_namespace_report_each_other_and_do_not_compete() {
     let world = World::without_operator("rivals").await;
     let mut one = installation(&world, "one").await;
     world.create_ready("payments", json!({})).await;
@@ -46,7 +46,7 @@ async fn two_installations_on_one_namespace_both_say_so_and_do_not_fight() {
 }
 
 #[tokio::test]
-async fn an_installation_under_another_name_takes_over_from_one_that_is_gone_without_a_word() {
+async fn an_installation_with_another_name_replaces_a_removed_one_without_an_event() {
     let world = World::without_operator("successor").await;
     let mut one = installation(&world, "one").await;
     world.create_ready("payments", json!({})).await;

@@ -84,7 +84,7 @@ subjects: [{kind: ServiceAccount, name: client-certificate-operator, namespace: 
 "#;
 
 #[tokio::test]
-async fn rights_on_secrets_that_are_taken_away_are_told_of_once_and_waited_for() {
+async fn revoked_rights_on_secrets_are_logged_once_and_waited_for() {
     let world = World::new("rights").await;
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
     world.control_plane.apply_yaml(&REST.replace("NAMESPACE", &world.namespace)).await.unwrap();
@@ -118,7 +118,7 @@ async fn rights_on_secrets_that_are_taken_away_are_told_of_once_and_waited_for()
 }
 
 #[tokio::test]
-async fn rights_on_secrets_that_are_missing_at_the_start_are_waited_for() {
+async fn missing_rights_on_secrets_at_the_start_are_waited_for() {
     let world = World::new("no-rights").await;
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &world.namespace);
     world.control_plane.apply_yaml(&REST.replace("NAMESPACE", &world.namespace)).await.unwrap();
@@ -140,7 +140,7 @@ async fn rights_on_secrets_that_are_missing_at_the_start_are_waited_for() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_deleted_goes_and_the_others_go_on() {
+async fn a_deleted_namespace_ends_and_the_others_continue() {
     let world = World::new("survivor").await;
     let doomed = World::new("doomed").await;
     // The binding is cluster-wide, as in an installation, so it is not deleted with the namespace.

@@ -40,7 +40,7 @@ async fn a_crash_between_any_two_writes_is_survived() {
 }
 
 #[tokio::test]
-async fn what_happened_while_no_operator_ran_is_put_right_by_the_next() {
+async fn changes_without_a_running_operator_are_repaired_by_the_next() {
     let world = World::new("absent").await;
     let mut goals: Vec<Goal> = STORY.iter().map(|step| Goal::of(&format!("{step:?}").to_lowercase())).collect();
     {

@@ -10,7 +10,7 @@ use super::{LONG, makes_no_further_write};
 use crate::faults::{World, install};
 
 #[tokio::test]
-async fn a_crd_that_is_removed_is_told_of_and_when_it_is_back_so_is_everything() {
+async fn a_removed_crd_is_logged_and_everything_is_restored_after_its_return() {
     // This test needs another control plane, because other tests need the CRD of the shared one.
     let control_plane = ControlPlane::start().await.unwrap();
     install(&control_plane).await;

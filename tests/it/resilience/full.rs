@@ -68,7 +68,7 @@ async fn make_room(world: &World<'_>) {
 }
 
 #[tokio::test]
-async fn a_full_etcd_is_told_of_and_survived_and_takes_no_target_away() {
+async fn a_full_etcd_is_logged_and_removes_no_target() {
     let control_plane = ControlPlane::start_with(Options { etcd_quota: Some(QUOTA) }).await.unwrap();
     install(&control_plane).await;
     let world = World::on(&control_plane, "full").await;

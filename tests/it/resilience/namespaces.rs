@@ -36,7 +36,7 @@ async fn until_unavailable(operator: &mut Operator, count: f64) {
 }
 
 #[tokio::test]
-async fn a_missing_and_a_forbidden_namespace_hold_nobody_up_and_are_served_when_they_can_be() {
+async fn a_missing_and_a_forbidden_namespace_delay_nothing_and_are_served_later() {
     let (world, forbidden) = (World::new("served").await, World::new("forbidden").await);
     let missing = format!("{}-missing", world.namespace);
     let namespaces = [&world.namespace, &forbidden.namespace, &missing].map(String::as_str);
@@ -75,7 +75,7 @@ async fn a_missing_and_a_forbidden_namespace_hold_nobody_up_and_are_served_when_
 }
 
 #[tokio::test]
-async fn a_namespace_whose_rights_are_taken_away_is_counted_and_the_others_go_on() {
+async fn a_namespace_with_revoked_rights_is_counted_and_the_others_continue() {
     let (world, other) = (World::new("kept").await, World::new("revoked").await);
     grant(&world, &other.namespace).await;
     let namespaces = format!("{},{}", world.namespace, other.namespace);
@@ -92,7 +92,7 @@ async fn a_namespace_whose_rights_are_taken_away_is_counted_and_the_others_go_on
 }
 
 #[tokio::test]
-async fn concurrency_holds_over_all_namespaces() {
+async fn concurrency_applies_to_all_namespaces_together() {
     const DELAY: Duration = Duration::from_millis(700);
     let (world, other) = (World::new("together").await, World::new("together").await);
     grant(&world, &other.namespace).await;

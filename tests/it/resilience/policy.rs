@@ -26,7 +26,7 @@ spec:
 "#;
 
 #[tokio::test]
-async fn a_policy_that_refuses_targets_is_told_in_its_own_words_and_what_it_asks_for_helps() {
+async fn a_policy_that_refuses_targets_is_reported_with_its_message_and_its_remedy_works() {
     let world = World::new("policy").await;
     let mut operator = world.operator().await;
     world.mirrored("before", true).await;

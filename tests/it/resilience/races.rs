@@ -13,7 +13,7 @@ use crate::faults::{SOON, World, started};
 const LATE: Fault = Fault::Delay(Duration::from_secs(2));
 
 #[tokio::test]
-async fn a_secret_that_somebody_creates_first_is_never_touched() {
+async fn a_secret_that_another_writer_creates_first_is_never_changed() {
     let world = World::new("create-race").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let _operator = started(&world.builder_through(&proxy).await).await;
@@ -43,7 +43,7 @@ async fn a_secret_that_somebody_creates_first_is_never_touched() {
 }
 
 #[tokio::test]
-async fn a_target_that_changes_between_look_and_write_is_looked_at_again() {
+async fn a_target_that_changes_between_read_and_write_is_read_again() {
     let world = World::new("update-race").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let _operator = started(&world.builder_through(&proxy).await).await;
@@ -68,7 +68,7 @@ async fn a_target_that_changes_between_look_and_write_is_looked_at_again() {
 }
 
 #[tokio::test]
-async fn a_spec_that_changes_during_a_pass_is_acted_on_afterwards() {
+async fn a_spec_that_changes_during_a_reconcile_is_handled_afterwards() {
     let world = World::new("spec-race").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let _operator = started(&world.builder_through(&proxy).await).await;

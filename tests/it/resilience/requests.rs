@@ -108,12 +108,12 @@ async fn silence_at_any_request_is_survived() {
 }
 
 #[tokio::test]
-async fn an_answer_to_any_request_that_never_comes_is_survived() {
+async fn a_missing_answer_to_any_request_is_survived() {
     survives_side_by_side(Fault::Hang, "hang").await;
 }
 
 #[tokio::test]
-async fn a_conflict_at_every_write_is_waited_out() {
+async fn a_conflict_at_every_write_is_retried() {
     let (world, proxy, _operator) = behind_a_proxy("all-409").await;
     let mut goal = Goal::of("one");
     for (number, step) in STORY.into_iter().enumerate() {
@@ -129,7 +129,7 @@ async fn a_conflict_at_every_write_is_waited_out() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_fails_at_everything_is_waited_out() {
+async fn an_api_server_that_fails_every_request_is_retried() {
     let (world, proxy, mut operator) = behind_a_proxy("all-500").await;
     let mut goal = Goal::of("one");
     goal.take(&world, Step::Create).await;
@@ -146,7 +146,7 @@ async fn an_api_server_that_fails_at_everything_is_waited_out() {
 }
 
 #[tokio::test]
-async fn a_start_at_which_every_request_fails_is_waited_out() {
+async fn a_start_with_failures_of_every_request_is_retried() {
     let world = World::new("start-500").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let injected = proxy.inject(Rule::new(Fault::internal_error()).always());

@@ -122,7 +122,7 @@ async fn without_a_right_on_targets_a_condition_names_it() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_get_targets_a_change_by_somebody_else_is_told_in_a_condition() {
+async fn without_the_right_to_get_targets_a_condition_reports_a_change_by_another_writer() {
     let world = without("secrets", "get").await;
     let mut operator = world.operator().await;
     world.mirrored("one", true).await;
@@ -134,7 +134,7 @@ async fn without_the_right_to_get_targets_a_change_by_somebody_else_is_told_in_a
 }
 
 #[tokio::test]
-async fn without_the_right_to_write_statuses_the_log_names_it_and_the_target_is_there_all_the_same() {
+async fn without_the_right_to_write_statuses_the_log_names_it_and_the_target_is_written() {
     let world = without("clientcertificaterefs/status", "update").await;
     let mut operator = world.operator().await;
     world.mirrored("one", false).await;
@@ -143,7 +143,7 @@ async fn without_the_right_to_write_statuses_the_log_names_it_and_the_target_is_
 }
 
 #[tokio::test]
-async fn without_the_right_to_record_events_the_log_names_it_once_and_all_else_goes_on() {
+async fn without_the_right_to_record_events_the_log_names_it_once_and_everything_else_continues() {
     for verb in ["create", "patch"] {
         let world = without("events", verb).await;
         let mut operator = world.operator().await;

@@ -34,7 +34,7 @@ async fn until_repaired(world: &World<'_>, name: &str, limit: Duration) -> Durat
 }
 
 #[tokio::test]
-async fn as_many_silent_requests_as_there_is_concurrency_hold_nobody_up_for_good() {
+async fn as_many_silent_requests_as_the_concurrency_do_not_block_others_permanently() {
     let world = World::new("silent-get").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let operator = world.builder_through(&proxy).await.arg("--concurrency=2");
@@ -58,7 +58,7 @@ async fn as_many_silent_requests_as_there_is_concurrency_hold_nobody_up_for_good
 }
 
 #[tokio::test]
-async fn writes_that_are_carried_out_and_never_answered_are_given_up_and_found_done() {
+async fn completed_writes_without_an_answer_time_out_and_are_found_later() {
     let world = World::new("hang-write").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let _operator = started(&world.builder_through(&proxy).await).await;
@@ -77,7 +77,7 @@ async fn writes_that_are_carried_out_and_never_answered_are_given_up_and_found_d
 }
 
 #[tokio::test]
-async fn silent_watches_are_noticed() {
+async fn silent_watches_are_detected() {
     let world = World::new("silent-watch").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     world.mirrored("one", false).await;
@@ -94,7 +94,7 @@ async fn silent_watches_are_noticed() {
 }
 
 #[tokio::test]
-async fn all_connections_that_go_silent_are_given_up() {
+async fn silent_connections_are_closed() {
     let world = World::new("all-silent").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let mut operator = started(&world.builder_through(&proxy).await).await;
@@ -136,7 +136,7 @@ async fn an_api_server_that_is_silent_at_the_start_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_write_that_hangs_does_not_hold_the_end_up() {
+async fn a_write_that_hangs_does_not_delay_the_stop() {
     let world = World::new("hang-stop").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let mut operator = started(&world.builder_through(&proxy).await).await;
@@ -151,7 +151,7 @@ async fn a_write_that_hangs_does_not_hold_the_end_up() {
 }
 
 #[tokio::test]
-async fn a_quiet_watch_goes_on_from_a_fresh_version_without_a_list() {
+async fn an_idle_watch_continues_from_a_recent_version_without_a_list() {
     let world = World::new("bookmark").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let _operator = started(&world.builder_through(&proxy).await).await;

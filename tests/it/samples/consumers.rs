@@ -167,7 +167,7 @@ async fn look_at(control_plane: &ControlPlane, namespace: &str, yaml: &str) -> R
 }
 
 #[test]
-fn every_folder_is_tried() {
+fn every_folder_is_tested() {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     let found: BTreeSet<String> = entries.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     let tried: BTreeSet<String> =
@@ -179,7 +179,7 @@ fn every_folder_is_tried() {
 }
 
 #[tokio::test]
-async fn every_consumer_finds_what_it_looks_for() {
+async fn every_consumer_finds_its_object() {
     let control_plane = control_plane().await;
     let emulator = Emulator::start().await.unwrap();
     let id = "9ao60f";
@@ -229,7 +229,7 @@ async fn every_consumer_finds_what_it_looks_for() {
 }
 
 #[tokio::test]
-async fn every_object_of_a_consumer_is_what_its_definition_takes() {
+async fn every_object_of_a_consumer_matches_its_definition() {
     let control_plane = control_plane().await;
     for consumer in &CONSUMERS {
         for (file, yaml) in consumer.objects() {

@@ -112,7 +112,7 @@ async fn runs(name: &str, setup: Setup) {
 /// The samples warn of this: the same configuration without the line that compares pins lets strangers in. `verify`
 /// detects it.
 #[tokio::test]
-async fn without_the_line_that_compares_pins_strangers_get_in_and_verify_says_so() {
+async fn without_the_line_that_compares_pins_verify_reports_accepted_strangers() {
     let _turn = turn().await;
     let world = World::start("samples-open").await;
     for (name, setup, file, line) in [

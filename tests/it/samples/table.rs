@@ -13,7 +13,7 @@ fn tests(args: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_sample_of_a_backend_is_in_it_with_the_class_that_the_status_tells() {
+fn the_table_has_every_sample_of_a_backend_with_the_class_of_the_status() {
     let mut found: Vec<&str> = ALL.iter().map(|backend| backend.sample).collect();
     found.sort_unstable();
     let entries = std::fs::read_dir(super::folder()).unwrap().map(|entry| entry.unwrap().path());
@@ -30,7 +30,7 @@ fn every_sample_of_a_backend_is_in_it_with_the_class_that_the_status_tells() {
 }
 
 #[test]
-fn it_names_no_test_that_is_none_or_left_out() {
+fn the_table_names_only_existing_tests_that_run() {
     let (tests, ignored) = (tests(&[]), tests(&["--ignored"]));
     for backend in ALL {
         for name in backend.tests() {
@@ -42,7 +42,7 @@ fn it_names_no_test_that_is_none_or_left_out() {
 }
 
 #[test]
-fn what_was_run_has_tests_of_its_own_and_gateways_a_version() {
+fn tested_backends_have_their_own_tests_and_gateways_have_a_version() {
     for backend in ALL {
         let tests = backend.tests();
         let was_run = tests.iter().any(|test| test.starts_with("servers::") || test.starts_with("gateways::"));

@@ -57,7 +57,7 @@ fn every_string_list_and_map_is_bounded() {
 }
 
 #[tokio::test]
-async fn the_crd_is_taken_without_a_warning_and_its_rules_are_cheap_enough() {
+async fn the_api_server_accepts_the_crd_and_the_cost_of_its_rules_without_a_warning() {
     let world = World::without_operator("crd").await;
     for args in [["apply", "--server-side"], ["create", "--validate=strict"]] {
         let mut command = world.control_plane.kubectl();

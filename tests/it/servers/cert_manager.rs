@@ -118,7 +118,7 @@ fn compares_the_certificate(server: &Server) -> bool {
 }
 
 #[tokio::test]
-async fn a_certificate_of_cert_manager_is_let_in_from_its_import_through_its_renewal() {
+async fn a_certificate_of_cert_manager_is_accepted_from_its_import_through_its_renewal() {
     let _turn = turn().await;
     let mut world = World::on(control_plane().await, "servers-cert-manager").await;
     world.start_operator().await;

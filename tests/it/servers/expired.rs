@@ -15,7 +15,7 @@ const SHORT: &str = "short1";
 const LIFE: i64 = 12;
 
 #[tokio::test]
-async fn it_is_refused_where_the_guide_says_so_and_everywhere_once_it_is_dropped() {
+async fn an_expired_certificate_is_refused_as_in_the_guide_and_by_all_after_its_removal() {
     let (mut world, mut servers) = with_short_lived("servers-expired", &Setup::ALL, &[]).await;
     assert_eq!(world.data().await, world.mount.data().unwrap(), "nothing valid is left: the target stays as it is");
     for server in &servers {
@@ -34,7 +34,7 @@ async fn it_is_refused_where_the_guide_says_so_and_everywhere_once_it_is_dropped
 
 /// The effect of an expired certificate in a target, which the operator prevents by leaving it out.
 #[tokio::test]
-async fn listed_first_it_blocks_the_valid_one_before_envoy_alone_until_the_operator_drops_it() {
+async fn an_expired_first_certificate_blocks_the_valid_one_only_in_envoy_until_its_removal() {
     let setups = [Setup::NginxCa, Setup::HaproxyCa, Setup::EnvoyCa, Setup::Go, Setup::JavaPem];
     let (mut world, mut servers) = with_short_lived("servers-expired-first", &setups, &[NEW]).await;
     for server in &servers {

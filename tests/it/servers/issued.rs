@@ -64,7 +64,7 @@ pub async fn said_to_another(world: &Mirrored, server: &Server, leaf: &Leaf, ca:
 /// The target also holds the root, so a server accepts a client that sends the other intermediate CA with its
 /// certificate.
 #[tokio::test]
-async fn a_certificate_of_another_ca_below_the_same_root_is_let_in_unless_there_are_pins() {
+async fn a_certificate_of_another_ca_below_the_same_root_is_accepted_unless_there_are_pins() {
     let _turn = turn().await;
     let root = PrivateCa::root("Company Root");
     let [leaf, other] = ["Payments Issuing", "Orders Issuing"].map(|name| root.intermediate(name).issue(payments()));
@@ -83,7 +83,7 @@ async fn a_certificate_of_another_ca_below_the_same_root_is_let_in_unless_there_
 
 /// ACM may have been given the chain without its root. OpenSSL wants the root; all others take the word of the CA below it.
 #[tokio::test]
-async fn a_chain_without_its_root_is_refused_where_openssl_asks() {
+async fn a_chain_without_its_root_is_refused_by_servers_with_openssl() {
     let _turn = turn().await;
     let setups: Vec<Setup> = Setup::ALL.into_iter().filter(|setup| !setup.has_pins()).collect();
     let ca = issuing();
@@ -114,7 +114,7 @@ async fn a_chain_without_its_root_is_refused_where_openssl_asks() {
 /// leaf or the key of the leaf refuses the new certificate until the server has followed. From then on, no request is
 /// lost, however long API Gateway presents both certificates.
 #[tokio::test]
-async fn a_re_import_under_load_costs_nothing_before_a_chain_and_before_pins_until_they_follow() {
+async fn a_re_import_under_load_loses_no_call_with_a_chain_and_loses_calls_with_former_pins() {
     let _turn = turn().await;
     let ca = issuing();
     let leaves = [(); 2].map(|()| ca.issue(payments()));
@@ -128,7 +128,7 @@ async fn a_re_import_under_load_costs_nothing_before_a_chain_and_before_pins_unt
 /// No server trusts the other CA before the operator has read its certificate. From then on, the servers also trust the
 /// former CA, for the overlap.
 #[tokio::test]
-async fn an_arn_that_moves_to_another_ca_under_load_costs_what_servers_refuse_until_they_follow() {
+async fn an_arn_that_moves_to_another_ca_under_load_loses_the_calls_until_servers_have_the_new_chain() {
     let _turn = turn().await;
     let other = PrivateCa::root("Other Root").intermediate("Other Issuing");
     let leaves = [issuing(), other].map(|ca| ca.issue(payments()));
@@ -142,22 +142,22 @@ async fn an_arn_that_moves_to_another_ca_under_load_costs_what_servers_refuse_un
 /// The two CAs differ in their key identifiers, not in their names. AWS Private CA and most other CAs write key
 /// identifiers.
 #[tokio::test]
-async fn a_ca_that_is_made_anew_under_its_names_is_trusted_beside_the_former_one() {
-    a_ca_is_made_anew("servers-issued-anew", issuing, &[]).await;
+async fn a_new_ca_with_the_same_names_is_trusted_in_addition_to_the_former_one() {
+    a_ca_is_created_again("servers-issued-anew", issuing, &[]).await;
 }
 
 /// OpenSSL and BoringSSL then use the first root of the name as the issuer. HAProxy checks the authorities in addition
 /// to the pins.
 #[tokio::test]
-async fn a_ca_that_is_made_anew_without_key_identifiers_takes_the_place_of_the_former_one_where_the_first_wins() {
+async fn a_new_ca_without_key_identifiers_replaces_the_former_one_if_the_first_wins() {
     let refusing = [Setup::NginxCa, Setup::HaproxyCa, Setup::HaproxyPins, Setup::EnvoyCa];
     let unidentified = || PrivateCa::root("Payments Root").intermediate_without_key_identifier("Payments Issuing");
-    a_ca_is_made_anew("servers-issued-unidentified", unidentified, &refusing).await;
+    a_ca_is_created_again("servers-issued-unidentified", unidentified, &refusing).await;
 }
 
 /// An ARN moves from a CA to another CA of the same names. From then on, the set-ups in `refusing` refuse the
 /// certificate of the former CA.
-async fn a_ca_is_made_anew(prefix: &str, issuing: fn() -> PrivateCa, refusing: &[Setup]) {
+async fn a_ca_is_created_again(prefix: &str, issuing: fn() -> PrivateCa, refusing: &[Setup]) {
     let _turn = turn().await;
     let [first, second] = [(); 2].map(|()| issuing().issue(payments()));
     let mut world = Mirrored::start(prefix, &Setup::ALL).await;
@@ -181,7 +181,7 @@ async fn a_ca_is_made_anew(prefix: &str, issuing: fn() -> PrivateCa, refusing: &
 /// From a generated certificate to one of ACM, and through two renewals with the key that it has: no server loses a request that asks
 /// for a chain, or for the key.
 #[tokio::test]
-async fn a_stage_goes_from_a_generated_certificate_to_acm_and_through_two_re_imports_without_a_lost_call() {
+async fn a_stage_moves_from_a_generated_certificate_to_acm_and_through_two_re_imports_without_a_lost_call() {
     let _turn = turn().await;
     let setups: Vec<Setup> =
         Setup::ALL.into_iter().filter(|setup| !setup.has_pins() || *setup == Setup::EnvoySpki).collect();

@@ -34,7 +34,7 @@ macro_rules! named {
             pub const NAMED: Named = Named { heading: $heading, sample: $sample, setup: Setup::$setup };
 
             #[tokio::test]
-            async fn others_of_the_ca_are_refused_unless_they_have_the_name() {
+            async fn other_certificates_of_the_ca_are_refused_unless_they_have_the_name() {
                 super::one_name(&NAMED).await;
             }
         })*
@@ -74,7 +74,7 @@ async fn one_name(named: &Named) {
 
 /// The reason for the regular expression in the guide.
 #[tokio::test]
-async fn envoy_lets_a_wildcard_certificate_in_where_the_matcher_is_exact() {
+async fn envoy_accepts_a_wildcard_certificate_with_an_exact_matcher() {
     let _turn = turn().await;
     let (ca, named) = (issuing(), envoy::NAMED);
     let world = mirrored(named.setup, &ca.issue(NewLeaf::domain(DOMAIN))).await;
@@ -94,7 +94,7 @@ async fn envoy_lets_a_wildcard_certificate_in_where_the_matcher_is_exact() {
 
 /// The new certificate has the same name as the former one.
 #[tokio::test]
-async fn a_re_import_under_load_costs_nothing_where_names_are_checked() {
+async fn a_re_import_under_load_loses_no_call_if_names_are_checked() {
     let _turn = turn().await;
     let (ca, setups) = (issuing(), ALL.iter().map(|named| named.setup).collect::<Vec<_>>());
     let leaves = [(); 2].map(|()| ca.issue(NewLeaf::domain(DOMAIN)));

@@ -42,7 +42,7 @@ async fn let_in(presenter: &Presenter) -> usize {
 }
 
 #[tokio::test]
-async fn both_are_presented_at_random_while_a_switch_propagates() {
+async fn both_certificates_are_presented_at_random_while_a_switch_propagates() {
     let (emulator, _mount, server) = world().await;
     let presenter = emulator.presenter(REGION, API, "prod", &server, LONG);
     assert_eq!(let_in(&presenter).await, REQUESTS);
@@ -68,7 +68,7 @@ async fn both_are_presented_at_random_while_a_switch_propagates() {
 }
 
 #[tokio::test]
-async fn a_switch_that_has_propagated_is_complete() {
+async fn a_propagated_switch_is_complete() {
     let (emulator, _mount, server) = world().await;
     let presenter = emulator.presenter(REGION, API, "prod", &server, SHORT);
     let after = async |certificate: Option<&str>| {

@@ -79,7 +79,7 @@ fn walk(path: &str, schema: &Value, value: &Value) -> Result<(), String> {
 }
 
 #[test]
-fn what_the_schema_refuses_is_refused() {
+fn invalid_specs_are_refused() {
     let status = |change: fn(&mut ClientCertificateRefStatus)| {
         let mut status = ClientCertificateRefStatus::default();
         change(&mut status);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn the_description_goes_to_what_the_stage_presents_now() {
+async fn the_description_goes_to_the_current_certificate_of_the_stage() {
     let world = world("description").await;
     let source = crate::ground::source;
     world.emulator.set_description(&source(NEW), "from outside");
@@ -36,7 +36,7 @@ async fn the_description_goes_to_what_the_stage_presents_now() {
 }
 
 #[tokio::test]
-async fn what_the_stage_does_not_present_any_more_is_not_described() {
+async fn a_former_certificate_of_the_stage_receives_no_description() {
     let world = world("undescribed").await;
     let id = crate::ground::source(ID);
     world.following("payments", json!({ "description": "payments, prod" })).await;
@@ -55,7 +55,7 @@ async fn what_the_stage_does_not_present_any_more_is_not_described() {
 }
 
 #[tokio::test]
-async fn before_the_stage_is_read_nothing_is_described() {
+async fn before_the_first_read_of_the_stage_no_description_is_sent() {
     let mut world = world("unread-description").await;
     let id = crate::ground::source(ID);
     world.following("payments", json!({ "description": "payments, prod" })).await;

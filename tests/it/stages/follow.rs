@@ -39,7 +39,7 @@ async fn a_switch_reaches_the_target_and_the_former_certificate_stays_for_the_ov
 }
 
 #[tokio::test]
-async fn a_switch_is_found_within_one_interval_by_one_call_for_all_who_follow() {
+async fn a_switch_is_found_within_one_interval_by_one_call_for_all_resources() {
     let world = world("interval").await;
     for name in ["one", "two", "three"] {
         world.following(name, json!({})).await;
@@ -69,7 +69,7 @@ async fn until_within_an_interval(world: &World<'_>, name: &str, id: &str) {
 }
 
 #[tokio::test]
-async fn a_stage_that_goes_back_and_forth_changes_the_order_alone() {
+async fn a_stage_that_switches_back_and_forth_changes_only_the_order() {
     let world = world("flaps").await;
     world.following("payments", json!({ "overlap": "1h" })).await;
     let mut expected = vec![ID];
@@ -93,7 +93,7 @@ async fn a_stage_that_goes_back_and_forth_changes_the_order_alone() {
 }
 
 #[tokio::test]
-async fn what_is_trusted_by_tag_is_switched_to_without_a_moment_of_neither() {
+async fn a_stage_is_switched_to_a_tagged_certificate_without_a_gap() {
     let world = world("by-tag").await;
     world.emulator.set_tags(&crate::ground::source(ID), &[("app", "payments")]);
     world.generate(NewCertificate::new().id("tagged").tag("app", "payments"));
@@ -113,7 +113,7 @@ async fn what_is_trusted_by_tag_is_switched_to_without_a_moment_of_neither() {
 }
 
 #[tokio::test]
-async fn a_switch_while_no_operator_runs_is_found_and_aws_that_is_down_changes_nothing() {
+async fn a_switch_without_a_running_operator_is_found_and_an_outage_of_aws_changes_nothing() {
     let mut world = world("down").await;
     world.following("payments", json!({ "overlap": "1h" })).await;
     world.stop_operator().await;
@@ -137,7 +137,7 @@ async fn a_switch_while_no_operator_runs_is_found_and_aws_that_is_down_changes_n
 }
 
 #[tokio::test]
-async fn metrics_say_what_each_stage_presents_and_how_many_present_nothing() {
+async fn metrics_have_the_certificate_of_each_stage_and_the_number_of_stages_without_one() {
     let mut world = world("metrics").await;
     world.following("payments", json!({})).await;
     world.following("orders", json!({})).await;

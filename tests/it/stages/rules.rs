@@ -6,7 +6,7 @@ use super::*;
 use crate::ground::started;
 
 #[tokio::test]
-async fn of_two_who_follow_one_stage_only_the_one_that_the_rules_allow_reads_it() {
+async fn of_two_resources_with_one_stage_only_the_allowed_one_reads_the_stage() {
     let (allowed, refused) = (quiet_world("allowed").await, quiet_world("refused").await);
     let file = tempfile::NamedTempFile::new().unwrap();
     let rules = format!(

@@ -14,7 +14,7 @@ async fn is_kept(world: &World<'_>, name: &str) {
 }
 
 #[tokio::test]
-async fn a_stage_that_lost_its_certificate_or_is_gone_keeps_the_target() {
+async fn a_missing_stage_or_one_without_a_certificate_keeps_the_target() {
     let world = world("lost").await;
     let resource = world.following("payments", json!({})).await;
     let since = stage(&resource).unwrap().since;
@@ -57,7 +57,7 @@ async fn a_stage_that_lost_its_certificate_or_is_gone_keeps_the_target() {
 }
 
 #[tokio::test]
-async fn a_stage_that_never_had_a_certificate_makes_no_target() {
+async fn a_stage_that_never_had_a_certificate_has_no_target() {
     let world = world("never").await;
     present(&world, None);
     world.create_resource("payments", follows(json!({}))).await;
@@ -73,7 +73,7 @@ async fn a_stage_that_never_had_a_certificate_makes_no_target() {
 }
 
 #[tokio::test]
-async fn every_trouble_with_get_stages_keeps_the_target_and_names_the_right_that_is_missing() {
+async fn every_failure_of_get_stages_keeps_the_target_and_names_the_missing_right() {
     let error = |status, error_type| Fault::error(status, error_type, "Refused by a test");
     let cases = [
         ("unauthorized", error(401, "UnauthorizedException"), "AccessDenied", false),
@@ -156,7 +156,7 @@ async fn a_certificate_of_acm_is_not_allowed_by_default() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_read_yet_leaves_the_former_one_as_it_is() {
+async fn a_certificate_that_cannot_be_read_yet_does_not_change_the_former_one() {
     let mut world = quiet_world("unread").await;
     world.emulator.delete(&crate::ground::source(NEW));
     world.start_operator().await;

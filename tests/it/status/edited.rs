@@ -41,7 +41,7 @@ fn edits() -> [(&'static str, Value); 3] {
 }
 
 #[tokio::test]
-async fn what_is_wiped_is_back_at_once_and_no_target_is_written() {
+async fn a_wiped_status_is_restored_at_once_and_no_target_is_written() {
     let world = World::start("wiped").await;
     let mut before = Vec::new();
     for name in WIPED {
@@ -58,7 +58,7 @@ async fn what_is_wiped_is_back_at_once_and_no_target_is_written() {
 }
 
 #[tokio::test]
-async fn what_is_wiped_while_the_operator_is_down_is_back_when_it_starts() {
+async fn a_status_that_is_wiped_while_the_operator_is_down_is_restored_at_the_start() {
     let mut world = World::start("wiped-down").await;
     let mut before = Vec::new();
     for name in WIPED {

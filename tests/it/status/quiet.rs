@@ -18,7 +18,7 @@ async fn until_reads(world: &World<'_>, limit: Duration, count: usize) {
 }
 
 #[tokio::test]
-async fn a_resync_with_nothing_changed_makes_no_write_and_one_read() {
+async fn a_resync_without_a_change_causes_no_write_and_one_read() {
     let world = World::start("quiet").await;
     world.create_ready("payments", json!({ "refreshInterval": "30s", "description": "mine" })).await;
     world.until("payments", "DescriptionSynced", "True", "Synced").await;
@@ -37,7 +37,7 @@ async fn a_resync_with_nothing_changed_makes_no_write_and_one_read() {
 }
 
 #[tokio::test]
-async fn a_status_that_somebody_writes_wakes_nobody() {
+async fn a_write_to_a_status_by_another_writer_causes_no_reconcile() {
     let world = World::start("woken").await;
     world.create_ready("payments", json!({})).await;
     world.until_events("payments", &[("Normal TargetCreated", 1)]).await;
@@ -52,7 +52,7 @@ async fn a_status_that_somebody_writes_wakes_nobody() {
 }
 
 #[tokio::test]
-async fn the_refresh_annotation_asks_for_a_read_and_many_of_them_for_one_in_ten_seconds() {
+async fn the_refresh_annotation_requests_a_read_at_most_once_in_ten_seconds() {
     let world = World::start("refresh").await;
     world.create_ready("payments", json!({})).await;
     let handled = async |value: &str| {
@@ -83,7 +83,7 @@ async fn the_refresh_annotation_asks_for_a_read_and_many_of_them_for_one_in_ten_
 }
 
 #[tokio::test]
-async fn fifty_edits_that_come_at_once_are_a_few_passes() {
+async fn fifty_edits_at_once_cause_a_few_reconciles() {
     let world = World::start("rapid").await;
     world.create_ready("payments", json!({})).await;
     world.until_events("payments", &[("Normal TargetCreated", 1)]).await;

@@ -24,7 +24,7 @@ fn status_writes(world: &World<'_>) -> Vec<(String, u16)> {
 }
 
 #[tokio::test]
-async fn the_former_main_certificate_named_as_an_additional_one_is_told_of_once() {
+async fn the_former_main_certificate_named_as_an_additional_one_is_reported_once() {
     let world = World::start("typo").await;
     world.create_ready("payments", json!({})).await;
     let typo = json!({ "clientCertificateId": "typo00", "additionalClientCertificateIds": [ID] });
@@ -47,7 +47,7 @@ async fn the_former_main_certificate_named_as_an_additional_one_is_told_of_once(
 }
 
 #[tokio::test]
-async fn a_preset_whose_readers_are_not_known_takes_the_class_of_the_last_one_away() {
+async fn a_preset_without_a_verifier_class_removes_the_former_class() {
     let world = World::start("class").await;
     let resource = world.create_ready("payments", json!({ "target": { "preset": "TlsCrt" } })).await;
     assert_eq!(resource.status.unwrap().verifier_class, Some(VerifierClass::FirstWins));
@@ -102,7 +102,7 @@ async fn the_id_of_the_spec_is_shown_before_it_was_read() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_is_cut_and_the_status_is_taken() {
+async fn a_message_that_is_too_long_is_cut_and_the_status_is_accepted() {
     let world = World::without_operator("long").await;
     world.emulator.inject(Fault::error(403, "AccessDeniedException", "no").on(Operation::List));
     let ids: Vec<String> = (0..63).map(|n| format!("gone{n:02}-{}", "x".repeat(57))).collect();
@@ -115,7 +115,7 @@ async fn a_message_that_is_too_long_is_cut_and_the_status_is_taken() {
 }
 
 #[tokio::test]
-async fn a_status_that_was_written_meanwhile_is_looked_at_again_without_a_word() {
+async fn a_status_that_another_writer_changed_is_read_again_without_a_log_line() {
     let world = World::without_operator("meanwhile").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
     let mut operator = started(&world.builder_through(&proxy).await).await;
@@ -131,7 +131,7 @@ async fn a_status_that_was_written_meanwhile_is_looked_at_again_without_a_word()
 }
 
 #[tokio::test]
-async fn conditions_of_others_and_their_times_survive_every_write() {
+async fn conditions_of_other_writers_and_their_times_survive_every_write() {
     let world = World::start("foreign").await;
     world.create_ready("payments", json!({})).await;
     let kind = ApiResource::erase::<ClientCertificateRef>(&());

@@ -7,7 +7,7 @@ use super::*;
 use crate::ground::source;
 
 #[tokio::test]
-async fn of_seventy_the_newest_sixty_four_fit() {
+async fn the_newest_sixty_four_of_seventy_certificates_fit() {
     let world = World::start("seventy").await;
     let now = jiff::Timestamp::now();
     for n in 0..70 {
@@ -26,7 +26,7 @@ async fn of_seventy_the_newest_sixty_four_fit() {
 }
 
 #[tokio::test]
-async fn one_that_ends_is_left_out_and_one_that_is_garbled_is_named() {
+async fn an_expired_certificate_is_omitted_and_an_invalid_one_is_named() {
     let world = world("tag-ends").await;
     world.generate(tagged("hour00").expires_in_seconds(3600));
     world.generate(tagged("past00").expires_in_seconds(-3600));
@@ -46,7 +46,7 @@ async fn one_that_ends_is_left_out_and_one_that_is_garbled_is_named() {
 }
 
 #[tokio::test]
-async fn tags_may_be_long_and_of_any_letters() {
+async fn tags_may_be_long_and_have_any_letters() {
     let world = World::start("tag-texts").await;
     let long = "v".repeat(256);
     let texts = [("Größe des Dienstes", "zwei Wörter"), ("team", "支付"), ("long", long.as_str()), ("empty", "")];

@@ -19,7 +19,7 @@ async fn with_new(prefix: &str) -> World<'static> {
 }
 
 #[tokio::test]
-async fn a_list_that_is_denied_takes_nothing_away_also_after_a_restart() {
+async fn a_denied_list_removes_nothing_even_after_a_restart() {
     let mut world = with_new("denied").await;
     world.emulator.inject(Fault::error(403, "AccessDeniedException", "no").on(Operation::List));
     let resource = world.refresh("payments").await;
@@ -46,7 +46,7 @@ async fn a_list_that_is_denied_takes_nothing_away_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_not_whole_takes_nothing_away() {
+async fn an_incomplete_list_removes_nothing() {
     let world = with_new("partial").await;
     world.emulator.set_tags(&source(NEW), &[]);
     world.emulator.inject(Fault::repeated_position().on(Operation::List));
@@ -69,7 +69,7 @@ async fn a_list_that_is_not_whole_takes_nothing_away() {
 }
 
 #[tokio::test]
-async fn a_list_without_any_tags_says_nothing_of_tags() {
+async fn a_list_without_tags_does_not_count_as_lost_tags() {
     let world = with_new("tagless").await;
     world.emulator.inject(Fault::without_tags().on(Operation::List));
     world.refresh("payments").await;
@@ -100,7 +100,7 @@ async fn one_list_serves_all_tags_and_no_other_region_or_account() {
 }
 
 #[tokio::test]
-async fn a_resource_without_tags_asks_for_no_list() {
+async fn a_resource_without_tags_causes_no_list() {
     let world = world("no-list").await;
     world.generate(tagged(NEW));
     world.create_ready("payments", json!({})).await;
@@ -108,7 +108,7 @@ async fn a_resource_without_tags_asks_for_no_list() {
 }
 
 #[tokio::test]
-async fn the_ids_of_the_rules_hold() {
+async fn the_ids_of_the_rules_apply() {
     let mut world = World::without_operator("tag-rules").await;
     world.emulator.set_tags(&source(ID), &[TAG]);
     for id in [NEW, NEWER] {

@@ -8,7 +8,7 @@ use crate::fixture::A_WHILE;
 use crate::ground::source;
 
 #[tokio::test]
-async fn one_that_loses_its_tag_stays_for_the_overlap() {
+async fn a_certificate_that_loses_its_tag_stays_for_the_overlap() {
     let world = world("loses").await;
     for id in [NEW, NEWER] {
         world.generate(tagged(id));
@@ -44,7 +44,7 @@ async fn one_that_loses_its_tag_stays_for_the_overlap() {
 }
 
 #[tokio::test]
-async fn the_overlap_goes_on_through_a_restart_and_without_one_it_leaves_at_once() {
+async fn the_overlap_continues_after_a_restart_and_a_zero_overlap_ends_at_once() {
     let mut world = world("loses-restart").await;
     world.generate(tagged(NEW));
     world.create_ready("long", pins(json!({ "overlap": "168h" }))).await;
@@ -76,7 +76,7 @@ async fn the_overlap_goes_on_through_a_restart_and_without_one_it_leaves_at_once
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_named_needs_no_tag() {
+async fn a_named_certificate_needs_no_tag() {
     let world = world("named").await;
     world.generate(tagged(NEW));
     let spec = pins(json!({ "additionalClientCertificateIds": [NEW], "overlap": "0s" }));

@@ -7,7 +7,7 @@ use super::*;
 use crate::fixture::A_WHILE;
 
 #[tokio::test]
-async fn a_tagged_certificate_comes_in_by_itself_and_is_safe_when_it_has_soaked() {
+async fn a_tagged_certificate_enters_the_target_automatically_and_is_safe_after_the_soak() {
     let mut world = world("soaks").await;
     let resource = world.create_ready("payments", pins(json!({ "soak": "4s" }))).await;
     assert_eq!(held(&resource), [(ID, Main)]);
@@ -61,7 +61,7 @@ async fn a_tagged_certificate_comes_in_by_itself_and_is_safe_when_it_has_soaked(
 }
 
 #[tokio::test]
-async fn whoever_accepts_the_first_alone_is_not_switched_unless_the_spec_says_otherwise() {
+async fn a_first_wins_target_is_not_safe_unless_the_spec_overrides_the_class() {
     let world = world("first-wins").await;
     world.generate(tagged(NEW));
     let spec = |target| pins(json!({ "soak": "0s", "target": target }));
@@ -86,7 +86,7 @@ async fn whoever_accepts_the_first_alone_is_not_switched_unless_the_spec_says_ot
 }
 
 #[tokio::test]
-async fn a_target_that_another_writer_changes_or_deletes_begins_its_soak_again() {
+async fn a_change_or_deletion_by_another_writer_restarts_the_soak() {
     let world = world("soak-again").await;
     world.generate(tagged(NEW));
     let mut resource = world.create_ready("payments", pins(json!({ "soak": "24h" }))).await;
@@ -124,7 +124,7 @@ async fn a_target_that_another_writer_changes_or_deletes_begins_its_soak_again()
 }
 
 #[tokio::test]
-async fn a_restart_during_the_soak_is_no_beginning() {
+async fn a_restart_does_not_restart_the_soak() {
     let mut world = world("soak-restart").await;
     world.generate(tagged(NEW));
     let resource = world.create_ready("payments", pins(json!({ "soak": "12s" }))).await;
@@ -158,7 +158,7 @@ async fn a_restart_during_the_soak_is_no_beginning() {
 }
 
 #[tokio::test]
-async fn ids_soak_as_tags_do_and_a_target_that_is_not_written_is_not_safe() {
+async fn ids_have_a_soak_as_tags_do_and_an_unwritten_target_is_not_safe() {
     let world = world("soak-ids").await;
     world.generate(NewCertificate::new().id(NEW));
     let spec = json!({

@@ -17,9 +17,9 @@ use crate::fixture::{A_WHILE, ID, TestedKind, World, WorldOf, condition, data};
 use crate::ground::source;
 
 for_both_kinds! {
-    every_content_is_what_openssl_says,
-    a_restart_writes_nothing_and_knows_what_it_wrote_without_api_gateway,
-    a_target_that_grows_too_large_stays_as_it_is,
+    every_content_matches_the_output_of_openssl,
+    after_a_restart_nothing_is_written_and_the_target_is_recognized_without_api_gateway,
+    a_target_that_would_become_too_large_does_not_change,
 }
 
 const SECOND: &str = "k2c0qe";
@@ -45,7 +45,7 @@ fn fingerprint(pem: &str, hash: &str) -> String {
     openssl(pem, &format!("openssl x509 -noout -fingerprint -{hash} | cut -d= -f2 | tr -d :"))
 }
 
-async fn every_content_is_what_openssl_says<K: TestedKind>() {
+async fn every_content_matches_the_output_of_openssl<K: TestedKind>() {
     let world = WorldOf::<K>::start("contents").await;
     world.generate(NewCertificate::new().id(SECOND));
     let spec = json!({ "additionalClientCertificateIds": [SECOND], "target": { "keys": every_content() } });
@@ -110,7 +110,7 @@ async fn every_preset_has_its_key_its_type_and_its_class_of_verifiers() {
 }
 
 #[tokio::test]
-async fn the_most_certificates_that_a_resource_takes_are_in_every_content_once() {
+async fn the_maximum_number_of_certificates_is_in_every_content_once() {
     let world = World::start("most").await;
     let ids: Vec<_> = (0..63).map(|n| format!("more{n}")).collect();
     for id in &ids {
@@ -133,7 +133,7 @@ async fn the_most_certificates_that_a_resource_takes_are_in_every_content_once()
     assert_eq!(sds["resources"][0]["validation_context"]["verify_certificate_hash"].as_array().unwrap().len(), 64);
 }
 
-async fn a_restart_writes_nothing_and_knows_what_it_wrote_without_api_gateway<K: TestedKind>() {
+async fn after_a_restart_nothing_is_written_and_the_target_is_recognized_without_api_gateway<K: TestedKind>() {
     let mut world = WorldOf::<K>::start("again").await;
     world.generate(NewCertificate::new().id(SECOND));
     let of = |target: Value| json!({ "additionalClientCertificateIds": [SECOND], "target": target });
@@ -176,7 +176,7 @@ async fn a_restart_writes_nothing_and_knows_what_it_wrote_without_api_gateway<K:
     world.emulator.clear_faults();
 }
 
-async fn a_target_that_grows_too_large_stays_as_it_is<K: TestedKind>() {
+async fn a_target_that_would_become_too_large_does_not_change<K: TestedKind>() {
     let world = WorldOf::<K>::start("large").await;
     let keys = (0..16).map(|n| (format!("{n}.pem"), json!("Bundle"))).collect::<Map<_, _>>();
     world.create_ready("payments", json!({ "target": { "keys": keys } })).await;
@@ -203,7 +203,7 @@ async fn a_target_that_grows_too_large_stays_as_it_is<K: TestedKind>() {
 }
 
 #[tokio::test]
-async fn a_preset_of_another_type_is_refused_and_another_name_is_the_way_out() {
+async fn a_preset_of_another_type_is_refused_and_another_name_helps() {
     let world = World::start("type").await;
     world.create_ready("payments", json!({})).await;
     let before = world.target("payments").await;
@@ -233,7 +233,7 @@ async fn a_preset_of_another_type_is_refused_and_another_name_is_the_way_out() {
 }
 
 #[tokio::test]
-async fn an_immutable_secret_is_in_the_way_of_another_content() {
+async fn an_immutable_secret_blocks_another_content() {
     let world = World::start("fixed").await;
     world.create_ready("payments", json!({})).await;
     let before = world.patch_target("payments", json!({ "immutable": true })).await;
@@ -249,7 +249,7 @@ async fn an_immutable_secret_is_in_the_way_of_another_content() {
 }
 
 #[tokio::test]
-async fn a_truststore_moves_from_kind_to_kind_and_back_and_stays_the_same() {
+async fn a_truststore_stays_the_same_when_the_kind_changes_and_changes_back() {
     let world = World::start("moved-p12").await;
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
     world.create_ready("payments", json!({ "target": { "preset": "Pkcs12" } })).await;

@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::fixture::{A_WHILE, ID, MINUTES, SOON, TestedKind, WorldOf, condition, data};
 
 for_both_kinds! {
-    a_copy_under_another_name_is_left_alone_with_and_without_owner,
-    a_copy_that_was_made_while_the_operator_was_down_is_left_alone,
-    a_copy_in_another_namespace_is_taken_over_with_adopt_alone,
-    a_target_without_our_marks_says_what_brings_it_back,
+    a_copy_with_another_name_is_not_changed_with_and_without_an_owner,
+    a_copy_from_a_time_without_the_operator_is_not_changed,
+    a_copy_in_another_namespace_is_adopted_only_with_adopt,
+    a_target_without_marks_has_a_message_with_the_remedy,
 }
 
 /// A copy like that of `kubectl get -o json | kubectl apply`.
@@ -31,7 +31,7 @@ fn copy<K: TestedKind>(of: &K, name: &str, keeps_owner: bool) -> K {
     copy
 }
 
-async fn a_copy_under_another_name_is_left_alone_with_and_without_owner<K: TestedKind>() {
+async fn a_copy_with_another_name_is_not_changed_with_and_without_an_owner<K: TestedKind>() {
     let world = WorldOf::<K>::start("copied").await;
     world.create_ready("payments", json!({})).await;
     let target = world.target("payments").await;
@@ -58,7 +58,7 @@ async fn a_copy_under_another_name_is_left_alone_with_and_without_owner<K: Teste
     assert_eq!(world.target("without-owner").await, copies[1]);
 }
 
-async fn a_copy_that_was_made_while_the_operator_was_down_is_left_alone<K: TestedKind>() {
+async fn a_copy_from_a_time_without_the_operator_is_not_changed<K: TestedKind>() {
     let mut world = WorldOf::<K>::start("copied-down").await;
     world.create_ready("payments", json!({})).await;
     let target = world.target("payments").await;
@@ -73,7 +73,7 @@ async fn a_copy_that_was_made_while_the_operator_was_down_is_left_alone<K: Teste
     .await;
 }
 
-async fn a_copy_in_another_namespace_is_taken_over_with_adopt_alone<K: TestedKind>() {
+async fn a_copy_in_another_namespace_is_adopted_only_with_adopt<K: TestedKind>() {
     let from = WorldOf::<K>::start("copied-from").await;
     from.create_ready("payments", json!({})).await;
     let target = from.target("payments").await;
@@ -92,7 +92,7 @@ async fn a_copy_in_another_namespace_is_taken_over_with_adopt_alone<K: TestedKin
     assert_eq!(from.target("payments").await, target);
 }
 
-async fn a_target_without_our_marks_says_what_brings_it_back<K: TestedKind>() {
+async fn a_target_without_marks_has_a_message_with_the_remedy<K: TestedKind>() {
     let world = WorldOf::<K>::start("unmarked").await;
     world.create_ready("payments", json!({})).await;
     let before = world.target("payments").await;

@@ -9,10 +9,10 @@ use super::essence;
 use crate::fixture::{A_WHILE, ID, MINUTES, TestedKind, World, WorldOf, data, owners};
 
 for_both_kinds! {
-    the_target_goes_with_its_resource_however_that_is_deleted,
-    with_retain_the_target_stays_and_a_resource_made_again_meets_it_without_a_gap,
-    a_resource_deleted_and_made_again_at_once_has_its_target_in_the_end,
-    a_restored_resource_meets_its_restored_target,
+    the_target_is_deleted_with_its_resource_for_every_kind_of_deletion,
+    with_retain_the_target_stays_and_a_new_resource_takes_it_over_without_a_gap,
+    a_resource_that_is_deleted_and_created_again_at_once_has_its_target_finally,
+    a_restored_resource_keeps_its_restored_target,
 }
 
 async fn until_gone<K: TestedKind>(world: &WorldOf<'_, K>, name: &str) {
@@ -20,7 +20,7 @@ async fn until_gone<K: TestedKind>(world: &WorldOf<'_, K>, name: &str) {
     eventually(MINUTES, &format!("the {} {name} is gone", K::TARGET_KIND), is_gone).await;
 }
 
-async fn the_target_goes_with_its_resource_however_that_is_deleted<K: TestedKind>() {
+async fn the_target_is_deleted_with_its_resource_for_every_kind_of_deletion<K: TestedKind>() {
     let world = WorldOf::<K>::start("goes").await;
     for (name, cascade, blocks) in
         [("background", "background", false), ("foreground", "foreground", false), ("blocking", "foreground", true)]
@@ -46,7 +46,7 @@ async fn the_target_goes_with_its_resource_however_that_is_deleted<K: TestedKind
     assert_eq!(world.target_writes(), ["create background", "create foreground", "create blocking"]);
 }
 
-async fn with_retain_the_target_stays_and_a_resource_made_again_meets_it_without_a_gap<K: TestedKind>() {
+async fn with_retain_the_target_stays_and_a_new_resource_takes_it_over_without_a_gap<K: TestedKind>() {
     let world = WorldOf::<K>::start("stays").await;
     let spec = json!({ "target": { "deletionPolicy": "Retain" } });
     world.create_ready("payments", spec.clone()).await;
@@ -69,7 +69,7 @@ async fn with_retain_the_target_stays_and_a_resource_made_again_meets_it_without
     assert_eq!(world.target_writes(), ["create payments", "update payments"]);
 }
 
-async fn a_resource_deleted_and_made_again_at_once_has_its_target_in_the_end<K: TestedKind>() {
+async fn a_resource_that_is_deleted_and_created_again_at_once_has_its_target_finally<K: TestedKind>() {
     let world = WorldOf::<K>::start("again").await;
     let first = world.create_ready("payments", json!({})).await;
     world.delete("payments").await;
@@ -82,7 +82,7 @@ async fn a_resource_deleted_and_made_again_at_once_has_its_target_in_the_end<K: 
     world.until_ready("payments").await;
 }
 
-async fn a_restored_resource_meets_its_restored_target<K: TestedKind>() {
+async fn a_restored_resource_keeps_its_restored_target<K: TestedKind>() {
     let mut world = WorldOf::<K>::without_operator("restored").await;
     // A restore from a backup: the resource has a new uid, and the target has a reference to the old one.
     let resource = world.create("payments", json!({})).await;
@@ -112,7 +112,7 @@ async fn a_restored_resource_meets_its_restored_target<K: TestedKind>() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_deleted_goes() {
+async fn a_deleted_namespace_ends() {
     let mut world = World::start("doomed").await;
     for name in ["a", "b", "c"] {
         world.create_ready(name, json!({})).await;

@@ -12,12 +12,12 @@ use super::essence;
 use crate::fixture::{A_WHILE, ID, MINUTES, SOON, TestedKind, World, WorldOf, condition, data, owners};
 
 for_both_kinds! {
-    a_foreign_object_is_never_touched_and_once_it_is_gone_ours_is_made_without_a_call_to_api_gateway,
-    an_object_in_which_nothing_can_be_lost_is_adopted,
-    what_could_be_lost_by_adopting_is_named_and_the_object_left_alone,
-    a_target_of_another_resource_is_left_to_it_until_that_is_gone,
-    the_mark_of_a_resource_that_is_gone_counts_as_free,
-    an_immutable_target_is_told_of_where_its_content_would_have_to_change,
+    an_object_of_another_writer_is_never_changed_and_its_deletion_allows_the_target_without_a_call,
+    an_object_is_adopted_if_no_data_can_be_lost,
+    data_that_an_adoption_would_lose_is_named_and_the_object_is_not_changed,
+    a_target_of_another_resource_is_not_changed_until_that_resource_is_deleted,
+    an_object_with_the_mark_of_a_deleted_resource_is_free,
+    an_immutable_target_is_reported_if_its_content_must_change,
 }
 
 /// Waits until TargetWritten, Ready and Stalled have this reason; returns the message.
@@ -28,7 +28,7 @@ async fn until_stalled<K: TestedKind>(world: &WorldOf<'_, K>, name: &str, reason
     condition(&resource, "TargetWritten").unwrap().message.clone()
 }
 
-async fn a_foreign_object_is_never_touched_and_once_it_is_gone_ours_is_made_without_a_call_to_api_gateway<
+async fn an_object_of_another_writer_is_never_changed_and_its_deletion_allows_the_target_without_a_call<
     K: TestedKind,
 >() {
     let world = WorldOf::<K>::without_operator("exists").await;
@@ -56,7 +56,7 @@ async fn a_foreign_object_is_never_touched_and_once_it_is_gone_ours_is_made_with
     assert_eq!(world.target_writes().last().unwrap(), "create payments");
 }
 
-async fn an_object_in_which_nothing_can_be_lost_is_adopted<K: TestedKind>() {
+async fn an_object_is_adopted_if_no_data_can_be_lost<K: TestedKind>() {
     let world = WorldOf::<K>::start("adopted").await;
     let fields = json!({
         "metadata": { "labels": { "theirs": "1" }, "annotations": { "example.com/theirs": "2" } },
@@ -73,7 +73,7 @@ async fn an_object_in_which_nothing_can_be_lost_is_adopted<K: TestedKind>() {
     world.until_events("payments", &[("Normal TargetAdopted", 1)]).await;
 }
 
-async fn what_could_be_lost_by_adopting_is_named_and_the_object_left_alone<K: TestedKind>() {
+async fn data_that_an_adoption_would_lose_is_named_and_the_object_is_not_changed<K: TestedKind>() {
     let world = WorldOf::<K>::start("obstacle").await;
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
     let metadata = ObjectMeta { name: Some("boss".to_owned()), ..ObjectMeta::default() };
@@ -116,7 +116,7 @@ async fn what_could_be_lost_by_adopting_is_named_and_the_object_left_alone<K: Te
     assert_eq!(world.target_writes(), Vec::<String>::new());
 }
 
-async fn a_target_of_another_resource_is_left_to_it_until_that_is_gone<K: TestedKind>() {
+async fn a_target_of_another_resource_is_not_changed_until_that_resource_is_deleted<K: TestedKind>() {
     let world = WorldOf::<K>::start("another").await;
     world.generate(NewCertificate::new().id("k2c0qe"));
     world.create_ready("first", json!({ "target": { "name": "shared" } })).await;
@@ -135,7 +135,7 @@ async fn a_target_of_another_resource_is_left_to_it_until_that_is_gone<K: Tested
     world.until_ready("second").await;
 }
 
-async fn the_mark_of_a_resource_that_is_gone_counts_as_free<K: TestedKind>() {
+async fn an_object_with_the_mark_of_a_deleted_resource_is_free<K: TestedKind>() {
     let world = WorldOf::<K>::start("free").await;
     let metadata = json!({ "labels": { MANAGED_LABEL: "true" }, "annotations": { OWNER_ANNOTATION: "gone" } });
     let before = world.create_object("payments", json!({ "metadata": metadata, "text": { "ca.crt": "x" } })).await;
@@ -147,7 +147,7 @@ async fn the_mark_of_a_resource_that_is_gone_counts_as_free<K: TestedKind>() {
 }
 
 #[tokio::test]
-async fn another_type_needs_another_name() {
+async fn another_type_requires_another_name() {
     let world = World::start("type").await;
     world.create_ready("payments", json!({})).await;
     let before = world.target("payments").await;
@@ -163,7 +163,7 @@ async fn another_type_needs_another_name() {
     assert!(world.targets().get_opt("payments").await.unwrap().is_none());
 }
 
-async fn an_immutable_target_is_told_of_where_its_content_would_have_to_change<K: TestedKind>() {
+async fn an_immutable_target_is_reported_if_its_content_must_change<K: TestedKind>() {
     let world = WorldOf::<K>::start("immutable").await;
     world.create_ready("payments", json!({})).await;
     let before = world.patch_target("payments", json!({ "immutable": true })).await;

@@ -22,7 +22,7 @@ async fn undo(secrets: Api<Secret>, pem: String) {
 }
 
 #[tokio::test]
-async fn somebody_who_undoes_every_repair_is_backed_off_from_and_told_of() {
+async fn a_writer_that_reverts_every_repair_causes_a_backoff_and_is_reported() {
     let world = World::start("fought").await;
     world.create_ready("payments", json!({})).await;
     let mutator = tokio::spawn(undo(world.targets(), world.pem(ID)));

@@ -9,7 +9,7 @@ use crate::fixture::{ID, World, condition};
 use crate::ground::install;
 
 #[tokio::test]
-async fn a_resource_that_no_longer_parses_is_reported_and_the_others_go_on() {
+async fn a_resource_that_no_longer_parses_is_reported_and_the_others_continue() {
     // This test needs another control plane, because the shared one has the strict schema, which other tests need.
     let control_plane = ControlPlane::start().await.unwrap();
     let mut lax = serde_json::to_value(crd()).unwrap();

@@ -18,18 +18,18 @@ use crate::fixture::{ID, SOON, TestedKind, World, WorldOf, data, owners};
 use crate::ground::source;
 
 for_both_kinds! {
-    a_missing_target_is_made_with_the_certificate_and_our_marks_and_nothing_else,
-    a_deleted_target_is_back_at_once_without_a_call_to_api_gateway,
-    whatever_somebody_changes_of_ours_is_put_back_at_once,
-    without_an_owner_reference_either_mark_is_enough_to_know_our_own,
-    an_annotation_that_names_another_resource_does_not_give_the_target_away,
-    what_others_set_survives_a_repair,
-    labels_and_annotations_come_and_go_with_the_spec_and_leave_those_of_others,
-    what_was_changed_while_the_operator_was_down_is_put_back_when_it_starts,
-    a_renewed_certificate_is_mirrored_and_told_once,
+    a_missing_target_is_created_with_only_the_certificate_and_the_marks,
+    a_deleted_target_is_restored_at_once_without_a_call_to_api_gateway,
+    every_change_of_a_target_by_another_writer_is_repaired_at_once,
+    without_an_owner_reference_either_mark_is_enough_to_recognize_the_target,
+    an_annotation_that_names_another_resource_does_not_change_the_owner,
+    metadata_of_other_writers_survives_a_repair,
+    labels_and_annotations_follow_the_spec_and_those_of_other_writers_stay,
+    changes_from_a_time_without_the_operator_are_repaired_at_the_start,
+    a_renewed_certificate_is_mirrored_and_recorded_once,
 }
 
-async fn a_missing_target_is_made_with_the_certificate_and_our_marks_and_nothing_else<K: TestedKind>() {
+async fn a_missing_target_is_created_with_only_the_certificate_and_the_marks<K: TestedKind>() {
     let world = WorldOf::<K>::start("made").await;
     let resource = world.create_ready("payments", json!({})).await;
     let object = world.target("payments").await;
@@ -53,7 +53,7 @@ async fn a_missing_target_is_made_with_the_certificate_and_our_marks_and_nothing
 }
 
 #[tokio::test]
-async fn presets_and_keys_decide_what_stands_where() {
+async fn presets_and_keys_determine_the_content_of_each_key() {
     let world = World::start("shapes").await;
     let pem = world.pem(ID);
     let keys = json!({ "a.pem": "Active", "b.pem": "Bundle" });
@@ -71,7 +71,7 @@ async fn presets_and_keys_decide_what_stands_where() {
     }
 }
 
-async fn a_deleted_target_is_back_at_once_without_a_call_to_api_gateway<K: TestedKind>() {
+async fn a_deleted_target_is_restored_at_once_without_a_call_to_api_gateway<K: TestedKind>() {
     let world = WorldOf::<K>::start("back").await;
     world.create_ready("payments", json!({})).await;
     let before = world.target("payments").await;
@@ -83,7 +83,7 @@ async fn a_deleted_target_is_back_at_once_without_a_call_to_api_gateway<K: Teste
     world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetRestored", 1)]).await;
 }
 
-async fn whatever_somebody_changes_of_ours_is_put_back_at_once<K: TestedKind>() {
+async fn every_change_of_a_target_by_another_writer_is_repaired_at_once<K: TestedKind>() {
     let world = WorldOf::<K>::start("edits").await;
     let (label, owner) = (MANAGED_LABEL, OWNER_ANNOTATION);
     let edits: [(&str, Value); 12] = [
@@ -120,7 +120,7 @@ async fn whatever_somebody_changes_of_ours_is_put_back_at_once<K: TestedKind>() 
     assert_eq!(world.emulator.calls().len(), 0, "no repair needs API Gateway");
 }
 
-async fn without_an_owner_reference_either_mark_is_enough_to_know_our_own<K: TestedKind>() {
+async fn without_an_owner_reference_either_mark_is_enough_to_recognize_the_target<K: TestedKind>() {
     let world = WorldOf::<K>::start("marks").await;
     let mark_gone = [
         ("label", json!({ "metadata": { "labels": null }, "data": null })),
@@ -136,7 +136,7 @@ async fn without_an_owner_reference_either_mark_is_enough_to_know_our_own<K: Tes
     }
 }
 
-async fn an_annotation_that_names_another_resource_does_not_give_the_target_away<K: TestedKind>() {
+async fn an_annotation_that_names_another_resource_does_not_change_the_owner<K: TestedKind>() {
     let world = WorldOf::<K>::start("given").await;
     world.create_ready("payments", json!({})).await;
     world.create_ready("orders", json!({})).await;
@@ -149,7 +149,7 @@ async fn an_annotation_that_names_another_resource_does_not_give_the_target_away
     world.until_ready("orders").await;
 }
 
-async fn what_others_set_survives_a_repair<K: TestedKind>() {
+async fn metadata_of_other_writers_survives_a_repair<K: TestedKind>() {
     let world = WorldOf::<K>::start("foreign").await;
     let resource = world.create_ready("payments", json!({})).await;
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
@@ -185,7 +185,7 @@ async fn what_others_set_survives_a_repair<K: TestedKind>() {
     world.until_ready("payments").await;
 }
 
-async fn labels_and_annotations_come_and_go_with_the_spec_and_leave_those_of_others<K: TestedKind>() {
+async fn labels_and_annotations_follow_the_spec_and_those_of_other_writers_stay<K: TestedKind>() {
     let world = WorldOf::<K>::start("labels").await;
     let target = json!({ "labels": { "team": "a", "tier": "1" }, "annotations": { "note": "n" } });
     world.create_ready("payments", json!({ "target": target })).await;
@@ -205,7 +205,7 @@ async fn labels_and_annotations_come_and_go_with_the_spec_and_leave_those_of_oth
     world.until_events("payments", &[("Normal TargetCreated", 1), ("Normal TargetUpdated", 2)]).await;
 }
 
-async fn what_was_changed_while_the_operator_was_down_is_put_back_when_it_starts<K: TestedKind>() {
+async fn changes_from_a_time_without_the_operator_are_repaired_at_the_start<K: TestedKind>() {
     let mut world = WorldOf::<K>::start("down").await;
     let names = ["edited", "deleted", "unlabelled", "untouched"];
     for name in names {
@@ -231,7 +231,7 @@ async fn what_was_changed_while_the_operator_was_down_is_put_back_when_it_starts
     world.until_events("untouched", &[("Normal TargetCreated", 1)]).await;
 }
 
-async fn a_renewed_certificate_is_mirrored_and_told_once<K: TestedKind>() {
+async fn a_renewed_certificate_is_mirrored_and_recorded_once<K: TestedKind>() {
     let world = WorldOf::<K>::start("renewed").await;
     let before = world.create_ready("payments", json!({})).await;
     world.emulator.renew(&source(ID), NewCertificate::new().shared_key()).unwrap();

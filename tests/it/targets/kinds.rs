@@ -15,7 +15,7 @@ use crate::fixture::{A_WHILE, ID, SOON, TestedKind, World, WorldOf, condition, d
 use crate::ground::{ACCOUNT, started};
 
 for_both_kinds! {
-    an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_asks_for_it,
+    an_operator_for_one_kind_needs_no_right_on_the_other_and_never_requests_it,
 }
 
 /// The Role of the operator with permissions on only one kind of target.
@@ -54,7 +54,7 @@ fn other(kind: TargetKind) -> TargetKind {
     }
 }
 
-async fn an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_asks_for_it<K: TestedKind>() {
+async fn an_operator_for_one_kind_needs_no_right_on_the_other_and_never_requests_it<K: TestedKind>() {
     let mut world = WorldOf::<K>::without_operator("one-kind").await;
     with_rights_on(&world).await;
     let (kind, left_out) = (K::TARGET_KIND, other(K::TARGET_KIND));
@@ -106,7 +106,7 @@ async fn an_operator_of_one_kind_alone_needs_no_right_on_the_other_and_never_ask
 }
 
 #[tokio::test]
-async fn a_secret_of_a_resource_that_moves_while_secrets_are_left_out_stays_until_they_are_not() {
+async fn a_former_secret_stays_while_the_operator_does_not_write_secrets() {
     let mut world = World::start("left-out").await;
     world.create_ready("payments", json!({})).await;
     let before = world.target("payments").await;
@@ -126,7 +126,7 @@ async fn a_secret_of_a_resource_that_moves_while_secrets_are_left_out_stays_unti
 }
 
 #[tokio::test]
-async fn a_missing_right_on_config_maps_is_named_with_the_two_ways_out() {
+async fn a_missing_right_on_config_maps_is_named_with_the_two_remedies() {
     let world = World::without_operator("no-maps").await;
     with_rights_on(&world).await;
     let mut operator = world.builder().spawn().unwrap();
@@ -165,7 +165,7 @@ fn owner<K: TestedKind>(object: &K) -> &str {
 }
 
 #[tokio::test]
-async fn a_secret_of_somebody_else_is_not_in_the_way_of_a_config_map_of_its_name() {
+async fn a_secret_of_another_writer_does_not_block_a_config_map_with_its_name() {
     let world = World::start("in-turn").await;
     let foreign = world.create_object("payments", json!({ "text": { "ca.crt": "theirs" } })).await;
     world.create_ready("payments", json!({ "target": { "kind": "ConfigMap" } })).await;
@@ -179,7 +179,7 @@ async fn a_secret_of_somebody_else_is_not_in_the_way_of_a_config_map_of_its_name
 }
 
 #[tokio::test]
-async fn data_and_binary_data_of_a_config_map_are_ours_alone() {
+async fn data_and_binary_data_of_a_config_map_belong_to_the_operator() {
     let world = WorldOf::<ConfigMap>::start("binary").await;
     let keys = json!({ "a.pem": "Active", "b.pem": "Bundle" });
     world.create_ready("payments", json!({ "target": { "keys": keys } })).await;
@@ -205,7 +205,7 @@ async fn data_and_binary_data_of_a_config_map_are_ours_alone() {
 }
 
 #[tokio::test]
-async fn an_immutable_config_map_is_in_the_way_until_it_is_gone() {
+async fn an_immutable_config_map_blocks_the_write_until_its_deletion() {
     let world = WorldOf::<ConfigMap>::start("immutable-map").await;
     let fields = json!({ "immutable": true, "text": { "ca.crt": "theirs" } });
     let foreign = world.create_object("payments", fields).await;

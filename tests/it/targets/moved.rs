@@ -78,7 +78,7 @@ fn maps(world: &World<'_>) -> Api<ConfigMap> {
 }
 
 #[tokio::test]
-async fn a_target_moves_to_the_other_kind_and_back_without_a_gap() {
+async fn a_target_changes_its_kind_and_back_without_a_gap() {
     let world = World::start("moves").await;
     let resource = world.create_ready("payments", json!({})).await;
     move_to(&world, TargetKind::ConfigMap).await;
@@ -95,7 +95,7 @@ async fn a_target_moves_to_the_other_kind_and_back_without_a_gap() {
 }
 
 #[tokio::test]
-async fn with_retain_the_object_of_the_earlier_kind_stays_without_our_marks_and_is_somebody_elses_then() {
+async fn with_retain_the_object_of_the_former_kind_stays_without_marks_and_owner() {
     let world = World::start("moves-retained").await;
     world.create_ready("payments", json!({ "target": { "deletionPolicy": DeletionPolicy::Retain } })).await;
     let before = world.target("payments").await;
@@ -117,7 +117,7 @@ async fn with_retain_the_object_of_the_earlier_kind_stays_without_our_marks_and_
 }
 
 #[tokio::test]
-async fn a_target_that_was_moved_while_the_operator_was_down_goes_when_it_starts() {
+async fn a_former_kind_of_a_target_is_removed_after_a_change_while_the_operator_was_down() {
     let mut world = World::start("moved-down").await;
     world.create_ready("payments", json!({})).await;
     world.stop_operator().await;

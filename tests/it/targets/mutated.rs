@@ -126,7 +126,7 @@ async fn lift(world: &World<'_>, policy: &Policy) {
 }
 
 #[tokio::test]
-async fn what_a_policy_changes_of_a_target_is_told_also_after_a_restart_and_over_once_the_policy_goes() {
+async fn a_change_of_a_target_by_a_policy_is_reported_even_after_a_restart_until_the_policy_is_deleted() {
     let mut world = World::start("mutated").await;
     let policies = policies();
     for policy in policies.iter().filter(|policy| policy.operations == "UPDATE") {
@@ -188,7 +188,7 @@ async fn what_a_policy_changes_of_a_target_is_told_also_after_a_restart_and_over
 }
 
 #[tokio::test]
-async fn what_a_policy_adds_elsewhere_is_no_finding() {
+async fn additions_of_a_policy_to_other_fields_are_ignored() {
     let world = World::start("added").await;
     let policy = Policy {
         name: "payments",

@@ -13,7 +13,7 @@ use crate::fixture::{A_WHILE, SOON, TestedKind, WorldOf};
 
 for_both_kinds! {
     annotations_for_reloader_and_reflector_survive_a_repair,
-    what_reflector_writes_elsewhere_causes_no_write_of_ours,
+    copies_of_reflector_cause_no_write_of_the_operator,
 }
 
 /// The annotations of their guides for an object that is followed and reflected.
@@ -54,7 +54,7 @@ async fn annotations_for_reloader_and_reflector_survive_a_repair<K: TestedKind>(
     assert!(after.annotations().contains_key("reloader.stakater.com/last-reloaded-from") && has_them(&after));
 }
 
-async fn what_reflector_writes_elsewhere_causes_no_write_of_ours<K: TestedKind>() {
+async fn copies_of_reflector_cause_no_write_of_the_operator<K: TestedKind>() {
     let from = WorldOf::<K>::start("reflected-from").await;
     from.create_ready("payments", json!({ "target": { "annotations": BTreeMap::from(ASKED) } })).await;
     // An operator runs in the other namespace too.

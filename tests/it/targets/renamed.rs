@@ -11,11 +11,11 @@ use serde_json::json;
 use crate::fixture::{ID, SOON, TestedKind, WorldOf, data, owners};
 
 for_both_kinds! {
-    a_renamed_target_is_made_before_the_old_one_goes,
-    with_retain_the_old_target_stays_without_our_marks,
-    the_old_target_stays_where_the_new_name_is_taken,
-    a_target_that_was_left_while_the_operator_was_down_goes_when_it_starts,
-    the_deletion_policy_decides_whether_there_is_an_owner_reference,
+    a_renamed_target_is_created_before_the_former_one_is_deleted,
+    with_retain_the_former_target_stays_without_marks,
+    the_former_target_stays_if_the_new_name_is_in_use,
+    a_former_target_from_a_time_without_the_operator_is_removed_at_the_start,
+    the_deletion_policy_determines_the_owner_reference,
 }
 
 /// Renames the target from `old` to `new`, and watches until `done`. Checks that one of the objects of the namespace
@@ -48,7 +48,7 @@ async fn rename<K: TestedKind>(
     there
 }
 
-async fn a_renamed_target_is_made_before_the_old_one_goes<K: TestedKind>() {
+async fn a_renamed_target_is_created_before_the_former_one_is_deleted<K: TestedKind>() {
     let world = WorldOf::<K>::start("rename").await;
     world.create_ready("payments", json!({ "target": { "name": "old" } })).await;
     rename(&world, |there| there.contains_key("new") && !there.contains_key("old")).await;
@@ -58,7 +58,7 @@ async fn a_renamed_target_is_made_before_the_old_one_goes<K: TestedKind>() {
     world.until_events("payments", &[("Normal TargetCreated", 2), ("Normal TargetDeleted", 1)]).await;
 }
 
-async fn with_retain_the_old_target_stays_without_our_marks<K: TestedKind>() {
+async fn with_retain_the_former_target_stays_without_marks<K: TestedKind>() {
     let world = WorldOf::<K>::start("retained").await;
     let target = json!({ "name": "old", "deletionPolicy": "Retain", "labels": { "team": "a" } });
     world.create_ready("payments", json!({ "target": target })).await;
@@ -74,7 +74,7 @@ async fn with_retain_the_old_target_stays_without_our_marks<K: TestedKind>() {
     world.until_events("payments", &[("Normal TargetCreated", 2), ("Normal TargetReleased", 1)]).await;
 }
 
-async fn the_old_target_stays_where_the_new_name_is_taken<K: TestedKind>() {
+async fn the_former_target_stays_if_the_new_name_is_in_use<K: TestedKind>() {
     let world = WorldOf::<K>::start("taken").await;
     world.create_ready("payments", json!({ "target": { "name": "old" } })).await;
     let old = world.target("old").await;
@@ -88,7 +88,7 @@ async fn the_old_target_stays_where_the_new_name_is_taken<K: TestedKind>() {
     assert_eq!(world.target_writes(), ["create old"]);
 }
 
-async fn a_target_that_was_left_while_the_operator_was_down_goes_when_it_starts<K: TestedKind>() {
+async fn a_former_target_from_a_time_without_the_operator_is_removed_at_the_start<K: TestedKind>() {
     let mut world = WorldOf::<K>::start("left").await;
     world.create_ready("payments", json!({ "target": { "name": "first" } })).await;
     world.stop_operator().await;
@@ -100,7 +100,7 @@ async fn a_target_that_was_left_while_the_operator_was_down_goes_when_it_starts<
     assert_eq!(world.target_writes(), ["create first", "create third", "delete first"]);
 }
 
-async fn the_deletion_policy_decides_whether_there_is_an_owner_reference<K: TestedKind>() {
+async fn the_deletion_policy_determines_the_owner_reference<K: TestedKind>() {
     let world = WorldOf::<K>::start("policy").await;
     let resource = world.create_ready("payments", json!({})).await;
     let uid = world.target("payments").await.uid();

@@ -9,7 +9,7 @@ use crate::fixture::{A_WHILE, ID, SOON, World, condition, conditions, data};
 use crate::ground::source;
 
 #[tokio::test]
-async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted() {
+async fn a_suspended_resource_is_neither_read_nor_repaired_until_the_suspension_ends() {
     let world = World::start("suspended").await;
     let before = world.create_ready("payments", json!({})).await;
     world.patch("payments", json!({ "spec": { "suspend": true } })).await;
@@ -42,7 +42,7 @@ async fn a_suspended_resource_is_neither_read_nor_repaired_until_that_is_lifted(
 }
 
 #[tokio::test]
-async fn a_resource_that_is_suspended_from_its_first_moment_makes_no_target_until_that_is_lifted() {
+async fn a_resource_that_is_created_suspended_has_no_target_until_the_suspension_ends() {
     let world = World::start("asleep").await;
     world.create("payments", json!({ "suspend": true })).await;
     world.until("payments", "Suspended", "True", "Suspended").await;

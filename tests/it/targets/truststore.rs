@@ -73,7 +73,7 @@ fn of_java(more: Value) -> Value {
 }
 
 #[tokio::test]
-async fn java_trusts_every_certificate_in_it_and_nobody_else() {
+async fn java_trusts_every_certificate_in_the_truststore_and_no_other() {
     let world = World::start("java").await;
     for id in [SECOND, THIRD] {
         world.generate(NewCertificate::new().id(id));
@@ -108,7 +108,7 @@ async fn java_trusts_every_certificate_in_it_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_password_that_was_made_stays_and_is_put_back_while_the_operator_runs() {
+async fn a_generated_password_stays_and_is_restored_while_the_operator_runs() {
     let mut world = World::start("made").await;
     world.create_ready("payments", of_java(json!({}))).await;
     let before = world.target("payments").await;
@@ -162,7 +162,7 @@ async fn look_again<K: TestedKind>(world: &WorldOf<'_, K>, value: &str) {
 }
 
 #[tokio::test]
-async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
+async fn a_users_password_is_read_and_stored_nowhere_else() {
     let world = World::start("given").await;
     let given = json!({ "pkcs12": { "passwordSecretRef": { "name": "java", "key": "password" } } });
     let message = async |words: &[&str]| {
@@ -223,7 +223,7 @@ async fn a_password_of_the_users_is_read_and_kept_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_password_is_read_from_a_secret_whose_owner_agrees_and_from_no_other() {
+async fn a_password_is_read_only_from_a_secret_with_the_label() {
     let world = World::start("agreed").await;
     let message = async |key: &str| {
         let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
@@ -270,7 +270,7 @@ async fn a_password_is_read_from_a_secret_whose_owner_agrees_and_from_no_other()
 }
 
 #[tokio::test]
-async fn without_a_right_on_secrets_a_password_can_be_made_but_not_given() {
+async fn without_a_right_on_secrets_a_password_can_be_generated_but_not_read() {
     let mut world = WorldOf::<ConfigMap>::without_operator("no-secrets").await;
     world.start_operator_with(&["--target-kinds", "ConfigMap"]).await;
     world.create_ready("made", of_java(json!({}))).await;

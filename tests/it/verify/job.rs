@@ -7,7 +7,7 @@ use super::*;
 const JOB: &str = include_str!("../../../deploy/samples/verify-job/verify-job.yaml");
 
 #[tokio::test]
-async fn the_job_may_and_does_tell_whether_a_backend_is_on() {
+async fn the_job_has_the_rights_and_reports_whether_a_backend_is_on() {
     let world = world("verify-job").await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/samples/verify-job");
     let applied = world.kubectl(&["apply", "--validate=strict", "--warnings-as-errors", "--filename", folder]).await;

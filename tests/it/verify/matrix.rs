@@ -33,7 +33,7 @@ const MATRIX: [(Check, &str, Answer, i32, &str, &str); 16] = [
 ];
 
 #[tokio::test]
-async fn every_way_to_ask_has_its_facts_and_its_verdict() {
+async fn every_way_to_request_certificates_has_its_facts_and_its_verdict() {
     let world = world("verify-matrix").await;
     let (right, other) = (world.right(), other_name());
     let reference = world.reference();
@@ -84,7 +84,7 @@ fn other_name() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_report_tells_what_the_target_holds_and_what_was_not_tried() {
+async fn a_report_has_the_content_of_the_target_and_the_untested_parts() {
     let world = world("verify-report").await;
     let backend = Backend { version: &TLS13, check: Optional, hints: vec![], answer: Others(403) };
     let running = backend.start(&world.right()).await;
@@ -123,7 +123,7 @@ async fn a_report_tells_what_the_target_holds_and_what_was_not_tried() {
 }
 
 #[tokio::test]
-async fn a_look_at_the_handshake_alone_sends_no_request() {
+async fn handshake_only_sends_no_request() {
     let world = world("verify-handshake").await;
     let reference = world.reference();
     for version in [&TLS12, &TLS13] {

@@ -23,7 +23,7 @@ async fn fails(kubeconfig: &Path, args: &[&str], words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_backend_that_cannot_be_asked_is_no_verdict() {
+async fn an_unreachable_backend_has_no_verdict() {
     let world = world("verify-unreachable").await;
     let reference = world.reference();
 
@@ -49,7 +49,7 @@ async fn a_backend_that_cannot_be_asked_is_no_verdict() {
 }
 
 #[tokio::test]
-async fn a_backend_that_hangs_is_waited_for_no_longer_than_asked() {
+async fn a_backend_that_hangs_ends_at_the_timeout() {
     let world = world("verify-hanging").await;
     let reference = world.reference();
     let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_backend_that_hangs_is_waited_for_no_longer_than_asked() {
 }
 
 #[tokio::test]
-async fn a_resource_that_says_nothing_yet_is_no_verdict() {
+async fn a_resource_without_a_status_has_no_verdict() {
     let world = world("verify-resource").await;
     let connect = ["--connect", "127.0.0.1:1"];
     let missing = format!("{}/elsewhere", world.namespace);
@@ -105,7 +105,7 @@ async fn a_resource_that_says_nothing_yet_is_no_verdict() {
 }
 
 #[tokio::test]
-async fn wrong_usage_ends_with_2_and_the_help_says_what_the_codes_mean() {
+async fn wrong_usage_ends_with_2_and_the_help_explains_the_codes() {
     let report = verify(Path::new("/nowhere"), &["--connect", "127.0.0.1:443"]).await;
     assert_eq!(report.code, 2, "{}", report.stderr);
     assert!(report.stderr.contains("--ref <NAMESPACE/NAME>"), "{}", report.stderr);

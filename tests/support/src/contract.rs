@@ -109,7 +109,7 @@ fn of_kind<T>(outcome: Result<T, GatewayError>) -> Result<T, GatewayError> {
 }
 
 /// The gateway neither loses nor adds an element, including the dates.
-pub async fn a_certificate_comes_with_all_six_elements(world: &impl World) {
+pub async fn a_certificate_has_all_six_elements(world: &impl World) {
     let new = NewCertificate::new().id("9ao60f").description("orders").tag("team", "shop").tag("empty", "");
     let (source, made) = generate(world, new).await;
     let got = get(world, &source).await.unwrap();
@@ -130,7 +130,7 @@ pub async fn the_pem_is_untouched(world: &impl World) {
 }
 
 /// API Gateway omits an empty description.
-pub async fn a_missing_description_reads_as_empty(world: &impl World) {
+pub async fn a_missing_description_is_read_as_empty(world: &impl World) {
     let (source, _) = generate(world, NewCertificate::new()).await;
     assert_eq!(get(world, &source).await.unwrap().description, "");
 }
@@ -201,7 +201,7 @@ fn ids(pages: &[Page]) -> Vec<&str> {
 }
 
 /// The list contains the same elements of a certificate as a read, each certificate once, and none of another region.
-pub async fn the_list_shows_what_a_read_shows(world: &impl World) {
+pub async fn the_list_and_a_read_return_the_same(world: &impl World) {
     let (one, _) = generate(world, NewCertificate::new().id("9ao60f").description("orders").tag("team", "shop")).await;
     let (other, _) = generate(world, NewCertificate::new().id("k2c0qe")).await;
     let listed = async |region: &str, id: &str| {
@@ -216,7 +216,7 @@ pub async fn the_list_shows_what_a_read_shows(world: &impl World) {
 }
 
 /// The list takes as few calls as possible, and contains no certificate twice.
-pub async fn a_long_list_comes_in_full_pages(world: &impl World) {
+pub async fn a_long_list_has_full_pages(world: &impl World) {
     let mut made = Vec::new();
     for n in 0..=2 * PAGE_SIZE {
         made.push(generate(world, NewCertificate::new().id(format!("id{n:05}"))).await.1.id);
@@ -268,7 +268,7 @@ async fn stage(world: &impl World, api: &str, name: &str) -> Option<Option<Strin
 }
 
 /// Each stage of each API shows the id of its certificate, or none.
-pub async fn the_stages_of_an_api_show_what_they_present(world: &impl World) {
+pub async fn the_stages_of_an_api_have_their_certificates(world: &impl World) {
     let api = world.create_api().await;
     let (source, _) = generate(world, NewCertificate::new()).await;
     world.present(&api, "with", Some(&source.id)).await;
@@ -340,7 +340,7 @@ fn importable_ca() -> PrivateCa {
 }
 
 /// ACM chooses the ARN of a new certificate, and returns the certificate as it was imported.
-pub async fn what_is_imported_into_acm_comes_with_its_chain(world: &impl ImportingWorld) {
+pub async fn an_imported_certificate_has_its_chain(world: &impl ImportingWorld) {
     let ca = importable_ca();
     let (first, second) = (importable(&ca), importable(&ca));
     let arn = world.import(None, &first).await.unwrap();
@@ -395,7 +395,7 @@ pub async fn acm_imports_nothing_that_it_cannot_use(world: &impl ImportingWorld)
 }
 
 /// A stage presents the certificate by its ARN, before and after a re-import.
-pub async fn a_stage_presents_what_acm_has(world: &impl ImportingWorld) {
+pub async fn a_stage_presents_a_certificate_of_acm(world: &impl ImportingWorld) {
     let (ca, api) = (importable_ca(), world.create_api().await);
     let first = importable(&ca);
     let arn = world.import(None, &first).await.unwrap();
@@ -410,7 +410,7 @@ pub async fn a_stage_presents_what_acm_has(world: &impl ImportingWorld) {
 }
 
 /// The gateway returns the leaf, the chain, the status and the date. The PEM is unchanged: LF, and a final newline.
-pub async fn an_acm_certificate_comes_with_its_chain(world: &impl AcmWorld) {
+pub async fn an_acm_certificate_has_its_chain(world: &impl AcmWorld) {
     let ca = PrivateCa::root("root").intermediate("intermediate");
     let leaf = ca.issue(NewLeaf::new("payments"));
     let arn = put(world, &leaf);
@@ -426,7 +426,7 @@ pub async fn an_acm_certificate_comes_with_its_chain(world: &impl AcmWorld) {
 }
 
 /// The gateway does not repair a chain: it may be absent, lack its root, or be in the wrong order.
-pub async fn a_chain_comes_as_it_was_imported(world: &impl AcmWorld) {
+pub async fn a_chain_is_returned_as_it_was_imported(world: &impl AcmWorld) {
     let root = PrivateCa::root("root");
     let ca = root.intermediate("intermediate");
     for (chain, expected) in [
@@ -440,7 +440,7 @@ pub async fn a_chain_comes_as_it_was_imported(world: &impl AcmWorld) {
 }
 
 /// ACM keeps no former certificate.
-pub async fn a_reimport_shows_the_new_certificate_alone(world: &impl AcmWorld) {
+pub async fn a_reimport_returns_only_the_new_certificate(world: &impl AcmWorld) {
     let (old, new) = (PrivateCa::root("old"), PrivateCa::root("new"));
     let arn = put(world, &old.issue(NewLeaf::new("payments")));
     acm(world, &arn).await.unwrap();
@@ -450,7 +450,7 @@ pub async fn a_reimport_shows_the_new_certificate_alone(world: &impl AcmWorld) {
 }
 
 /// The gateway returns the PEM only for an issued or expired certificate.
-pub async fn every_status_of_acm_is_told(world: &impl AcmWorld) {
+pub async fn every_status_of_acm_is_returned(world: &impl AcmWorld) {
     let ca = PrivateCa::root("root");
     let leaf = ca.issue(NewLeaf::new("payments"));
     let arn = put(world, &leaf);
@@ -468,7 +468,7 @@ pub async fn every_status_of_acm_is_told(world: &impl AcmWorld) {
 }
 
 /// An ARN of another region, account or partition, or of a deleted certificate, is NotFound.
-pub async fn an_arn_of_elsewhere_is_not_found(world: &impl AcmWorld) {
+pub async fn an_arn_of_another_account_or_region_is_not_found(world: &impl AcmWorld) {
     let leaf = PrivateCa::root("root").issue(NewLeaf::new("payments"));
     let elsewhere = world.new_arn(other_region(world));
     world.put(&elsewhere, &leaf);
@@ -487,7 +487,7 @@ pub async fn an_arn_of_elsewhere_is_not_found(world: &impl AcmWorld) {
 }
 
 /// A retry does not help.
-pub async fn what_is_no_acm_arn_is_refused(world: &impl AcmWorld) {
+pub async fn an_invalid_acm_arn_is_refused(world: &impl AcmWorld) {
     for arn in [
         "",
         "9ao60f",
@@ -530,7 +530,7 @@ pub async fn every_trouble_has_its_error(world: &impl Troubled) {
 }
 
 /// Equal errors give an equal status, which is not written again.
-pub async fn the_same_trouble_reads_the_same_every_time(world: &impl Troubled) {
+pub async fn the_same_fault_has_the_same_error_every_time(world: &impl Troubled) {
     let (source, _) = generate(world, NewCertificate::new()).await;
     for trouble in Trouble::ALL.into_iter().filter(|trouble| *trouble != Trouble::Stall) {
         world.trouble(Operation::Get, trouble, 3);
@@ -544,7 +544,7 @@ pub async fn the_same_trouble_reads_the_same_every_time(world: &impl Troubled) {
 }
 
 /// No trouble changes the result of later calls.
-pub async fn trouble_of_one_kind_does_not_colour_the_next(world: &impl Troubled) {
+pub async fn a_fault_does_not_affect_the_next_one(world: &impl Troubled) {
     let (source, made) = generate(world, NewCertificate::new()).await;
     let others = Trouble::ALL.into_iter().rev();
     for (first, second) in Trouble::ALL.into_iter().zip(others).filter(|(first, _)| *first != Trouble::Stall) {

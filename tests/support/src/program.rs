@@ -35,7 +35,7 @@ for attempt in 1 2 3 4 5; do rm -rf -- "$@" && exit; sleep 1; done
 /// guarded all the time, and the process id, the signals and the exit status are the program's own.
 const LAUNCH: &str = r#"read -r _ && exec "$@" </dev/null"#;
 
-fn tell_guard(line: &str) -> Result<()> {
+fn send_to_guard(line: &str) -> Result<()> {
     static PIPE: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
     static START: Mutex<()> = Mutex::new(());
     let pipe = {
@@ -90,7 +90,7 @@ impl Program {
         let mut child = command.stdin(Stdio::piped()).process_group(0).spawn().context("cannot start /bin/sh")?;
         let mut launch = child.stdin.take().context("the program has no input")?;
         let program = Self { pid: Pid::from_child(&child), child, status: None };
-        tell_guard(&format!("program {}", program.child.id()))?;
+        send_to_guard(&format!("program {}", program.child.id()))?;
         writeln!(launch, "go").context("the program ended before it was launched")?;
         Ok(program)
     }
@@ -118,7 +118,7 @@ impl Program {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
             if self.status.is_some() {
-                tell_guard(&format!("ended {}", self.child.id()))?;
+                send_to_guard(&format!("ended {}", self.child.id()))?;
             }
         }
         Ok(self.status)
@@ -171,7 +171,7 @@ impl Scratch {
         let path = tempfile::Builder::new().prefix(prefix).tempdir().context("cannot make a temporary folder")?.keep();
         let keep = std::env::var_os("KEEP").is_some_and(|value| !value.is_empty());
         if !keep {
-            tell_guard(&format!("folder {}", path.display()))?;
+            send_to_guard(&format!("folder {}", path.display()))?;
         }
         Ok(Self { path, keep })
     }
@@ -185,7 +185,7 @@ impl Scratch {
     pub fn keep(&mut self) {
         if !self.keep {
             self.keep = true;
-            let _ = tell_guard(&format!("keep {}", self.path.display()));
+            let _ = send_to_guard(&format!("keep {}", self.path.display()));
         }
     }
 }

@@ -109,7 +109,7 @@ mod tests {
     const TREE: &str = "program v0.1.0 (/somewhere)\nused v1.0.0\nbelow v1.0.0\nbelow v1.0.0\n";
 
     #[test]
-    fn what_is_not_in_the_program_is_not_in_the_bill() {
+    fn parts_that_are_not_in_the_program_are_not_in_the_bill_of_materials() {
         let mut bom = bom();
         let libc =
             Other { name: "glibc".to_owned(), version: "2.41".to_owned(), licence: "LGPL-2.1-or-later".to_owned() };
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bill_that_lacks_a_crate_is_refused() {
+    fn a_bill_of_materials_without_a_crate_is_refused() {
         let tree = format!("{TREE}used v2.0.0\n");
         let error = reduce(&mut bom(), &tree, &[]).unwrap_err().to_string();
         assert_eq!(error, r#"the bill lacks [("used", "2.0.0")]"#);

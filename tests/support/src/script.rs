@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_in_order_and_run_out() {
+    fn faults_apply_in_order_and_end() {
         let mut script = Script::default();
         script.push(Fault::new("first").once());
         script.push(Fault::new("second").times(2));
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_meets_the_first_fault_that_fits_it() {
+    fn the_first_matching_fault_applies_to_a_call() {
         let mut script = Script::default();
         script.push(Fault::new("updates").on(Operation::Update));
         script.push(Fault::new("one").of("a1"));
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(script.next(Operation::Update, Some("a1")), None);
     }
     #[test]
-    fn a_fault_can_hit_one_account_and_one_region() {
+    fn a_fault_can_apply_to_one_account_and_one_region() {
         let mut script = Script::default();
         script.push(Fault::new("down").in_region("eu-west-1").in_account("444455556666"));
         let mut met = |account, region| {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn acm_and_sts_are_hit_only_where_a_fault_names_them() {
+    fn a_fault_applies_to_acm_and_sts_only_if_it_names_them() {
         let mut script = Script::default();
         script.push(Fault::new("any"));
         assert_eq!(script.next(Operation::GetCertificate, None), None);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_hits_about_that_part_and_the_same_calls_with_the_same_seed() {
+    fn a_share_applies_to_about_that_part_and_to_the_same_calls_with_the_same_seed() {
         let hits = |seed| {
             let mut script = Script::default();
             script.push(Fault::new(()).share(0.5));

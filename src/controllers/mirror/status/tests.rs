@@ -168,7 +168,7 @@ impl Story {
 }
 
 #[test]
-fn a_certificate_is_safe_when_it_has_soaked_and_not_a_second_before() {
+fn a_certificate_is_safe_after_the_soak_and_not_a_second_before() {
     let mut story = Story::new();
     let outcome = story.pass(0);
     assert_eq!(story.trust(), (0, false));
@@ -191,7 +191,7 @@ fn a_certificate_is_safe_when_it_has_soaked_and_not_a_second_before() {
 }
 
 #[test]
-fn a_clock_that_was_an_hour_ahead_costs_no_hour() {
+fn a_clock_that_was_an_hour_ahead_does_not_extend_the_soak() {
     let mut story = Story::new();
     story.pass(3600);
     assert_eq!(story.trust(), (3600, false));
@@ -210,7 +210,7 @@ fn a_clock_that_was_an_hour_ahead_costs_no_hour() {
 }
 
 #[test]
-fn whoever_takes_it_out_makes_the_soak_begin_again() {
+fn the_soak_starts_again_after_another_writer_removes_the_certificate() {
     let mut story = Story::new();
     story.pass(0);
     story.target = None;
@@ -240,7 +240,7 @@ fn whoever_takes_it_out_makes_the_soak_begin_again() {
 }
 
 #[test]
-fn what_lost_its_tags_is_former_for_the_overlap() {
+fn a_certificate_without_its_tags_is_former_for_the_overlap() {
     let mut story = Story::new();
     story.pass(0);
     story.listed = Some(tags(&[("other", "a")]));
@@ -261,7 +261,7 @@ fn what_lost_its_tags_is_former_for_the_overlap() {
 }
 
 #[test]
-fn who_stays_and_who_leaves() {
+fn certificates_that_stay_and_certificates_that_leave() {
     use CertificateRole::{Former, Tagged};
     let denied = || Some(Err(ReadFailure::Gateway(GatewayError::AccessDenied(Denial::NotAuthorized))));
     let gone = || Some(Err(ReadFailure::Gateway(GatewayError::NotFound)));
@@ -314,7 +314,7 @@ fn who_stays_and_who_leaves() {
 }
 
 #[test]
-fn a_list_without_tags_or_without_the_right_says_so() {
+fn a_list_without_tags_and_a_denied_list_are_reported() {
     let mut story = Story::new();
     story.pass(0);
     let others = |story: &Story| {

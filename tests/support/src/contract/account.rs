@@ -104,21 +104,21 @@ async fn perform(world: &AccountWorld, out: &mut impl Write) -> Result<bool> {
     let failed = async {
         anyhow::Ok(cases! {
             world, out,
-            a_certificate_comes_with_all_six_elements
+            a_certificate_has_all_six_elements
             the_pem_is_untouched
-            a_missing_description_reads_as_empty
+            a_missing_description_is_read_as_empty
             an_unknown_certificate_is_not_found
             a_description_is_set_and_echoed
             a_description_is_cleared
             descriptions_of_every_kind_survive
-            the_list_shows_what_a_read_shows
+            the_list_and_a_read_return_the_same
             an_unknown_api_is_not_found
-            the_stages_of_an_api_show_what_they_present
+            the_stages_of_an_api_have_their_certificates
             stages_change_between_reads
-            what_is_imported_into_acm_comes_with_its_chain
+            an_imported_certificate_has_its_chain
             a_re_import_keeps_the_arn
             acm_imports_nothing_that_it_cannot_use
-            a_stage_presents_what_acm_has
+            a_stage_presents_a_certificate_of_acm
         })
     };
     let failed = failed.await;
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_yes_is_a_yes() {
+    fn only_the_word_yes_is_a_confirmation() {
         let asked = |answer: Option<&str>| {
             let mut out = Vec::new();
             let outcome = agree(answer.map(str::as_bytes), &mut out);

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_share_nothing_and_one_can_be_shut() {
+    fn accounts_share_no_limit_and_one_can_be_throttled_to_zero() {
         let (mut limits, now) = (Limits::default(), Instant::now());
         limits.set(Some(RateLimit { rate: 1.0, burst: 3, retry_after: Some("2".into()) }));
         limits.set_of("shut", Some(RateLimit::nothing()));

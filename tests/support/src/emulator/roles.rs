@@ -31,7 +31,7 @@ pub struct NewRole {
     pub may_tag: bool,
     /// The principals that may assume the role: ARNs of users and roles, or `arn:aws:iam::<account>:root` for all
     /// principals of an account.
-    #[serde(default = "everybody_at_home")]
+    #[serde(default = "every_account_at_home")]
     pub allows: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ fn an_hour() -> u64 {
     AN_HOUR
 }
 
-fn everybody_at_home() -> Vec<String> {
+fn every_account_at_home() -> Vec<String> {
     vec![format!("arn:aws:iam::{HOME_ACCOUNT}:root")]
 }
 
@@ -51,7 +51,7 @@ impl NewRole {
             external_id: None,
             session_seconds: AN_HOUR,
             may_tag: false,
-            allows: everybody_at_home(),
+            allows: every_account_at_home(),
         }
     }
 

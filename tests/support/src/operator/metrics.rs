@@ -34,7 +34,7 @@ leader 1
 ";
 
     #[test]
-    fn samples_are_summed_over_the_labels_that_are_not_asked_for() {
+    fn samples_are_summed_over_the_labels_that_are_not_requested() {
         for (name, labels, expected) in [
             ("calls_total", vec![("operation", "get"), ("result", "ok")], Some(2.0)),
             ("calls_total", vec![("operation", "get")], Some(5.0)),

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_and_method_become_kubernetes_words() {
+    fn a_path_and_a_method_become_a_kubernetes_request() {
         for (method, path, expected) in [
             (Method::GET, "/api/v1/secrets", ["list", "", "", "secrets", "", ""]),
             (Method::GET, "/api/v1/secrets?limit=5&watch=true", ["watch", "", "", "secrets", "", ""]),

@@ -111,7 +111,7 @@ fn a_former_certificate_stays_until_the_stage_was_read_after_the_overlap() {
 }
 
 #[test]
-fn what_the_stage_presents_and_nobody_has_read_is_said_not_to_be_read() {
+fn an_unread_certificate_of_the_stage_is_reported_as_not_read() {
     for (unread, is, reason_) in [(None, "Unknown", "NotRead"), (Some(Err(outage())), "False", "Unavailable")] {
         let mut story = following(|_| {});
         story.pass(0);
@@ -172,7 +172,7 @@ fn a_certificate_with_another_role_stays_for_the_overlap_after_the_stage_present
 }
 
 #[test]
-fn rules_that_refuse_an_id_do_not_cut_the_overlap_of_what_the_stage_presented() {
+fn rules_that_refuse_an_id_do_not_cut_the_overlap_of_the_former_certificate() {
     let mut story = following(|resource| resource.spec.additional_client_certificate_ids = vec![NEW.into()]);
     let rules = "default: {certificateIds: [none], restApiIds: ['a1*']}";
     story.followed.as_mut().unwrap().rules = Rules::parse(rules).unwrap();
