@@ -64,7 +64,7 @@ const SOAK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(60 * 60);
 const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
 
-/// What a user asks for: one client certificate of API Gateway, mirrored into one object of the cluster.
+/// The spec: one client certificate of API Gateway, which the operator mirrors into one object of the cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[kube(
     group = "apigateway.clientcert.dev",
@@ -82,7 +82,7 @@ const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
         name = "ID",
         type_ = "string",
         json_path = ".status.clientCertificateId",
-        description = "API Gateway's identifier of the main certificate: the spec names it, or the stage presents it"
+        description = "API Gateway's identifier of the main certificate, which the spec names or the stage presents"
     ),
     printcolumn(
         name = "Ready",
@@ -129,7 +129,7 @@ const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"SafeToSwitch\")].reason",
         priority = 1,
-        description = "Reason of SafeToSwitch: Soaked if a stage may be switched to each certificate beside the main one"
+        description = "Reason of SafeToSwitch: Soaked if a stage may be switched to each certificate other than the main certificate"
     )
 )]
 #[x_kube(
@@ -140,42 +140,42 @@ const OVERLAP_MAX: Duration = Duration::from_secs(168 * 60 * 60);
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificateRefSpec {
-    /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f. Exactly one of this, `stage` and `acmCertificateArn` names the main certificate.
+    /// API Gateway's identifier of the client certificate, as `aws apigateway get-client-certificates` lists it, for example 9ao60f. It names the main certificate. Set exactly one of `clientCertificateId`, `stage` and `acmCertificateArn`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{1,64}$')").message("clientCertificateId must be the id of a client certificate: 1 to 64 letters, digits, '-' and '_', for example 9ao60f"))]
     pub client_certificate_id: Option<String>,
 
-    /// A stage of a REST API. The main certificate is the one that the stage presents: after a change of the stage the target follows within `refreshInterval`, and holds the former certificate for `overlap` too.
+    /// A stage of a REST API. The main certificate is the certificate that the stage presents. When the stage presents another certificate, the operator writes that certificate into the target within `refreshInterval`; the target also holds the former certificate for `overlap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
 
-    /// ARN of a certificate in ACM. It is the main certificate: the target trusts its chain, and with it every certificate that this CA issues. After a re-import or a renewal the target holds the former certificate, and a former chain, for `overlap` too.
+    /// ARN of a certificate in ACM, which is the main certificate. The target trusts the chain of this certificate, and so every certificate that the same CA issues. After a re-import or a renewal, the target also holds the former certificate, and a former chain, for `overlap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^arn:aws(-[a-z]+)*:acm:[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}:[0-9]{12}:certificate/[A-Za-z0-9-]{1,64}$')").message("acmCertificateArn must be the ARN of a certificate in ACM, for example arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012"))]
     pub acm_certificate_arn: Option<String>,
 
-    /// Additional certificates for the target, in this order after the main one, for example to prepare a renewal. The operator reads all of them with the same region and role. A certificate that cannot be read does not affect the others; an expired certificate is left out. At most 63.
+    /// Ids of additional certificates for the target, in this order after the main certificate, for example to prepare a renewal. The operator reads all certificates with the same region and role. If the operator cannot read one certificate, the others are not affected. The target does not hold expired certificates. At most 63.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::additional_ids")]
     pub additional_client_certificate_ids: Vec<String>,
 
-    /// Tags, 1 to 10. The target also holds every certificate of the account and region that has all of these tags, newest first, after additionalClientCertificateIds. Whoever may create or tag client certificates there decides which certificates the backend trusts. A certificate that loses one of the tags stays in the target for `overlap`.
+    /// 1 to 10 tags. The target also holds every certificate of the account and region that has all of these tags, the newest first, after those of additionalClientCertificateIds. A user who may create or tag client certificates in that account and region decides which certificates the backend trusts. A certificate that loses one of the tags stays in the target for `overlap`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::additional_tags")]
     pub additional_client_certificate_tags: BTreeMap<String, String>,
 
-    /// How long the target must have held a certificate before a stage may be switched to it, from 0s to 24h, for example 90s, 15m or 1h30m: at least the time that servers need to load the target. Default: 15m.
+    /// How long the target must have held a certificate before a stage may be switched to this certificate, from 0s to 24h, for example 90s, 15m or 1h30m. Set at least the time that servers need to load the target. Default: 15m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('24h')").message("soak takes a duration from 0s to 24h in s, m and h, for example 90s, 15m or 1h30m"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('24h')").message("soak must be a duration from 0s to 24h in s, m and h, for example 90s, 15m or 1h30m"))]
     pub soak: Option<String>,
 
-    /// How long the target holds a certificate that lost its tags, or that the stage no longer presents, from 0s to 168h, for example 90s, 15m or 72h. Default: 1h.
+    /// How long the target holds a certificate after the certificate lost its tags, or after the stage presented another certificate, from 0s to 168h, for example 90s, 15m or 72h. Default: 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('168h')").message("overlap takes a duration from 0s to 168h in s, m and h, for example 90s, 15m or 72h"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(s|m|h))+$') && duration(self) <= duration('168h')").message("overlap must be a duration from 0s to 168h in s, m and h, for example 90s, 15m or 72h"))]
     pub overlap: Option<String>,
 
     /// AWS region of the certificate, for example us-east-1. Default: the operator's own region.
@@ -184,11 +184,11 @@ pub struct ClientCertificateRefSpec {
     #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}$')").message("region must be the name of an AWS region, for example us-east-1; omit it for the operator's own region"))]
     pub region: Option<String>,
 
-    /// IAM role to read and describe the certificate with, for a certificate of another account. The operator's rules must allow the role for this namespace. Default: the operator's own credentials.
+    /// IAM role that the operator assumes to read and describe the certificate, for a certificate of another account. The operator's rules must allow the role for this namespace. Default: the operator's own credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRole>,
 
-    /// The certificate's description in API Gateway. If set, this resource owns the description: the operator writes it to API Gateway and restores it when another writer changes it; "" clears it. If not set, the operator never changes it. At most 1024 characters.
+    /// The certificate's description in API Gateway. If set, this resource owns the description: the operator writes the description to API Gateway, and restores the description when another writer changes it; "" clears the description. If not set, the operator never changes the description. At most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,

@@ -25,7 +25,7 @@ The cluster is configured by KUBECONFIG, or by the ServiceAccount of the pod.
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong usage; for `verify`, see its own help."
 )]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -36,7 +36,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the operator until SIGTERM or SIGINT.
     Run(RunArgs),
-    /// Send one request to a URL, and succeed if the response is 200: a check for images without a shell, as `helm test` runs it.
+    /// Send one request to a URL, and succeed if the response is 200. `helm test` runs this command, because the image has no shell.
     Probe(ProbeArgs),
     /// Check whether a backend verifies client certificates: call it without a certificate, and with another certificate of the same name.
     Verify(VerifyArgs),
@@ -44,7 +44,7 @@ pub enum Command {
     Crd,
 }
 
-/// What to request.
+/// The request to send.
 #[derive(Clone, Debug, Args)]
 pub struct ProbeArgs {
     /// URL to request, for example http://client-certificate-operator:8080/readyz. Plain HTTP only.
@@ -59,9 +59,9 @@ pub struct ProbeArgs {
 /// The backend to call, and the resource that it should trust.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-The command makes two calls: one without a certificate, and one with a new self-signed certificate that has the name of all of API Gateway's certificates. A backend that verifies client certificates rejects both, in the handshake or with HTTP status 400, 401, 403, 495 or 496; any other response counts as let in. The command cannot try the right certificate, because AWS keeps its private key. It does not check the backend's own certificate, which API Gateway does.
-An application that returns 401 or 403 to every caller looks like one that verifies certificates: choose --path accordingly. A server that requests the certificate after the first handshake (renegotiation) counts as one that does not request it.
-The cluster is configured by KUBECONFIG, or by the ServiceAccount of the pod; the command needs the right to `get` clientcertificaterefs in the namespace of --ref. deploy/samples/verify-job runs this as a Job.
+The command makes two calls: one without a certificate, and one with a new self-signed certificate that has the name of all of API Gateway's certificates. A backend that verifies client certificates rejects both, in the handshake or with HTTP status 400, 401, 403, 495 or 496; any other response counts as let in. The command cannot try the right certificate, because AWS keeps its private key. The command does not check the backend's own certificate, because API Gateway checks it.
+An application that returns 401 or 403 to every caller looks like an application that verifies certificates: set --path to a path that the application serves to API Gateway. A server that requests the certificate only after the first handshake (renegotiation) counts as a server that does not request a certificate.
+The cluster is configured by KUBECONFIG, or by the ServiceAccount of the pod; the command needs the right to `get` clientcertificaterefs in the namespace of --ref. deploy/samples/verify-job runs the command as a Job.
 Exit codes: 0 on: the backend requests a client certificate and rejects others (with --handshake-only: requests one), 1 unknown, 2 wrong usage, 3 off.")]
 pub struct VerifyArgs {
     /// Address of the backend, as API Gateway reaches it, for example backend.example.com:443 or [::1]:8443.
@@ -119,7 +119,7 @@ impl fmt::Display for Endpoint {
 /// Configuration of the operator. Every flag can also be set as an environment variable.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Address of /metrics, /healthz and /readyz; port 0 takes a free port, which is in the log. [::] is every address of IPv6 and IPv4, and 0.0.0.0 where there is no IPv6.
+    /// Address of /metrics, /healthz and /readyz; port 0 selects a free port, which the log shows. [::] listens on every IPv6 and IPv4 address; on a host without IPv6, it means 0.0.0.0.
     #[arg(long, env = "CCR_LISTEN", default_value = "[::]:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
@@ -135,11 +135,11 @@ pub struct RunArgs {
     #[arg(long, env = "CCR_LEADER_ELECT", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub leader_elect: bool,
 
-    /// Name of the Lease. With its namespace it names the installation in every status.
+    /// Name of the Lease. Its namespace and name identify the installation in every status.
     #[arg(long, env = "CCR_LEASE_NAME", default_value = "client-certificate-operator", value_name = "NAME")]
     pub lease_name: String,
 
-    /// Namespace of the Lease. Default: the pod's own, or the one of the kubeconfig's context.
+    /// Namespace of the Lease. Default: the namespace of the pod, or of the kubeconfig's context.
     #[arg(long, env = "CCR_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
 
@@ -159,7 +159,7 @@ pub struct RunArgs {
     #[arg(long, env = "CCR_BURST", default_value = "20", value_name = "CALLS")]
     pub burst: NonZeroU32,
 
-    /// File with the roles, regions, certificates and descriptions that each namespace may use. The operator reloads the file when it changes. Default: everything but roles.
+    /// File with the roles, regions, certificates and descriptions that each namespace may use. The operator reloads the file when it changes. Default: each namespace may use everything except roles.
     #[arg(long, env = "CCR_RULES_FILE", value_name = "PATH")]
     pub rules_file: Option<PathBuf>,
 
@@ -185,9 +185,9 @@ pub struct RunArgs {
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// Lines for people.
+    /// Human-readable lines.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -111,7 +111,7 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
         warn!("no AWS region is set; set AWS_REGION, or spec.region in every resource");
     }
     let gateway = Arc::new(gateway);
-    tasks.spawn_finite("credentials", tell_of_missing_credentials(Arc::clone(&gateway)));
+    tasks.spawn_finite("credentials", warn_of_missing_credentials(Arc::clone(&gateway)));
 
     let namespace = args.lease_namespace.filter(|namespace| !namespace.is_empty());
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
@@ -149,7 +149,7 @@ async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyh
 }
 
 /// No task waits for this check: credentials may come later, and every read loads them again.
-async fn tell_of_missing_credentials(gateway: Arc<AwsGateway>) {
+async fn warn_of_missing_credentials(gateway: Arc<AwsGateway>) {
     if let Err(failure) = gateway.check_credentials().await {
         warn!(
             "{failure}; give the operator an IAM role (IRSA, EKS Pod Identity), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; retrying"

@@ -145,13 +145,13 @@ impl Default for Metrics {
         let shared_answers = Counter::default();
         registry.register(
             "gateway_shared_answers",
-            "Resources that were served from the cache, without a call to API Gateway",
+            "Resources that the operator served from the cache, without a call to API Gateway",
             shared_answers.clone(),
         );
         let list_refusals = Family::<ReasonLabel, Counter>::default();
         registry.register(
             "gateway_list_refusals",
-            "Lists of client certificates that failed, so that each certificate is read by id for 10 minutes, by reason: denied, unusable",
+            "Lists of client certificates that failed, by reason: denied, unusable; after a failure, the operator reads each certificate by id for 10 minutes",
             list_refusals.clone(),
         );
         let rules_loads = Family::<ResultLabel, Counter>::default();

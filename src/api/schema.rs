@@ -94,7 +94,7 @@ pub(super) fn additional_tags(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": { "type": "string", "maxLength": 256 },
         "x-kubernetes-validations": [{
             "rule": format!("self.all(key, key.size() >= 1 && key.size() <= 128 && key.matches('^{TAG_CHARACTERS}$') && self[key].matches('^{TAG_CHARACTERS}$'))"),
-            "message": "additionalClientCertificateTags takes tags as AWS does: a key of 1 to 128 and a value of at most 256 letters, digits, spaces and any of _.:/=+@-"
+            "message": "additionalClientCertificateTags must have tags that AWS accepts: a key of 1 to 128 and a value of at most 256 letters, digits, spaces and any of _.:/=+@-"
         }]
     })
 }
@@ -174,7 +174,7 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
                 "type": { "type": "string", "maxLength": 316, "description": "Name of the condition, for example Ready." },
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Status of the condition." },
                 "reason": { "type": "string", "maxLength": 1024, "description": "Reason of the status, in one word; docs/reference/conditions.md lists all reasons." },
-                "message": { "type": "string", "maxLength": 32768, "description": "Reason of the status, in a sentence, and what to do." },
+                "message": { "type": "string", "maxLength": 32768, "description": "Reason of the status in a sentence, and the action for the user." },
                 "observedGeneration": { "type": "integer", "format": "int64", "description": "Generation of the spec that the condition refers to." },
                 "lastTransitionTime": { "type": "string", "format": "date-time", "description": "When the status of the condition last changed." }
             }

@@ -21,22 +21,22 @@ pub struct Stage {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{1,128}$')").message("stage.stageName must be the name of a stage of a REST API: 1 to 128 letters, digits, '-' and '_', for example prod"))]
     pub stage_name: String,
 
-    /// Whether to trust an ACM certificate that the stage presents. Refuse: the target keeps the last certificate. Trust: the target trusts the certificate's chain, and with it every certificate that this CA issues.
+    /// Whether to trust an ACM certificate that the stage presents. Refuse: the target keeps the last certificate. Trust: the target trusts the chain of the ACM certificate, and so every certificate that the same CA issues.
     #[serde(default)]
     pub acm: AcmTrust,
 }
 
-/// What to do about an ACM certificate on a stage.
+/// Whether the target trusts an ACM certificate that the stage presents.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AcmTrust {
-    /// Keep the last certificate.
+    /// The target keeps the last certificate.
     #[default]
     Refuse,
-    /// Trust the certificate's chain.
+    /// The target trusts the certificate's chain.
     Trust,
 }
 
-/// What the stage presents to backends, once its certificate was read.
+/// The certificate that a stage presents to backends.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct StageStatus {
@@ -53,7 +53,7 @@ pub struct StageStatus {
     #[schemars(length(max = 256))]
     pub client_certificate_id: Option<String>,
 
-    /// Since when the operator has seen this, UTC.
+    /// When the operator first found this certificate, or no certificate, on the stage, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub since: Option<Timestamp>,

@@ -20,7 +20,7 @@ const MAX_STATUS_BYTES: usize = 512 * 1024;
 /// The greatest number of certificates in the schema.
 pub(crate) const MAX_CERTIFICATES: usize = 64;
 
-/// What the operator found and did.
+/// The status: what the operator read and wrote.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificateRefStatus {
@@ -33,12 +33,12 @@ pub struct ClientCertificateRefStatus {
     #[schemars(length(max = 1024))]
     pub last_handled_refresh: Option<String>,
 
-    /// The installation of the operator that wrote this: namespace and name of its Lease.
+    /// The installation of the operator that wrote this status: namespace and name of its Lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 317))]
     pub installation: Option<String>,
 
-    /// The certificate that the spec names or the stage presents, whether or not the operator could read it: an id, or the ARN of an ACM certificate.
+    /// Id of the client certificate, or ARN of the ACM certificate, that the spec names or the stage presents, even if the operator could not read the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub client_certificate_id: Option<String>,
@@ -48,11 +48,11 @@ pub struct ClientCertificateRefStatus {
     #[schemars(schema_with = "schema::timestamp")]
     pub expiration_date: Option<Timestamp>,
 
-    /// With `spec.stage`: what the stage presents, once its certificate was read.
+    /// With `spec.stage`: the stage and the certificate that it presents. Absent until the operator has read the first certificate of the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageStatus>,
 
-    /// Ready, CertificateRead, TargetWritten, Expiring; AdditionalCertificatesRead where the spec has additional certificates; SafeToSwitch where the target holds one; DescriptionSynced where it has a description; Stalled and Suspended while they are true.
+    /// Ready, CertificateRead, TargetWritten and Expiring; AdditionalCertificatesRead if the spec has additional certificates; SafeToSwitch if the target holds a certificate other than the main certificate; DescriptionSynced if the spec has a description; Stalled and Suspended while they are True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -116,22 +116,22 @@ impl io::Write for Room {
 /// OverlapSafe: servers accept every certificate in the target, for example Java and servers that compare pins. FirstWins: servers accept only the first certificate, for example nginx, HAProxy and Envoy with a list of authorities, because OpenSSL and BoringSSL find an authority by its name and all of API Gateway's certificates have the same name.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifierClass {
-    /// Every certificate in the target is accepted.
+    /// The servers accept every certificate in the target.
     OverlapSafe,
-    /// Only the first valid certificate in the target is accepted.
+    /// The servers accept only the first valid certificate in the target.
     FirstWins,
 }
 
-/// Why the target holds a certificate. Main: the spec names it as clientCertificateId or the stage presents it, or did until its successor was read. Additional: it is one of additionalClientCertificateIds. Tagged: it has the tags that the spec asks for. Former: one that lost its tags, or that the stage presented before, and leaves when `overlap` has passed.
+/// Why the target holds the certificate. Main: clientCertificateId or acmCertificateArn names the certificate, or the stage presents it; the former main certificate keeps this role until the operator has read its successor. Additional: additionalClientCertificateIds contains the id. Tagged: the certificate has all tags of additionalClientCertificateTags. Former: the certificate lost its tags, or the stage or the ARN now has another certificate; the certificate leaves the target after `overlap`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CertificateRole {
     /// The main certificate.
     Main,
-    /// The spec names it as an additional one.
+    /// The spec names the certificate as an additional certificate.
     Additional,
-    /// It has the tags that the spec asks for.
+    /// The certificate has the tags of the spec.
     Tagged,
-    /// It had the tags, or the stage presented it.
+    /// The certificate had the tags, or the stage or the ARN had this certificate.
     Former,
 }
 
@@ -143,7 +143,7 @@ pub struct CertificateStatus {
     #[schemars(length(max = 256))]
     pub id: String,
 
-    /// Why the target holds it.
+    /// Why the target holds the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<CertificateRole>,
 
@@ -152,12 +152,12 @@ pub struct CertificateStatus {
     #[schemars(length(max = 8192))]
     pub pem: Option<String>,
 
-    /// The certificates of the authorities that issued it, PEM, the nearest first: of an ACM certificate that has a chain. A Bundle and a PKCS#12 truststore hold these in place of the certificate.
+    /// The chain of an ACM certificate, if it has one: the certificates of the authorities that issued the certificate, PEM, the nearest authority first. A Bundle and a PKCS#12 truststore hold the chain instead of the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::chain")]
     pub chain: Vec<String>,
 
-    /// Since when the target holds the certificate, UTC. It starts again if another writer removes the certificate from the target.
+    /// Start of the time for which the target has held the certificate without interruption, UTC. If another writer removes the certificate from the target, the operator sets a new start when it restores the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub trusted_since: Option<Timestamp>,
@@ -166,7 +166,7 @@ pub struct CertificateStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safe_to_switch: Option<bool>,
 
-    /// Since when the stage no longer presents the certificate, or it has lost its tags, UTC. It leaves the target after `overlap`, unless another role keeps it there. While the stage cannot be read, it stays.
+    /// When the operator found that the stage or the ARN has another certificate, or that the certificate lost its tags, UTC. The certificate leaves the target after `overlap`, unless another role keeps it in the target. While the operator cannot read the stage, the certificate stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::timestamp")]
     pub former_since: Option<Timestamp>,
@@ -181,7 +181,7 @@ pub struct CertificateStatus {
     #[schemars(length(max = 12))]
     pub account_id: Option<String>,
 
-    /// The description in API Gateway, its first 1024 characters.
+    /// The first 1024 characters of the description in API Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub description: Option<String>,
@@ -196,7 +196,7 @@ pub struct CertificateStatus {
     #[schemars(schema_with = "schema::timestamp")]
     pub expiration_date: Option<Timestamp>,
 
-    /// The certificate's tags in API Gateway that the spec selects by.
+    /// The certificate's tags in API Gateway that additionalClientCertificateTags contains.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::tags")]
     pub tags: BTreeMap<String, String>,

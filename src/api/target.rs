@@ -34,21 +34,21 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
 
-    /// The keys of the object and what each holds. Bundle: the main certificate's PEM and the additional ones after it; expired ones are left out, as in everything but Active. Active: the main certificate's PEM alone. Sha256Pins: SHA-256 of the DER, upper-case hexadecimal, one a line, which is HAProxy's ACL file. Sha1Pins: SHA-1 of the DER, lower-case hexadecimal, one a line, as nginx writes $ssl_client_fingerprint. SpkiPins: base64 of the SHA-256 of the public key, one a line. NginxMap: Sha1Pins as lines to include in a map of nginx, each with the value 1. EnvoySds: a file for Envoy's SDS with the SHA-256 pins as verify_certificate_hash of the secret api-gateway. Pkcs12: a truststore for Java.
+    /// The keys of the object, and the content of each key. Every content except Active omits expired certificates. Bundle: the PEM of the main certificate, then of the additional certificates. Active: the PEM of the main certificate only. Sha256Pins: SHA-256 of the DER, upper-case hexadecimal, one per line, for an ACL file of HAProxy. Sha1Pins: SHA-1 of the DER, lower-case hexadecimal, one per line, as nginx writes $ssl_client_fingerprint. SpkiPins: base64 of the SHA-256 of the public key, one per line. NginxMap: the lines of Sha1Pins, each with the value 1, to include in a map of nginx. EnvoySds: a file for Envoy's SDS, with the SHA-256 pins as verify_certificate_hash of the secret api-gateway. Pkcs12: a truststore for Java.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::keys")]
     pub keys: Option<BTreeMap<String, Content>>,
 
-    /// Settings of the PKCS#12 truststore; for preset Pkcs12, or a key of that content.
+    /// Settings of the PKCS#12 truststore, only with preset Pkcs12 or a key whose content is Pkcs12.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pkcs12: Option<Pkcs12>,
 
-    /// How the servers that read the target treat several certificates of one name: OverlapSafe if they accept every one, as Go, Java and OpenSSL with X509_V_FLAG_PARTIAL_CHAIN do. Default: what the preset or the keys determine; if they determine nothing, SafeToSwitch assumes FirstWins.
+    /// How the servers that read the target treat several certificates with the same name. OverlapSafe: the servers accept every certificate, as Go, Java and OpenSSL with X509_V_FLAG_PARTIAL_CHAIN do. FirstWins: the servers accept only the first certificate. Default: the class that the preset or the keys determine; if they determine none, SafeToSwitch assumes FirstWins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::verifier_class")]
     pub verifier_class: Option<VerifierClass>,
 
-    /// Type of the Secret, with kind Secret only.
+    /// Type of the Secret, only with kind Secret.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
     pub type_: Option<SecretType>,
 
@@ -107,7 +107,7 @@ pub struct SecretKeyRef {
     pub key: String,
 }
 
-/// A predefined set of keys. CaCrt: ca.crt, what most servers read. NginxOrgCa: ca.crt in a Secret of type nginx.org/ca, for the F5 NGINX Ingress Controller. TlsCrt: tls.crt, for haproxytech kubernetes-ingress and Emissary. IstioCacert: cacert, for a Gateway of Istio. Pkcs12: truststore.p12 and its password, for Java. With kind ConfigMap: CaCrt and Pkcs12. Default: CaCrt, unless keys is given.
+/// A predefined set of keys. CaCrt: ca.crt, which most servers read. NginxOrgCa: ca.crt in a Secret of type nginx.org/ca, which the F5 NGINX Ingress Controller requires. TlsCrt: tls.crt, for haproxytech kubernetes-ingress and Emissary. IstioCacert: cacert, for a Gateway of Istio. Pkcs12: truststore.p12 and its password, for Java. Kind ConfigMap supports only CaCrt and Pkcs12. Default: CaCrt, unless keys is set.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// `ca.crt`: Bundle
@@ -125,30 +125,30 @@ pub enum Preset {
 /// What a key of the target holds.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The main certificate first, then the additional ones; expired ones left out, as in all but Active.
+    /// The main certificate, then the additional certificates, without expired ones.
     Bundle,
-    /// The main certificate alone.
+    /// The main certificate only, even if it has expired.
     Active,
-    /// SHA-256 of the DER, upper-case hexadecimal, one a line: HAProxy's ACL file.
+    /// SHA-256 of the DER, upper-case hexadecimal, one per line, for an ACL file of HAProxy.
     Sha256Pins,
-    /// SHA-1 of the DER, lower-case hexadecimal, one a line.
+    /// SHA-1 of the DER, lower-case hexadecimal, one per line.
     Sha1Pins,
-    /// Base64 of the SHA-256 of the SubjectPublicKeyInfo, one a line.
+    /// Base64 of the SHA-256 of the SubjectPublicKeyInfo, one per line.
     SpkiPins,
-    /// The lines of Sha1Pins, as nginx includes them in a map.
+    /// The lines of Sha1Pins, each with the value 1, to include in a map of nginx.
     NginxMap,
     /// A file for Envoy's SDS, with the SHA-256 pins.
     EnvoySds,
-    /// A truststore that Java reads, one alias a certificate.
+    /// A truststore that Java reads, with one alias for each certificate.
     Pkcs12,
 }
 
-/// Type of the Secret, with keys only. Default: Opaque. A Secret's type cannot be changed: another type needs another name.
+/// Type of the Secret, only with keys. Default: Opaque. The type of a Secret is immutable; to change the type, change target.name too.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretType {
     /// The default of Kubernetes.
     Opaque,
-    /// What the F5 NGINX Ingress Controller asks for.
+    /// The type that the F5 NGINX Ingress Controller requires.
     #[serde(rename = "nginx.org/ca")]
     NginxOrgCa,
 }
@@ -163,12 +163,12 @@ impl SecretType {
     }
 }
 
-/// What happens to the target without its resource.
+/// What happens to the target after the deletion of its resource.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DeletionPolicy {
-    /// Garbage collection deletes it.
+    /// Garbage collection deletes the target.
     #[default]
     Delete,
-    /// It stays.
+    /// The target stays.
     Retain,
 }

@@ -34,24 +34,24 @@ impl ConditionType {
     pub fn meaning(self) -> &'static str {
         match self {
             ConditionType::Ready => {
-                "The condition to wait for. It is True exactly when the target holds an unexpired certificate of the spec's main id, and the last read from API Gateway succeeded or failed only temporarily (`Throttled`, `Unavailable`). If it is False, it has the reason of the failed condition: one of CertificateRead or TargetWritten."
+                "The condition to wait for. It is True exactly when the target holds an unexpired certificate of the spec's main id, and the last read from API Gateway succeeded or failed only temporarily (`Throttled`, `Unavailable`). If Ready is False, it has the reason of the condition that failed: CertificateRead or TargetWritten."
             }
             ConditionType::CertificateRead => {
                 "The operator read the main certificate from API Gateway. If the target holds a certificate, `Throttled` and `Unavailable` change no condition until they have lasted for `spec.refreshInterval`; after that, this condition alone is False. The log and the metrics show them at once."
             }
             ConditionType::AdditionalCertificatesRead => {
-                "The operator read the additional certificates. A resource has this condition only with `spec.additionalClientCertificateIds` or `spec.additionalClientCertificateTags`. If certificates cannot be read, the condition has the reason of the first one, as in CertificateRead, and the message has a sentence for each; the target holds the last version that was read, or none. It never changes Ready."
+                "The operator read the additional certificates. A resource has this condition only with `spec.additionalClientCertificateIds` or `spec.additionalClientCertificateTags`. If certificates cannot be read, the condition has the reason of the first one, as in CertificateRead, and the message has a sentence for each certificate; the target holds the last version that the operator read, if any. This condition never changes Ready."
             }
             ConditionType::TargetWritten => {
-                "The target is as the spec asks for. If a write fails, the target stays as it was."
+                "The target has the content that the spec requires. If a write fails, the target stays as it was."
             }
             ConditionType::SafeToSwitch => {
-                "A stage may be switched to every certificate beside the main one. A resource has this condition only while its target holds such a certificate. If the target could not be written, the condition has the reason of TargetWritten. It never changes Ready."
+                "A stage may be switched to every certificate of the target other than the main certificate. A resource has this condition only while its target holds such a certificate. If the target could not be written, the condition has the reason of TargetWritten. This condition never changes Ready."
             }
             ConditionType::DescriptionSynced => {
-                "API Gateway holds the description of the spec. A resource has this condition only with `spec.description`. A failed read or update gives it the reason of CertificateRead. It never changes Ready."
+                "API Gateway holds the description of the spec. A resource has this condition only with `spec.description`. After a failed read or update, the condition has the reason of CertificateRead. This condition never changes Ready."
             }
-            ConditionType::Expiring => "The main certificate expires soon. It never changes Ready.",
+            ConditionType::Expiring => "The main certificate expires soon. This condition never changes Ready.",
             ConditionType::Stalled => {
                 "Retrying does not help: a user has to change the spec, AWS or the cluster. A resource has this condition only while it is True, with the reason of the failed condition. Flux and Helm then fail at once instead of at their timeout."
             }
@@ -86,13 +86,13 @@ impl Reason {
                 one(
                     CertificateRead,
                     Is::Unknown,
-                    "API Gateway has not answered yet.",
-                    "Nothing. If it lasts, check that the operator runs and watches the namespace.",
+                    "API Gateway has not responded yet.",
+                    "Nothing. If the reason stays, check that the operator runs and watches the namespace.",
                 ),
                 one(
                     AdditionalCertificatesRead,
                     Is::Unknown,
-                    "API Gateway has not answered for every certificate yet, or its list carries no tags at all.",
+                    "API Gateway has not returned every certificate yet, or its list contains no tags.",
                     "Nothing.",
                 ),
             ],
@@ -100,7 +100,7 @@ impl Reason {
                 CertificateRead,
                 Is::False,
                 "The account and region have no such certificate.",
-                "Check the id and the region, or create the certificate: the operator finds it. It tries again after `refreshInterval`, doubling to 1 h, and at once on a refresh.",
+                "Check the id and the region, or create the certificate. The operator tries again after `refreshInterval`, doubling to 1 h, and at once on a refresh.",
             )],
             Reason::AccessDenied => vec![one(
                 CertificateRead,
@@ -117,34 +117,34 @@ impl Reason {
             Reason::Throttled => vec![one(
                 CertificateRead,
                 Is::False,
-                "The account's 10 requests a second are used up.",
-                "Nothing; find the client that uses them. The operator pauses its calls in the account and region for `Retry-After`, at most 5 min, or 1 s without one.",
+                "API Gateway throttles the calls: the account has used its 10 requests per second.",
+                "Nothing. To prevent it, find the client that uses the requests. The operator pauses its calls in the account and region for `Retry-After`, at most 5 min, or 1 s without one.",
             )],
             Reason::Unavailable => vec![
                 one(
                     CertificateRead,
                     Is::False,
-                    "The call timed out or the connection failed (DNS, closed port, untrusted certificate, refusal of a proxy; the message names host and cause); API Gateway returned 5xx, a 404 that is not its own, an answer that is not JSON or one larger than 5 MiB; or the operator has no AWS credentials or no session of the role yet.",
-                    "Do what the message says. The operator tries again after 1 s, doubling to 60 s, and sooner after another answer for that account and region.",
+                    "The call timed out or the connection failed (DNS, closed port, untrusted certificate, refusal of a proxy; the message names host and cause); the response is 5xx, a 404 that does not come from API Gateway, not JSON, or larger than 5 MiB; or the operator has no AWS credentials or no session of the role yet.",
+                    "Do what the message says. The operator tries again after 1 s, doubling to 60 s, and sooner after another response for that account and region.",
                 ),
                 one(
                     TargetWritten,
                     Is::False,
-                    "The API server did not accept the write for now.",
+                    "The API server is temporarily unable to accept the write.",
                     "Nothing. The operator tries again after 1 s, doubling, at least every 3 min.",
                 ),
                 one(
                     DescriptionSynced,
                     Is::False,
-                    "The operator does not know its own account, which it needs to decide who owns a description where the rules allow roles.",
+                    "The operator does not know its own account. If the rules allow roles, the operator needs the account to decide which resource owns a description.",
                     "Allow the operator to reach AWS STS.",
                 ),
             ],
             Reason::InvalidCertificate => vec![one(
                 CertificateRead,
                 Is::False,
-                "The answer holds no certificate, or more than certificates, or a certificate that OpenSSL or Envoy would not load because it is not strict DER.",
-                "Inspect it with `aws apigateway get-client-certificate`. The operator tries again after `refreshInterval`.",
+                "The response contains no certificate, or other data beside certificates, or a certificate that OpenSSL or Envoy would not load because the certificate is not strict DER.",
+                "Inspect the certificate with `aws apigateway get-client-certificate`. The operator tries again after `refreshInterval`.",
             )],
             Reason::Expired => vec![one(
                 CertificateRead,
@@ -155,7 +155,7 @@ impl Reason {
             Reason::NotYetValid => vec![one(
                 CertificateRead,
                 Is::False,
-                "The certificate is not valid before the time in the message. The target keeps the last valid one.",
+                "The certificate is not valid before the time in the message. The target keeps the last valid certificate.",
                 "Nothing, or check the clock of the nodes. The operator tries again at that time.",
             )],
             Reason::StageHasNoCertificate => vec![one(
@@ -197,35 +197,37 @@ impl Reason {
             Reason::RoleNotAllowed => vec![one(
                 CertificateRead,
                 Is::False,
-                "The operator's rules do not allow the namespace this role, its external id, or the operator's own credentials.",
+                "The operator's rules do not allow this role, its external id, or the operator's own credentials for the namespace.",
                 "Ask the administrator of the operator for a rule. The operator tries again when its rules change.",
             )],
             Reason::RegionNotAllowed => vec![one(
                 CertificateRead,
                 Is::False,
-                "The operator's rules do not allow the namespace this region.",
+                "The operator's rules do not allow this region for the namespace.",
                 "Ask the administrator of the operator for a rule. The operator tries again when its rules change.",
             )],
             Reason::CertificateNotAllowed => vec![one(
                 CertificateRead,
                 Is::False,
-                "The operator's rules do not allow the namespace this certificate, or the REST API of the stage.",
+                "The operator's rules do not allow this certificate, or the REST API of the stage, for the namespace.",
                 "Ask the administrator of the operator for a rule. The operator tries again when its rules change.",
             )],
-            Reason::Written => vec![one(TargetWritten, Is::True, "The target is as the spec asks for.", "Nothing.")],
+            Reason::Written => {
+                vec![one(TargetWritten, Is::True, "The target has the content that the spec requires.", "Nothing.")]
+            }
             Reason::NoCertificate => {
                 vec![one(TargetWritten, Is::Unknown, "There is no certificate to write yet.", "See CertificateRead.")]
             }
             Reason::TargetExists => vec![one(
                 TargetWritten,
                 Is::False,
-                "An object of this name exists, and is not the operator's.",
+                "An object with this name exists, and does not belong to the operator.",
                 "Change `spec.target.name`, delete the object, or set `spec.target.adopt`.",
             )],
             Reason::NotAdoptable => vec![one(
                 TargetWritten,
                 Is::False,
-                "The operator cannot adopt the existing object without a loss: it has other keys or another type, is immutable, or has another manager.",
+                "The operator cannot adopt the existing object: the object has other keys or another type, is immutable, or has another manager.",
                 "Remove the obstacle that the message names, or change `spec.target.name`.",
             )],
             Reason::OwnedByAnother => vec![
@@ -239,7 +241,7 @@ impl Reason {
                     DescriptionSynced,
                     Is::False,
                     "The older resource in the message owns the description of this certificate.",
-                    "Remove `spec.description` from one of the two.",
+                    "Remove `spec.description` from one of the two resources.",
                 ),
             ],
             Reason::TypeImmutable => vec![one(
@@ -285,7 +287,7 @@ impl Reason {
                 TargetWritten,
                 Is::False,
                 "An admission policy, a webhook or validation rejected the write.",
-                "Do what the message says: it holds their reason.",
+                "Do what the message says: it contains their reason.",
             )],
             Reason::Mutated => vec![one(
                 TargetWritten,
@@ -318,7 +320,7 @@ impl Reason {
                     DescriptionSynced,
                     Is::False,
                     "Another writer (Terraform, another cluster) changed the description three times in an hour.",
-                    "Remove the description from one of the two. The operator tries again once an hour.",
+                    "Remove the description from one of the two writers. The operator tries again once an hour.",
                 ),
             ],
             Reason::Synced => {
@@ -327,7 +329,7 @@ impl Reason {
             Reason::SameAsOwner => vec![one(
                 DescriptionSynced,
                 Is::True,
-                "An older resource owns the description, and has the same text.",
+                "An older resource owns the description, and has the same description.",
                 "Nothing.",
             )],
             Reason::DescriptionNotAllowed => vec![one(
@@ -339,8 +341,8 @@ impl Reason {
             Reason::NotApplied => vec![one(
                 DescriptionSynced,
                 Is::False,
-                "API Gateway stored another text than the operator sent.",
-                "Compare both texts. The operator sends the description again when one of them changes.",
+                "API Gateway stored a description that differs from the description that the operator sent.",
+                "Compare both descriptions. The operator sends the description again when one of them changes.",
             )],
             Reason::EndsSoon => vec![one(
                 Expiring,
@@ -353,7 +355,7 @@ impl Reason {
                 Suspended,
                 Is::True,
                 "`spec.suspend` is true.",
-                "Set it to false: the operator then reads the certificate again.",
+                "Set `spec.suspend` to false. The operator then reads the certificate again.",
             )],
             Reason::InvalidSpec => vec![one(
                 Ready,

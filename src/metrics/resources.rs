@@ -56,7 +56,7 @@ impl Collector for ResourceCollector {
         }
         let mut safe = encoder.encode_descriptor(
             "certificate_safe_to_switch",
-            "Whether a stage may be switched to a certificate beside the main one: 1, or 0 if not; the main one has no series.",
+            "Whether a stage may be switched to a certificate other than the main certificate: 1, or 0 if not; the main certificate has no series.",
             None,
             MetricType::Gauge,
         )?;
@@ -70,7 +70,7 @@ impl Collector for ResourceCollector {
         }
         let mut stages = encoder.encode_descriptor(
             "stage_info",
-            "What the stage presents that the resource follows; always 1. certificate_id is empty for a stage without a certificate.",
+            "The certificate that the stage of spec.stage presents; always 1. certificate_id is empty for a stage without a certificate.",
             None,
             MetricType::Gauge,
         )?;
@@ -87,7 +87,7 @@ impl Collector for ResourceCollector {
         encoder
             .encode_descriptor(
                 "stages_without_certificate",
-                "Stages that resources follow and that have no client certificate, so that backends cannot distinguish their calls from those of other clients.",
+                "Stages of spec.stage that have no client certificate; backends cannot distinguish the calls of these stages from those of other clients.",
                 None,
                 MetricType::Gauge,
             )?

@@ -131,7 +131,7 @@ impl Findings {
             lines += &format!("authorities that it hints: {}\n", hinted(hints, trusted));
         }
         match &self.strangers {
-            None => lines += "callers that must not get in: not tried (--handshake-only)\n",
+            None => lines += "callers that the server must reject: not tried (--handshake-only)\n",
             Some(Strangers { without, other }) => {
                 lines += &format!("a caller without a certificate: {without}\n");
                 if let Some(other) = other {
@@ -159,7 +159,7 @@ impl Findings {
     pub fn verdict(&self, trusted: &[CertificateStatus]) -> Verdict {
         let Some(hints) = &self.hints else {
             return Verdict::Off(
-                "the server requests no client certificate, so callers without one get in; enable client certificate verification on the server (see deploy/samples), and check that --server-name is the name that API Gateway calls",
+                "the server requests no client certificate, so it accepts callers without one; enable client certificate verification on the server (see deploy/samples), and check that --server-name is the name that API Gateway calls",
             );
         };
         if !hints.is_empty() && !hints.iter().any(|hint| is_ours(hint, trusted)) {

@@ -117,7 +117,7 @@ async fn tags_are_those_that_aws_accepts() {
     door.refuses(&[field, "10"], [tags(many(11))]).await;
     let (long_key, long) = ("k".repeat(129), "v".repeat(257));
     let bad = [json!({ "": "a" }), json!({ long_key: "a" }), json!({ "a$": "b" }), json!({ "a": "b;c" })];
-    door.refuses(&[field, "takes tags as AWS does: a key of 1 to 128"], bad.map(tags)).await;
+    door.refuses(&[field, "must have tags that AWS accepts: a key of 1 to 128"], bad.map(tags)).await;
     door.refuses(&[field, "256"], [tags(json!({ "a": long }))]).await;
     let (key, value, letters) = ("k".repeat(128), "v".repeat(256), "ü".repeat(256));
     door.takes(
@@ -139,10 +139,10 @@ async fn tags_are_those_that_aws_accepts() {
 async fn soak_and_overlap_are_durations_within_their_bounds() {
     let door = Door::open().await;
     let bad = ["", "0", "-1m", "1d", "15 minutes", "+1m", "24h1s", "1441m"];
-    door.refuses(&["spec.soak", "takes a duration from 0s to 24h"], field("soak", bad)).await;
+    door.refuses(&["spec.soak", "must be a duration from 0s to 24h"], field("soak", bad)).await;
     door.takes(field("soak", ["0s", "24h", "15m", "1h30m", "0.5s", "1440m"])).await;
     let bad = ["", "0", "-1m", "7d", "168h1s", "200h"];
-    door.refuses(&["spec.overlap", "takes a duration from 0s to 168h"], field("overlap", bad)).await;
+    door.refuses(&["spec.overlap", "must be a duration from 0s to 168h"], field("overlap", bad)).await;
     door.takes(field("overlap", ["0s", "168h", "1h", "72h30m"])).await;
     let long = "1h".repeat(13);
     door.refuses(&["spec.overlap", "24"], field("overlap", [&long])).await;

@@ -134,7 +134,7 @@ async fn handshake_only_sends_no_request() {
             let args = ["--connect", &connect, "--ref", &reference, "--handshake-only"];
             let report = verify(world.kubeconfig(), &args).await;
             assert_eq!(report.code, code, "{backend:?}\n{}{}", report.stdout, report.stderr);
-            assert_eq!(report.fact("callers that must not get in"), "not tried (--handshake-only)");
+            assert_eq!(report.fact("callers that the server must reject"), "not tried (--handshake-only)");
             assert!(running.seen().iter().all(|caller| caller.request.is_empty()), "{:?}", running.seen());
         }
     }

@@ -58,17 +58,17 @@ pub fn policies() -> Result<String> {
         ("Read and list", "Run the operator with `--manage-descriptions=false`.", policy(vec![read()])),
         (
             "Read only",
-            "Without the list, which shows all certificates of the account and region. The operator then makes one call for each certificate, and cannot find certificates by tags. Run it with `--manage-descriptions=false`.",
+            "This policy does not allow the list, which shows all certificates of the account and region. The operator then makes one call for each certificate, and cannot find certificates by tags. Run the operator with `--manage-descriptions=false`.",
             policy(vec![allow(json!("apigateway:GET"), json!(one))]),
         ),
         (
             "Follow stages",
-            "For resources with `spec.stage`, beside one of the policies above. The second `*` is the id of the REST API.",
+            "For resources with `spec.stage`, in addition to one of the policies above. The second `*` is the id of the REST API.",
             policy(vec![allow(json!("apigateway:GET"), json!(Place::own("*").stages_arn("*")))]),
         ),
         (
             "Read ACM certificates",
-            "For resources with `spec.acmCertificateArn` or `spec.stage.acm: Trust`, beside one of the policies above. Name the ARNs as narrowly as you can.",
+            "For resources with `spec.acmCertificateArn` or `spec.stage.acm: Trust`, in addition to one of the policies above. Restrict the ARNs as far as possible.",
             policy(vec![allow(
                 json!(["acm:DescribeCertificate", "acm:GetCertificate"]),
                 json!("arn:aws:acm:*:111122223333:certificate/*"),
@@ -76,17 +76,17 @@ pub fn policies() -> Result<String> {
         ),
         (
             "Assume a role of another account",
-            "For the operator's own role, with `sts:TagSession` beside `sts:AssumeRole` if the rules set `sessionTags`.",
+            "For the operator's own role. If the rules set `sessionTags`, also allow `sts:TagSession`.",
             policy(vec![allow(json!("sts:AssumeRole"), json!(role))]),
         ),
         (
             "Trust policy of that role",
-            "`111122223333` is the operator's account. The role also needs one of the first three policies. Leave the Condition out if there is no external id.",
+            "`111122223333` is the operator's account. The role also needs one of the first three policies. Omit the Condition if there is no external id.",
             trust(json!("sts:AssumeRole")),
         ),
         (
             "Trust policy with session tags",
-            "If the rules set `sessionTags`.",
+            "For a role that the operator assumes with session tags, if the rules set `sessionTags`.",
             trust(json!(["sts:AssumeRole", "sts:TagSession"])),
         ),
     ];
