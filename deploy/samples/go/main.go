@@ -16,16 +16,17 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Not RequireAnyClientCert, with which any certificate gets in, nor VerifyClientCertIfGiven, with which none does as well.
+	// RequireAnyClientCert would accept any certificate, and VerifyClientCertIfGiven would accept callers without a certificate.
 	base := &tls.Config{
 		Certificates: []tls.Certificate{certificate},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 		MinVersion:   tls.VersionTLS12,
-		// A session that is taken up again would not be checked against what the file says by then.
+		// The server would not check a resumed session against the current file.
 		SessionTicketsDisabled: true,
 	}
 	config := base.Clone()
-	// The file changes while the service runs. An error here ends the handshake: no caller gets in if the file cannot be read.
+	// The file changes while the service runs. An error here ends the handshake, so the server rejects every
+	// caller while the file cannot be read.
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		pool, err := clientCAs(os.Getenv("CLIENT_CA"))
 		if err != nil {

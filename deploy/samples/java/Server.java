@@ -28,7 +28,7 @@ public final class Server {
         keys.init(store("KEYSTORE", password), password);
         SSLContext context = SSLContext.getInstance("TLS");
         context.init(keys.getKeyManagers(), new TrustManager[] {new Truststore()}, null);
-        // A session that is taken up again would not be checked against what the truststore says by then.
+        // The server would not check a resumed session against the current truststore.
         context.getServerSessionContext().setSessionTimeout(1);
 
         int port = Integer.parseInt(System.getenv("LISTEN_PORT"));
@@ -37,7 +37,7 @@ public final class Server {
             @Override
             public void configure(HttpsParameters parameters) {
                 SSLParameters tls = getSSLContext().getDefaultSSLParameters();
-                // Not setWantClientAuth, with which who has no certificate gets in.
+                // setWantClientAuth would accept callers without a certificate.
                 tls.setNeedClientAuth(true);
                 parameters.setSSLParameters(tls);
             }
@@ -64,7 +64,7 @@ public final class Server {
         return store;
     }
 
-    /** Reads the truststore again for every handshake: it changes while the service runs. */
+    /** Reads the truststore for every handshake, because the file changes while the service runs. */
     private static final class Truststore extends X509ExtendedTrustManager {
         private static X509ExtendedTrustManager fresh() throws CertificateException {
             try {
@@ -72,7 +72,7 @@ public final class Server {
                 factory.init(store("TRUSTSTORE", password("TRUSTSTORE_PASSWORD_FILE")));
                 return (X509ExtendedTrustManager) factory.getTrustManagers()[0];
             } catch (IOException | GeneralSecurityException e) {
-                // No caller gets in if the truststore cannot be read.
+                // The server rejects every caller while the truststore cannot be read.
                 throw new CertificateException("the truststore cannot be read", e);
             }
         }
@@ -107,7 +107,7 @@ public final class Server {
             throw new CertificateException("this is a server");
         }
 
-        /** The authorities that are hinted to clients: none, which means any. */
+        /** The server sends clients no names of authorities, so a client may use any certificate. */
         @Override
         public X509Certificate[] getAcceptedIssuers() {
             return new X509Certificate[0];

@@ -9,6 +9,7 @@ pub mod group;
 mod iam;
 mod metrics;
 mod samples;
+mod versions;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub fn pages(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     };
     let mut pages: Vec<(PathBuf, String)> = made.into_iter().map(page).collect::<Result<_>>()?;
     pages.extend(samples::pages(root)?);
+    pages.extend(versions::files(root)?);
     pages.push(backends::page(root)?);
     Ok(pages)
 }

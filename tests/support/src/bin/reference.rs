@@ -1,5 +1,6 @@
 //! Writes generated text into the project: `reference FOLDER group` writes the API group into every file that contains
-//! it, and `reference FOLDER` writes the generated pages of the reference and the README of the chart.
+//! it, and `reference FOLDER` writes the generated pages of the reference, the README of the chart, and the version into the files that show
+//! it.
 
 use std::path::PathBuf;
 

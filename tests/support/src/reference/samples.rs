@@ -5,38 +5,41 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::MARK;
+use super::{MARK, versions};
 
 const SAMPLES: &str = "deploy/samples";
 
 /// The pages, by their files.
 pub fn pages(root: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let version = versions::version(root)?;
     let (folders, files): (Vec<_>, Vec<_>) = entries(&root.join(SAMPLES))?.into_iter().partition(|path| path.is_dir());
     let mut pages = vec![(
         PathBuf::from("docs/guides/samples/README.md"),
         page(
-            "Samples of what a resource can do",
-            &format!("The files of `{SAMPLES}`, each of which can be applied by itself."),
+            "Samples of the features of a resource",
+            &format!("The files of `{SAMPLES}`. Each file can be applied by itself."),
             &files,
+            &version,
         )?,
     )];
     for folder in folders {
         let name = name(&folder)?;
         let intro = format!(
-            "The files of `{SAMPLES}/{name}`. Copy them, and change names and id. [Which backend, which target](../backends.md) lists what is known of each backend."
+            "The files of `{SAMPLES}/{name}`. Copy them, and change the names and the id. [Which backend, which target](../backends.md) describes each backend."
         );
         pages.push((
             format!("docs/guides/samples/{name}.md").into(),
-            page(&format!("Sample: {name}"), &intro, &entries(&folder)?)?,
+            page(&format!("Sample: {name}"), &intro, &entries(&folder)?, &version)?,
         ));
     }
     Ok(pages)
 }
 
-fn page(title: &str, intro: &str, files: &[PathBuf]) -> Result<String> {
+fn page(title: &str, intro: &str, files: &[PathBuf], version: &str) -> Result<String> {
     let mut page = format!("# {title}\n\n{MARK}\n\n{intro}\n");
     for file in files {
         let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        let text = versions::current(&text, version);
         let language = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         page += &format!("\n## {}\n\n```{language}\n{}\n```\n", name(file)?, text.trim_end());
     }
