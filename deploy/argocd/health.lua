@@ -1,4 +1,4 @@
--- What Argo CD shows of a ClientCertificateRef, from its conditions.
+-- The health of a ClientCertificateRef in Argo CD, from the resource's conditions.
 local function condition(kind)
   if obj.status ~= nil and obj.status.conditions ~= nil then
     for _, found in ipairs(obj.status.conditions) do
@@ -23,7 +23,7 @@ end
 if is_true(condition("Suspended")) then
   return { status = "Suspended", message = condition("Suspended").message }
 end
--- A user has to change the spec, AWS or the cluster: waiting does not help.
+-- A retry does not help: a user has to change the spec, AWS or the cluster.
 if is_true(condition("Stalled")) then
   return { status = "Degraded", message = condition("Stalled").message }
 end

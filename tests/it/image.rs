@@ -268,9 +268,9 @@ fn a_program_that_cannot_run_in_the_image_or_is_too_large_is_refused() {
     assert!(!large.path().join("image.tar").exists());
 
     let empty = tempfile::tempdir().unwrap();
-    assert!(refusal(&empty, &[], None).contains("leave --no-build out"));
+    assert!(refusal(&empty, &[], None).contains("run the command without --no-build"));
     let folder = static_program();
-    assert!(refusal(&folder, &["--tag", "a b"], None).contains("a b is not a tag"));
+    assert!(refusal(&folder, &["--tag", "a b"], None).contains("a b is not a valid tag"));
     assert!(refusal(&folder, &["--tag"], None).contains("--tag needs a value"));
     assert!(refusal(&folder, &["--tags", "a"], None).contains("unknown argument --tags"));
     assert!(refusal(&folder, &[], Some("today")).contains("seconds since 1970, not today"));

@@ -79,13 +79,13 @@ fn an_obstacle_ends_a_release_and_is_printed_in_a_dry_run() {
     assert!(output.status.success(), "{output:?}");
     assert!(
         String::from_utf8_lossy(&output.stderr)
-            .contains("not to be released yet: CHANGELOG.md has entries under Unreleased")
+            .contains("obstacle to the release: CHANGELOG.md has entries under Unreleased")
     );
 
     let folder = repository(&changelog(""));
     assert!(obstacles(&folder, &["--tag", "v99.0.0"]).contains("the tag v99.0.0 is not v"));
     fs::write(folder.path().join("new"), "").unwrap();
-    assert!(obstacles(&folder, &["--tag", &tag]).contains("changes that are not committed"));
+    assert!(obstacles(&folder, &["--tag", &tag]).contains("uncommitted changes"));
 
     let undated = repository(&changelog("").replace(" - 2026-11-24", ""));
     assert!(obstacles(&undated, &["--tag", &tag]).contains("has no heading"));
@@ -224,9 +224,9 @@ fn different_architectures_and_changed_files_are_not_published() {
         assert!(!output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(refusal("differing").contains("the architectures differ in install.yaml"));
+    assert!(refusal("differing").contains("install.yaml differs between the architectures"));
     fs::write(arm64.join("install.yaml"), "the same everywhere").unwrap();
-    assert!(refusal("changed").contains("is not what deploy/release made"));
+    assert!(refusal("changed").contains("differ from those that deploy/release made"));
     assert!(refusal("changed").contains("already exists"));
     assert_eq!(registry.crane(&["catalog", &registry.address]).trim(), "");
 }
