@@ -50,7 +50,7 @@ async fn in_a_process_without_consent() {
     let no = Some("n\n".as_bytes());
     for answers in [None, no] {
         let error = run(&Options { yes: false, rate: RATE }, answers, &mut std::io::stdout()).await.unwrap_err();
-        assert!(error.to_string().starts_with("nothing was made"), "{error:#}");
+        assert!(error.to_string().starts_with("nothing was created"), "{error:#}");
     }
 }
 
@@ -80,19 +80,19 @@ async fn every_case_passes_every_question_is_answered_and_everything_is_deleted(
     only_theirs_is_left(&emulator, &printed);
     assert_eq!(printed.matches(" passed\n").count(), 15, "{printed}");
     for (question, answer) in [
-        ("Does the list carry tags?", "yes"),
-        ("What does clearing a description answer?", "200 without the element description"),
-        ("What does clearing a stage answer?", "200 without the element clientCertificateId"),
-        ("UpdateStage with an id that nobody has?", "404 NotFoundException: Invalid Client Certificate"),
+        ("Does the list contain tags?", "yes"),
+        ("What is the response to clearing a description?", "200 without the element description"),
+        ("What is the response to clearing a stage?", "200 without the element clientCertificateId"),
+        ("UpdateStage with an unknown id?", "404 NotFoundException: Invalid Client Certificate"),
         ("Does DeleteClientCertificate refuse a presented one?", "no: 202"),
         ("When does GetStages show a switch?", "at read 1, "),
-        ("UpdateStage with the ARN of no ACM certificate?", "400 BadRequestException: "),
+        ("UpdateStage with an unknown ARN?", "400 BadRequestException: "),
         ("UpdateStage with the ARN of an RSA certificate?", "200 with clientCertificateId \"arn:aws:acm:"),
         ("UpdateStage with the ARN of an ECDSA certificate?", "200 with clientCertificateId \"arn:aws:acm:"),
         ("UpdateStage with the ARN of a certificate for servers?", "200 with clientCertificateId \"arn:aws:acm:"),
-        ("UpdateStage with the ARN of one without a chain?", "200 with clientCertificateId \"arn:aws:acm:"),
+        ("UpdateStage with the ARN of a certificate without a chain?", "200 with clientCertificateId \"arn:aws:acm:"),
         ("GetClientCertificate with the ARN that a stage presents?", "404 NotFoundException: "),
-        ("Does GetClientCertificates list what ACM has?", "no"),
+        ("Does GetClientCertificates list ACM certificates?", "no"),
         ("Does DeleteCertificate refuse a presented one?", "yes: 400 ResourceInUseException: "),
         ("ImportCertificate with a chain in the wrong order?", "400 ValidationException: Could not validate"),
         ("ImportCertificate with a chain without its root?", "200"),
@@ -135,7 +135,7 @@ async fn everything_is_deleted_even_if_cases_fail_and_answers_are_lost() {
         let line = printed.lines().find(|line| line.contains(case)).unwrap_or_else(|| panic!("{case}: {printed}"));
         assert!(line.contains("FAILED: "), "{line}");
     }
-    assert!(printed.contains("Everything that the run made is deleted."), "{printed}");
+    assert!(printed.contains("The run deleted everything that it created."), "{printed}");
     only_theirs_is_left(&emulator, &printed);
 }
 

@@ -174,7 +174,7 @@ pub const ALL: [Backend; 19] = [
         setting: "`frontend` validation",
         sample: "gateway-api",
         class: None,
-        proof: Proof::Objects { why: "each implementation is a program of its own" },
+        proof: Proof::Objects { why: "every implementation is another program" },
     },
     Backend {
         name: "NGINX Gateway Fabric",
@@ -191,7 +191,7 @@ pub const ALL: [Backend; 19] = [
         proof: Proof::Gateway(Gateway {
             module: "envoy-gateway",
             without: "refuses every client, with HTTP 500",
-            missing: claim("HTTP 500 for everybody", "without_a_target_every_client_is_refused"),
+            missing: claim("HTTP 500 for every client", "without_a_target_every_client_is_refused"),
             empty: claim("the same", "without_a_target_every_client_is_refused"),
             wrong_kind: claim("the same", "without_a_target_every_client_is_refused"),
             elsewhere: claim("the same without a ReferenceGrant", "a_config_map_of_another_namespace_requires_a_grant"),
@@ -204,14 +204,14 @@ pub const ALL: [Backend; 19] = [
         class: FIRST_WINS,
         proof: Proof::Gateway(Gateway {
             module: "istio",
-            without: "keeps the last; a new gateway pod refuses every client",
-            missing: claim("keeps the last", "without_a_target_the_last_one_applies"),
-            empty: claim("keeps the last", "without_a_target_the_last_one_applies"),
+            without: "keeps the last target; a new gateway pod refuses every client",
+            missing: claim("keeps the last target", "without_a_target_the_last_one_applies"),
+            empty: claim("keeps the last target", "without_a_target_the_last_one_applies"),
             wrong_kind: claim(
                 "a new gateway pod refuses every client",
                 "before_the_first_target_every_client_is_refused",
             ),
-            elsewhere: Claim { does: "`credentialName` names no other namespace", test: None },
+            elsewhere: Claim { does: "`credentialName` cannot name another namespace", test: None },
         }),
     },
     Backend {
@@ -221,8 +221,8 @@ pub const ALL: [Backend; 19] = [
         class: FIRST_WINS,
         proof: Proof::Gateway(Gateway {
             module: "contour",
-            without: "refuses every client: the host is gone",
-            missing: claim("the host is gone", "without_a_target_every_client_is_refused"),
+            without: "refuses every client, because Contour removes the host",
+            missing: claim("Contour removes the host", "without_a_target_every_client_is_refused"),
             empty: claim("the same", "without_a_target_every_client_is_refused"),
             wrong_kind: claim("the same", "without_a_target_every_client_is_refused"),
             elsewhere: claim("the same without a delegation", "a_secret_of_another_namespace_requires_a_delegation"),
@@ -248,7 +248,7 @@ pub const ALL: [Backend; 19] = [
             missing: claim("ends every handshake", "without_a_target_every_client_is_refused"),
             empty: claim("the same", "without_a_target_every_client_is_refused"),
             wrong_kind: claim("the same", "without_a_target_every_client_is_refused"),
-            elsewhere: claim("a route to a TLSOption there answers 404", "a_route_to_another_namespace_responds_404"),
+            elsewhere: claim("a route to this TLSOption responds 404", "a_route_to_another_namespace_responds_404"),
         }),
     },
     Backend {
@@ -259,10 +259,10 @@ pub const ALL: [Backend; 19] = [
         proof: Proof::Gateway(Gateway {
             module: "f5-nginx",
             without: "refuses every client, with HTTP 500",
-            missing: claim("HTTP 500 for everybody", "without_a_target_every_client_is_refused"),
+            missing: claim("HTTP 500 for every client", "without_a_target_every_client_is_refused"),
             empty: claim("the same", "without_a_target_every_client_is_refused"),
             wrong_kind: claim("the same, also of a Secret of another type", "without_a_target_every_client_is_refused"),
-            elsewhere: Claim { does: "a Policy names no other namespace", test: None },
+            elsewhere: Claim { does: "a Policy cannot name another namespace", test: None },
         }),
     },
     Backend {
@@ -287,11 +287,11 @@ pub const ALL: [Backend; 19] = [
         proof: Proof::Gateway(Gateway {
             module: "ingress-nginx",
             without: "refuses every client, with HTTP 403",
-            missing: claim("HTTP 403 for everybody", "without_a_target_every_client_is_refused"),
+            missing: claim("HTTP 403 for every client", "without_a_target_every_client_is_refused"),
             empty: claim("the same", "without_a_target_every_client_is_refused"),
             wrong_kind: claim("the same", "without_a_target_every_client_is_refused"),
             elsewhere: claim(
-                "the same of a controller that watches one namespace",
+                "the same, if the controller watches one namespace",
                 "a_secret_of_another_namespace_is_not_read",
             ),
         }),
@@ -341,24 +341,24 @@ impl Backend {
         let class = match self.class {
             Some(VerifierClass::OverlapSafe) => "overlap-safe",
             Some(VerifierClass::FirstWins) => "first-wins",
-            None => "of the implementation",
+            None => "depends on the implementation",
         };
         let library = if self.was_run() || self.class.is_none() { "" } else { " †" };
         let named = |tests: &[String]| tests.iter().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(", ");
         let acm = match self.proof {
             Proof::Server { acm: Acm::Chain(heading), .. } => format!(
-                "by its chain: overlap-safe, and lets in what else is issued below the root unless it also [checks the name](acm.md#{heading})"
+                "by its chain: overlap-safe; accepts every other certificate below the root unless the server also [checks the name](acm.md#{heading})"
             ),
             Proof::Server { acm: Acm::Pin, .. } => {
-                "by its pin: lets in nothing else of the CA, and refuses a re-import until it has followed".to_owned()
+                "by its pin: accepts no other certificate of the CA; refuses a re-imported certificate until the server has loaded its pin".to_owned()
             }
-            Proof::Gateway(_) | Proof::Objects { .. } | Proof::Target { .. } => "not tried".to_owned(),
+            Proof::Gateway(_) | Proof::Objects { .. } | Proof::Target { .. } => "not tested".to_owned(),
         };
         let (without, proof) = match self.proof {
-            Proof::Server { .. } => ("keeps the last ‡", named(&self.tests())),
+            Proof::Server { .. } => ("keeps the last target ‡", named(&self.tests())),
             Proof::Gateway(gateway) => (gateway.without, named(&[gateway.tests()])),
-            Proof::Objects { why } => ("not tried", format!("objects only, {}: {why}", named(&self.tests()))),
-            Proof::Target { why } => ("not tried", format!("target only, {}: {why}", named(&self.tests()))),
+            Proof::Objects { why } => ("not tested", format!("objects only, {}: {why}", named(&self.tests()))),
+            Proof::Target { why } => ("not tested", format!("target only, {}: {why}", named(&self.tests()))),
         };
         let sample = self.sample;
         Ok(format!(
@@ -396,7 +396,7 @@ impl Gateway {
     }
 }
 
-/// The page, by its file, with its tables made anew. `root` is the folder of the project.
+/// The page, by its file, with new tables. `root` is the folder of the project.
 pub fn page(root: &Path) -> Result<(PathBuf, String)> {
     let path = PathBuf::from(PAGE);
     let page = fs::read_to_string(root.join(&path)).with_context(|| format!("{PAGE} cannot be read"))?;
@@ -408,8 +408,7 @@ fn render(page: &str) -> Result<String> {
         "| backend | sample | target | verifier class | ACM certificate | without its target | proven by |\n"
             .to_owned();
     backends += "|---|---|---|---|---|---|---|\n";
-    let mut gateways =
-        "| gateway | the target missing | its key empty | of the wrong kind | in another namespace |\n".to_owned();
+    let mut gateways = "| gateway | target missing | key empty | wrong kind | in another namespace |\n".to_owned();
     gateways += "|---|---|---|---|---|\n";
     for backend in ALL {
         backends += &backend.row()?;

@@ -6,23 +6,23 @@ use std::process::ExitCode;
 use clap::Parser;
 use operator_testing::contract::account::{Options, run};
 
-/// Runs the contract suite against the account of the AWS environment, and asks API Gateway what no document answers.
+/// Runs the contract suite against the account of the AWS environment, and tests behaviour of API Gateway that AWS does not document.
 ///
-/// Makes client certificates and one REST API, after having asked; deletes all of it in the end. Takes credentials, region
-/// and endpoint from the standard AWS environment, and needs the actions POST, GET, PUT, PATCH and DELETE of apigateway.
+/// After a confirmation, the program creates client certificates and one REST API, and deletes them at the end. The program
+/// reads credentials, region and endpoint from the standard AWS environment, and needs the actions POST, GET, PUT, PATCH and DELETE of apigateway.
 #[derive(Parser)]
 struct Arguments {
-    /// Go on without asking
+    /// Start without a confirmation
     #[arg(long)]
     yes: bool,
-    /// The most calls a second, of the account's 10
+    /// Maximum number of calls per second; the account has 10
     #[arg(long, default_value_t = 5.0, value_parser = rate)]
     rate: f64,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().map_err(|error| format!("{error}"))?;
-    if (0.1..=10.0).contains(&rate) { Ok(rate) } else { Err("between 0.1 and 10".to_owned()) }
+    if (0.1..=10.0).contains(&rate) { Ok(rate) } else { Err("expected a number from 0.1 to 10".to_owned()) }
 }
 
 #[tokio::main]

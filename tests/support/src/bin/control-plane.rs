@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
     let run = async {
         let start = Instant::now();
         let control_plane = ControlPlane::start().await?;
-        eprintln!("ready after {:.1?}; Ctrl-C ends it", start.elapsed());
+        eprintln!("ready after {:.1?}; Ctrl-C stops the control plane", start.elapsed());
         eprintln!("logs and audit log: {}", control_plane.folder().display());
         eprintln!("kubectl of the same version: {}", control_plane.kubectl_path().display());
         println!("export KUBECONFIG={}", control_plane.kubeconfig().display());

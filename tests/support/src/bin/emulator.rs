@@ -9,7 +9,7 @@ use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options, R
 
 /// Emulates the operations of Amazon API Gateway on client certificates and on stages that present them, and AssumeRole of AWS STS.
 ///
-/// Prints its URL, which is what AWS_ENDPOINT_URL has to be, and then the id of each certificate. Administration is
+/// Prints its URL, which is the value for AWS_ENDPOINT_URL, and then the id of each certificate. The admin API is
 /// unsigned HTTP below /_emulator, for example:
 ///
 ///   curl $URL/_emulator/certificates
@@ -28,8 +28,8 @@ use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options, R
 ///   curl -X DELETE $URL/_emulator/faults
 ///   curl $URL/_emulator/calls
 ///
-/// Certificates are in an account and region: ?account=444455556666&region=eu-west-1, else those of the access key.
-/// The access key is that of arn:aws:iam::111122223333:user/home, who can be given roles to assume, in any account:
+/// Certificates have an account and a region: ?account=444455556666&region=eu-west-1. The default is those of the access key.
+/// The access key belongs to arn:aws:iam::111122223333:user/home. This user can assume roles of any account:
 ///
 ///   ROLE=arn:aws:iam::444455556666:role/reader
 ///   curl $URL/_emulator/roles -d '{"arn":"'$ROLE'","externalId":"secret","sessionSeconds":3600,"mayTag":true}'
@@ -40,14 +40,14 @@ use operator_testing::emulator::{AccessKey, DEFAULT_REGION, Emulator, Options, R
 ///   curl $URL/_emulator/deny -d '{"principal":"'$ROLE'","operation":"List"}'
 ///   curl $URL/_emulator/allow -d '{"principal":"'$ROLE'","operation":"List"}'
 ///
-/// AWS lets an account make 10 calls a second to API Gateway, and 40 at once:
+/// AWS allows an account 10 calls per second to API Gateway, with a burst of 40:
 ///
-///   curl -X PUT $URL/_emulator/rate-limit                  # as AWS does; DELETE to switch it off
+///   curl -X PUT $URL/_emulator/rate-limit                  # as AWS does; DELETE removes the limit
 ///   curl -X PUT "$URL/_emulator/rate-limit?account=444455556666" -d '{"rate":0,"burst":0,"retryAfter":"5"}'
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
-    /// Address to listen on; port 0 takes a free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// Access key id to accept
@@ -56,16 +56,16 @@ struct Arguments {
     /// Secret of the access key
     #[arg(long, default_value = "example-secret")]
     secret_access_key: String,
-    /// Session token that has to come with the access key
+    /// Session token that requests with the access key must have
     #[arg(long)]
     session_token: Option<String>,
-    /// Region in which certificates are made at the start
+    /// Region of the certificates that exist at the start
     #[arg(long, default_value = DEFAULT_REGION)]
     region: String,
-    /// How many certificates to make at the start; more than 20 share one key
+    /// Number of certificates that exist at the start; if there are more than 20, they share one key
     #[arg(long, default_value_t = 1)]
     certificates: usize,
-    /// Limit every account to 10 calls a second with a burst of 40, as AWS does
+    /// Limit every account to 10 calls per second with a burst of 40, as AWS does
     #[arg(long)]
     rate_limit: bool,
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// Serves a name by DNS, and the server behind it by TLS, until interrupted. Prints the URL when both listen.
+/// Serves a name by DNS, and forwards TLS connections for this name to a server, until interrupted. Prints the URL when both listen.
 #[derive(Parser)]
 struct Arguments {
     /// Address to listen on, to which the name resolves; TLS uses a free port
@@ -43,7 +43,8 @@ struct Arguments {
 async fn main() -> Result<()> {
     let Arguments { listen, dns_port, name, hosts, to, ca } = Arguments::parse();
     let acceptor = acceptor(&name, &ca)?;
-    let dns = UdpSocket::bind((listen, dns_port)).await.context("DNS cannot be served: port 53 is for root")?;
+    let dns =
+        UdpSocket::bind((listen, dns_port)).await.context("cannot listen on the DNS port: port 53 requires root")?;
     let tls = TcpListener::bind((listen, 0)).await?;
     println!("https://{name}:{}", tls.local_addr()?.port());
     tokio::select! {

@@ -37,7 +37,7 @@ pub struct Options {
 /// every case passed and everything was deleted; an error, where the run did not begin.
 pub async fn run(options: &Options, answers: Option<impl BufRead>, out: &mut impl Write) -> Result<bool> {
     let world = AccountWorld::new(options.rate).await?;
-    let account = world.gateway.own_account().await.context("the account of the credentials cannot be found")?;
+    let account = world.gateway.own_account().await.context("cannot find the account of the credentials")?;
     let region = contract::World::region(&world);
     writeln!(
         out,
@@ -45,11 +45,11 @@ pub async fn run(options: &Options, answers: Option<impl BufRead>, out: &mut imp
     )?;
     writeln!(
         out,
-        "This run makes client certificates, at most {CERTIFICATES} at a time, and one REST API whose only method is a mock, with\n\
-         a deployment and a few stages. It imports certificates of a CA of its own into ACM, at most {CERTIFICATES} at a time and\n\
-         some 20 of the 5,000 that ACM takes in a year, and has a stage present them. It tags all of it with\n\
-         {TAG}={run}, and deletes it in the end. It changes nothing else. It makes at\n\
-         most {rate} calls a second of the account's 10, for a minute or so.\n",
+        "This run creates client certificates, at most {CERTIFICATES} at a time, and one REST API with a mock method, a deployment and\n\
+         a few stages. The run imports certificates of its own CA into ACM, at most {CERTIFICATES} at a time and about 20 of the 5,000\n\
+         imports per year that ACM allows, and a stage presents these certificates. The run tags everything with\n\
+         {TAG}={run}, deletes everything at the end, and changes nothing else. It makes\n\
+         at most {rate} calls per second, of the account's 10, for about a minute.\n",
         run = world.run,
         rate = options.rate,
     )?;
@@ -67,7 +67,7 @@ pub async fn run(options: &Options, answers: Option<impl BufRead>, out: &mut imp
         writeln!(out, "NOT DELETED: {left}")?;
     }
     if left.is_empty() {
-        writeln!(out, "Everything that the run made is deleted. It made {} calls.", world.budget.calls())?;
+        writeln!(out, "The run deleted everything that it created. It made {} calls.", world.budget.calls())?;
     }
     Ok(outcome? && left.is_empty())
 }
@@ -75,15 +75,15 @@ pub async fn run(options: &Options, answers: Option<impl BufRead>, out: &mut imp
 /// Asks on the terminal.
 fn agree(answers: Option<impl BufRead>, out: &mut impl Write) -> Result<()> {
     let Some(mut answers) = answers else {
-        bail!("nothing was made: there is no terminal to ask on; --yes goes on without asking");
+        bail!("nothing was created: there is no terminal for the confirmation; --yes starts without a confirmation");
     };
-    write!(out, "Go on? [y/N] ")?;
+    write!(out, "Continue? [y/N] ")?;
     out.flush()?;
     let mut answer = String::new();
     answers.read_line(&mut answer)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => bail!("nothing was made"),
+        _ => bail!("nothing was created"),
     }
 }
 
@@ -123,7 +123,7 @@ async fn perform(world: &AccountWorld, out: &mut impl Write) -> Result<bool> {
     };
     let failed = failed.await;
     std::panic::set_hook(usual);
-    writeln!(out, "\nWhat no document answers:")?;
+    writeln!(out, "\nQuestions that the documentation does not answer:")?;
     Box::pin(questions::ask(world, out)).await?;
     Ok(failed? == 0)
 }
@@ -166,10 +166,10 @@ mod tests {
             (outcome.map_err(|error| error.to_string()), String::from_utf8(out).unwrap())
         };
         for answer in ["y\n", "Y\n", "yes\n"] {
-            assert_eq!(asked(Some(answer)), (Ok(()), "Go on? [y/N] ".to_owned()));
+            assert_eq!(asked(Some(answer)), (Ok(()), "Continue? [y/N] ".to_owned()));
         }
         for answer in ["", "\n", "n\n", "no\n", "yeah\n"] {
-            assert_eq!(asked(Some(answer)).0, Err("nothing was made".to_owned()), "{answer:?}");
+            assert_eq!(asked(Some(answer)).0, Err("nothing was created".to_owned()), "{answer:?}");
         }
         let (refused, said) = asked(None);
         assert!(refused.unwrap_err().contains("no terminal"));

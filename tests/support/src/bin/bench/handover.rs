@@ -43,14 +43,14 @@ pub async fn measure(world: &World, options: &Options, report: &mut Report) -> R
             if lease.spec.and_then(|spec| spec.holder_identity).as_ref() == Some(&holder) {
                 return Ok(Instant::now());
             }
-            ensure!(start.elapsed() < LOST * 2, "{holder} does not come to lead");
+            ensure!(start.elapsed() < LOST * 2, "{holder} does not become the leader");
             tokio::time::sleep(PAUSE).await;
         }
     };
     let mirrored = async || -> Result<Instant> {
         let start = Instant::now();
         while secrets.get_opt(created.name()).await?.is_none() {
-            ensure!(start.elapsed() < LOST, "the target does not come");
+            ensure!(start.elapsed() < LOST, "the target does not appear");
             tokio::time::sleep(PAUSE).await;
         }
         Ok(Instant::now())

@@ -138,7 +138,8 @@ impl Options {
             Some(path) => path.clone(),
             None => std::env::current_exe()?.with_file_name("client-certificate-operator"),
         };
-        path.canonicalize().with_context(|| format!("there is no operator at {}: build it first", path.display()))
+        path.canonicalize()
+            .with_context(|| format!("there is no operator at {}: build the operator first", path.display()))
     }
 }
 
@@ -149,16 +150,16 @@ async fn main() -> Result<()> {
     let mut counts_of_fleet = options.fleet_certificates.iter().chain([&options.fleet_resources]);
     ensure!(
         counts.iter().all(|count| *count > 0) && counts_of_fleet.all(|count| *count > 0),
-        "there has to be something to measure"
+        "each number must be at least 1"
     );
-    ensure!(!options.fleet_certificates.is_empty(), "--fleet-certificates takes a number, or several");
+    ensure!(!options.fleet_certificates.is_empty(), "--fleet-certificates needs at least one number");
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing");
     }
     let start = Instant::now();
     let mut report = Report::default();
     if options.runs(Part::Render) {
-        eprintln!("render: a target of many certificates, over and over");
+        eprintln!("render: a target of many certificates, repeatedly");
         render::measure(&mut report)?;
     }
     // The other parts need a control plane, which takes a while to start.
@@ -190,7 +191,7 @@ async fn on_a_control_plane(options: &Options, report: &mut Report) -> Result<()
         neighbours::measure(&world, options, report).await?;
     }
     if options.runs(Part::Handover) {
-        eprintln!("hand-over: leaders that stop, and some that are killed, which takes a Lease's length each");
+        eprintln!("hand-over: leaders that stop, and some that are killed, which takes the duration of the Lease each");
         handover::measure(&world, options, report).await?;
     }
     if options.runs(Part::Memory) || options.runs(Part::Resync) {

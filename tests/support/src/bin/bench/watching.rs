@@ -73,7 +73,7 @@ impl Watching {
                     }
                     Ok(Event::InitDone) => drop(runs.take().map(|runs| runs.send(()))),
                     Ok(_) => {}
-                    Err(error) => eprintln!("a watch of the benchmark failed and begins anew: {error}"),
+                    Err(error) => eprintln!("a watch of the benchmark failed and starts again: {error}"),
                 }
             }
         });
@@ -84,7 +84,7 @@ impl Watching {
     /// Waits for one name, and returns the time at which it was first seen.
     pub async fn one(&mut self, name: &str) -> Result<Instant> {
         let seen = tokio::time::timeout(LIMIT, self.seen.wait_for(|seen| seen.0.contains_key(name))).await;
-        let seen = seen.with_context(|| format!("{name} is still awaited after {LIMIT:?}"))??;
+        let seen = seen.with_context(|| format!("{name} did not appear within {LIMIT:?}"))??;
         Ok(seen.0[name])
     }
 
@@ -94,10 +94,10 @@ impl Watching {
         let all = |seen: &Seen| seen.0.len() >= names.len() && names.iter().all(|name| seen.0.contains_key(name));
         if let Ok(seen) = tokio::time::timeout(LIMIT, self.seen.wait_for(all)).await {
             let seen = seen?;
-            return names.iter().map(|name| seen.0[name]).max().context("nothing is awaited");
+            return names.iter().map(|name| seen.0[name]).max().context("there is no name to wait for");
         }
         let seen = self.seen.borrow().0.len();
-        bail!("{} are awaited, and {seen} are there after {LIMIT:?}", names.len())
+        bail!("of {} names, {seen} appeared within {LIMIT:?}", names.len())
     }
 }
 

@@ -54,7 +54,7 @@ pub async fn guard(stage: &Stage, world: &mut World) -> Result<()> {
 
     stage.step(
         "The next certificate is prepared",
-        "The target holds it beside the first certificate, so the stage can switch at any time without a lost call.",
+        "The target holds both certificates, so the stage can switch at any time without a lost call.",
     );
     call(stage, world, &url, Some(SECOND), 403).await?;
     let patch = format!(
@@ -79,7 +79,7 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
         "A pipeline generates the next certificate with the tag app=payments. No stage presents it yet.",
     );
     let made = world.ask(stage, "POST", "/clientcertificates", r#"{"tags":{"app":"payments"}}"#).await?;
-    let new = made["clientCertificateId"].as_str().context("it has no id")?.to_owned();
+    let new = made["clientCertificateId"].as_str().context("the new certificate has no id")?.to_owned();
 
     stage.step(
         "Presented: the resource follows a stage, and trusts the next certificate by its tag",
@@ -102,12 +102,12 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
     nginx.reload().await?;
     let api_gateway = world.emulator.presenter(DEFAULT_REGION, API, "prod", nginx, PROPAGATION);
     let calls = Calls::start(api_gateway.clone());
-    stage.seen("the status shows the certificate that the stage presents, and the next one beside it");
+    stage.seen("the status shows the certificate that the stage presents, and the next certificate");
 
     stage.step(
         "Safe: a pipeline waits for its own certificate",
         "The next certificate is safe after the target has held it for spec.soak: 3 s here, the longest time that the server\n\
-         needs to load it. The pipeline waits for safeToSwitch.",
+         needs to load the target. The pipeline waits for safeToSwitch.",
     );
     wait_for(stage, world, &format!("certificates[?(@.id==\"{new}\")].safeToSwitch"), "true").await?;
     let soaked = world.shell.run(stage, SAFE_TO_SWITCH).await?;
@@ -145,8 +145,8 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
     ));
 
     stage.step(
-        "Dropped: the former certificate leaves",
-        "The operator saw the switch. After spec.overlap, 6 s here, it removes the former certificate from the target.",
+        "Dropped: the operator removes the former certificate",
+        "The operator has read the switch. After spec.overlap, 6 s here, it removes the former certificate from the target.",
     );
     until_only(world, &[&new]).await?;
     mount.update(&mounted(world).await?)?;
@@ -255,6 +255,6 @@ async fn call(stage: &Stage, world: &World, url: &str, who: Option<&str>, expect
         "curl --silent --show-error --output /dev/null --write-out 'HTTP %{{http_code}}' --cacert $TLS/ca.crt {who}{url}"
     );
     let answer = world.shell.run(stage, &command).await?;
-    ensure!(answer == format!("HTTP {expected}"), "nginx answered {answer}");
+    ensure!(answer == format!("HTTP {expected}"), "nginx responded {answer}");
     Ok(())
 }

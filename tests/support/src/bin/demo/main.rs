@@ -62,14 +62,14 @@ async fn perform(options: &Options, stage: &Stage) -> Result<World> {
         None => std::env::current_exe()?.with_file_name("client-certificate-operator"),
     };
     let operator = operator.canonicalize().with_context(|| {
-        format!("there is no operator at {}: build it, or give its path with --operator", operator.display())
+        format!("there is no operator at {}: build the operator, or set --operator to its path", operator.display())
     })?;
     let mut world = World::start(stage, &operator).await?;
-    let told = story::tell(stage, &mut world).await;
-    if told.is_err() {
+    let result = story::run(stage, &mut world).await;
+    if result.is_err() {
         stage.log("the operator's log", &world.operator_log());
     }
-    told.map(|()| world)
+    result.map(|()| world)
 }
 
 async fn interrupted() {

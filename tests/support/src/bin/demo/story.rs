@@ -17,7 +17,7 @@ const FINGERPRINT: &str =
     r"kubectl get secret payments -o jsonpath='{.data.ca\.crt}' | base64 -d | openssl x509 -noout -fingerprint -sha256";
 
 /// Runs all steps. Stops at the first claim that is not true.
-pub async fn tell(stage: &Stage, world: &mut World) -> Result<()> {
+pub async fn run(stage: &Stage, world: &mut World) -> Result<()> {
     mirror(stage, world).await?;
     describe(stage, world).await?;
     repair(stage, world).await?;
@@ -40,7 +40,7 @@ async fn mirror(stage: &Stage, world: &World) -> Result<()> {
     let openssl = world.shell.run(stage, command).await?;
     let serial = world.field("/status/certificates/0/serialNumber").await?;
     let serial = serial.as_str().context("the status has no serial number")?;
-    ensure!(openssl.contains("ApiGateway"), "openssl reads another subject");
+    ensure!(openssl.contains("ApiGateway"), "openssl prints another subject");
     ensure!(openssl.contains(&format!("serial={serial}")), "status has serial number {serial}, openssl another");
     ensure!(holds(world, FIRST).await?, "the Secret does not hold the certificate's PEM");
     stage.seen("the Secret holds the PEM, with LF line ends, and the status has the same serial number as openssl");
@@ -70,9 +70,9 @@ async fn repair(stage: &Stage, world: &World) -> Result<()> {
     let calls = world.emulator.count(Operation::Get);
     world.shell.run(stage, "kubectl delete secret payments").await?;
     let restored = async || Ok(uid(world).await.ok().filter(|uid| *uid != before));
-    let (_, took) = until("the Secret is back", restored).await?;
+    let (_, took) = until("the Secret is restored", restored).await?;
     world.shell.run(stage, "kubectl get secret payments").await?;
-    ensure!(holds(world, FIRST).await?, "the Secret came back with another content");
+    ensure!(holds(world, FIRST).await?, "the restored Secret has another content");
     ensure!(world.emulator.count(Operation::Get) == calls, "the operator called AWS");
     stage.seen(&format!("the Secret was restored {took:.0?} after kubectl had returned, with no call to AWS"));
 
@@ -90,9 +90,9 @@ async fn repair(stage: &Stage, world: &World) -> Result<()> {
 
 async fn renew(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
-        "The certificate is renewed while AWS throttles, and nothing is lost",
+        "The certificate is renewed while AWS throttles, and the Secret keeps a valid certificate",
         "A new certificate of API Gateway has a new id, n3w7id. Set that id in the spec, and the operator updates the Secret. Here\n\
-         API Gateway answers 429 with Retry-After: 1, twice. Meanwhile the Secret keeps the last good certificate, and the\n\
+         API Gateway responds twice with 429 and Retry-After: 1. Meanwhile the Secret keeps the last good certificate, and the\n\
          operator waits as long as Retry-After says.",
     );
     world.emulator.inject(Fault::throttled(Some("1")).times(2));
@@ -123,14 +123,14 @@ async fn renew(stage: &Stage, world: &World) -> Result<()> {
 async fn look_back(stage: &Stage, world: &World) -> Result<()> {
     stage.step("kubectl describe shows what happened", "Conditions show the state, events show what the operator did.");
     // Events are recorded after the status, so the demo waits for the last one.
-    let told = async || {
+    let shown = async || {
         let text = world.shell.quietly("kubectl describe ccr payments").await?;
         let reasons = ["TargetCreated", "DescriptionUpdated", "TargetRestored", "TargetRepaired", "TargetUpdated"];
         let missing: Vec<_> = reasons.into_iter().filter(|reason| !text.contains(reason)).collect();
         ensure!(missing.is_empty(), "kubectl describe does not show {}", missing.join(", "));
         Ok(Some(()))
     };
-    until("kubectl describe shows every event", told).await?;
+    until("kubectl describe shows every event", shown).await?;
     world.shell.run(stage, "kubectl describe ccr payments").await?;
     stage.seen("kubectl describe shows every event: created, described, restored, repaired, updated");
     Ok(())
@@ -138,7 +138,7 @@ async fn look_back(stage: &Stage, world: &World) -> Result<()> {
 
 async fn delete(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
-        "The resource is deleted, and its ConfigMap goes with it",
+        "The resource is deleted, and Kubernetes deletes its ConfigMap",
         "The garbage collector of Kubernetes deletes the ConfigMap (spec.target.deletionPolicy: Retain would keep it). The\n\
          garbage collector discovers a new kind within half a minute, so this may take a moment here.",
     );

@@ -43,7 +43,7 @@ impl World {
         stage.step(
             "A Kubernetes control plane, and an emulator of API Gateway",
             "etcd, kube-apiserver and kube-controller-manager run on free ports of 127.0.0.1, and so does an emulator of API\n\
-             Gateway's client certificates, which checks signatures as AWS does. Your own clusters and accounts are not touched.",
+             Gateway's client certificates, which checks signatures as AWS does. The demo does not use your clusters and accounts.",
         );
         let start = Instant::now();
         let control_plane = ControlPlane::start().await?;
@@ -57,7 +57,7 @@ impl World {
         stage.seen(&format!("both run after {:.1?}", start.elapsed()));
 
         stage.step(
-            "Install the operator: its resource kind, its rights, and a Deployment",
+            "Install the operator: the CRD, the RBAC rules and a Deployment",
             "There is no node to run its pods, so the operator runs as a process.",
         );
         let install = "kubectl apply --server-side -f deploy/install.yaml";
@@ -69,7 +69,7 @@ impl World {
 
         stage.step(
             "Run the operator, with only the rights of its ServiceAccount",
-            "The ServiceAccount may write Secrets, which the operator needs, and no Deployments.",
+            "The ServiceAccount may write Secrets, because the operator needs this right, and no Deployments.",
         );
         let user = service_account_user(OPERATOR, OPERATOR);
         shell.run(stage, &format!("kubectl auth can-i update secrets --as={user}")).await?;

@@ -27,26 +27,26 @@ pub(super) async fn ask(world: &AccountWorld, out: &mut impl Write) -> Result<()
         world.delete_certificates().await;
         anyhow::Ok(())
     };
-    show("Does the list carry tags?", tags_in_the_list(world).await).await?;
-    show("What does clearing a description answer?", clearing_a_description(world).await).await?;
-    show("What does clearing a stage answer?", clearing_a_stage(world).await).await?;
-    show("UpdateStage with an id that nobody has?", switched_to(world, UNKNOWN).await).await?;
-    show("UpdateStage with the ARN of no ACM certificate?", an_unknown_arn(world).await).await?;
+    show("Does the list contain tags?", tags_in_the_list(world).await).await?;
+    show("What is the response to clearing a description?", clearing_a_description(world).await).await?;
+    show("What is the response to clearing a stage?", clearing_a_stage(world).await).await?;
+    show("UpdateStage with an unknown id?", switched_to(world, UNKNOWN).await).await?;
+    show("UpdateStage with an unknown ARN?", an_unknown_arn(world).await).await?;
     show("Does DeleteClientCertificate refuse a presented one?", deleting_a_presented_one(world).await).await?;
     show("When does GetStages show a switch?", showing_a_switch(world).await).await?;
     for (question, leaf) in acm::presentable() {
         show(question, acm::presented(world, &leaf).await).await?;
     }
     show("GetClientCertificate with the ARN that a stage presents?", acm::read_as_generated(world).await).await?;
-    show("Does GetClientCertificates list what ACM has?", acm::listed_as_generated(world).await).await?;
+    show("Does GetClientCertificates list ACM certificates?", acm::listed_as_generated(world).await).await?;
     show("Does DeleteCertificate refuse a presented one?", acm::deleted_while_presented(world).await).await?;
     for (question, leaf) in acm::importable() {
         show(question, acm::imported(world, &leaf).await).await?;
     }
     row(
         out,
-        "How long does the fleet present the former one?",
-        "not seen from here: it takes a backend that calls reach",
+        "How long is the former certificate presented?",
+        "not measured: this needs a backend that API Gateway can call",
     )
 }
 
@@ -64,7 +64,7 @@ async fn tags_in_the_list(world: &AccountWorld) -> Result<String> {
             });
         }
         position = page.position.filter(|position| !position.is_empty());
-        position.as_ref().context("the list omits a certificate that was just made")?;
+        position.as_ref().context("the list omits a certificate that was just created")?;
     }
 }
 

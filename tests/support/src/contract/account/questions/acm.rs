@@ -24,7 +24,7 @@ pub(super) fn presentable() -> [(&'static str, Leaf); 4] {
         ("UpdateStage with the ARN of an ECDSA certificate?", ca.issue(payments())),
         ("UpdateStage with the ARN of a certificate for servers?", rsa.issue(server)),
         (
-            "UpdateStage with the ARN of one without a chain?",
+            "UpdateStage with the ARN of a certificate without a chain?",
             rsa.issue(payments().key(KeyType::Rsa2048).chain(Chain::None)),
         ),
     ]
