@@ -356,8 +356,8 @@ impl Scope {
         if !calls.is_empty() || is_any_omitted {
             let by_name = |(_, certificate): &&(_, &Certificate)| certificate.is_omitted || is_list_off;
             calls.extend(due.iter().filter(by_name).map(call_of));
-            let calls = self.within_limits(calls);
-            if is_any_omitted || !calls.is_empty() {
+            let room = self.room();
+            if is_any_omitted || calls.iter().any(|(topic, _)| room[service_of(topic)] > 0) {
                 return self.read(calls, next.at);
             }
         }
@@ -369,8 +369,8 @@ impl Scope {
         if now < until {
             return Step::Wait(Some(until));
         }
-        let calls: Vec<_> = due.iter().map(call_of).collect();
         if is_list_off || (!is_list_due && !self.is_list_worth(&due)) {
+            let calls = due.iter().map(call_of).collect();
             return self.read(calls, next.at);
         }
         self.gather_until = None;
@@ -396,29 +396,28 @@ impl Scope {
         refreshes.count() + due.iter().filter(|(_, certificate)| !certificate.grows_old()).count()
     }
 
-    /// The calls that may start now, the longest due first. A silent ACM must not hold up API Gateway, so each service has a
-    /// limit of its own.
-    fn within_limits(&self, mut calls: Vec<(Topic, Tick)>) -> Vec<(Topic, Tick)> {
+    /// The number of calls to each service that may start now. A silent ACM must not hold up API Gateway, so each service
+    /// has a limit of its own.
+    fn room(&self) -> [usize; 2] {
         let certificates = self.certificates.values().filter(|certificate| certificate.entry.is_under_way());
         let stages = self.stages.values().filter(|stages| stages.is_under_way());
         let acm = self.acm.values().filter(|entry| entry.is_under_way());
         let under_way = [certificates.count() + stages.count(), acm.count()];
-        let mut room = under_way.map(|calls| READS_AT_ONCE.saturating_sub(calls));
+        under_way.map(|calls| READS_AT_ONCE.saturating_sub(calls))
+    }
+
+    /// Starts the calls that may start now, the longest due first. Without any, the end of a running call makes room, and
+    /// others become due at `next`.
+    fn read(&mut self, mut calls: Vec<(Topic, Tick)>, next: Option<Tick>) -> Step {
+        self.gather_until = None;
+        let mut room = self.room();
         calls.sort_by_key(|(_, due)| *due);
         calls.retain(|(topic, _)| {
-            let room = &mut room[usize::from(matches!(topic, Topic::Acm(_)))];
+            let room = &mut room[service_of(topic)];
             let has_room = *room > 0;
             *room = room.saturating_sub(1);
             has_room
         });
-        calls
-    }
-
-    /// Starts the calls that may start now. Without any, the end of a running call makes room, and others become due at
-    /// `next`.
-    fn read(&mut self, calls: Vec<(Topic, Tick)>, next: Option<Tick>) -> Step {
-        self.gather_until = None;
-        let calls = self.within_limits(calls);
         if calls.is_empty() {
             return Step::Wait(next);
         }
@@ -652,6 +651,11 @@ impl Next {
         let due = entry.due_at();
         self.is_due(due).then(|| (topic(), entry.queued_at(due)))
     }
+}
+
+/// The position of the service of a call in [`Scope::room`].
+fn service_of(topic: &Topic) -> usize {
+    usize::from(matches!(topic, Topic::Acm(_)))
 }
 
 fn call_of((id, certificate): &(&String, &Certificate)) -> (Topic, Tick) {
