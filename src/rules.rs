@@ -109,6 +109,14 @@ pub struct Permit {
 /// The permission that the rules lack.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
+    /// Everything: no rule is for the namespace, and the default denies.
+    #[error(
+        "no rule is for namespace {namespace}, and the default is deny; add a rule for the namespace to the operator's rules file"
+    )]
+    Namespace {
+        /// The namespace.
+        namespace: String,
+    },
     /// The role.
     #[error(
         "{rules} allows role {arn}; add the role to the roles of a rule for the namespace in the operator's rules file"
@@ -207,9 +215,10 @@ impl Refusal {
     /// The reason for a condition.
     pub fn reason(&self) -> Reason {
         match self {
-            Refusal::Role { .. } | Refusal::ExternalId { .. } | Refusal::OwnCredentials { .. } => {
-                Reason::RoleNotAllowed
-            }
+            Refusal::Namespace { .. }
+            | Refusal::Role { .. }
+            | Refusal::ExternalId { .. }
+            | Refusal::OwnCredentials { .. } => Reason::RoleNotAllowed,
             Refusal::Region { .. } => Reason::RegionNotAllowed,
             Refusal::Certificate { .. } | Refusal::RestApi { .. } | Refusal::Acm { .. } => {
                 Reason::CertificateNotAllowed
@@ -247,6 +256,9 @@ impl Rules {
             [] => self.default.iter().collect(),
             applying => applying.iter().map(|rule| &rule.grant).collect(),
         };
+        if grants.is_empty() {
+            return Err(Refusal::Namespace { namespace: wanted.namespace.to_owned() });
+        }
         match wanted.role {
             Some((arn, external_id)) => {
                 let arn = || arn.to_owned();

@@ -197,7 +197,7 @@ impl Reason {
             Reason::RoleNotAllowed => vec![one(
                 CertificateRead,
                 Is::False,
-                "The operator's rules do not allow this role, its external id, or the operator's own credentials for the namespace.",
+                "The operator's rules do not allow this role, its external id, or the operator's own credentials for the namespace, or no rule names the namespace.",
                 "Ask the administrator of the operator for a rule. The operator tries again when its rules change.",
             )],
             Reason::RegionNotAllowed => vec![one(

@@ -100,15 +100,18 @@ fn a_rule_for_some_certificates_allows_no_stage_unless_it_names_the_api() {
 fn a_namespace_without_a_rule_has_nothing_if_the_default_is_deny() {
     let rules = rules("default: deny\nrules: [{namespaces: [payments]}]");
     assert!(permit(&rules, |_| {}).is_ok());
-    let refusal = permit(&rules, |wanted| wanted.namespace = "orders").unwrap_err();
-    assert_eq!(refusal.reason(), Reason::RoleNotAllowed);
-    let message = refusal.to_string();
-    assert!(message.contains("a rule for namespace orders") && message.contains("own credentials"), "{message}");
+    let own = permit(&rules, |wanted| wanted.namespace = "orders");
     let with_role = permit(&rules, |wanted| {
         with_role(None)(wanted);
         wanted.namespace = "orders";
     });
-    assert_eq!(with_role.unwrap_err().reason(), Reason::RoleNotAllowed);
+    for refused in [own, with_role] {
+        let refusal = refused.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::RoleNotAllowed);
+        let message = refusal.to_string();
+        assert!(message.contains("add a rule for the namespace"), "{message}");
+        assert!(message.contains("orders") && !message.contains("ownCredentials"), "{message}");
+    }
     assert!(!rules.allow_roles());
 }
 

@@ -211,7 +211,7 @@ async fn with_default_deny_only_namespaces_with_a_rule_may_use_anything() {
     let mut ruled = Ruled::start("deny", "default: deny").await;
     ruled.create("one", json!({})).await;
     let resource = ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
-    assert!(message(&resource, "CertificateRead").contains("neither a rule for namespace"));
+    assert!(message(&resource, "CertificateRead").contains("add a rule for the namespace"));
     assert_eq!(ruled.reads(ID), 0);
     ruled.change_rules("{default: deny, rules: [{namespaces: [NAMESPACE]}]}").await;
     ruled.until_ready("one").await;
