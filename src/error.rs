@@ -71,21 +71,14 @@ pub(crate) fn retry_after_asked(retry_after: Duration, jitter: f64) -> Duration 
 impl GatewayError {
     /// Whether the credentials are the cause. Then API Gateway received no valid request.
     pub fn is_of_credentials(&self) -> bool {
-        matches!(
-            self,
-            GatewayError::AccessDenied(
-                Denial::BadCredentials { .. }
-                    | Denial::IdentityRefused { .. }
-                    | Denial::CredentialsUnusable { .. }
-                    | Denial::RoleRefused
-            ) | GatewayError::Unavailable {
-                outage: Outage::NoCredentials
-                    | Outage::CredentialsEndpoint(_)
-                    | Outage::NoSession
-                    | Outage::SessionUnreached(_),
-                ..
-            }
-        )
+        match self {
+            GatewayError::AccessDenied(denial) => *denial != Denial::NotAuthorized,
+            GatewayError::Unavailable { outage, .. } => outage.is_of_credentials(),
+            GatewayError::BadRequest { .. }
+            | GatewayError::NotFound
+            | GatewayError::Conflict
+            | GatewayError::Throttled { .. } => false,
+        }
     }
 
     /// Whether a response came that differs from the API's documentation.
@@ -171,13 +164,11 @@ impl GatewayError {
             GatewayError::NotFound => {
                 format!("ACM has no certificate {}; check the ARN and the account", source.id)
             }
-            GatewayError::BadRequest { message } => format!("ACM refused the request as invalid: {message}"),
-            GatewayError::Throttled { .. } => {
-                "ACM is throttling the requests of the account; retrying with backoff".to_owned()
-            }
-            GatewayError::Unavailable { outage, .. } => format!("the call to ACM failed: {outage}"),
             GatewayError::AccessDenied(_) | GatewayError::Conflict => {
                 self.explain("acm:DescribeCertificate", Subject::Certificate(source))
+            }
+            GatewayError::BadRequest { .. } | GatewayError::Throttled { .. } | GatewayError::Unavailable { .. } => {
+                self.of_call("ACM")
             }
         }
     }

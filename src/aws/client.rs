@@ -59,6 +59,14 @@ impl Service {
             _ => Self::ApiGateway,
         }
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::ApiGateway => "API Gateway",
+            Self::Acm => "ACM",
+            Self::Sts => "AWS STS",
+        }
+    }
 }
 
 const DESCRIBE_CERTIFICATE: &str = "DescribeCertificate";
@@ -197,7 +205,7 @@ impl AwsGateway {
         let region = &place.region;
         match failure {
             Some(failure) => {
-                warn!(region, "AWS is unreachable: {failure}");
+                warn!(region, "AWS is unreachable: {}", failure.of_call(service.name()));
                 logged.insert(key, failure.clone());
             }
             None => {

@@ -343,7 +343,7 @@ pub enum GatewayError {
         retry_after: Option<Duration>,
     },
     /// The call brought no usable answer.
-    #[error("the call to API Gateway failed: {outage}")]
+    #[error("{}", .outage.of_call("API Gateway"))]
     Unavailable {
         /// The cause.
         outage: Outage,
@@ -398,9 +398,12 @@ pub enum Outage {
     /// STS returned no session for the role, so the call was not sent.
     #[error("AWS STS returned no session for the role")]
     NoSession,
-    /// STS was unreachable when the operator requested a session of the role.
+    /// STS returned no session for the role, for this cause, so the call was not sent.
     #[error("AWS STS returned no session for the role: {0}")]
     SessionUnreached(Box<Outage>),
+    /// The source of the operator's credentials was unreachable, so the call was not sent.
+    #[error("the operator's AWS credentials cannot be loaded: {0}")]
+    CredentialsUnreached(Box<Outage>),
     /// The answer did not come in time.
     #[error("the request timed out")]
     TimedOut,
@@ -436,4 +439,37 @@ pub enum Outage {
     /// The response is larger than any valid one.
     #[error("the response is larger than 5 MiB")]
     TooLarge,
+}
+
+impl GatewayError {
+    /// The message about a failed call to a service.
+    pub fn of_call(&self, service: &str) -> String {
+        match self {
+            GatewayError::BadRequest { message } => format!("{service} refused the request as invalid: {message}"),
+            GatewayError::Throttled { .. } => {
+                format!("{service} is throttling the requests of the account; retrying with backoff")
+            }
+            GatewayError::Unavailable { outage, .. } => outage.of_call(service),
+            GatewayError::NotFound | GatewayError::AccessDenied(_) | GatewayError::Conflict => self.to_string(),
+        }
+    }
+}
+
+impl Outage {
+    /// Whether the operator had no credentials for the call. Then the call was not sent.
+    pub fn is_of_credentials(&self) -> bool {
+        matches!(
+            self,
+            Outage::NoCredentials
+                | Outage::CredentialsEndpoint(_)
+                | Outage::NoSession
+                | Outage::SessionUnreached(_)
+                | Outage::CredentialsUnreached(_)
+        )
+    }
+
+    /// The message about a failed call to a service. A call that was not sent says nothing about the service.
+    fn of_call(&self, service: &str) -> String {
+        if self.is_of_credentials() { self.to_string() } else { format!("the call to {service} failed: {self}") }
+    }
 }

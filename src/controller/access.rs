@@ -147,7 +147,8 @@ pub fn learn_own_account<G: Gateway>(tasks: &Tasks, context: Arc<Context<G>>) ->
                 }
                 Err(failure) if last.as_ref() != Some(&failure) => {
                     warn!(
-                        "could not read the operator's account from AWS STS (sts:GetCallerIdentity): {failure}; status.certificates has no accountId until AWS STS responds"
+                        "could not read the operator's account from AWS STS (sts:GetCallerIdentity): {}; status.certificates has no accountId until AWS STS responds",
+                        failure.of_call("AWS STS")
                     );
                     last = Some(failure);
                 }

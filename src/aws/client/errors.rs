@@ -108,32 +108,37 @@ fn no_session(refused: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
 pub(super) fn no_credentials(error: &CredentialsError) -> GatewayError {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => return unavailable(Outage::NoCredentials),
-        CredentialsError::ProviderTimedOut(_) => return unavailable(Outage::TimedOut),
+        CredentialsError::ProviderTimedOut(_) => {
+            return unavailable(Outage::CredentialsUnreached(Box::new(Outage::TimedOut)));
+        }
         _ => {}
     }
-    if let Some(refused) = find::<SdkError<AssumeRoleWithWebIdentityError, HttpResponse>>(error)
-        && let Some(response) = refused.raw_response()
-    {
+    let unreached = find::<Unreached>(error).map(|unreached| Box::new(outage_of(unreached)));
+    let session = |outage| unavailable(Outage::SessionUnreached(Box::new(outage)));
+    if let Some(refused) = find::<SdkError<AssumeRoleWithWebIdentityError, HttpResponse>>(error) {
+        let Some(response) = refused.raw_response() else {
+            return unavailable(unreached.map_or(Outage::NoSession, Outage::SessionUnreached));
+        };
         let refusal = refused.as_service_error();
         let code = refusal.and_then(ProvideErrorMetadata::code).unwrap_or_default();
         let message = refusal.and_then(ProvideErrorMetadata::message).unwrap_or_default();
         let status = response.status().as_u16();
         return match status {
-            404 => unavailable(Outage::Status(404)),
-            407 => unavailable(Outage::ProxyAuthentication),
+            404 => session(Outage::Status(404)),
+            407 => session(Outage::ProxyAuthentication),
             429 => unavailable(Outage::NoSession),
             400..=499 if !is_throttling(code) && !code.is_empty() => {
                 GatewayError::AccessDenied(Denial::IdentityRefused { code: code.to_owned(), message: stable(message) })
             }
-            400..=499 if !is_throttling(code) => unavailable(Outage::Status(status)),
+            400..=499 if !is_throttling(code) => session(Outage::Status(status)),
             _ => unavailable(Outage::NoSession),
         };
     }
     if let Some(refused) = find::<EndpointRefusal>(error) {
         return endpoint_refused(refused);
     }
-    match find::<Unreached>(error) {
-        Some(unreached) => unavailable(outage_of(unreached)),
+    match unreached {
+        Some(outage) => unavailable(Outage::CredentialsUnreached(outage)),
         None => GatewayError::AccessDenied(Denial::CredentialsUnusable { cause: unusable(error) }),
     }
 }
