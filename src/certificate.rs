@@ -9,6 +9,7 @@ mod der;
 mod name;
 mod pins;
 
+pub use chain::are_distinguishable;
 pub use name::readable;
 
 use std::fmt;

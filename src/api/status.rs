@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::schema;
 use super::{StageStatus, TargetKind};
-use crate::certificate::fingerprints;
+use crate::certificate::{Certificate, fingerprints};
 
 /// The greatest size of a status as JSON. A larger status is not written.
 const MAX_STATUS_BYTES: usize = 512 * 1024;
@@ -240,6 +240,15 @@ impl CertificateStatus {
         }
         let of = |pem: &String| fingerprints(pem.as_bytes()).iter().map(ToString::to_string).collect::<Vec<_>>();
         self.chain.iter().flat_map(of).collect()
+    }
+
+    /// The certificate with its chain, if the entry has valid PEM.
+    pub fn certificate(&self) -> Option<Certificate> {
+        let pem = self.pem.as_deref()?;
+        match self.chain.is_empty() {
+            true => Certificate::parse(pem).ok(),
+            false => Certificate::issued(pem, &self.chain.concat()).ok(),
+        }
     }
 
     /// Whether the certificate has this id and region.

@@ -11,7 +11,7 @@ use crate::api::{
     CertificateStatus, ClientCertificateRef, Content, Pkcs12, Preset, SecretKeyRef, SecretType, TargetKind,
     VerifierClass,
 };
-use crate::certificate::{Block, Certificate, Fingerprint};
+use crate::certificate::{Block, Certificate, Fingerprint, are_distinguishable};
 use crate::text::hex;
 
 /// The keys of a resource's target with their contents, without the key for the password of a truststore.
@@ -75,11 +75,16 @@ pub fn verifier_class(resource: &ClientCertificateRef, held: &[CertificateStatus
         return spec.verifier_class;
     }
     // Servers find an authority by its name. All certificates that API Gateway generates have the same name, but the
-    // authorities of a chain have different names.
+    // authorities of a chain usually have different names.
     let generated = held.iter().filter(|held| held.chain.is_empty()).count();
     let keys = keys(resource);
     let is_chained = |content: &Content| *content == Content::Bundle || is_overlap_safe(*content);
-    if generated <= 1 && generated < held.len() && keys.iter().all(|(_, content)| is_chained(content)) {
+    let issued = || held.iter().filter(|held| !held.chain.is_empty()).filter_map(CertificateStatus::certificate);
+    if generated <= 1
+        && generated < held.len()
+        && keys.iter().all(|(_, content)| is_chained(content))
+        && are_distinguishable(&issued().collect::<Vec<_>>())
+    {
         return Some(VerifierClass::OverlapSafe);
     }
     match (&spec.keys, spec.preset) {

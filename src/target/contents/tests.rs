@@ -5,6 +5,7 @@ use crate::fixtures::{
 };
 use crate::target::{Desired, Password, TargetObject, Trusted, TruststoreInput, render};
 use operator_testing::certificates::{NewCertificate, issue};
+use operator_testing::private_ca::{NewLeaf, PrivateCa};
 use std::collections::BTreeMap;
 
 const NOW: &str = "2026-11-24T07:16:00Z";
@@ -166,6 +167,35 @@ fn the_verifier_class_is_reported_if_it_is_known() {
         (with_keys(&[("a", Content::EnvoySds), ("b", Content::Pkcs12)]), Some(OverlapSafe)),
     ] {
         assert_eq!(verifier_class(&resource, &[]), class, "{:?}", resource.spec.target);
+    }
+}
+
+#[test]
+fn two_authorities_of_one_name_are_safe_if_key_identifiers_distinguish_them() {
+    let entry = |ca: &PrivateCa| {
+        let leaf = ca.issue(NewLeaf::new("api"));
+        let certificate = Certificate::parse(&leaf.certificate).unwrap();
+        let chain = Certificate::issued(&leaf.certificate, leaf.chain.as_deref().unwrap()).unwrap();
+        CertificateStatus {
+            sha256_fingerprint: Some(certificate.main().fingerprint.to_string()),
+            pem: Some(leaf.certificate),
+            chain: chain.chain().iter().map(|block| block.pem.clone()).collect(),
+            ..CertificateStatus::default()
+        }
+    };
+    let root = || PrivateCa::root("Payments Root");
+    let (first, second) = (root(), root());
+    let with_identifiers = |root: &PrivateCa| entry(&root.intermediate("Payments Issuing"));
+    let without = |root: &PrivateCa, name: &str| entry(&root.intermediate_without_key_identifier(name));
+    let safe = Some(VerifierClass::OverlapSafe);
+    for (held, class) in [
+        ([with_identifiers(&first), with_identifiers(&second)], safe),
+        ([without(&first, "Payments Issuing"), without(&second, "Payments Issuing")], None),
+        ([with_identifiers(&first), without(&second, "Other Issuing")], None),
+        ([without(&first, "Payments Issuing"), without(&first, "Other Issuing")], safe),
+        ([without(&first, "Payments Issuing"), without(&PrivateCa::root("Other Root"), "Other Issuing")], safe),
+    ] {
+        assert_eq!(verifier_class(&resource("payments"), &held), class);
     }
 }
 
