@@ -24,6 +24,9 @@ pub struct Access {
     /// The certificates that the spec does not name by id: certificates with the tags of the spec, and the tagged and
     /// formerly presented certificates of the status.
     pub unnamed: Vec<Named>,
+    /// The ACM certificates of the status that the rules allow. The operator does not read a former one again: the status
+    /// has it.
+    pub acm: Vec<Source>,
     /// The place to look for certificates with the tags of the spec: the place of the main certificate.
     pub tags: Option<Place>,
     /// Whether the resource may own the description.
@@ -115,16 +118,20 @@ impl Access {
         let mut unnamed: Vec<Named> = Vec::new();
         let others = recorded().filter(|held| may_be_unnamed(held)).map(|held| held.id.as_str());
         let all = found.tagged.iter().map(String::as_str).chain(presented.iter().copied()).chain(others);
-        // The operator does not read a former ACM certificate again. The status has it.
         for id in all.filter(|id| !is_of_acm(id)) {
             let is_main = main.as_ref().is_some_and(|main| main.id == id);
             if !is_main && !resource.names(id) && unnamed.iter().all(|named| named.id != id) {
                 unnamed.push(beside(id));
             }
         }
+        let allowed_acm = |held: &CertificateStatus| {
+            let (place, _) = permit(What::Acm(&held.id)).ok()?;
+            Some(Source { place, id: held.id.clone() })
+        };
         Access {
             additional: resource.additional_ids().map(beside).collect(),
             unnamed,
+            acm: recorded().filter(|held| is_of_acm(&held.id)).filter_map(allowed_acm).collect(),
             tags: place.clone().ok().filter(|_| !resource.spec.additional_client_certificate_tags.is_empty()),
             description: allowed.map_or(Ok(()), |(_, description)| description),
             main,
@@ -205,6 +212,7 @@ mod tests {
                 stages: None,
                 additional: vec![],
                 unnamed: vec![],
+                acm: vec![],
                 tags: None,
                 description: Ok(())
             }

@@ -444,7 +444,7 @@ async fn gather<G: Gateway>(
         is_ours && !is_controlled_by_another(former, resource)
     });
     let password = password::look_for_password(resource, context).await;
-    let Access { main, stages, additional, unnamed, tags, description } = access;
+    let Access { main, stages, additional, unnamed, acm, tags, description } = access;
     let key = main.as_ref().and_then(|main| main.source.as_ref().ok()).map(|source| context.aws.key_of(source));
     let is_account_unknown =
         key.as_ref().is_some_and(|key| key.account.is_none()) && context.access.rules().allow_roles();
@@ -485,6 +485,7 @@ async fn gather<G: Gateway>(
         stage,
         additional,
         unnamed,
+        acm,
         tags,
         repaired,
         answered: view.answered,

@@ -427,6 +427,7 @@ impl World {
             stage: access.stages.map(|api| StageRead { api, name: STAGE.into(), acm: stage().acm, read: view.stages }),
             additional,
             unnamed,
+            acm: access.acm,
             tags: access.tags.map(|place| TagRead { place, read: view.tags }),
             repaired: None,
             answered: view.answered,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::snapshot::{Look, Named, Snapshot};
 use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, MAX_CERTIFICATES};
-use crate::aws::gateway::{Source, is_of_acm};
+use crate::aws::gateway::Source;
 use crate::aws::scope::Tags;
 use crate::certificate::Certificate;
 use crate::conditions::whole_seconds;
@@ -153,13 +153,13 @@ impl Trust {
         }
     }
 
-    /// Adds the former main certificates of ACM. ACM returns only the current certificate of an ARN, so only the status
-    /// has a former one.
+    /// Adds the former main certificates of ACM that the resource may still read. ACM returns only the current certificate
+    /// of an ARN, so only the status has a former one.
     fn keep_former_of_acm(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
         let now = snapshot.now.wall;
         let main = snapshot.main.as_ref().map(|main| main.id.as_str());
-        let place = snapshot.main_source().map(|source| &source.place);
-        for held in recorded(resource).filter(|held| is_of_acm(&held.id)) {
+        let is_allowed = |held: &&CertificateStatus| snapshot.acm.iter().any(|source| is_of(held, source));
+        for held in recorded(resource).filter(is_allowed) {
             let since = match held.role {
                 // The same ARN, or the same stage: the spec names no other source.
                 Some(CertificateRole::Main) if main == Some(&held.id) || resource.stage_status().is_some() => now,
@@ -167,8 +167,7 @@ impl Trust {
                 _ => continue,
             };
             let Some(since) = within_overlap(resource, snapshot, since) else { continue };
-            let is_here = place.is_none_or(|place| is_of(held, &Source { place: place.clone(), id: held.id.clone() }));
-            if let Some(mut entry) = Entry::from_status(held, CertificateRole::Former).filter(|_| is_here)
+            if let Some(mut entry) = Entry::from_status(held, CertificateRole::Former)
                 && !entry.certificate.is_expired(now)
             {
                 entry.status.former_since = Some(since);

@@ -408,6 +408,7 @@ fn snapshot(facts: &Facts, without: Option<Guard>) -> Snapshot {
         stage: None,
         additional: facts.spec.additional.iter().map(|at| named(*at, true)).collect(),
         unnamed: Vec::new(),
+        acm: Vec::new(),
         tags: None,
         repaired: None,
         answered: is_read(&facts.spec.main) && facts.spec.additional.iter().all(is_read),

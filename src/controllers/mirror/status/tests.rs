@@ -2,16 +2,19 @@
 
 mod stages;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::installation::Marked;
 use super::super::plan::plan;
 use super::super::snapshot::TagRead;
 use super::*;
+use crate::access::{Access, Found};
 use crate::aws::answer::Answer;
 use crate::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, Denial, GatewayError, Place};
 use crate::aws::scope::{Listing, Snapshot as Read};
 use crate::fixtures::{OTHER_FINGERPRINT, OTHER_PEM, PEM, certificate, resource, secret_of};
+use crate::rules::Rules;
 use crate::settings::Now;
 use crate::target::{Target, TargetObject};
 
@@ -109,6 +112,7 @@ impl Story {
             }),
             stage: None,
             additional: vec![],
+            acm: vec![],
             unnamed: vec![Named {
                 id: NEW.into(),
                 source: self.source.clone().map(|()| source(NEW)),
@@ -345,7 +349,9 @@ fn a_list_without_tags_and_a_denied_list_are_reported() {
 /// A resource that names an ACM certificate, and a target that holds the written content.
 struct Issued {
     resource: ClientCertificateRef,
+    start: Timestamp,
     target: Option<Target>,
+    rules: Rules,
 }
 
 const ARN: &str = "arn:aws:acm:us-east-1:111122223333:certificate/1";
@@ -355,12 +361,14 @@ impl Issued {
         let mut resource = resource("payments");
         resource.spec.client_certificate_id = None;
         resource.spec.acm_certificate_arn = Some(ARN.into());
-        Issued { resource, target: None }
+        Issued { resource, start: Story::new().start, target: None, rules: Rules::default() }
     }
 
     /// A reconcile `seconds` after the start, with this leaf and chain in ACM; `None` if ACM has not answered.
     fn pass(&mut self, seconds: i64, read: Option<(&str, &str)>) -> Outcome {
-        let mut snapshot = Story::new().snapshot(seconds);
+        let mut snapshot = Story { start: self.start, ..Story::new() }.snapshot(seconds);
+        let (found, labels) = (Found::default(), BTreeMap::new());
+        snapshot.acm = Access::of(&self.resource, &found, &settings(), &self.rules, &labels).acm;
         let source = Source::own("us-east-1", ARN);
         let read = read.map(|(leaf, chain)| {
             let came = AcmCertificate {
@@ -431,4 +439,24 @@ fn a_bundle_holds_the_chain_of_an_acm_certificate_and_a_re_import_keeps_the_form
     assert_eq!(issued.held(), [(main, 1), (former, 2)]);
     let read = find(&outcome.status.conditions, ConditionType::CertificateRead).unwrap();
     assert!(read.message.contains("no root certificate, which OpenSSL requires"), "{}", read.message);
+}
+
+#[test]
+fn rules_that_refuse_an_arn_end_the_overlap_of_its_former_certificates() {
+    use crate::fixtures::issued::{ISSUING_PEM, LEAF_PEM, NEXT_LEAF_PEM};
+    let (main, former) = (CertificateRole::Main, CertificateRole::Former);
+    let mut issued = Issued::new();
+    issued.resource.spec.region = Some("us-east-1".into());
+    issued.pass(0, Some((LEAF_PEM, ISSUING_PEM)));
+    issued.pass(10, Some((NEXT_LEAF_PEM, ISSUING_PEM)));
+    // The former certificate is of another ARN, as after a switch of a stage.
+    issued.resource.status.as_mut().unwrap().certificates[1].id = ARN.replace("certificate/1", "certificate/2");
+    for (rules, held) in [
+        ("default: {acmCertificateArns: ['*/1', '*/2']}", vec![(main, 1), (former, 1)]),
+        ("default: {acmCertificateArns: ['*/1']}", vec![(main, 1)]),
+    ] {
+        issued.rules = Rules::parse(rules).unwrap();
+        issued.pass(20, Some((NEXT_LEAF_PEM, ISSUING_PEM)));
+        assert_eq!(issued.held(), held, "{rules}");
+    }
 }

@@ -31,7 +31,7 @@ impl Followed {
         });
         let list = snapshot.tags.as_ref().and_then(|tags| tags.read.as_ref());
         let found = found(resource, list, stages.as_ref(), now);
-        let Access { main, stages: api, additional, unnamed, .. } =
+        let Access { main, stages: api, additional, unnamed, acm, .. } =
             Access::of(resource, &found, settings, &self.rules, &BTreeMap::new());
         let named = |access::Named { id, source }| {
             let result = self.reads.get(id.as_str()).cloned().flatten().filter(|_| source.is_ok());
@@ -42,6 +42,7 @@ impl Followed {
         snapshot.main = main.map(named);
         snapshot.additional = additional.into_iter().map(named).collect();
         snapshot.unnamed = unnamed.into_iter().map(named).collect();
+        snapshot.acm = acm;
         snapshot.stage = api.map(|api: RestApi| StageRead {
             api,
             name: "prod".into(),
