@@ -144,7 +144,11 @@ impl Trust {
     /// Adds the entry of the status for a certificate without an answer from AWS.
     fn keep(&mut self, resource: &ClientCertificateRef, named: &Named, role: CertificateRole, now: Timestamp) {
         let Ok(source) = &named.source else { return };
-        let Some(recorded) = recorded(resource).find(|held| is_of(held, source)) else { return };
+        // A former certificate of ACM has the ARN of its successor, and is not the certificate of the ARN any more.
+        let is_it = |held: &&CertificateStatus| {
+            is_of(held, source) && !(source.is_of_acm() && held.role == Some(CertificateRole::Former))
+        };
+        let Some(recorded) = recorded(resource).find(is_it) else { return };
         match Entry::from_status(recorded, role) {
             Some(entry) if role == CertificateRole::Main || !entry.certificate.is_expired(now) => self.push(entry),
             Some(_) => {}

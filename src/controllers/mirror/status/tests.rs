@@ -5,6 +5,8 @@ mod stages;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use operator_testing::private_ca::{NewLeaf, PrivateCa};
+
 use super::super::installation::Marked;
 use super::super::plan::plan;
 use super::super::snapshot::TagRead;
@@ -439,6 +441,24 @@ fn a_bundle_holds_the_chain_of_an_acm_certificate_and_a_re_import_keeps_the_form
     assert_eq!(issued.held(), [(main, 1), (former, 2)]);
     let read = find(&outcome.status.conditions, ConditionType::CertificateRead).unwrap();
     assert!(read.message.contains("no root certificate, which OpenSSL requires"), "{}", read.message);
+}
+
+#[test]
+fn a_former_leaf_never_becomes_the_main_one_again_by_itself() {
+    let ca = PrivateCa::root("Payments");
+    let first = ca.issue(NewLeaf::new("api"));
+    let second = ca.issue(NewLeaf::new("api").expires_in_seconds(-60));
+    let chain = ca.certificate();
+    let mut issued = Issued::new();
+    issued.start = second.not_after - jiff::SignedDuration::from_secs(60);
+    issued.pass(0, Some((&first.certificate, chain)));
+    issued.pass(10, Some((&second.certificate, chain)));
+    // The process restarts after the main leaf has expired, and ACM does not answer.
+    for seconds in [70, 80, 90] {
+        issued.pass(seconds, None);
+        assert_eq!(issued.held(), [(CertificateRole::Former, 1)], "{seconds}");
+        assert_eq!(issued.bundle(), [of(chain)]);
+    }
 }
 
 #[test]
