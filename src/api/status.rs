@@ -251,6 +251,14 @@ impl CertificateStatus {
         }
     }
 
+    /// Whether a target with this certificate verifies all that a target with the other one does: it is the same client
+    /// certificate, with every authority of the other one.
+    pub fn covers(&self, other: &CertificateStatus) -> bool {
+        self.is_same(other)
+            && self.chain.is_empty() == other.chain.is_empty()
+            && other.chain.iter().all(|authority| self.chain.contains(authority))
+    }
+
     /// Whether the certificate has this id and region.
     pub fn is_of(&self, id: &str, region: &str) -> bool {
         self.id == id && self.region.as_deref() == Some(region)

@@ -283,11 +283,12 @@ fn not_adoptable(name: &str, obstacle: &str) -> String {
 fn was_as_written(resource: &ClientCertificateRef, desired: &Desired, trust: &Trust, snapshot: &Snapshot) -> bool {
     let Some(status) = &resource.status else { return false };
     let held = trust.held(holds_active(resource), snapshot.now.wall);
-    let fingerprints =
-        |list: &[CertificateStatus]| -> Vec<_> { list.iter().map(|held| held.sha256_fingerprint.clone()).collect() };
+    let in_target = |list: &[CertificateStatus]| -> Vec<_> {
+        list.iter().map(|held| (held.sha256_fingerprint.clone(), held.chain.clone())).collect()
+    };
     status.observed_generation == resource.generation()
         && status.target.as_ref() == Some(&desired.target)
-        && fingerprints(&status.certificates) == fingerprints(&held)
+        && in_target(&status.certificates) == in_target(&held)
 }
 
 /// Deletes a former target if the deletion policy is Delete and this resource, not a former one of the same name, wrote

@@ -152,8 +152,8 @@ fn note_trust(
     let before = resource.status.as_ref();
     let is_same_target = before.and_then(|before| before.target.as_ref()) == Some(&resource.target_ref());
     for held in &mut status.certificates {
-        let is_it = |recorded: &&CertificateStatus| recorded.sha256_fingerprint == held.sha256_fingerprint;
-        let recorded = before.and_then(|before| before.certificates.iter().find(is_it)).and_then(|it| it.trusted_since);
+        let recorded = before.iter().flat_map(|before| &before.certificates).filter(|recorded| recorded.covers(held));
+        let recorded = recorded.filter_map(|recorded| recorded.trusted_since).min();
         let is_over = held.expiration_date.is_some_and(|end| end <= now);
         let anchors = held.anchors();
         let was_there = match &snapshot.target {
@@ -782,7 +782,7 @@ fn requeue(
     let leaves = former.filter_map(until).filter(is_ahead);
     let before = resource.status.iter().flat_map(|before| &before.certificates);
     let is_it = |one: &CertificateStatus, other: &CertificateStatus| {
-        one.id == other.id && one.sha256_fingerprint == other.sha256_fingerprint
+        (&one.id, &one.sha256_fingerprint, &one.chain) == (&other.id, &other.sha256_fingerprint, &other.chain)
     };
     let left = before.filter(|held| match status.certificates.iter().find(|stays| is_it(stays, held)) {
         Some(stays) => held.former_since.is_some() && stays.former_since.is_none(),

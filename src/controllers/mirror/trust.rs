@@ -23,7 +23,7 @@ pub struct Entry {
 /// The certificates for the target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trust {
-    /// The entries, the main certificate first. No two have the same fingerprint.
+    /// The entries, the main certificate first. No entry covers another one.
     pub entries: Vec<Entry>,
     /// Whether the spec is newer than the status and AWS has not answered yet. Then the target may be newer than the
     /// status.
@@ -126,12 +126,10 @@ impl Trust {
         }
     }
 
-    /// Adds an entry. A certificate that is already present keeps its place and gets the first of its roles. A
-    /// certificate beyond the limit is left out.
+    /// Adds an entry. A certificate that another entry covers keeps the place of that entry and gets the first of both
+    /// roles. A certificate beyond the limit is left out.
     fn push(&mut self, entry: Entry) {
-        let fingerprint = entry.certificate.main().fingerprint;
-        let is_it = |other: &&mut Entry| other.certificate.main().fingerprint == fingerprint;
-        if let Some(other) = self.entries.iter_mut().find(is_it) {
+        if let Some(other) = self.entries.iter_mut().find(|other| other.status.covers(&entry.status)) {
             if entry.status.role < other.status.role {
                 *other = entry;
                 other.status.former_since = None;

@@ -399,6 +399,12 @@ impl Issued {
         content.certificates[0].iter().map(ToString::to_string).collect()
     }
 
+    /// The seconds from the start to the time since which the target has held each certificate.
+    fn since(&self) -> Vec<i64> {
+        let held = &self.resource.status.as_ref().unwrap().certificates;
+        held.iter().map(|held| held.trusted_since.unwrap().duration_since(self.start).as_secs()).collect()
+    }
+
     fn held(&self) -> Vec<(CertificateRole, usize)> {
         let held = &self.resource.status.as_ref().unwrap().certificates;
         held.iter().map(|held| (held.role.unwrap(), held.chain.len())).collect()
@@ -441,6 +447,42 @@ fn a_bundle_holds_the_chain_of_an_acm_certificate_and_a_re_import_keeps_the_form
     assert_eq!(issued.held(), [(main, 1), (former, 2)]);
     let read = find(&outcome.status.conditions, ConditionType::CertificateRead).unwrap();
     assert!(read.message.contains("no root certificate, which OpenSSL requires"), "{}", read.message);
+}
+
+#[test]
+fn a_re_import_of_the_same_leaf_keeps_the_former_chain_for_the_overlap() {
+    use crate::fixtures::issued::{ISSUING_PEM, LEAF_PEM, ROOT_PEM};
+    let (main, former) = (CertificateRole::Main, CertificateRole::Former);
+    let (first, second) = (format!("{ISSUING_PEM}{ROOT_PEM}"), format!("{ISSUING_PEM}{OTHER_PEM}"));
+    let mut issued = Issued::new();
+    issued.pass(0, Some((LEAF_PEM, &first)));
+    issued.pass(10, Some((LEAF_PEM, &second)));
+    assert_eq!(issued.held(), [(main, 2), (former, 2)]);
+    assert_eq!(issued.bundle(), [of(ISSUING_PEM), of(OTHER_PEM), of(ROOT_PEM)]);
+    assert_eq!(issued.since(), [10, 0]);
+    for read in [None, Some((LEAF_PEM, second.as_str()))] {
+        let before = issued.resource.status.clone();
+        let outcome = issued.pass(20, read);
+        assert_eq!((issued.resource.status.clone(), outcome.requeue), (before, Some(Duration::from_secs(880))));
+    }
+    issued.pass(3611, Some((LEAF_PEM, &second)));
+    assert_eq!(issued.held(), [(main, 2)], "the overlap has passed");
+    assert_eq!(issued.bundle(), [of(ISSUING_PEM), of(OTHER_PEM)]);
+
+    // A chain that has all of the former one, and the former one again, which the target holds already.
+    issued.pass(4000, Some((LEAF_PEM, &format!("{second}{ROOT_PEM}"))));
+    assert_eq!(issued.held(), [(main, 3)]);
+    issued.pass(4010, Some((LEAF_PEM, &second)));
+    assert_eq!(issued.held(), [(main, 2), (former, 3)]);
+    assert_eq!(issued.since(), [4000, 4000]);
+
+    // Without an overlap, the former chain leaves at once. No other writer has changed the target.
+    issued.resource.spec.overlap = Some("0s".into());
+    let outcome = issued.pass(4020, Some((LEAF_PEM, &first)));
+    assert_eq!(issued.held(), [(main, 2)]);
+    assert_eq!(outcome.events.done.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["TargetUpdated"]);
+    let outcome = issued.pass(4030, Some((LEAF_PEM, &second)));
+    assert_eq!(outcome.events.done.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["TargetUpdated"]);
 }
 
 #[test]
