@@ -173,6 +173,11 @@ impl Certificate {
         self
     }
 
+    /// Whether the certificate has no chain, and an authority issued it.
+    pub fn lacks_chain(&self) -> bool {
+        self.chain.is_empty() && !self.first.is_self_issued()
+    }
+
     /// Whether the certificate has a chain without a self-issued certificate.
     pub fn lacks_root(&self) -> bool {
         !self.chain.is_empty() && !self.chain.iter().any(Block::is_self_issued)

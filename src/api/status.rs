@@ -251,6 +251,15 @@ impl CertificateStatus {
         }
     }
 
+    /// When the certificate and the authorities of its chain expire.
+    pub fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        let chain = if self.chain.is_empty() { None } else { self.certificate() };
+        let authorities = chain.into_iter().flat_map(|certificate| {
+            certificate.chain().iter().map(|authority| authority.not_after).collect::<Vec<_>>()
+        });
+        self.expiration_date.into_iter().chain(authorities)
+    }
+
     /// Whether a target with this certificate verifies all that a target with the other one does: it is the same client
     /// certificate, with every authority of the other one.
     pub fn covers(&self, other: &CertificateStatus) -> bool {

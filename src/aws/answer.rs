@@ -79,7 +79,6 @@ impl Answer {
         }
         let Some(leaf) = leaf else { return Err(ReadFailure::NotIssued { arn, status: "PENDING_VALIDATION" }) };
         let certificate = Certificate::issued(&leaf, chain.as_deref().unwrap_or_default())?;
-        let certificate = certificate.without_ended_authorities(now);
         let account = account.map(str::to_owned);
         let answer = Answer { source: source.clone(), certificate, description: String::new(), account, created: None };
         match answer.valid_at(now) {
@@ -121,7 +120,8 @@ impl Answer {
             safe_to_switch: None,
             former_since: None,
             pem: self.certificate.single_pem().filter(|pem| pem.len() <= MAX_PEM).map(str::to_owned),
-            chain: self.certificate.chain().iter().map(|block| block.pem.clone()).collect(),
+            // The target and the status leave out the authorities that have expired meanwhile.
+            chain: Vec::new(),
             region: Some(self.source.place.region.clone()),
             account_id: self.account.clone(),
             description: Some(cut(&self.description, 1024)).filter(|text| !text.is_empty()),
@@ -193,7 +193,10 @@ mod tests {
         let answer = check(AcmStatus::Issued, Some(LEAF_PEM)).unwrap();
         let status = answer.to_status(CertificateRole::Main);
         assert_eq!((status.id.as_str(), status.pem.as_deref()), (ARN, Some(LEAF_PEM)));
-        assert_eq!(status.chain, [ISSUING_PEM]);
+        assert_eq!(
+            answer.certificate.chain().iter().map(|block| block.pem.as_str()).collect::<Vec<_>>(),
+            [ISSUING_PEM]
+        );
         assert_eq!(status.account_id.as_deref(), Some("111122223333"));
         for (status, reason) in [
             (AcmStatus::Pending, "NotIssued"),

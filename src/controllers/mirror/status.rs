@@ -16,6 +16,7 @@ use crate::api::{
 };
 use crate::aws::gateway::Source;
 use crate::aws::scope::Tags;
+use crate::certificate::Certificate;
 use crate::conditions::{ConditionType, Finding, Is, Reason, clear, find, set, whole_seconds};
 use crate::controllers::description::{Outcome as DescriptionOutcome, State as DescriptionState};
 use crate::error::{ClusterFailure, ReadFailure, Subject};
@@ -333,19 +334,17 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
     let has_target = resource.status.as_ref().is_some_and(|status| !status.certificates.is_empty());
     let is_short = look.is_short_failure(resource.refresh_interval(), snapshot.now) && has_target;
     match (&look, snapshot.main_source()) {
-        (Look::Good(_), Some(source)) => {
+        (Look::Good(answer), Some(source)) => {
             let presented = snapshot
                 .stage
                 .as_ref()
                 .map(|stage| format!("; stage {} of REST API {} presents it", stage.name, stage.api.id));
-            let root = match &look {
-                Look::Good(answer) if answer.certificate.lacks_root() => {
-                    "; the chain has no root certificate, which OpenSSL requires: import the certificate with its root"
-                }
-                _ => "",
+            let (what, chain) = match source.is_of_acm() {
+                true => ("ACM certificate", fault_of_chain(&answer.certificate, snapshot.now.wall)),
+                false => ("client certificate", None),
             };
-            let what = if source.is_of_acm() { "ACM certificate" } else { "client certificate" };
-            let message = format!("{what} {source} was read{}{root}", presented.unwrap_or_default());
+            let (presented, chain) = (presented.unwrap_or_default(), chain.unwrap_or_default());
+            let message = format!("{what} {source} was read{presented}{chain}");
             Finding::yes(Reason::Read, message)
         }
         (Look::Failed { failure, .. }, _) => {
@@ -354,6 +353,26 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
         (Look::Good(_), None) | (Look::Pending, _) => kept()
             .unwrap_or_else(|| Finding::unknown(Reason::NotRead, "waiting for the first response from API Gateway")),
     }
+}
+
+/// The fault for which servers may refuse a certificate of ACM that is valid.
+fn fault_of_chain(certificate: &Certificate, now: Timestamp) -> Option<String> {
+    let ended = certificate.chain().iter().filter(|authority| authority.is_expired(now));
+    let ended: Vec<_> = ended.map(|it| format!("{} at {}", it.subject, whole_seconds(it.not_after))).collect();
+    if !ended.is_empty() {
+        let ended = ended.join(", ");
+        return Some(format!(
+            "; certificates of its chain have expired, so servers may refuse it: {ended}; import the certificate with a valid chain"
+        ));
+    }
+    let fault = if certificate.lacks_chain() {
+        "; ACM has no chain for it, which OpenSSL requires: import the certificate with its chain"
+    } else if certificate.lacks_root() {
+        "; the chain has no root certificate, which OpenSSL requires: import the certificate with its root"
+    } else {
+        return None;
+    };
+    Some(fault.to_owned())
 }
 
 /// The message about a main certificate that cannot be read.
@@ -747,7 +766,7 @@ fn requeue(
 ) -> Option<Duration> {
     let now = snapshot.now;
     let until = |at: Timestamp| Duration::try_from(at.duration_since(now.wall)).ok();
-    let ends = status.certificates.iter().filter_map(|held| held.expiration_date);
+    let ends = status.certificates.iter().flat_map(CertificateStatus::ends);
     // One second more, so that the certificate has expired at the next reconcile.
     let next_end = ends.filter_map(until).min().map(|wait| wait + Duration::from_secs(1));
     let expiring =

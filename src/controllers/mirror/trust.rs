@@ -38,13 +38,14 @@ impl Trust {
     pub fn of(resource: &ClientCertificateRef, snapshot: &Snapshot) -> Self {
         let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
         let is_there = matches!(snapshot.target, Ok(Some(_)));
+        let now = snapshot.now.wall;
         let mut trust = Trust::default();
         match snapshot.main_look() {
-            Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Main)),
+            Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Main, now)),
             // If the certificate no longer exists, an existing target stays, but a missing target is not created.
             Look::Failed { failure, .. } if failure.ends_trust() && !is_there => {}
             Look::Failed { last_good: Some(answer), .. } => {
-                trust.push(Entry::from_answer(answer, resource, CertificateRole::Main));
+                trust.push(Entry::from_answer(answer, resource, CertificateRole::Main, now));
             }
             look @ (Look::Failed { last_good: None, .. } | Look::Pending) => {
                 trust.is_pending = matches!(look, Look::Pending) && !is_current;
@@ -112,13 +113,14 @@ impl Trust {
     ) {
         let is_current = resource.status.as_ref().is_some_and(|s| s.observed_generation == resource.generation());
         let before = self.entries.len();
+        let now = snapshot.now.wall;
         match named.look(snapshot.now) {
-            Look::Good(answer) => self.push(Entry::from_answer(answer, resource, role)),
+            Look::Good(answer) => self.push(Entry::from_answer(answer, resource, role, now)),
             Look::Failed { failure, .. } if failure.ends_trust() => {}
-            Look::Failed { last_good: Some(answer), .. } => self.push(Entry::from_answer(answer, resource, role)),
+            Look::Failed { last_good: Some(answer), .. } => self.push(Entry::from_answer(answer, resource, role, now)),
             look @ (Look::Failed { last_good: None, .. } | Look::Pending) => {
                 self.is_pending |= matches!(look, Look::Pending) && !is_current;
-                self.keep(resource, named, role, snapshot.now.wall);
+                self.keep(resource, named, role, now);
             }
         }
         for entry in &mut self.entries[before..] {
@@ -147,7 +149,7 @@ impl Trust {
             is_of(held, source) && !(source.is_of_acm() && held.role == Some(CertificateRole::Former))
         };
         let Some(recorded) = recorded(resource).find(is_it) else { return };
-        match Entry::from_status(recorded, role) {
+        match Entry::from_status(recorded, role, now) {
             Some(entry) if role == CertificateRole::Main || !entry.certificate.is_expired(now) => self.push(entry),
             Some(_) => {}
             // An earlier version of the operator wrote no PEM, and the certificate has not been read since.
@@ -169,7 +171,7 @@ impl Trust {
                 _ => continue,
             };
             let Some(since) = within_overlap(resource, snapshot, since) else { continue };
-            if let Some(mut entry) = Entry::from_status(held, CertificateRole::Former)
+            if let Some(mut entry) = Entry::from_status(held, CertificateRole::Former, now)
                 && !entry.certificate.is_expired(now)
             {
                 entry.status.former_since = Some(since);
@@ -193,7 +195,7 @@ impl Trust {
         // The former certificate only restores a missing target. `is_pending` keeps an existing target unchanged,
         // because it may hold more certificates than the status lists.
         self.is_pending = true;
-        match Entry::from_status(former, CertificateRole::Main) {
+        match Entry::from_status(former, CertificateRole::Main, now) {
             Some(entry) if !entry.certificate.is_expired(now) => self.push(entry),
             Some(_) => {}
             None => self.is_unknown = true,
@@ -293,10 +295,18 @@ impl Snapshot {
 }
 
 impl Entry {
+    /// Leaves out the expired certificates of the chain, in the entry of the status too.
+    fn new(certificate: Certificate, status: CertificateStatus, now: Timestamp) -> Self {
+        let certificate = certificate.without_ended_authorities(now);
+        let chain = certificate.chain().iter().map(|block| block.pem.clone()).collect();
+        Entry { certificate, status: CertificateStatus { chain, ..status } }
+    }
+
     fn from_answer(
         answer: &crate::aws::answer::Answer,
         resource: &ClientCertificateRef,
         role: CertificateRole,
+        now: Timestamp,
     ) -> Self {
         let mut status = answer.to_status(role);
         // A read without the account, for example because STS is unreachable, does not remove the account from the
@@ -308,24 +318,20 @@ impl Entry {
             };
             status.account_id = recorded(resource).find(is_same).and_then(|held| held.account_id.clone());
         }
-        Entry { certificate: answer.certificate.clone(), status }
+        Entry::new(answer.certificate.clone(), status, now)
     }
 
     /// Checks an entry of the status, because another writer may have changed it: the PEM must be a certificate with
     /// the recorded fingerprint.
-    fn from_status(recorded: &CertificateStatus, role: CertificateRole) -> Option<Self> {
-        let pem = recorded.pem.as_deref()?;
-        let certificate = match recorded.chain.is_empty() {
-            true => Certificate::parse(pem).ok()?,
-            false => Certificate::issued(pem, &recorded.chain.concat()).ok()?,
-        };
+    fn from_status(recorded: &CertificateStatus, role: CertificateRole, now: Timestamp) -> Option<Self> {
+        let certificate = recorded.certificate()?;
         if recorded.sha256_fingerprint.as_deref() != Some(certificate.main().fingerprint.to_string().as_str()) {
             return None;
         }
         certificate.single_pem()?;
         let certificate = certificate.ending_by(recorded.expiration_date);
         let status = CertificateStatus { role: Some(role), former_since: None, ..recorded.clone() };
-        Some(Entry { certificate, status })
+        Some(Entry::new(certificate, status, now))
     }
 }
 

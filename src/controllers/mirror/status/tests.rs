@@ -522,3 +522,33 @@ fn rules_that_refuse_an_arn_end_the_overlap_of_its_former_certificates() {
         assert_eq!(issued.held(), held, "{rules}");
     }
 }
+
+#[test]
+fn an_authority_that_expires_leaves_the_chain_and_is_told() {
+    let root = PrivateCa::root("Payments Root");
+    let ending = root.expired_intermediate("Payments Issuing");
+    let leaf = ending.issue(NewLeaf::new("api"));
+    let chain = leaf.chain.clone().unwrap();
+    let end = crate::certificate::Certificate::parse(ending.certificate()).unwrap().main().not_after;
+    let mut issued = Issued::new();
+    issued.start = end - jiff::SignedDuration::from_secs(60);
+    let said = |outcome: &Outcome| {
+        find(&outcome.status.conditions, ConditionType::CertificateRead).unwrap().message.clone()
+    };
+    let outcome = issued.pass(0, Some((&leaf.certificate, &chain)));
+    assert!(!said(&outcome).contains("expired"), "{}", said(&outcome));
+    assert_eq!(outcome.requeue, Some(Duration::from_secs(61)));
+    assert_eq!((issued.held(), issued.since()), (vec![(CertificateRole::Main, 2)], vec![0]));
+    // A reconcile without an answer and one with the same answer as before.
+    for read in [None, Some((leaf.certificate.as_str(), chain.as_str()))] {
+        issued.pass(61, read);
+        assert_eq!(issued.bundle(), [of(root.certificate())]);
+        assert_eq!((issued.held(), issued.since()), (vec![(CertificateRole::Main, 1)], vec![0]));
+    }
+    let outcome = issued.pass(70, Some((&leaf.certificate, &chain)));
+    assert!(outcome.events.done.is_empty(), "{:?}", outcome.events);
+    let says = format!("certificates of its chain have expired, so servers may refuse it: CN=Payments Issuing at {end}");
+    assert!(said(&outcome).contains(&says), "{}", said(&outcome));
+    let alone = issued.pass(80, Some((&leaf.certificate, "")));
+    assert!(said(&alone).contains("ACM has no chain for it"), "{}", said(&alone));
+}
