@@ -3,7 +3,7 @@
 use super::backoff::Hold;
 use super::snapshot::Snapshot;
 use super::trust::Trust;
-use crate::api::{CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, DeletionPolicy, TargetRef};
+use crate::api::{CertificateStatus, ClientCertificateRef, DeletionPolicy, TargetRef};
 use crate::conditions::Reason;
 use crate::error::ClusterFailure;
 use crate::target::{
@@ -131,7 +131,7 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
         Err(failure) => return TargetPlan::Unread(failure.clone()),
     };
     let now = snapshot.now;
-    let trust = Trust::of(resource, snapshot);
+    let mut trust = Trust::of(resource, snapshot);
     let kept = || match current.is_some_and(|target| still_holds(target, resource, snapshot.owner_exists)) {
         true => TargetPlan::Kept,
         false => TargetPlan::NoCertificate,
@@ -149,13 +149,13 @@ fn plan_target(resource: &ClientCertificateRef, snapshot: &Snapshot, actions: &m
         Err(NoPassword::Absent(message)) => return TargetPlan::Blocked { reason: Reason::NoPassword, message },
         Err(NoPassword::Unseen(failure)) => return TargetPlan::Unread(failure),
     };
+    // The status has to list the certificates in the target, because a new process has only the status.
+    let fits = trust.fit(holds_active(resource), now.wall);
     let Some(desired) = render(resource, &trust.trusted(), &TruststoreInput { password, last: None }, now.wall) else {
         return kept();
     };
     let held = trust.held(holds_active(resource), now.wall);
-    // The status has to list the certificates in the target, because a new process has only the status.
-    let listed = ClientCertificateRefStatus { certificates: held.clone(), ..ClientCertificateRefStatus::default() };
-    if listed.is_too_large() {
+    if !fits {
         let message = format!(
             "the certificates of {} exceed the limit of 512 KiB for a status; remove additional certificates",
             desired.target

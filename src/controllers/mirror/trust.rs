@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 
 use super::snapshot::{Look, Named, Snapshot};
-use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, MAX_CERTIFICATES};
+use crate::api::{
+    CertificateRole, CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MAX_CERTIFICATES,
+};
 use crate::aws::gateway::Source;
 use crate::aws::scope::Tags;
 use crate::certificate::Certificate;
@@ -90,6 +92,21 @@ impl Trust {
         Trusted {
             main: self.entries.iter().find(is_main).map(|entry| &entry.certificate),
             additional: self.entries.iter().filter(|entry| !is_main(entry)).map(|entry| &entry.certificate).collect(),
+        }
+    }
+
+    /// Drops the oldest former certificates while the status is too large to list the certificates in the target: a
+    /// former certificate must not block a new one. Returns whether the status can list them.
+    pub fn fit(&mut self, holds_active: bool, now: Timestamp) -> bool {
+        loop {
+            let certificates = self.held(holds_active, now);
+            if !(ClientCertificateRefStatus { certificates, ..Default::default() }).is_too_large() {
+                return true;
+            }
+            let former =
+                self.entries.iter().enumerate().filter(|(_, it)| it.status.role == Some(CertificateRole::Former));
+            let Some((oldest, _)) = former.min_by_key(|(_, it)| it.status.former_since) else { return false };
+            self.entries.remove(oldest);
         }
     }
 

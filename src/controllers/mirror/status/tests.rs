@@ -10,6 +10,7 @@ use operator_testing::private_ca::{NewLeaf, PrivateCa};
 use super::super::installation::Marked;
 use super::super::plan::plan;
 use super::super::snapshot::TagRead;
+use super::super::trust::{Entry, Trust};
 use super::*;
 use crate::access::{Access, Found};
 use crate::aws::answer::Answer;
@@ -532,9 +533,8 @@ fn an_authority_that_expires_leaves_the_chain_and_is_told() {
     let end = crate::certificate::Certificate::parse(ending.certificate()).unwrap().main().not_after;
     let mut issued = Issued::new();
     issued.start = end - jiff::SignedDuration::from_secs(60);
-    let said = |outcome: &Outcome| {
-        find(&outcome.status.conditions, ConditionType::CertificateRead).unwrap().message.clone()
-    };
+    let said =
+        |outcome: &Outcome| find(&outcome.status.conditions, ConditionType::CertificateRead).unwrap().message.clone();
     let outcome = issued.pass(0, Some((&leaf.certificate, &chain)));
     assert!(!said(&outcome).contains("expired"), "{}", said(&outcome));
     assert_eq!(outcome.requeue, Some(Duration::from_secs(61)));
@@ -547,8 +547,35 @@ fn an_authority_that_expires_leaves_the_chain_and_is_told() {
     }
     let outcome = issued.pass(70, Some((&leaf.certificate, &chain)));
     assert!(outcome.events.done.is_empty(), "{:?}", outcome.events);
-    let says = format!("certificates of its chain have expired, so servers may refuse it: CN=Payments Issuing at {end}");
+    let says =
+        format!("certificates of its chain have expired, so servers may refuse it: CN=Payments Issuing at {end}");
     assert!(said(&outcome).contains(&says), "{}", said(&outcome));
     let alone = issued.pass(80, Some((&leaf.certificate, "")));
     assert!(said(&alone).contains("ACM has no chain for it"), "{}", said(&alone));
+}
+
+#[test]
+fn the_oldest_former_certificates_make_room_in_the_status() {
+    let entry = |role, since: i64, length: usize| Entry {
+        certificate: crate::certificate::Certificate::parse(PEM).unwrap(),
+        status: CertificateStatus {
+            id: since.to_string(),
+            role: Some(role),
+            former_since: Some(Timestamp::from_second(since).unwrap()),
+            description: Some("x".repeat(length)),
+            ..CertificateStatus::default()
+        },
+    };
+    let ids = |trust: &Trust| trust.entries.iter().map(|entry| entry.status.id.clone()).collect::<Vec<_>>();
+    let now = Story::new().start;
+    let formers = [3, 1, 4, 2].map(|since| entry(CertificateRole::Former, since, 150_000));
+    let mut trust = Trust::default();
+    trust.entries.push(entry(CertificateRole::Main, 0, 150_000));
+    trust.entries.extend(formers);
+    assert!(trust.fit(false, now));
+    assert_eq!(ids(&trust), ["0", "3", "4"]);
+    // Other certificates do not make room.
+    trust.entries.push(entry(CertificateRole::Additional, 5, 400_000));
+    assert!(!trust.fit(false, now));
+    assert_eq!(ids(&trust), ["0", "5"]);
 }
