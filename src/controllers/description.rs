@@ -109,9 +109,10 @@ impl<G: Gateway> Descriptions<G> {
         self.shared.state.lock().claims.remove(resource)
     }
 
-    /// Compares the owner's text with the description in the cache, starts an update if one is due and `may_send` is
-    /// true, and returns the current outcome. `None` if no resource owns the description.
-    pub fn reconcile(&self, key: &CertificateKey, may_send: bool) -> Option<Outcome> {
+    /// Compares the owner's text with the description in the cache, and returns the current outcome. `None` if no
+    /// resource owns the description. Starts an update if one is due, `by` is the owner, and `may_send` is true: only the
+    /// reconcile of the owner knows whether its stage still presents the certificate.
+    pub fn reconcile(&self, key: &CertificateKey, by: &ResourceName, may_send: bool) -> Option<Outcome> {
         let shared = &self.shared;
         let now = shared.clock.now();
         let mut locked = shared.state.lock();
@@ -137,7 +138,7 @@ impl<G: Gateway> Descriptions<G> {
         match attempts.look(found, &owner.wish, now) {
             Verdict::Rest(state, retry_at) => outcome(Some(state), retry_at),
             Verdict::Send { .. } if !shared.manages => outcome(Some(State::NotManaged), None),
-            Verdict::Send { .. } if owner.is_suspended || !may_send || shared.updates.is_closed() => {
+            Verdict::Send { .. } if owner.is_suspended || resource != by || !may_send || shared.updates.is_closed() => {
                 outcome(None, None)
             }
             Verdict::Send { restores } => {

@@ -141,13 +141,19 @@ impl<G: Gateway> Context<G> {
     /// The certificate whose description a resource may own, with its source.
     pub fn may_describe(&self, resource: &ClientCertificateRef) -> Option<(CertificateKey, Source)> {
         let access = self.access.of(resource)?;
-        let stages = access.stages.as_ref().and_then(|api| self.aws.stages(api));
-        let presented = snapshot::presented(resource, stages.as_ref()).map(str::to_owned);
-        if presented.is_none() && stages.is_some_and(|stages| stages.outcome.is_ok()) {
-            // The stage presents no certificate now. The resource may not describe the one that the stage presented
-            // before.
-            return None;
-        }
+        let presented = match resource.main() {
+            Some(Main::Stage(_)) => {
+                let stages = access.stages.as_ref().and_then(|api| self.aws.stages(api));
+                Some(match stages.filter(|stages| stages.outcome.is_ok()) {
+                    // If the stage presents no certificate now, the resource may not describe the one that the stage
+                    // presented before.
+                    Some(stages) => snapshot::presented(resource, Some(&stages))?.to_owned(),
+                    // Neither a restart nor a failed read of the stage moves the claim.
+                    None => resource.stage_status()?.client_certificate_id.clone()?,
+                })
+            }
+            _ => None,
+        };
         match self.access.with_found(resource, &Found { presented, tagged: Vec::new() })? {
             Access { main: Some(access::Named { source: Ok(source), .. }), description: Ok(()), .. }
                 if !source.is_of_acm() =>
@@ -455,7 +461,7 @@ async fn gather<G: Gateway>(
     };
     let description = key
         .filter(|_| resource.spec.description.is_some() && may_describe.is_ok())
-        .and_then(|key| context.descriptions.reconcile(&key, may_send));
+        .and_then(|key| context.descriptions.reconcile(&key, name, may_send));
     let mut reads = view.reads.into_iter();
     let mut named = |access::Named { id, source }| {
         let read = if source.is_ok() { reads.next().flatten() } else { None };

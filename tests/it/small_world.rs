@@ -410,7 +410,7 @@ impl World {
         let key =
             main.map(|main| self.process.cache.key_of(&main)).filter(|_| self.resource.spec.description.is_some());
         let descriptions = &self.process.descriptions;
-        let description = self.process.runtime.block_on(async { descriptions.reconcile(&key?, true) });
+        let description = self.process.runtime.block_on(async { descriptions.reconcile(&key?, &name, true) });
         let mut reads = view.reads.into_iter();
         let mut named = |id: &str| Named { id: id.to_owned(), source: Ok(source(id)), read: reads.next().flatten() };
         let first = access.main.as_ref().map(|main| named(&main.id));

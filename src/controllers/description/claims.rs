@@ -144,14 +144,18 @@ fn claim(resource: &ClientCertificateRef, source: &Source) -> Option<Claim> {
         wish: Wish { generation: resource.generation(), refresh: resource.refresh_requested().map(str::to_owned) },
         is_suspended: resource.spec.suspend,
         recorded,
-        has_failed: has_failed_for_good(resource, was_read),
+        has_failed: has_failed_for_good(resource, source, was_read),
     })
 }
 
 /// Whether the status has a failure to read this certificate that a retry does not cure. A revoked permission does not
 /// end the claim to a certificate that was read before.
-fn has_failed_for_good(resource: &ClientCertificateRef, was_read: bool) -> bool {
+fn has_failed_for_good(resource: &ClientCertificateRef, source: &Source, was_read: bool) -> bool {
     let Some(status) = &resource.status else { return false };
+    // The failure may be about the certificate that the stage presented before.
+    if status.client_certificate_id.as_ref().is_some_and(|id| *id != source.id) {
+        return false;
+    }
     let read = find(&status.conditions, ConditionType::CertificateRead)
         .filter(|read| read.status == "False" && read.observed_generation == resource.generation());
     match read.and_then(|read| Reason::parse(&read.reason)) {
@@ -264,6 +268,18 @@ mod tests {
         apply(&mut claims, &claimant("old", 1, "a", Some(Finding::no(Reason::AccessDenied, ""))));
         let owner = |is_read: bool| claims.owner(&key(), |_| is_read).unwrap().resource.name.as_str();
         assert_eq!((owner(false), owner(true)), ("young", "old"));
+    }
+
+    #[test]
+    fn a_failure_of_the_certificate_that_a_stage_presented_before_loses_no_claim() {
+        let mut claims = Claims::default();
+        apply(&mut claims, &claimant("young", 2, "b", good()));
+        let mut old = claimant("old", 1, "a", Some(Finding::no(Reason::NotFound, "")));
+        for (about, wins) in [(None, "young"), (Some("9ao60f"), "young"), (Some("k2c0qe"), "old")] {
+            old.status.as_mut().unwrap().client_certificate_id = about.map(str::to_owned);
+            apply(&mut claims, &old);
+            assert_eq!(owner(&claims).unwrap().0, wins, "{about:?}");
+        }
     }
 
     #[test]

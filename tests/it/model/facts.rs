@@ -556,10 +556,10 @@ pub struct Described {
     pub sends: Option<(u8, u8)>,
 }
 
-/// The real `Claims` and `Attempts`, called as in `Descriptions::reconcile`.
+/// The real `Claims` and `Attempts`, called as in `Descriptions::reconcile` by the reconcile of a resource.
 pub fn describe(
     stores: [Stored; 2],
-    certificate: u8,
+    by: u8,
     found: Option<u8>,
     attempts: u32,
     is_under_way: bool,
@@ -568,9 +568,10 @@ pub fn describe(
 ) -> Arc<Described> {
     type Key = ([Stored; 2], u8, Option<u8>, u32, bool, u16, Option<Guard>);
     static KNOWN: LazyLock<Memo<Key, Described>> = LazyLock::new(Memo::default);
-    KNOWN.of(&(stores, certificate, found, attempts, is_under_way, now, without), || {
+    KNOWN.of(&(stores, by, found, attempts, is_under_way, now, without), || {
         let none = Described { outcome: no_outcome(), attempts, sends: None };
-        let owner = owner(stores, certificate, found.is_some(), without);
+        let (spec, _) = stores[usize::from(by)];
+        let owner = owner(stores, spec.main, found.is_some(), without);
         let Some((index, claim)) = owner.as_ref() else { return none };
         let outcome = |state, retry_at| {
             let Claim { resource, text, source, .. } = claim.clone();
@@ -586,6 +587,7 @@ pub fn describe(
         });
         let (outcome, sends) = match attempts.look(found, &claim.wish, now) {
             Verdict::Rest(state, retry_at) => (outcome(Some(state), retry_at), None),
+            Verdict::Send { .. } if *index != by => (outcome(None, None), None),
             Verdict::Send { .. } => {
                 let text = TEXTS.iter().position(|text| *text == claim.text).unwrap() as u8;
                 (outcome(None, None), Some((*index, text)))

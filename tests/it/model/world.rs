@@ -341,7 +341,7 @@ impl World {
                 0
             });
             let (stores, is_under_way) = (replica.stores(), replica.sending.is_some());
-            let described = describe(stores, spec.main, found, replica.attempts, is_under_way, self.tick, without);
+            let described = describe(stores, index as u8, found, replica.attempts, is_under_way, self.tick, without);
             description = described.outcome;
             if described.sends.is_some_and(|(by, _)| by == 1) {
                 // The rightful owner is decided by the API server and AWS, not by the view of this replica.
