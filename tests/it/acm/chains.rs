@@ -16,7 +16,13 @@ async fn chains_of_every_shape_are_mirrored_in_order_or_refused_with_the_reason(
     // Taken.
     let alone = issue(leaf().chain(Chain::None));
     let cases = [
-        ("none", import(alone.clone()), alone.certificate.clone(), 0, ""),
+        (
+            "none",
+            import(alone.clone()),
+            alone.certificate.clone(),
+            0,
+            "ACM has no chain for it, which OpenSSL requires",
+        ),
         ("full", import(issue(leaf())), cas.chain(), 2, ""),
         ("reversed", import(issue(leaf().chain(Chain::WrongOrder))), cas.chain(), 2, ""),
         (
@@ -43,7 +49,9 @@ async fn chains_of_every_shape_are_mirrored_in_order_or_refused_with_the_reason(
     let ended = cas.root.expired_intermediate("Ended");
     let arn = import(ended.issue(leaf()));
     world.create_resource("ended", by_arn(&arn, json!({}))).await;
-    world.until_ready("ended").await;
+    let resource = world.until_ready("ended").await;
+    let says = "certificates of its chain have expired, so servers may refuse it: CN=Ended at ";
+    assert!(message(&resource, READ).contains(says), "{}", message(&resource, READ));
     assert_eq!(data(&world.target("ended").await, "ca.crt"), Some(cas.root.certificate()));
 
     // Five at most.
