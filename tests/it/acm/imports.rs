@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use client_certificate_operator::api::CertificateRole::{Former, Main};
+use kube::api::Patch;
 use operator_testing::certificates::NewCertificate;
+use operator_testing::emulator::RateLimit;
 use operator_testing::script::Operation::{DescribeCertificate, GetCertificate};
 
 use super::*;
@@ -15,7 +17,7 @@ async fn a_re_import_keeps_the_former_leaf_for_the_overlap_also_through_a_restar
     let cas = Cas::new();
     let first = cas.leaf();
     let arn = world.emulator.import_acm(DEFAULT_REGION, first.clone());
-    let pins = json!({ "overlap": "20s", "target": { "keys": { "ca.crt": "Bundle", "leaf.pem": "Active", "pins": "Sha256Pins" } } });
+    let pins = json!({ "overlap": "1h", "target": { "keys": { "ca.crt": "Bundle", "leaf.pem": "Active", "pins": "Sha256Pins" } } });
     world.create_resource("payments", by_arn(&arn, pins)).await;
     let resource = world.until_ready("payments").await;
     assert_eq!(held(&resource), [(Main, 2)]);
@@ -49,6 +51,13 @@ async fn a_re_import_keeps_the_former_leaf_for_the_overlap_also_through_a_restar
     let resource = world.resource("payments").await;
     assert_eq!(held(&resource), [(Main, 2), (Former, 2)]);
     assert_eq!(resource.status.as_ref().unwrap().certificates[1].former_since, since);
+
+    // The overlap ends: the re-import was an hour ago.
+    let mut certificates = serde_json::to_value(&resource.status.unwrap().certificates).unwrap();
+    let earlier = since.unwrap() - jiff::SignedDuration::from_hours(1);
+    certificates[1]["formerSince"] = json!(earlier);
+    let patch = Patch::Merge(json!({ "status": { "certificates": certificates } }));
+    world.resources().patch_status("payments", &Default::default(), &patch).await.unwrap();
     world.until_it("payments", "the overlap has passed", |resource| held(resource) == [(Main, 2)]).await;
     assert_eq!(data(&world.target("payments").await, "pins").unwrap().lines().count(), 1);
 }
@@ -110,6 +119,9 @@ async fn a_stage_switches_from_a_generated_certificate_to_acm_and_back_and_the_t
 #[tokio::test]
 async fn thirty_arns_cost_two_calls_each_and_other_resources_cost_none() {
     let world = World::start("acm-thirty").await;
+    // The operator makes two calls with each of its 20 tokens.
+    let limit = RateLimit { burst: 45, ..RateLimit::default() };
+    world.emulator.set_acm_rate_limit(Some(limit));
     let cas = Cas::new();
     world.create_ready("generated", json!({})).await;
     assert_eq!(world.emulator.count(DescribeCertificate), 0);

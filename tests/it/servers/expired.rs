@@ -12,7 +12,7 @@ use super::world::{Mirrored, NEW, turn, until_let_in, until_refused};
 /// A certificate that expires soon, and its validity in seconds: many times the time that all servers need to let it
 /// in.
 const SHORT: &str = "short1";
-const LIFE: i64 = 12;
+const LIFE: i64 = 20;
 
 #[tokio::test]
 async fn an_expired_certificate_is_refused_as_in_the_guide_and_by_all_after_its_removal() {

@@ -24,7 +24,7 @@ pub async fn under_load(setup: Setup) {
     // certificate.
     let class = Some(setup.class()).filter(|class| *class == VerifierClass::OverlapSafe);
     let tags = json!({ "app": "payments" });
-    let spec = json!({ "additionalClientCertificateTags": tags, "soak": "5s", "target": { "verifierClass": class } });
+    let spec = json!({ "additionalClientCertificateTags": tags, "soak": "1h", "target": { "verifierClass": class } });
     world.emulator.set_tags(&source(OLD), &[TAG]);
     world.patch(NAME, json!({ "spec": spec })).await;
     world.until(NAME, "AdditionalCertificatesRead", "True", "Read").await;
@@ -39,6 +39,8 @@ pub async fn under_load(setup: Setup) {
     server.reload().await.unwrap();
     assert_eq!(is_safe(&world.resource(NAME).await), Some(false), "the server has followed before that");
     load.more(REQUESTS / STEPS).await;
+    // The soak ends.
+    world.patch(NAME, json!({ "spec": { "soak": "1s" } })).await;
     if setup.class() == VerifierClass::FirstWins {
         let resource = world.until(NAME, "SafeToSwitch", "False", "FirstWins").await;
         assert_eq!(is_safe(&resource), Some(false));

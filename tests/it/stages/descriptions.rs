@@ -67,8 +67,10 @@ async fn before_the_first_read_of_the_stage_no_description_is_sent() {
         operator_testing::emulator::Fault::error(503, "", "no").on(operator_testing::script::Operation::GetStages);
     world.emulator.inject(fault);
     world.start_operator().await;
-    tokio::time::sleep(crate::fixture::A_WHILE * 2).await;
-    assert!(world.emulator.count(operator_testing::script::Operation::GetStages) > 0);
+    let calls = || world.emulator.count(operator_testing::script::Operation::GetStages);
+    let before = calls();
+    eventually(SOON, "the operator asks twice", async || calls() > before + 1).await;
+    tokio::time::sleep(crate::fixture::A_WHILE).await;
     assert_eq!(world.emulator.certificate(&id).unwrap().description, "retired");
     world.emulator.clear_faults();
     world.until_it("payments", "it follows", |resource| held(resource)[0].0 == NEW).await;

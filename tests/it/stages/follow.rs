@@ -11,7 +11,7 @@ use crate::fixture::A_WHILE;
 #[tokio::test]
 async fn a_switch_reaches_the_target_and_the_former_certificate_stays_for_the_overlap() {
     let world = world("switch").await;
-    let resource = world.following("payments", json!({ "overlap": "8s" })).await;
+    let resource = world.following("payments", json!({ "overlap": "1h" })).await;
     let status = resource.status.as_ref().unwrap();
     assert_eq!((held(&resource), status.client_certificate_id.as_deref()), (vec![(ID, Main)], Some(ID)));
     let before = stage(&resource).unwrap().clone();
@@ -32,6 +32,7 @@ async fn a_switch_reaches_the_target_and_the_former_certificate_stays_for_the_ov
     assert!(holds(&world, "payments", &[NEW, ID]).await);
     assert_eq!(condition(&resource, "Ready").unwrap().status, "True");
 
+    world.patch("payments", json!({ "spec": { "overlap": "1s" } })).await;
     world.until_it("payments", "the former one leaves", |resource| held(resource) == [(NEW, Main)]).await;
     assert!(holds(&world, "payments", &[NEW]).await);
     let events = world.events("payments").await;
@@ -150,19 +151,26 @@ async fn metrics_have_the_certificate_of_each_stage_and_the_number_of_stages_wit
             ("certificate_id", id.to_owned()),
         ]
     };
-    async fn metric(world: &mut World<'_>, name: &str, labels: &[(&str, String)]) -> Option<f64> {
+    // The metrics come from the store, to which a watch brings the status.
+    async fn until_metric(world: &mut World<'_>, name: &str, labels: &[(&str, String)], expected: f64) {
         let labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        world.operator.as_mut().unwrap().metric(name, &labels).await.unwrap()
+        let operator = world.operator.as_mut().unwrap();
+        eventually(SOON, name, async || {
+            let found = operator.metric(name, &labels).await.unwrap();
+            if found == Some(expected) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
     }
     let of_payments = labels(&world, "payments", ID);
-    assert_eq!(metric(&mut world, "ccr_stage_info", &of_payments).await, Some(1.0));
-    assert_eq!(metric(&mut world, "ccr_stages_without_certificate", &[]).await, Some(0.0));
+    until_metric(&mut world, "ccr_stage_info", &of_payments, 1.0).await;
+    until_metric(&mut world, "ccr_stages_without_certificate", &[], 0.0).await;
     present(&world, None);
     for name in ["payments", "orders"] {
         world.ask_now(name).await;
         world.until(name, READ, "False", "StageHasNoCertificate").await;
     }
-    assert_eq!(metric(&mut world, "ccr_stages_without_certificate", &[]).await, Some(1.0), "one stage");
+    // Both resources follow one stage.
     let of_none = labels(&world, "orders", "");
-    assert_eq!(metric(&mut world, "ccr_stage_info", &of_none).await, Some(1.0));
+    until_metric(&mut world, "ccr_stage_info", &of_none, 1.0).await;
+    until_metric(&mut world, "ccr_stages_without_certificate", &[], 1.0).await;
 }

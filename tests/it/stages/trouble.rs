@@ -95,7 +95,7 @@ async fn every_failure_of_get_stages_keeps_the_target_and_names_the_missing_righ
     let mut world = world;
     world.start_operator().await;
     for (name, ..) in &cases {
-        world.following(name, json!({ "region": format!("xx-{name}-1") })).await;
+        world.following(name, json!({ "region": format!("xx-{name}-1"), "refreshInterval": "10m" })).await;
     }
     for (name, fault, ..) in &cases {
         world.emulator.inject(fault.clone().on(GetStages).in_region(format!("xx-{name}-1")));
@@ -122,6 +122,7 @@ async fn every_failure_of_get_stages_keeps_the_target_and_names_the_missing_righ
         }
     }
     for (name, _, reason, passes) in cases.iter().filter(|(.., passes)| *passes) {
+        world.patch(name, json!({ "spec": { "refreshInterval": "30s" } })).await;
         let resource = eventually(std::time::Duration::from_secs(90), "it lasts", async || {
             let resource = world.resource(name).await;
             let read = condition(&resource, READ).unwrap();
