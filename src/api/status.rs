@@ -57,7 +57,7 @@ pub struct ClientCertificateRefStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 
-    /// The certificates that the target holds, the main one first.
+    /// The certificates that the target holds, the main one first. An ACM certificate that was imported again with another chain is listed once for each chain until the overlap has passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = MAX_CERTIFICATES, "x-kubernetes-list-type" = "atomic"))]
     pub certificates: Vec<CertificateStatus>,
@@ -152,7 +152,7 @@ pub struct CertificateStatus {
     #[schemars(length(max = 8192))]
     pub pem: Option<String>,
 
-    /// The chain of an ACM certificate, if it has one: the certificates of the authorities that issued the certificate, PEM, the nearest authority first. A Bundle and a PKCS#12 truststore hold the chain instead of the certificate.
+    /// The chain of an ACM certificate, if it has one: the certificates of the authorities that issued the certificate, PEM, the nearest authority first, without expired authorities. A Bundle and a PKCS#12 truststore hold the chain instead of the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::chain")]
     pub chain: Vec<String>,
@@ -218,21 +218,6 @@ pub struct CertificateStatus {
 }
 
 impl CertificateStatus {
-    /// The list of certificates in a target, each once. If a certificate has several roles or ids, the entry with the
-    /// first role in the order Main, Additional, Tagged, Former stays. The order of the list stays.
-    pub fn distinct(certificates: impl IntoIterator<Item = CertificateStatus>) -> Vec<CertificateStatus> {
-        let mut distinct: Vec<CertificateStatus> = Vec::new();
-        for certificate in certificates {
-            match distinct.iter_mut().find(|kept| kept.is_same(&certificate)) {
-                Some(kept) if certificate.precedence() < kept.precedence() => *kept = certificate,
-                Some(_) => {}
-                None => distinct.push(certificate),
-            }
-        }
-        distinct.truncate(MAX_CERTIFICATES);
-        distinct
-    }
-
     /// The fingerprints of the certificates that verify this one: those of its chain, or its own.
     pub fn anchors(&self) -> Vec<String> {
         if self.chain.is_empty() {
@@ -281,10 +266,6 @@ impl CertificateStatus {
             _ => false,
         }
     }
-
-    fn precedence(&self) -> (bool, Option<CertificateRole>) {
-        (self.role.is_none(), self.role)
-    }
 }
 
 /// The object that holds the certificates.
@@ -305,10 +286,6 @@ impl fmt::Display for TargetRef {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
-    use proptest::prelude::*;
-
     use super::*;
 
     fn entry(number: u8, id: u8, role: CertificateRole) -> CertificateStatus {
@@ -318,38 +295,6 @@ mod tests {
             sha256_fingerprint: Some(format!("{number:064x}")),
             ..CertificateStatus::default()
         }
-    }
-
-    fn role() -> impl Strategy<Value = CertificateRole> {
-        use CertificateRole::{Additional, Former, Main, Tagged};
-        prop_oneof![Just(Main), Just(Additional), Just(Tagged), Just(Former)]
-    }
-
-    proptest! {
-        #[test]
-        fn no_certificate_is_listed_twice_and_the_first_role_wins(
-            listed in prop::collection::vec((0..40_u8, 0..8_u8, role()), 0..90),
-        ) {
-            let entries: Vec<_> = listed.iter().map(|(number, id, role)| entry(*number, *id, *role)).collect();
-            let distinct = CertificateStatus::distinct(entries.clone());
-            let fingerprints: Vec<_> = distinct.iter().map(|held| held.sha256_fingerprint.clone()).collect();
-            let mut seen = HashSet::new();
-            let in_order: Vec<_> =
-                entries.iter().map(|held| held.sha256_fingerprint.clone()).filter(|it| seen.insert(it.clone())).collect();
-            prop_assert_eq!(&fingerprints, &in_order, "each once, in the order of their first places");
-            for held in &distinct {
-                let same = || entries.iter().filter(|entry| entry.sha256_fingerprint == held.sha256_fingerprint);
-                prop_assert_eq!(held.role, same().filter_map(|entry| entry.role).min().map(Some).unwrap_or_default());
-                prop_assert!(same().any(|entry| entry == held), "an entry as it was, not mixed of two");
-            }
-            prop_assert_eq!(CertificateStatus::distinct(distinct.clone()), distinct);
-        }
-    }
-
-    #[test]
-    fn more_certificates_than_the_schema_allows_are_cut() {
-        let many = (0..200).map(|number| entry(number, number, CertificateRole::Additional));
-        assert_eq!(CertificateStatus::distinct(many).len(), MAX_CERTIFICATES);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Entry {
 /// The certificates for the target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trust {
-    /// The entries, the main certificate first. No entry covers another one.
+    /// The entries, the main certificate first. No entry covers a later one.
     pub entries: Vec<Entry>,
     /// Whether the spec is newer than the status and AWS has not answered yet. Then the target may be newer than the
     /// status.
@@ -371,4 +371,61 @@ pub fn is_of(held: &CertificateStatus, source: &Source) -> bool {
     held.id == source.id
         && held.region.as_ref().is_none_or(|region| *region == source.place.region)
         && (account.is_none() || held.account_id.is_none() || held.account_id.as_deref() == account)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::PEM;
+
+    fn entry((number, id, role): (u8, u8, CertificateRole)) -> Entry {
+        let status = CertificateStatus {
+            id: format!("id{id}"),
+            role: Some(role),
+            sha256_fingerprint: Some(format!("{number:064x}")),
+            ..CertificateStatus::default()
+        };
+        Entry { certificate: Certificate::parse(PEM).unwrap(), status }
+    }
+
+    fn role() -> impl Strategy<Value = CertificateRole> {
+        use CertificateRole::{Additional, Former, Main, Tagged};
+        prop_oneof![Just(Main), Just(Additional), Just(Tagged), Just(Former)]
+    }
+
+    fn listed(entries: &[Entry]) -> Vec<CertificateStatus> {
+        let mut trust = Trust::default();
+        entries.iter().cloned().for_each(|entry| trust.push(entry));
+        trust.entries.into_iter().map(|entry| entry.status).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_certificate_is_listed_twice_and_the_first_role_wins(
+            drawn in prop::collection::vec((0..40_u8, 0..8_u8, role()), 0..90),
+        ) {
+            let entries: Vec<_> = drawn.into_iter().map(entry).collect();
+            let held = listed(&entries);
+            let all = || entries.iter().map(|entry| &entry.status);
+            let mut seen = HashSet::new();
+            let in_order: Vec<_> = all().map(|it| &it.sha256_fingerprint).filter(|it| seen.insert(*it)).collect();
+            let fingerprints: Vec<_> = held.iter().map(|held| &held.sha256_fingerprint).collect();
+            prop_assert_eq!(fingerprints, in_order, "each once, in the order of their first places");
+            for held in &held {
+                let same = || all().filter(|entry| entry.sha256_fingerprint == held.sha256_fingerprint);
+                prop_assert_eq!(held.role, same().filter_map(|entry| entry.role).min());
+                prop_assert!(same().any(|entry| entry == held), "an unchanged entry, not a mix of two");
+            }
+        }
+    }
+
+    #[test]
+    fn certificates_beyond_the_limit_of_the_schema_are_left_out() {
+        let many: Vec<_> = (0..200).map(|number| entry((number, number, CertificateRole::Additional))).collect();
+        assert_eq!(listed(&many).len(), MAX_CERTIFICATES);
+    }
 }
