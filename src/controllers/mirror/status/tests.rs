@@ -487,7 +487,7 @@ fn a_re_import_of_the_same_leaf_keeps_the_former_chain_for_the_overlap() {
 }
 
 #[test]
-fn a_former_leaf_never_becomes_the_main_one_again_by_itself() {
+fn a_former_leaf_does_not_become_the_main_certificate_again() {
     let ca = PrivateCa::root("Payments");
     let first = ca.issue(NewLeaf::new("api"));
     let second = ca.issue(NewLeaf::new("api").expires_in_seconds(-60));
@@ -525,7 +525,7 @@ fn rules_that_refuse_an_arn_end_the_overlap_of_its_former_certificates() {
 }
 
 #[test]
-fn an_authority_that_expires_leaves_the_chain_and_is_told() {
+fn an_expired_authority_is_removed_from_the_chain_and_reported() {
     let root = PrivateCa::root("Payments Root");
     let ending = root.expired_intermediate("Payments Issuing");
     let leaf = ending.issue(NewLeaf::new("api"));
