@@ -44,7 +44,7 @@ unit: ## Check the format and run the unit tests: the inner loop
 it: ## Run the integration tests whose names contain TEST, for example `make it TEST=targets::kept`
 	@tests/prerequisites rust go openssl
 	@[ -n "$(TEST)" ] || { echo 'name tests: make it TEST=targets::kept' >&2; exit 2; }
-	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs if missing: about 5 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	cargo test --locked --test it -- $(TEST)
 
@@ -55,7 +55,7 @@ gateway_tests = gateways::$(subst -,_,$(1))::
 
 test: ## Run every test, on a real control plane, except the tests of large gateways
 	@tests/prerequisites rust go helm openssl nginx haproxy java pip
-	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs if missing: about 5 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	$(call say,"building Helm and promtool and smaller tools if missing: about 12 minutes on 2 cores the first time")
 	tests/tools/build helm helm3 promtool kstatus actionlint crane dockerfile >/dev/null
@@ -79,7 +79,7 @@ check: ## Check format, lints, generated files, the guides, and the licences, so
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	$(call say,"licences and sources and duplicates and advisories of dependencies: about 5 minutes on 2 cores the first time")
 	tests/dependencies
-	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs if missing: about 5 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	$(call say,"generated files and links of pages and commands of guides and the API group and licences of dependencies")
 	cargo test --locked --test it -- generated:: docs:: guide:: group:: licences::
@@ -114,7 +114,7 @@ KUBERNETES_SKIPPED := --skip schema::document::kubectl_explains_every_field --sk
 
 kubernetes: ## Run the suites that depend on the Kubernetes version on the oldest one, or on VERSION
 	@tests/prerequisites rust go openssl
-	$(call say,"building Kubernetes $(KUBERNETES_VERSION) if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building Kubernetes $(KUBERNETES_VERSION) if missing: about 5 minutes on 2 cores the first time")
 	KUBERNETES=$(KUBERNETES_VERSION) tests/kubernetes/build >/dev/null
 	KUBERNETES=$(KUBERNETES_VERSION) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
 	  cargo test --locked --test it -- $(KUBERNETES_SUITES) $(KUBERNETES_SKIPPED)
@@ -131,7 +131,7 @@ soak: ## Kill and replace replicas at random for five minutes, under load
 
 bench: ## Measure speed and size against a bare client on the same machine
 	@tests/prerequisites rust go
-	$(call say,"building the Kubernetes programs if missing: about 6 minutes on 2 cores the first time")
+	$(call say,"building the Kubernetes programs if missing: about 5 minutes on 2 cores the first time")
 	tests/kubernetes/build >/dev/null
 	$(call say,"building with optimisation: about 6 minutes on 2 cores the first time")
 	cargo build --locked --release --workspace --bin client-certificate-operator --bin bench

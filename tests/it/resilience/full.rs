@@ -69,7 +69,8 @@ async fn make_room(world: &World<'_>) {
 
 #[tokio::test]
 async fn a_full_etcd_is_logged_and_removes_no_target() {
-    let control_plane = ControlPlane::start_with(Options { etcd_quota: Some(QUOTA) }).await.unwrap();
+    let control_plane =
+        ControlPlane::start_with(Options { etcd_quota: Some(QUOTA), ..Options::default() }).await.unwrap();
     install(&control_plane).await;
     let world = World::on(&control_plane, "full").await;
     let mut operator = world.operator().await;

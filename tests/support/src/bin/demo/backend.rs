@@ -90,7 +90,7 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
     world.emulator.present(DEFAULT_REGION, API, "prod", Some(FIRST));
     world.ask(stage, "GET", STAGE, "").await?;
     let spec = format!(
-        r#"{{"spec":{{"clientCertificateId":null,"stage":{{"restApiId":"{API}","stageName":"prod"}},"overlap":"6s","additionalClientCertificateIds":null,"additionalClientCertificateTags":{{"app":"payments"}},"soak":"3s"}}}}"#
+        r#"{{"spec":{{"clientCertificateId":null,"stage":{{"restApiId":"{API}","stageName":"prod"}},"overlap":"5s","additionalClientCertificateIds":null,"additionalClientCertificateTags":{{"app":"payments"}},"soak":"3s"}}}}"#
     );
     world.shell.run(stage, &format!("kubectl patch ccr payments --type=merge -p '{spec}'")).await?;
     wait_for(stage, world, "stage.clientCertificateId", FIRST).await?;
@@ -146,7 +146,7 @@ async fn renew(stage: &Stage, world: &World, mount: &mut Mount, nginx: &mut Serv
 
     stage.step(
         "Dropped: the operator removes the former certificate",
-        "The operator has read the switch. After spec.overlap, 6 s here, it removes the former certificate from the target.",
+        "The operator has read the switch. After spec.overlap, 5 s here, it removes the former certificate from the target.",
     );
     until_only(world, &[&new]).await?;
     mount.update(&mounted(world).await?)?;

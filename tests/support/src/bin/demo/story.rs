@@ -11,7 +11,7 @@ use crate::stage::{Stage, until, until_within};
 use crate::world::{FIRST, SECOND, World};
 
 const DESCRIPTION: &str = "trusted by the payments team";
-/// The garbage collector discovers new kinds every 30 s, and the machine may be busy.
+/// The garbage collector may need seconds, and the machine may be busy.
 const COLLECTED: Duration = Duration::from_secs(120);
 const FINGERPRINT: &str =
     r"kubectl get secret payments -o jsonpath='{.data.ca\.crt}' | base64 -d | openssl x509 -noout -fingerprint -sha256";
@@ -139,8 +139,7 @@ async fn look_back(stage: &Stage, world: &World) -> Result<()> {
 async fn delete(stage: &Stage, world: &World) -> Result<()> {
     stage.step(
         "The resource is deleted, and Kubernetes deletes its ConfigMap",
-        "The garbage collector of Kubernetes deletes the ConfigMap (spec.target.deletionPolicy: Retain would keep it). The\n\
-         garbage collector discovers a new kind within half a minute, so this may take a moment here.",
+        "The garbage collector of Kubernetes deletes the ConfigMap (spec.target.deletionPolicy: Retain would keep it).",
     );
     world.shell.run(stage, "kubectl delete ccr payments").await?;
     let mut gone = async || Ok(world.pins().await?.is_none().then_some(()));

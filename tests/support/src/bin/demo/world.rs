@@ -8,7 +8,7 @@ use client_certificate_operator::aws::gateway::{ClientCertificate, Source};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use operator_testing::certificates::NewCertificate;
-use operator_testing::control_plane::{ControlPlane, service_account_user};
+use operator_testing::control_plane::{ControlPlane, Options, service_account_user};
 use operator_testing::emulator::{DEFAULT_REGION, Emulator};
 use operator_testing::operator::Operator;
 use serde_json::{Value, json};
@@ -42,11 +42,13 @@ impl World {
     pub async fn start(stage: &Stage, binary: &Path) -> Result<Self> {
         stage.step(
             "A Kubernetes control plane, and an emulator of API Gateway",
-            "etcd, kube-apiserver and kube-controller-manager run on free ports of 127.0.0.1, and so does an emulator of API\n\
+            "etcd and kube-apiserver run on free ports of 127.0.0.1 (kube-controller-manager follows), and so does an emulator of API\n\
              Gateway's client certificates, which checks signatures as AWS does. The demo does not use your clusters and accounts.",
         );
         let start = Instant::now();
-        let control_plane = ControlPlane::start().await?;
+        // The garbage collector finds the operator's kind at once if the kind is there before it.
+        let control_plane =
+            ControlPlane::start_with(Options { without_controller_manager: true, ..Options::default() }).await?;
         let cache = control_plane.folder().join("kubectl-cache");
         let shell = Shell::new([&control_plane.kubectl_path(), binary], control_plane.kubeconfig(), cache)?;
         shell.quietly("openssl version").await?;
@@ -64,6 +66,7 @@ impl World {
         shell.run(stage, install).await?;
         let wait = "kubectl wait --for=condition=Established crd/clientcertificaterefs.apigateway.clientcert.dev";
         shell.run(stage, wait).await?;
+        control_plane.start_controller_manager().await?;
         shell.run(stage, &format!("kubectl create namespace {NAMESPACE}")).await?;
         shell.run(stage, &format!("kubectl config set-context --current --namespace={NAMESPACE}")).await?;
 
