@@ -346,12 +346,10 @@ impl Backend {
         let library = if self.was_run() || self.class.is_none() { "" } else { " †" };
         let named = |tests: &[String]| tests.iter().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(", ");
         let acm = match self.proof {
-            Proof::Server { acm: Acm::Chain(heading), .. } => format!(
-                "by its chain: overlap-safe; accepts every other certificate below the root unless the server also [checks the name](acm.md#{heading})"
-            ),
-            Proof::Server { acm: Acm::Pin, .. } => {
-                "by its pin: accepts no other certificate of the CA; refuses a re-imported certificate until the server has loaded its pin".to_owned()
+            Proof::Server { acm: Acm::Chain(heading), .. } => {
+                format!("by its chain; [check the name](acm.md#{heading}) too")
             }
+            Proof::Server { acm: Acm::Pin, .. } => "by its pin".to_owned(),
             Proof::Gateway(_) | Proof::Objects { .. } | Proof::Target { .. } => "not tested".to_owned(),
         };
         let (without, proof) = match self.proof {
@@ -408,21 +406,22 @@ fn render(page: &str) -> Result<String> {
         "| backend | sample | target | verifier class | ACM certificate | without its target | proven by |\n"
             .to_owned();
     backends += "|---|---|---|---|---|---|---|\n";
-    let mut gateways = "| gateway | target missing | key empty | wrong kind | in another namespace |\n".to_owned();
-    gateways += "|---|---|---|---|---|\n";
+    let mut gateways =
+        "| gateway | target missing | key empty | wrong kind | in another namespace | proven by |\n".to_owned();
+    gateways += "|---|---|---|---|---|---|\n";
     for backend in ALL {
         backends += &backend.row()?;
         if let Proof::Gateway(gateway) = backend.proof {
             write!(gateways, "| {} {} |", backend.name, gateway.version()?)?;
             let module = gateway.tests().replace("gateways::", "");
-            let mut before = None;
+            // One test tries several.
+            let mut tests: Vec<String> = Vec::new();
             for Claim { does, test } in gateway.claims() {
-                // One test tries several.
-                let named = test.filter(|_| test != before).map(|test| format!(" (`{module}::{test}`)"));
-                write!(gateways, " {does}{} |", named.unwrap_or_default())?;
-                before = test;
+                write!(gateways, " {does} |")?;
+                tests.extend(test.map(|test| format!("`{module}::{test}`")));
             }
-            gateways.push('\n');
+            tests.dedup();
+            writeln!(gateways, " {} |", tests.join(", "))?;
         }
     }
     let page = replaced(page, BACKENDS, &backends)?;
