@@ -360,7 +360,7 @@ impl Backend {
         };
         let sample = self.sample;
         Ok(format!(
-            "| {name} | [{sample}](samples/{sample}.md) | {}, {holds} | {class}{library} | {acm} | {without} | {proof} |\n",
+            "| [{name}](samples/{sample}.md) | {}, {holds} | {class}{library} | {acm} | {without} | {proof} |\n",
             target.kind.as_str()
         ))
     }
@@ -403,9 +403,9 @@ pub fn page(root: &Path) -> Result<(PathBuf, String)> {
 
 fn render(page: &str) -> Result<String> {
     let mut backends =
-        "| backend | sample | target | verifier class | ACM certificate | without its target | proven by |\n"
+        "| backend, with its sample | target | verifier class | ACM certificate | without its target | proven by |\n"
             .to_owned();
-    backends += "|---|---|---|---|---|---|---|\n";
+    backends += "|---|---|---|---|---|---|\n";
     let mut gateways =
         "| gateway | target missing | key empty | wrong kind | in another namespace | proven by |\n".to_owned();
     gateways += "|---|---|---|---|---|---|\n";
