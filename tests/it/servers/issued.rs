@@ -276,12 +276,12 @@ impl ReImport {
         let loads = loads(&world, &servers, LONG);
         for (load, _) in &loads {
             load.in_all(self.requests / 10).await;
-            assert_eq!(load.lost(), 0, "nothing has changed yet");
+            assert_eq!(load.lost(), Vec::<String>::new(), "nothing has changed yet");
         }
         world.emulator.put_acm(arn, second.clone());
         for ((load, _), server) in loads.iter().zip(&servers).filter(|(_, server)| surprised(server)) {
             let what = format!("{} refuses the new one", server.setup().name());
-            eventually(SOON, &what, async || if load.lost() > 0 { Ok(()) } else { Err("it does not") }).await;
+            eventually(SOON, &what, async || if !load.lost().is_empty() { Ok(()) } else { Err("it does not") }).await;
         }
         imported(&mut world, arn, &mut servers).await;
 

@@ -113,9 +113,9 @@ impl<C: Caller> Load<C> {
         self.shared.parts().iter().map(|part| part.sent).sum()
     }
 
-    /// The number of requests that were not let in so far.
-    pub fn lost(&self) -> usize {
-        self.shared.parts().iter().map(|part| part.lost.len()).sum()
+    /// The answers so far to the requests that were not let in.
+    pub fn lost(&self) -> Vec<String> {
+        self.shared.parts().iter().flat_map(|part| part.lost.clone()).collect()
     }
 
     /// Ends the load after the requests in progress have an answer.
