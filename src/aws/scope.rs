@@ -378,10 +378,11 @@ impl Scope {
         Step::List
     }
 
-    /// Whether the list takes fewer calls than reads by id. The certificates that stages present become due one after the
-    /// other, and the list brings all of them: with stages, the list may take as many calls.
+    /// Whether the list takes fewer calls than reads by id. Reads that are under way count: the certificates of resources
+    /// that are created together become due one after the other, and more may follow. The certificates that stages present
+    /// do so at every read, and the list brings all of them: with stages, the list may take as many calls.
     fn is_list_worth(&self, due: &[(&String, &Certificate)]) -> bool {
-        let by_name = self.calls_by_name(due);
+        let by_name = self.calls_by_name(due) + self.certificates_under_way();
         by_name > self.pages || (by_name == self.pages && !self.stages.is_empty())
     }
 
@@ -399,11 +400,15 @@ impl Scope {
     /// The number of calls to each service that may start now. A silent ACM must not hold up API Gateway, so each service
     /// has a limit of its own.
     fn room(&self) -> [usize; 2] {
-        let certificates = self.certificates.values().filter(|certificate| certificate.entry.is_under_way());
         let stages = self.stages.values().filter(|stages| stages.is_under_way());
         let acm = self.acm.values().filter(|entry| entry.is_under_way());
-        let under_way = [certificates.count() + stages.count(), acm.count()];
+        let under_way = [self.certificates_under_way() + stages.count(), acm.count()];
         under_way.map(|calls| READS_AT_ONCE.saturating_sub(calls))
+    }
+
+    /// The number of certificates that are being read by id.
+    fn certificates_under_way(&self) -> usize {
+        self.certificates.values().filter(|certificate| certificate.entry.is_under_way()).count()
     }
 
     /// Starts the calls that may start now, the longest due first. Without any, the end of a running call makes room, and

@@ -159,6 +159,19 @@ fn one_certificate_is_read_by_id_and_several_by_the_list() {
 }
 
 #[test]
+fn a_read_that_is_under_way_counts_toward_the_list() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    assert_eq!(gets(plan(&mut scope, 0.0)), ["a"]);
+    subscribe(&mut scope, "b", "s", 0.01);
+    assert_eq!(plan(&mut scope, 0.01), Step::List, "many more may follow");
+    assert_eq!(listed(&mut scope, &["a", "b"], 0.01, 0.02), names(&["r", "s"]));
+    assert_eq!(got(&mut scope, "a", OTHER_PEM, 0.0, 0.03), [], "the list is newer");
+    subscribe(&mut scope, "c", "t", 0.04);
+    assert_eq!(gets(plan(&mut scope, 0.04)), ["c"], "no read is under way");
+}
+
+#[test]
 fn a_list_of_many_pages_is_not_read_for_a_few_certificates() {
     let mut scope = scope();
     ["a", "b", "c"].iter().for_each(|id| _ = subscribe(&mut scope, id, "r", 0.0));
