@@ -1,5 +1,5 @@
-//! The source of the Kubernetes programs: the build script uses and names the programs of the machine if any version is
-//! suitable, and builds missing ones. These tests build none.
+//! The source of the Kubernetes programs: for the demo, the build script uses and names the programs of the machine, and
+//! builds missing ones. These tests build none.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -47,12 +47,12 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn with_any_the_newest_programs_of_setup_envtest_are_used_and_named() {
+fn for_the_demo_the_newest_programs_of_setup_envtest_are_used_and_named() {
     let home = home();
     let newest = envtest(home.path(), "1.33.10", &ALL);
     envtest(home.path(), "1.33.9", &ALL);
     envtest(home.path(), "1.34.0", &["kubectl"]);
-    let output = build(home.path(), None, &["--any"]);
+    let output = build(home.path(), None, &["--demo"]);
     assert_eq!(printed(&output).trim_end(), newest.to_str().unwrap());
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said.trim_end(), format!("using the Kubernetes programs of {}", newest.display()));
@@ -65,44 +65,47 @@ fn with_any_the_newest_programs_of_setup_envtest_are_used_and_named() {
 fn programs_that_are_too_old_are_not_used() {
     let home = home();
     envtest(home.path(), "1.28.15", &ALL);
-    let plan = printed(&build(home.path(), None, &["--any", "--plan"]));
-    assert!(plan.starts_with("builds etcd kube-apiserver kube-controller-manager kubectl of "), "{plan}");
+    let plan = printed(&build(home.path(), None, &["--demo", "--plan"]));
+    assert!(plan.starts_with("builds etcd kube-apiserver kubectl of "), "{plan}");
 }
 
 #[test]
 fn programs_that_a_folder_lacks_are_built() {
     let home = home();
-    let folder = envtest(home.path(), "1.33.0", &["etcd", "kube-apiserver", "kubectl"]);
-    for (assets, arguments) in [(None, &["--any", "--plan"][..]), (Some(folder.as_path()), &["--plan"])] {
+    let folder = envtest(home.path(), "1.33.0", &["etcd", "kube-apiserver"]);
+    for (assets, arguments, missing) in [
+        (None, &["--demo", "--plan"][..], "kubectl"),
+        (Some(folder.as_path()), &["--plan"], "kube-controller-manager kubectl"),
+    ] {
         let plan = printed(&build(home.path(), assets, arguments));
         let lines: Vec<_> = plan.lines().collect();
         assert_eq!(lines[0], format!("uses the Kubernetes programs of {}", folder.display()));
-        assert!(lines[1].starts_with("builds kube-controller-manager of Kubernetes v1."), "{plan}");
+        assert!(lines[1].starts_with(&format!("builds {missing} of Kubernetes v1.")), "{plan}");
     }
 }
 
 #[test]
-fn with_any_a_kubectl_on_the_path_is_used() {
+fn for_the_demo_a_kubectl_on_the_path_is_used() {
     let home = home();
     let kubectl = home.path().join("bin/kubectl");
     program(&kubectl, "echo Client Version: v1.32.0");
     let lines = |arguments: &[&str]| -> Vec<String> {
         printed(&build(home.path(), None, arguments)).lines().map(str::to_owned).collect()
     };
-    let plan = lines(&["--any", "--plan"]);
+    let plan = lines(&["--demo", "--plan"]);
     assert_eq!(plan[0], format!("uses {}", kubectl.display()));
-    assert!(plan[1].starts_with("builds etcd kube-apiserver kube-controller-manager of Kubernetes v1."), "{plan:?}");
+    assert!(plan[1].starts_with("builds etcd kube-apiserver of Kubernetes v1."), "{plan:?}");
     // Tests use the version that the module pins.
     assert!(lines(&["--plan"])[0].starts_with("builds etcd kube-apiserver kube-controller-manager kubectl of "));
 
-    let folder = envtest(home.path(), "1.33.0", &["etcd", "kube-apiserver", "kube-controller-manager"]);
-    let all = PathBuf::from(printed(&build(home.path(), None, &["--any"])).trim_end());
+    let folder = envtest(home.path(), "1.33.0", &["etcd", "kube-apiserver"]);
+    let all = PathBuf::from(printed(&build(home.path(), None, &["--demo"])).trim_end());
     assert_eq!(fs::read_link(all.join("kubectl")).unwrap(), kubectl);
     assert_eq!(fs::read_link(all.join("etcd")).unwrap(), folder.join("etcd"));
 
     // The folder's own kubectl has the version of its kube-apiserver.
     envtest(home.path(), "1.33.0", &["kubectl"]);
-    assert_eq!(lines(&["--any"]), [folder.to_str().unwrap()]);
+    assert_eq!(lines(&["--demo"]), [folder.to_str().unwrap()]);
 }
 
 #[test]

@@ -31,7 +31,7 @@ use crate::program::Program;
 #[derive(Debug)]
 pub struct ControlPlane {
     // Fields are dropped in this order: the programs end before their folder is removed and their port is released.
-    controller_manager: Mutex<Option<Program>>,
+    _controller_manager: Option<Program>,
     apiserver: Mutex<Option<Program>>,
     _etcd: Program,
     files: Files,
@@ -44,8 +44,8 @@ pub struct ControlPlane {
 pub struct Options {
     /// The greatest size of etcd's database in bytes; by default etcd's own default.
     pub etcd_quota: Option<u64>,
-    /// Leaves kube-controller-manager to [`ControlPlane::start_controller_manager`]. Its garbage collector discovers new
-    /// kinds every 30 s, but those that exist when it starts at once.
+    /// Neither builds nor starts kube-controller-manager: no garbage collection, no deletion of namespaces, and no
+    /// ServiceAccount `default`.
     pub without_controller_manager: bool,
 }
 
@@ -60,12 +60,12 @@ impl ControlPlane {
 
     /// Starts a control plane with options.
     pub async fn start_with(options: Options) -> Result<Self> {
-        let bin = tokio::task::spawn_blocking(programs::folder).await??;
+        let bin = tokio::task::spawn_blocking(move || programs::folder(options)).await??;
         let mut files = Files::new(bin)?;
         let result = Self::start_in(&files, options).await;
         match result {
             Ok((etcd, apiserver, controller_manager, port, ca_pem)) => Ok(Self {
-                controller_manager: Mutex::new(controller_manager),
+                _controller_manager: controller_manager,
                 apiserver: Mutex::new(Some(apiserver)),
                 _etcd: etcd,
                 files,
@@ -91,24 +91,12 @@ impl ControlPlane {
         let mut etcd = programs::etcd(files, options.etcd_quota)?;
         let mut apiserver = programs::apiserver(files, port.number())?;
         ready::apiserver(files, &mut [("etcd", &mut etcd), ("kube-apiserver", &mut apiserver)]).await?;
-        let controller_manager = match options.without_controller_manager {
-            true => None,
-            false => Some(Self::controller_manager(files).await?),
-        };
-        Ok((etcd, apiserver, controller_manager, port, ca_pem))
-    }
-
-    async fn controller_manager(files: &Files) -> Result<Program> {
-        let mut program = programs::controller_manager(files)?;
-        ready::service_accounts(files, &mut [("kube-controller-manager", &mut program)]).await?;
-        Ok(program)
-    }
-
-    /// Starts kube-controller-manager, and returns when it is ready.
-    pub async fn start_controller_manager(&self) -> Result<()> {
-        let program = Self::controller_manager(&self.files).await?;
-        *self.controller_manager.lock().unwrap_or_else(PoisonError::into_inner) = Some(program);
-        Ok(())
+        if options.without_controller_manager {
+            return Ok((etcd, apiserver, None, port, ca_pem));
+        }
+        let mut controller_manager = programs::controller_manager(files)?;
+        ready::service_accounts(files, &mut [("kube-controller-manager", &mut controller_manager)]).await?;
+        Ok((etcd, apiserver, Some(controller_manager), port, ca_pem))
     }
 
     /// The shared control plane of this test binary, which the first caller starts. Its users share all cluster-scoped

@@ -5,13 +5,14 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::Options;
 use super::files::Files;
 use crate::go_programs;
 use crate::program::Program;
 
 /// The folder of the programs. Builds missing programs first.
-pub(super) fn folder() -> Result<PathBuf> {
-    go_programs::folder("kubernetes/build", "")
+pub(super) fn folder(options: Options) -> Result<PathBuf> {
+    go_programs::folder("kubernetes/build", if options.without_controller_manager { "--demo" } else { "" })
 }
 
 pub(super) fn etcd(files: &Files, quota: Option<u64>) -> Result<Program> {

@@ -157,23 +157,14 @@ impl Shell {
 
 /// Waits until an attempt returns a value, and returns the value with the time that it took.
 pub async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<Option<T>>) -> Result<(T, Duration)> {
-    until_within(SOON, what, &mut attempt).await
-}
-
-/// [`until`] with another limit.
-pub async fn until_within<T>(
-    limit: Duration,
-    what: &str,
-    attempt: &mut impl AsyncFnMut() -> Result<Option<T>>,
-) -> Result<(T, Duration)> {
     let start = Instant::now();
     loop {
         let found = attempt().await;
         let took = start.elapsed();
         match found {
             Ok(Some(value)) => return Ok((value, took)),
-            Err(error) if took > limit => return Err(error.context(format!("not within {limit:?}: {what}"))),
-            Ok(None) if took > limit => bail!("not within {limit:?}: {what}"),
+            Err(error) if took > SOON => return Err(error.context(format!("not within {SOON:?}: {what}"))),
+            Ok(None) if took > SOON => bail!("not within {SOON:?}: {what}"),
             Ok(None) | Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }

@@ -42,11 +42,10 @@ impl World {
     pub async fn start(stage: &Stage, binary: &Path) -> Result<Self> {
         stage.step(
             "A Kubernetes control plane, and an emulator of API Gateway",
-            "etcd and kube-apiserver run on free ports of 127.0.0.1 (kube-controller-manager follows), and so does an emulator of API\n\
-             Gateway's client certificates, which checks signatures as AWS does. The demo does not use your clusters and accounts.",
+            "etcd and kube-apiserver run on free ports of 127.0.0.1, and so does an emulator of API Gateway's client certificates,\n\
+             which checks signatures as AWS does. The demo does not use your clusters and accounts.",
         );
         let start = Instant::now();
-        // The garbage collector finds the operator's kind at once if the kind is there before it.
         let control_plane =
             ControlPlane::start_with(Options { without_controller_manager: true, ..Options::default() }).await?;
         let cache = control_plane.folder().join("kubectl-cache");
@@ -66,7 +65,6 @@ impl World {
         shell.run(stage, install).await?;
         let wait = "kubectl wait --for=condition=Established crd/clientcertificaterefs.apigateway.clientcert.dev";
         shell.run(stage, wait).await?;
-        control_plane.start_controller_manager().await?;
         shell.run(stage, &format!("kubectl create namespace {NAMESPACE}")).await?;
         shell.run(stage, &format!("kubectl config set-context --current --namespace={NAMESPACE}")).await?;
 
@@ -145,6 +143,7 @@ impl World {
         println!("  export PATH={}:$PATH", kubectl.parent().unwrap_or(Path::new(".")).display());
         println!("  kubectl explain ccr.spec.target");
         println!("  kubectl apply -f deploy/samples/minimal.yaml && kubectl get ccr,secret");
+        println!("\nNo kube-controller-manager runs, so kubectl delete ccr leaves the target.");
         println!("\nThe emulator of API Gateway listens on {emulator}:");
         println!("  curl {emulator}/_emulator/certificates");
         println!(
