@@ -31,14 +31,17 @@ pub fn render(page: &str, made: &str) -> Result<String> {
 pub fn pages(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let chart = Path::new("charts/client-certificate-operator");
     let values = fs::read_to_string(root.join(chart).join("values.yaml")).context("values.yaml")?;
-    let values = chart::table(&values)?;
+    let [values, operator, objects] = chart::tables(&values)?;
     let reference = Path::new("docs/reference");
     let made = [
-        (chart.join("README.md"), values.clone()),
-        (reference.join("chart.md"), values),
-        (reference.join("conditions.md"), conditions::tables()),
-        (reference.join("spec.md"), fields::tables("spec")?),
-        (reference.join("status.md"), fields::tables("status")?),
+        (chart.join("README.md"), values),
+        (reference.join("chart.md"), operator),
+        (reference.join("chart-objects.md"), objects),
+        (reference.join("conditions.md"), conditions::tables(false)),
+        (reference.join("conditions-of-writes.md"), conditions::tables(true)),
+        (reference.join("spec.md"), fields::tables("spec", |text| !text.starts_with("target"))?),
+        (reference.join("target.md"), fields::tables("spec", |text| text.starts_with("target"))?),
+        (reference.join("status.md"), fields::tables("status", |_| true)?),
         (reference.join("command-line.md"), flags::tables()?),
         (reference.join("metrics.md"), metrics::table()?),
         (reference.join("iam.md"), iam::policies()?),

@@ -3,11 +3,26 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// The table of the values. In values.yaml, a value with a row follows a comment of one line that begins with `# -- `.
-/// A value without a row, of its own or of its parent, is an error.
-pub fn table(values_yaml: &str) -> Result<String> {
+/// The first value of the page about the pods and the objects beside them.
+const FIRST_OF_OBJECTS: &str = "resources";
+
+/// The table of all values, the table of the values for the operator, and the table of those for the pods and the other
+/// objects.
+pub fn tables(values_yaml: &str) -> Result<[String; 3]> {
+    let rows = rows(values_yaml)?;
+    let first_of_objects = rows.iter().position(|(value, _)| value == FIRST_OF_OBJECTS);
+    let (operator, objects) = rows.split_at(first_of_objects.with_context(|| format!("no value {FIRST_OF_OBJECTS}"))?);
+    Ok([&rows, operator, objects].map(|rows| {
+        let rows: String = rows.iter().map(|(_, row)| row.as_str()).collect();
+        format!("| value | default | meaning |\n|---|---|---|\n{rows}")
+    }))
+}
+
+/// The row of each value, with its name. In values.yaml, a value with a row follows a comment of one line that begins with
+/// `# -- `. A value without a row, of its own or of its parent, is an error.
+fn rows(values_yaml: &str) -> Result<Vec<(String, String)>> {
     let values: Value = serde_saphyr::from_str(values_yaml)?;
-    let mut table = String::from("| value | default | meaning |\n|---|---|---|\n");
+    let mut rows: Vec<(String, String)> = Vec::new();
     // The keys above the current line, each with its indentation.
     let mut path: Vec<(usize, &str)> = Vec::new();
     let mut comment = None;
@@ -26,8 +41,10 @@ pub fn table(values_yaml: &str) -> Result<String> {
                 let default = default.with_context(|| format!("{} is not in the values", keys.join(".")))?;
                 // The spaces let a browser break the line.
                 let default = default.to_string().replace(",\"", ", \"").replace("\":", "\": ");
-                table += &format!("| `{}` | `{default}` | {} |\n", keys.join("."), meaning.replace('|', "\\|"));
-                documented.push(keys.join("."));
+                let name = keys.join(".");
+                let row = format!("| `{name}` | `{default}` | {} |\n", meaning.replace('|', "\\|"));
+                documented.push(name.clone());
+                rows.push((name, row));
             }
         }
     }
@@ -35,7 +52,7 @@ pub fn table(values_yaml: &str) -> Result<String> {
     let mut without = Vec::new();
     undocumented(&values, "", &documented, &mut without);
     ensure!(without.is_empty(), "values.yaml: no comment `# -- ` above {}", without.join(", "));
-    Ok(table)
+    Ok(rows)
 }
 
 fn undocumented(value: &Value, path: &str, documented: &[String], found: &mut Vec<String>) {
@@ -59,9 +76,10 @@ mod tests {
 
     #[test]
     fn a_value_without_a_comment_is_refused_and_one_comment_can_be_of_several() {
-        let table = table("# -- One.\na: 1\nb:\n  # -- Two.\n  c: {d: 1}\n").unwrap();
-        assert!(table.ends_with("| `a` | `1` | One. |\n| `b.c` | `{\"d\": 1}` | Two. |\n"), "{table}");
-        let error = super::table("# -- One.\na: 1\nb:\n  c: 2\n").unwrap_err();
+        let rows = rows("# -- One.\na: 1\nb:\n  # -- Two.\n  c: {d: 1}\n").unwrap();
+        let expected = [("a", "| `a` | `1` | One. |\n"), ("b.c", "| `b.c` | `{\"d\": 1}` | Two. |\n")];
+        assert_eq!(rows, expected.map(|(name, row)| (name.to_owned(), row.to_owned())));
+        let error = super::rows("# -- One.\na: 1\nb:\n  c: 2\n").unwrap_err();
         assert_eq!(error.to_string(), "values.yaml: no comment `# -- ` above b.c");
     }
 }

@@ -2,9 +2,14 @@
 
 use client_certificate_operator::conditions::{ConditionType, Explanation, Is, Reason};
 
-/// A section for each type of condition, with its reasons.
-pub fn tables() -> String {
-    ConditionType::ALL.map(section).join("\n")
+/// The conditions on the page of the target and the description.
+const OF_WRITES: [ConditionType; 3] =
+    [ConditionType::TargetWritten, ConditionType::SafeToSwitch, ConditionType::DescriptionSynced];
+
+/// A section for each type of condition, with its reasons: those of the target and the description, or the others.
+pub fn tables(is_of_writes: bool) -> String {
+    let of_page = ConditionType::ALL.into_iter().filter(|of| OF_WRITES.contains(of) == is_of_writes);
+    of_page.map(section).collect::<Vec<_>>().join("\n")
 }
 
 fn section(of: ConditionType) -> String {

@@ -8,13 +8,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 
 use super::row;
 
-/// The fields of `spec` or `status`, and the objects that admission rejects.
-pub fn tables(part: &str) -> Result<String> {
+/// The fields of `spec` or `status` that belong to a page, and the objects that admission rejects. The paths of fields and
+/// the messages of admission decide.
+pub fn tables(part: &str, is_of_page: fn(&str) -> bool) -> Result<String> {
     let crd = api::crd();
     let version = crd.spec.versions.into_iter().next().context("the CRD has no version")?;
     let schema = version.schema.and_then(|schema| schema.open_api_v3_schema).context("the CRD has no schema")?;
     let schema = schema.properties.as_ref().and_then(|parts| parts.get(part)).context("the schema has no such part")?;
-    let mut found = Found::default();
+    let mut found = Found { is_of_page, rows: String::new(), rules: String::new() };
     found.walk(schema, "")?;
     let mut text = format!("| field | takes | default | meaning |\n|---|---|---|---|\n{}", found.rows);
     if !found.rules.is_empty() {
@@ -24,8 +25,8 @@ pub fn tables(part: &str) -> Result<String> {
     Ok(text)
 }
 
-#[derive(Default)]
 struct Found {
+    is_of_page: fn(&str) -> bool,
     rows: String,
     rules: String,
 }
@@ -34,7 +35,9 @@ impl Found {
     fn walk(&mut self, schema: &JSONSchemaProps, path: &str) -> Result<()> {
         for rule in schema.x_kubernetes_validations.iter().flatten() {
             let message = rule.message.as_ref().with_context(|| format!("a rule of {path} has no message"))?;
-            self.rules += &format!("- {}\n", message.replace('<', "&lt;").replace("_+=", "\\_+="));
+            if (self.is_of_page)(message) {
+                self.rules += &format!("- {}\n", message.replace('<', "&lt;").replace("_+=", "\\_+="));
+            }
         }
         let required = schema.required.clone().unwrap_or_default();
         for (name, child) in schema.properties.iter().flatten() {
@@ -46,7 +49,9 @@ impl Found {
                 Some(default) => format!("`{}`", default.0),
                 None => String::new(),
             };
-            self.rows += &row(&[&format!("`{path}`"), &takes(child), &default, &meaning])?;
+            if (self.is_of_page)(&path) {
+                self.rows += &row(&[&format!("`{path}`"), &takes(child), &default, &meaning])?;
+            }
             self.walk(child, &path)?;
             if let Some(JSONSchemaPropsOrArray::Schema(items)) = &child.items {
                 self.walk(items, &format!("{path}[]"))?;
