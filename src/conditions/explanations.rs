@@ -143,8 +143,8 @@ impl Reason {
             Reason::InvalidCertificate => vec![one(
                 CertificateRead,
                 Is::False,
-                "The response contains no certificate, or other data beside certificates, or a certificate that OpenSSL or Envoy would not load because the certificate is not strict DER.",
-                "Inspect the certificate with `aws apigateway get-client-certificate`. The operator tries again after `refreshInterval`.",
+                "The response contains no certificate, or other data beside certificates, or a certificate that OpenSSL or Envoy would not load because the certificate is not strict DER; or an ACM certificate lacks clientAuth in its extended key usage, or has more than five certificates in its chain.",
+                "Inspect the certificate with `aws apigateway get-client-certificate` or `aws acm get-certificate`. The operator tries again after `refreshInterval`.",
             )],
             Reason::Expired => vec![one(
                 CertificateRead,
