@@ -14,7 +14,7 @@ use super::access;
 use super::availability::Availability;
 use crate::api::{Cached, MANAGED_LABEL, ResourceName, TargetKind, TargetRef, checked};
 use crate::aws::gateway::Gateway;
-use crate::controllers::mirror::Context;
+use crate::controllers::mirror::{self, Context};
 use crate::kubernetes::watch::{Change, Scope, retry, watch};
 use crate::target::{TargetMeta, TargetObject};
 use crate::tasks::Tasks;
@@ -76,7 +76,10 @@ fn resource_applied<G: Gateway>(resource: Cached, context: &Context<G>) {
     }
     match &resource.0 {
         Ok(resource) => woken.extend(access::claim(resource, context)),
-        Err(_) => woken.extend(context.descriptions.remove(&name)),
+        Err(_) => {
+            context.aws.unsubscribe(&name);
+            woken.extend(context.descriptions.remove(&name));
+        }
     }
     context.stores.wake(woken);
 }
@@ -86,9 +89,7 @@ fn resource_removed<G: Gateway>(reference: ObjectRef<Cached>, context: &Context<
         context.stores.store(&Event::Delete(Cached::clone(&resource)));
     }
     let name = ResourceName::new(&reference.namespace.unwrap_or_default(), &reference.name);
-    context.counters.forget(&name);
-    context.aws.unsubscribe(&name);
-    context.stores.wake(context.descriptions.remove(&name));
+    mirror::forget(&name, context);
 }
 
 /// Drops large fields that the operator never reads.

@@ -213,13 +213,19 @@ async fn measured<G: Gateway>(cached: &Cached, context: &Context<G>) -> Option<D
     let Done { requeue, result } = match &cached.0 {
         Ok(resource) => of(resource, context).await,
         Err(invalid) => match context.publisher.report_invalid(invalid).await {
-            Ok(()) => Done { requeue: None, result: Some(ReconcileResult::Invalid) },
+            // The watch delivers the changed resource and wakes it. The timer is for a watch that has failed.
+            Ok(Published::Conflict) => Done { requeue: Some(STATUS_RETRY), result: Some(ReconcileResult::Invalid) },
+            Ok(_) => Done { requeue: None, result: Some(ReconcileResult::Invalid) },
             Err(error) => {
                 warn!(namespace = cached.meta().namespace, name = cached.meta().name, "{error}");
                 Done { requeue: Some(LATE_RETRY), result: Some(ReconcileResult::Error) }
             }
         },
     };
+    if context.stores.resources().get(&ObjectRef::from_obj(cached)).is_none() {
+        // The resource was deleted during the reconcile, which may have subscribed it again.
+        forget(&ResourceName::of(cached), context);
+    }
     let span = Span::current();
     span.record("result", result.map_or("waiting", ReconcileResult::as_str));
     if let Some(result) = result {
@@ -229,6 +235,14 @@ async fn measured<G: Gateway>(cached: &Cached, context: &Context<G>) -> Option<D
         }
     }
     requeue
+}
+
+/// Drops what the operator holds in memory for a resource that does not exist any more: its counters, its subscriptions and
+/// its claim.
+pub fn forget<G: Gateway>(name: &ResourceName, context: &Context<G>) {
+    context.counters.forget(name);
+    context.aws.unsubscribe(name);
+    context.stores.wake(context.descriptions.remove(name));
 }
 
 async fn of<G: Gateway>(resource: &ClientCertificateRef, context: &Context<G>) -> Done {

@@ -105,7 +105,7 @@ impl Publisher {
 
     /// Reports a resource that does not parse, for example because it was stored before a change of the schema. Its
     /// target stays unchanged.
-    pub async fn report_invalid(&self, invalid: &InvalidObject) -> Result<(), Error> {
+    pub async fn report_invalid(&self, invalid: &InvalidObject) -> Result<Published, Error> {
         let meta = &invalid.metadata;
         let (namespace, name) =
             (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
@@ -118,7 +118,7 @@ impl Publisher {
         let kind = ApiResource::erase::<ClientCertificateRef>(&());
         let resources: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
         let found = resources.get_opt(name).await.map_err(|source| Error { verb: "get", source })?;
-        let Some(found) = found else { return Ok(()) };
+        let Some(found) = found else { return Ok(Published::Gone) };
         let before: ClientCertificateRefStatus =
             found.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok()).unwrap_or_default();
         let mut status = before.clone();
@@ -130,20 +130,23 @@ impl Publisher {
         }
         status.observed_generation = meta.generation;
         if status == before {
-            return Ok(());
+            return Ok(Published::Unchanged);
         }
         // A merge patch leaves the other fields of the resource unchanged, although the operator cannot parse them.
         let version = found.metadata.resource_version;
         let patch = json!({ "metadata": { "uid": meta.uid, "resourceVersion": version }, "status": status });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match resources.patch_status(name, &params, &Patch::Merge(&patch)).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(()),
+        let published = match resources.patch_status(name, &params, &Patch::Merge(&patch)).await {
+            Ok(written) => Published::Written(written.metadata.resource_version.unwrap_or_default()),
+            Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(Published::Gone),
+            Err(kube::Error::Api(answer)) if answer.code == 409 => return Ok(Published::Conflict),
+            // Kubernetes before 1.30 refuses every status while the stored spec breaks a rule: the event alone reports it.
+            Err(kube::Error::Api(answer)) if answer.code == 422 => Published::Unchanged,
             Err(source) => return Err(Error { verb: "patch", source }),
-        }
+        };
         let event = Event { is_warning: true, reason: Reason::InvalidSpec.to_string(), action: "Read", note: message };
         let reference = ResourceName::new(namespace, name).reference(meta.uid.clone());
         self.record(&[event], &reference).await;
-        Ok(())
+        Ok(published)
     }
 }
