@@ -155,8 +155,11 @@ static BACKOFFS: LazyLock<Pool<Option<WriteBackoff>>> = LazyLock::new(Pool::defa
 /// The time of every decision. Certificates do not expire in this world.
 static WALL: LazyLock<Timestamp> = LazyLock::new(|| Timestamp::from_second(Timestamp::now().as_second()).unwrap());
 
-static CERTIFICATES: LazyLock<[ClientCertificate; 3]> =
-    LazyLock::new(|| IDS.map(|id| issue(NewCertificate::new().id(id).shared_key()).certificate));
+static CERTIFICATES: LazyLock<[ClientCertificate; 3]> = LazyLock::new(|| {
+    // Valid from the time of the model: otherwise a certificate that is issued in the next second is not valid yet.
+    let new = |id| NewCertificate { not_before: Some(*WALL), ..NewCertificate::new().id(id).shared_key() };
+    IDS.map(|id| issue(new(id)).certificate)
+});
 
 static ANSWERS: LazyLock<Vec<Vec<Arc<Answer>>>> = LazyLock::new(|| {
     let answer = |at: usize, text: &str| {
