@@ -76,10 +76,7 @@ fn resource_applied<G: Gateway>(resource: Cached, context: &Context<G>) {
     }
     match &resource.0 {
         Ok(resource) => woken.extend(access::claim(resource, context)),
-        Err(_) => {
-            context.aws.unsubscribe(&name);
-            woken.extend(context.descriptions.remove(&name));
-        }
+        Err(_) => woken.extend(context.descriptions.remove(&name)),
     }
     context.stores.wake(woken);
 }

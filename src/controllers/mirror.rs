@@ -222,8 +222,10 @@ async fn measured<G: Gateway>(cached: &Cached, context: &Context<G>) -> Option<D
             }
         },
     };
-    if context.stores.resources().get(&ObjectRef::from_obj(cached)).is_none() {
-        // The resource was deleted during the reconcile, which may have subscribed it again.
+    let stored = context.stores.resources().get(&ObjectRef::from_obj(cached));
+    if stored.is_none_or(|stored| stored.0.is_err()) {
+        // The resource was deleted or stopped parsing. If that happened during the reconcile, the reconcile may have
+        // subscribed the resource again.
         forget(&ResourceName::of(cached), context);
     }
     let span = Span::current();
@@ -237,8 +239,8 @@ async fn measured<G: Gateway>(cached: &Cached, context: &Context<G>) -> Option<D
     requeue
 }
 
-/// Drops what the operator holds in memory for a resource that does not exist any more: its counters, its subscriptions and
-/// its claim.
+/// Drops what the operator holds in memory for a resource that does not exist or does not parse any more: its counters, its
+/// subscriptions and its claim.
 pub fn forget<G: Gateway>(name: &ResourceName, context: &Context<G>) {
     context.counters.forget(name);
     context.aws.unsubscribe(name);
