@@ -237,17 +237,25 @@ impl<G: Gateway> Cache<G> {
         }
     }
 
-    /// Sends a description, and returns the description in the response. The snapshot has it at once.
-    pub async fn set_description(&self, source: &Source, text: &str) -> Result<String, GatewayError> {
+    /// Sends a description, and returns the description in the response. The snapshot has it at once. The wait for a
+    /// token may be long: `None` if the description is no longer wanted after it, and then nothing is sent.
+    pub async fn set_description(
+        &self,
+        source: &Source,
+        text: &str,
+        is_wanted: impl Fn() -> bool,
+    ) -> Option<Result<String, GatewayError>> {
         let shared = &self.shared;
         let account = shared.limited_by(&source.place);
         if let Err(Paused { until }) = shared.limiter.acquire(&account, Priority::Update).await {
             let left = until.saturating_sub(shared.clock.now());
-            return Err(GatewayError::Throttled { retry_after: Some(left) });
+            return Some(Err(GatewayError::Throttled { retry_after: Some(left) }));
         }
-        // The check comes after the wait for the token, which may have been long.
+        if !is_wanted() {
+            return None;
+        }
         if !shared.fence.may_write() {
-            return Err(GatewayError::Unavailable { outage: Outage::NotLeading, retry_after: None });
+            return Some(Err(GatewayError::Unavailable { outage: Outage::NotLeading, retry_after: None }));
         }
         let call = shared.gateway.set_description(source, text);
         let outcome = timeout(LONGEST_WRITE, call).await.unwrap_or_else(|_| Err(timed_out()));
@@ -264,7 +272,7 @@ impl<G: Gateway> Cache<G> {
         if matches!(outcome, Err(GatewayError::Conflict | GatewayError::Unavailable { .. })) {
             self.refresh(source);
         }
-        outcome.map(|answer| answer.description)
+        Some(outcome.map(|answer| answer.description))
     }
 
     /// The key of a source's certificate: the sources of two roles in one account have the same key.

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod claims;
+pub mod plan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,45 +15,15 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
-pub use self::attempts::{Attempts, Recorded, Verdict, Wish};
+pub use self::attempts::{Recorded, Wish};
 pub use self::claims::{Claim, Claims};
+use self::plan::{MaySend, Outcome, Update, Updates};
 use crate::api::{ClientCertificateRef, ResourceName};
 use crate::aws::cache::{Cache, Wake};
-use crate::aws::gateway::{CertificateKey, Gateway, GatewayError, Source};
+use crate::aws::gateway::{CertificateKey, Gateway, Source};
 use crate::clock::Clock;
 use crate::controllers::mirror::Event;
 use crate::controllers::publish::Publisher;
-use crate::settings::Tick;
-
-/// The state of the description of a certificate.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// The resource that owns the description.
-    pub owner: ResourceName,
-    /// The owner's text.
-    pub text: String,
-    /// The certificate, with the place where the owner reads it.
-    pub source: Source,
-    /// The state of the description in API Gateway; `None` while it is unknown.
-    pub state: Option<State>,
-    /// The time of the retry, if there is one.
-    pub retry_at: Option<Tick>,
-}
-
-/// The description that API Gateway holds, compared with the owner's text.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    /// The owner's text.
-    Synced,
-    /// Another text, and the operator may not change it.
-    NotManaged,
-    /// Another text, which API Gateway stored in response to the owner's text.
-    NotApplied,
-    /// Another text, because another writer keeps changing the description.
-    Contested,
-    /// Another text, because the update failed.
-    Failed(GatewayError),
-}
 
 /// The descriptions of all certificates.
 pub struct Descriptions<G> {
@@ -66,19 +37,13 @@ struct Shared<G> {
     wake: Wake,
     manages: bool,
     state: Mutex<Descriptive>,
-    updates: TaskTracker,
+    tasks: TaskTracker,
 }
 
 #[derive(Default)]
 struct Descriptive {
     claims: Claims,
-    by_certificate: HashMap<CertificateKey, Work>,
-}
-
-#[derive(Default)]
-struct Work {
-    attempts: Option<Attempts>,
-    is_under_way: bool,
+    updates: HashMap<CertificateKey, Updates>,
 }
 
 impl<G> Clone for Descriptions<G> {
@@ -91,7 +56,7 @@ impl<G: Gateway> Descriptions<G> {
     /// Descriptions without claims. If `manages` is false, the controller never sends an update.
     pub fn new(cache: Cache<G>, clock: Clock, publisher: Arc<Publisher>, wake: Wake, manages: bool) -> Self {
         let shared =
-            Shared { cache, clock, publisher, wake, manages, state: Mutex::default(), updates: TaskTracker::new() };
+            Shared { cache, clock, publisher, wake, manages, state: Mutex::default(), tasks: TaskTracker::new() };
         Descriptions { shared: Arc::new(shared) }
     }
 
@@ -116,70 +81,63 @@ impl<G: Gateway> Descriptions<G> {
         let shared = &self.shared;
         let now = shared.clock.now();
         let mut locked = shared.state.lock();
-        let read = |source: &Source| shared.cache.get(source).and_then(|snapshot| snapshot.outcome.ok());
-        let Some(owner) = locked.claims.owner(key, |source| read(source).is_some()).cloned() else {
-            locked.by_certificate.retain(|other, work| other != key || work.is_under_way);
+        let Descriptive { claims, updates } = &mut *locked;
+        let Some(owner) = shared.owner(claims, key) else {
+            updates.retain(|other, updates| other != key || updates.is_in_progress());
             return None;
         };
-        let Claim { resource, text, source, .. } = &owner;
-        let outcome = |state, retry_at| {
-            Some(Outcome { owner: resource.clone(), text: text.clone(), source: source.clone(), state, retry_at })
+        let may_send = match may_send && !shared.tasks.is_closed() {
+            _ if !shared.manages => MaySend::Never,
+            true => MaySend::Yes,
+            false => MaySend::NotNow,
         };
-        let work = locked.by_certificate.entry(key.clone()).or_default();
-        let Some(answer) = read(source).filter(|_| !work.is_under_way) else { return outcome(None, None) };
-        let found = answer.description.as_str();
-        let is_new = work.attempts.as_ref().is_none_or(|attempts| !attempts.are_at(text, source));
-        if is_new {
-            work.attempts = None;
+        let answer = shared.cache.get(&owner.source).and_then(|snapshot| snapshot.outcome.ok());
+        let found = answer.as_ref().map(|answer| answer.description.as_str());
+        let (outcome, update) = updates.entry(key.clone()).or_default().plan(owner, found, by, may_send, now);
+        if let Some(update) = update {
+            // The update belongs to the trace of the reconcile that starts it.
+            shared.tasks.spawn(send(Arc::clone(shared), key.clone(), update).instrument(Span::current()));
         }
-        let attempts = work
-            .attempts
-            .get_or_insert_with(|| Attempts::new(text, source, owner.wish.clone(), owner.recorded, found, now));
-        match attempts.look(found, &owner.wish, now) {
-            Verdict::Rest(state, retry_at) => outcome(Some(state), retry_at),
-            Verdict::Send { .. } if !shared.manages => outcome(Some(State::NotManaged), None),
-            Verdict::Send { .. } if owner.is_suspended || resource != by || !may_send || shared.updates.is_closed() => {
-                outcome(None, None)
-            }
-            Verdict::Send { restores } => {
-                work.is_under_way = true;
-                let update = update(Arc::clone(shared), key.clone(), owner.clone(), found.to_owned(), restores);
-                // The update belongs to the trace of the reconcile that starts it.
-                shared.updates.spawn(update.instrument(Span::current()));
-                outcome(None, None)
-            }
-        }
+        Some(outcome)
     }
 
     /// Waits until no update is in progress, and returns the resources whose status has to contain the results.
     pub async fn drain(&self) -> Vec<ResourceName> {
         let concerned = {
             let locked = self.shared.state.lock();
-            let under_way = locked.by_certificate.iter().filter(|(_, work)| work.is_under_way);
-            under_way.flat_map(|(key, _)| locked.claims.of(key)).collect()
+            let in_progress = locked.updates.iter().filter(|(_, updates)| updates.is_in_progress());
+            in_progress.flat_map(|(key, _)| locked.claims.of(key)).collect()
         };
-        self.shared.updates.close();
-        self.shared.updates.wait().await;
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
         concerned
     }
 }
 
-async fn update<G: Gateway>(shared: Arc<Shared<G>>, key: CertificateKey, owner: Claim, from: String, restores: bool) {
-    // The guard clears `is_under_way` even after a panic.
+impl<G: Gateway> Shared<G> {
+    fn owner<'a>(&self, claims: &'a Claims, key: &CertificateKey) -> Option<&'a Claim> {
+        claims.owner(key, |source| self.cache.get(source).is_some_and(|snapshot| snapshot.outcome.is_ok()))
+    }
+}
+
+async fn send<G: Gateway>(shared: Arc<Shared<G>>, key: CertificateKey, update: Update) {
+    // The guard ends the update even after a panic.
     let end = End { shared: Arc::clone(&shared), key: key.clone() };
-    let result = shared.cache.set_description(&owner.source, &owner.text).await;
+    let Update { claim, from, restores } = &update;
+    let is_wanted = || update.is_wanted_by(shared.owner(&shared.state.lock().claims, &key));
+    let result = shared.cache.set_description(&claim.source, &claim.text, is_wanted).await;
     let claimants = {
         let mut locked = shared.state.lock();
-        if let Some(attempts) = locked.by_certificate.get_mut(&key).and_then(|work| work.attempts.as_mut()) {
-            attempts.sent(result.as_ref().map(String::as_str), shared.clock.now(), fastrand::f64());
+        if let (Some(result), Some(updates)) = (&result, locked.updates.get_mut(&key)) {
+            updates.sent(result.as_ref().map(String::as_str), shared.clock.now(), fastrand::f64());
         }
         locked.claims.of(&key)
     };
     drop(end);
     (shared.wake)(claimants);
-    if result.is_ok_and(|holds| holds == owner.text) {
-        let event = Event::description(&from, &owner.text, restores);
-        shared.publisher.record(&[event], &owner.resource.reference(Some(owner.uid.clone()))).await;
+    if result.is_some_and(|result| result.is_ok_and(|holds| holds == claim.text)) {
+        let event = Event::description(from, &claim.text, *restores);
+        shared.publisher.record(&[event], &claim.resource.reference(Some(claim.uid.clone()))).await;
     }
 }
 
@@ -190,8 +148,8 @@ struct End<G> {
 
 impl<G> Drop for End<G> {
     fn drop(&mut self) {
-        if let Some(work) = self.shared.state.lock().by_certificate.get_mut(&self.key) {
-            work.is_under_way = false;
+        if let Some(updates) = self.shared.state.lock().updates.get_mut(&self.key) {
+            updates.end();
         }
     }
 }

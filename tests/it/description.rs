@@ -107,6 +107,32 @@ async fn a_description_changed_in_aws_is_restored_at_the_next_refresh_with_an_ev
 }
 
 #[tokio::test]
+async fn an_update_that_waits_for_a_token_is_not_sent_once_its_owner_is_gone_suspended_or_changed() {
+    let world = World::apart("waiting").await;
+    // One token in 5 s for each region: the read takes the first, and the update waits for the second.
+    let _operator = started(&world.builder().arg("--rate=0.2").arg("--burst=1")).await;
+    let ids = ["deleted", "suspended", "changed"];
+    for id in ids {
+        world.certificate(id);
+        world.create(id, json!({ "clientCertificateId": id, "description": "first" })).await;
+    }
+    for id in ids {
+        world.wait_for_target(id, id).await;
+        assert_eq!(world.updates(id), 0, "the update of {id} waits");
+    }
+    world.resources().delete("deleted", &DeleteParams::default()).await.unwrap();
+    world.change("suspended", json!({ "suspend": true })).await;
+    let generation = world.change("changed", json!({ "description": "second" })).await;
+    world.wait_for("changed", "DescriptionSynced", "True Synced", generation).await;
+    never(Duration::from_secs(7), "a withdrawn update", async || {
+        let updates = ids.map(|id| world.updates(id));
+        (updates != [0, 0, 1]).then_some(updates)
+    })
+    .await;
+    assert_eq!(world.emulator.certificate(&world.source("changed")).unwrap().description, "second");
+}
+
+#[tokio::test]
 async fn every_description_is_stored_as_in_the_spec() {
     let world = World::new("texts").await;
     let _operator = world.operator().await;

@@ -36,6 +36,7 @@ mod samples;
 mod scale;
 mod schema;
 mod servers;
+mod show;
 mod small_world;
 mod stages;
 mod status;

@@ -21,6 +21,8 @@ use facts::{Guard, Spec, Why};
 use stateright::{Checker, Model};
 use world::{Aws, Bounds, Checked, Claimed, Event, ROUNDS, describe_bounds};
 
+use crate::show::show;
+
 const THERE: [Aws; 3] = [Aws::There; 3];
 const GONE: Aws = Aws::Fails(Why::NotFound);
 const DENIED: Aws = Aws::Fails(Why::Denied);
@@ -93,6 +95,18 @@ fn oldest_describes_despite_a_former_leader() -> (Bounds, Claimed) {
     (bounds, Claimed::OldestDescribes)
 }
 
+/// The younger resource describes the certificate before the older one does, whose description it has seen later.
+fn the_older_one_describes_later() -> (Bounds, Claimed) {
+    let specs = [Spec { text: None, ..DESCRIBE[0] }, DESCRIBE[1]];
+    let events = vec![(Event::Describe(0, 1), 1), (Event::DescribeOutside, 1)];
+    let bounds = Bounds { specs, resources: vec![0, 1], is_atomic: true, faults: 1, crashes: 1, ..bounds(events) };
+    (bounds, Claimed::OldestDescribes)
+}
+
+fn one_update() -> (Bounds, Claimed) {
+    (the_older_one_describes_later().0, Claimed::OneUpdate)
+}
+
 fn the_goal_of_the_target() -> (Bounds, Claimed) {
     let events = vec![(Event::DeleteTarget, 1), (Event::ChangeMain(0, 2), 1)];
     let bounds = Bounds { resources: vec![0, 1], crashes: 1, faults: 1, ..bounds(events) };
@@ -133,14 +147,14 @@ fn check(name: &str, (bounds, claimed): (Bounds, Claimed), without: Option<Guard
     let described = describe_bounds(&bounds);
     let checker = Checked::new(bounds, claimed, without).checker().threads(1).spawn_bfs().join();
     let discovery = checker.discoveries().into_iter().next();
-    println!(
-        "{name}{}: {} states, {} of them different, depth {}, {:.1?}: {described}",
+    show(&format!(
+        "model: {name}{}: {} states, {} of them different, depth {}, {:.1?}: {described}",
         without.map(|guard| format!(" without {guard:?}")).unwrap_or_default(),
         checker.state_count(),
         checker.unique_state_count(),
         checker.max_depth(),
         started.elapsed(),
-    );
+    ));
     let (property, path) = discovery?;
     let failure = checker.model().failure.lock().unwrap().clone().unwrap_or_default();
     Some(format!("not so: {property}: {:#?}\n{failure}", path.into_actions()))
@@ -188,13 +202,22 @@ fn a_younger_claim_never_writes_while_an_older_one_is_valid() {
     holds("the oldest describes", oldest_describes());
     holds("the oldest describes despite a former leader", oldest_describes_despite_a_former_leader());
     bites("the oldest describes", oldest_describes(), Guard::ClaimAge);
+    holds("the oldest describes once it does", the_older_one_describes_later());
+    bites("the oldest describes once it does", the_older_one_describes_later(), Guard::Withdrawal);
+}
+
+#[test]
+fn at_most_one_update_of_a_description_is_in_progress() {
+    holds("one update", one_update());
+    bites("one update", one_update(), Guard::OneUpdate);
 }
 
 #[test]
 fn without_faults_the_goal_is_reached_within_a_number_of_rounds() {
-    println!("at most {ROUNDS} rounds");
+    show(&format!("model: at most {ROUNDS} rounds"));
     holds("the goal of the target", the_goal_of_the_target());
     bites("the goal of the target", the_goal_of_the_target(), Guard::OwnedByAnother);
+    bites("the goal of the target", the_goal_of_the_target(), Guard::Difference);
 }
 
 #[test]

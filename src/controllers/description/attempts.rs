@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::State;
+use super::plan::State;
 use crate::aws::gateway::{GatewayError, Source};
 use crate::backoff::Backoff;
 use crate::settings::Tick;

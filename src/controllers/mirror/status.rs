@@ -18,7 +18,7 @@ use crate::aws::gateway::Source;
 use crate::aws::scope::Tags;
 use crate::certificate::Certificate;
 use crate::conditions::{ConditionType, Finding, Is, Reason, clear, find, set, whole_seconds};
-use crate::controllers::description::{Outcome as DescriptionOutcome, State as DescriptionState};
+use crate::controllers::description::plan::{Outcome as DescriptionOutcome, State as DescriptionState};
 use crate::error::{ClusterFailure, ReadFailure, Subject};
 use crate::settings::{Settings, Tick};
 use crate::target::{Password, holds_certificate, verifier_class};

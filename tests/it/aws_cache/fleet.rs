@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use client_certificate_operator::api::ResourceName;
 use client_certificate_operator::aws::cache::{Cache, Subscription, View};
-use client_certificate_operator::aws::gateway::{Gateway, Place, Source};
+use client_certificate_operator::aws::gateway::{Gateway, GatewayError, Place, Source};
 use client_certificate_operator::aws::rate_limit::Limits;
 use client_certificate_operator::clock::Clock;
 use client_certificate_operator::error::ReadFailure;
@@ -125,6 +125,11 @@ impl<G: Gateway> Fleet<G> {
     pub fn add_many(&self, ids: impl IntoIterator<Item = String>, place: &Place, interval: &str) -> Vec<Member> {
         let source = |id: &String| Source { place: place.clone(), id: id.clone() };
         ids.into_iter().map(|id| self.add(&format!("of-{id}"), source(&id), interval)).collect()
+    }
+
+    /// Sends a description that stays wanted.
+    pub async fn describe(&self, source: &Source, text: &str) -> Result<String, GatewayError> {
+        self.cache.set_description(source, text, || true).await.unwrap()
     }
 
     /// Changes the subscription of a resource.

@@ -189,7 +189,7 @@ async fn a_forced_read_while_aws_throttles_is_answered_at_once() {
     sleep(FORCED_READS_APART).await;
     let throttled = GatewayError::Throttled { retry_after: Some(Duration::from_secs(60)) };
     gateway.inject(Fault::new(Failure::Error(throttled)).once());
-    fleet.cache.set_description(&source("id00000"), "text").await.unwrap_err();
+    fleet.describe(&source("id00000"), "text").await.unwrap_err();
     let asked = fleet.clock.now();
     fleet.change(&member, forces(source("id00000"), "5m", "1"));
     let seen = member.until(|seen| seen.answered).await;
@@ -217,7 +217,7 @@ async fn a_written_description_is_cached_and_no_older_read_replaces_it() {
     };
     holds("");
     fleet.take_woken();
-    assert_eq!(fleet.cache.set_description(&source("id00000"), "new").await, Ok("new".into()));
+    assert_eq!(fleet.describe(&source("id00000"), "new").await, Ok("new".into()));
     holds("new");
     sleep(Duration::from_millis(1)).await;
     assert_eq!(fleet.take_woken().len(), 1);
@@ -235,14 +235,14 @@ async fn after_an_update_that_failed_the_certificate_is_read() {
     sleep(FORCED_READS_APART).await;
     let down = GatewayError::Unavailable { outage: Outage::Status(500), retry_after: None };
     gateway.inject(Fault::new(Failure::AnswerLost(down.clone())).on(Update).once());
-    assert_eq!(fleet.cache.set_description(&source("id00000"), "new").await, Err(down));
+    assert_eq!(fleet.describe(&source("id00000"), "new").await, Err(down));
     sleep(Duration::from_secs(1)).await;
     let snapshot = fleet.cache.get(&source("id00000")).unwrap();
     assert_eq!(snapshot.outcome.unwrap().description, "new", "it was carried out all the same");
     // An update that never ends.
     gateway.inject(Fault::new(Failure::Stall(A_DAY)).on(Update).once());
     let began = fleet.clock.now();
-    let update = timeout(A_DAY, fleet.cache.set_description(&source("id00000"), "newer")).await.unwrap();
+    let update = timeout(A_DAY, fleet.describe(&source("id00000"), "newer")).await.unwrap();
     assert_eq!(update, Err(GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }));
     assert_eq!((fleet.clock.now() - began).as_secs(), 10);
 }
@@ -257,11 +257,11 @@ async fn updates_precede_reads_and_only_the_leader_makes_them() {
     let members = fleet.add_many(ids, &Place::own(REGION), "5m");
     sleep(Duration::from_secs(3)).await;
     let began = clock.now();
-    assert!(fleet.cache.set_description(&source("id00019"), "text").await.is_ok());
+    assert!(fleet.describe(&source("id00019"), "text").await.is_ok());
     assert!(clock.now() - began <= Duration::from_millis(1_100), "{:?}", clock.now() - began);
     // The wait for the token is long, and the replica loses the Lease meanwhile.
     let other = source("id00018");
-    let (update, ()) = tokio::join!(fleet.cache.set_description(&other, "text"), async {
+    let (update, ()) = tokio::join!(fleet.describe(&other, "text"), async {
         leadership.send_replace(Leadership::StandingBy);
     });
     assert_eq!(update, Err(GatewayError::Unavailable { outage: Outage::NotLeading, retry_after: None }));

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use client_certificate_operator::api::{
     CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MANAGED_LABEL, OBJECT_ANNOTATION,
-    OWNER_ANNOTATION,
+    OWNER_ANNOTATION, ResourceName,
 };
 use client_certificate_operator::aws::answer::Answer;
-use client_certificate_operator::aws::cache::Snapshot as CacheSnapshot;
 use client_certificate_operator::aws::gateway::{
     CertificateKey, ClientCertificate, Denial, GatewayError, Outage, Source,
 };
+use client_certificate_operator::aws::scope::Snapshot as CacheSnapshot;
 use client_certificate_operator::certificate::Certificate;
 use client_certificate_operator::conditions::{ConditionType, Reason, find, is_false, is_true};
-use client_certificate_operator::controllers::description::{self, Attempts, Claim, Claims, Verdict};
+use client_certificate_operator::controllers::description::plan::{MaySend, Outcome, Update, Updates};
+use client_certificate_operator::controllers::description::{Claim, Claims};
 use client_certificate_operator::controllers::mirror::{
     Action, Effect, Hold, Marked, Named, Plan, Snapshot, TargetPlan, WriteBackoff, Written, plan, status, written,
 };
@@ -63,6 +64,12 @@ pub enum Guard {
     OwnedByAnother,
     /// The operator compares the content of the target, whatever the status contains.
     Comparison,
+    /// The operator writes a target only if its content differs.
+    Difference,
+    /// At most one update of a description is in progress.
+    OneUpdate,
+    /// An update that waited for a token is sent only if its owner still wants it.
+    Withdrawal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,8 +155,10 @@ pub struct Concluded {
 
 static SECRETS: LazyLock<Pool<Secret>> = LazyLock::new(Pool::default);
 static STATUSES: LazyLock<Pool<Option<ClientCertificateRefStatus>>> = LazyLock::new(Pool::default);
-static OUTCOMES: LazyLock<Pool<Option<description::Outcome>>> = LazyLock::new(Pool::default);
-static ATTEMPTS: LazyLock<Pool<Option<Attempts>>> = LazyLock::new(Pool::default);
+static OUTCOMES: LazyLock<Pool<Option<Outcome>>> = LazyLock::new(Pool::default);
+static UPDATES: LazyLock<Pool<Updates>> = LazyLock::new(Pool::default);
+/// The updates of a description that are in progress.
+static SENDING: LazyLock<Pool<Update>> = LazyLock::new(Pool::default);
 static BACKOFFS: LazyLock<Pool<Option<WriteBackoff>>> = LazyLock::new(Pool::default);
 
 /// The time of every decision. Certificates do not expire in this world.
@@ -203,8 +212,8 @@ pub fn no_outcome() -> u32 {
     OUTCOMES.number(None)
 }
 
-pub fn no_attempts() -> u32 {
-    ATTEMPTS.number(None)
+pub fn no_updates() -> u32 {
+    UPDATES.number(Updates::default())
 }
 
 pub fn no_backoff() -> u32 {
@@ -460,6 +469,10 @@ pub fn decide(facts: &Facts, without: Option<Guard>) -> Arc<Decided> {
                     decided.actions.clear();
                 }
             }
+            (TargetPlan::Holds(_), Some(Guard::Difference)) if decided.actions.is_empty() => {
+                let target = facts.target.map(|seen| Seen { secret: edited(seen.secret), ..seen });
+                decided = plan(&resource, &self::snapshot(&Facts { target, ..facts.clone() }, None));
+            }
             _ => {}
         }
         let writes = decided.actions.iter().map(write).collect();
@@ -552,61 +565,68 @@ pub fn owner(
     })
 }
 
-/// The result of the description controller of a replica: the outcome, the new attempts, and the text to send.
+/// The result of the description controller of a replica: the outcome, the new state of its updates, and the update to
+/// send.
 pub struct Described {
     pub outcome: u32,
-    pub attempts: u32,
-    pub sends: Option<(u8, u8)>,
+    pub updates: u32,
+    pub sends: Option<u32>,
 }
 
-/// The real `Claims` and `Attempts`, called as in `Descriptions::reconcile` by the reconcile of a resource.
+/// The real `Claims` and `Updates`, in the reconcile of a resource.
 pub fn describe(
     stores: [Stored; 2],
     by: u8,
     found: Option<u8>,
-    attempts: u32,
-    is_under_way: bool,
+    updates: u32,
     now: u16,
     without: Option<Guard>,
 ) -> Arc<Described> {
-    type Key = ([Stored; 2], u8, Option<u8>, u32, bool, u16, Option<Guard>);
+    type Key = ([Stored; 2], u8, Option<u8>, u32, u16, Option<Guard>);
     static KNOWN: LazyLock<Memo<Key, Described>> = LazyLock::new(Memo::default);
-    KNOWN.of(&(stores, by, found, attempts, is_under_way, now, without), || {
-        let none = Described { outcome: no_outcome(), attempts, sends: None };
+    KNOWN.of(&(stores, by, found, updates, now, without), || {
+        let mut updates = Updates::clone(&UPDATES.get(updates));
+        if without == Some(Guard::OneUpdate) {
+            updates.end();
+        }
         let (spec, _) = stores[usize::from(by)];
         let owner = owner(stores, spec.main, found.is_some(), without);
-        let Some((index, claim)) = owner.as_ref() else { return none };
-        let outcome = |state, retry_at| {
-            let Claim { resource, text, source, .. } = claim.clone();
-            OUTCOMES.number(Some(description::Outcome { owner: resource, text, source, state, retry_at }))
+        let Some((_, claim)) = owner.as_ref() else {
+            let updates = if updates.is_in_progress() { updates } else { Updates::default() };
+            return Described { outcome: no_outcome(), updates: UPDATES.number(updates), sends: None };
         };
-        let Some(found) = found.filter(|_| !is_under_way) else {
-            return Described { outcome: outcome(None, None), ..none };
-        };
-        let (found, now) = (TEXTS[usize::from(found)], tick(now));
-        let known = ATTEMPTS.get(attempts).as_ref().clone().filter(|known| known.are_at(&claim.text, &claim.source));
-        let mut attempts = known.unwrap_or_else(|| {
-            Attempts::new(&claim.text, &claim.source, claim.wish.clone(), claim.recorded, found, now)
-        });
-        let (outcome, sends) = match attempts.look(found, &claim.wish, now) {
-            Verdict::Rest(state, retry_at) => (outcome(Some(state), retry_at), None),
-            Verdict::Send { .. } if *index != by => (outcome(None, None), None),
-            Verdict::Send { .. } => {
-                let text = TEXTS.iter().position(|text| *text == claim.text).unwrap() as u8;
-                (outcome(None, None), Some((*index, text)))
-            }
-        };
-        Described { outcome, attempts: ATTEMPTS.number(Some(attempts)), sends }
+        let found = found.map(|found| TEXTS[usize::from(found)]);
+        let by = ResourceName::new(NAMESPACE, NAMES[usize::from(by)]);
+        let (outcome, update) = updates.plan(claim, found, &by, MaySend::Yes, tick(now));
+        Described {
+            outcome: OUTCOMES.number(Some(outcome)),
+            updates: UPDATES.number(updates),
+            sends: update.map(|update| SENDING.number(update)),
+        }
     })
 }
 
-/// Records the result of an update.
-pub fn sent(attempts: u32, result: Result<u8, Why>, now: u16) -> u32 {
-    let known = ATTEMPTS.get(attempts).as_ref().clone();
-    let Some(mut known) = known else { return attempts };
+/// The resource and the text of an update.
+pub fn sender(update: u32) -> (u8, u8) {
+    let Update { claim, .. } = SENDING.get(update).as_ref().clone();
+    let at = |names: &[&str], name: &str| names.iter().position(|known| *known == name).unwrap() as u8;
+    (at(&NAMES, &claim.resource.name), at(&TEXTS, &claim.text))
+}
+
+/// Whether an update is still right for the resources that a replica has seen.
+pub fn is_wanted(update: u32, stores: [Stored; 2], is_readable: bool) -> bool {
+    let owner = owner(stores, 0, is_readable, None);
+    SENDING.get(update).is_wanted_by(owner.as_ref().as_ref().map(|(_, claim)| claim))
+}
+
+/// Ends an update. `None`: it was not sent.
+pub fn sent(updates: u32, result: Option<Result<u8, Why>>, now: u16) -> u32 {
+    let mut updates = Updates::clone(&UPDATES.get(updates));
     match result {
-        Ok(text) => known.sent(Ok(TEXTS[usize::from(text)]), tick(now), 0.5),
-        Err(why) => known.sent(Err(&failure(why)), tick(now), 0.5),
+        Some(Ok(text)) => updates.sent(Ok(TEXTS[usize::from(text)]), tick(now), 0.5),
+        Some(Err(why)) => updates.sent(Err(&failure(why)), tick(now), 0.5),
+        None => {}
     }
-    ATTEMPTS.number(Some(known))
+    updates.end();
+    UPDATES.number(updates)
 }

@@ -1,6 +1,7 @@
 //! The abstract world: its state, its events, and the properties of every state.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 
 use client_certificate_operator::conditions::Reason;
@@ -9,7 +10,8 @@ use stateright::{Model, Property};
 
 use super::facts::{
     Done, Facts, Guard, Read, Seen, Spec, Stored, Version, Why, conclude, decide, describe, edited, explain,
-    foreign_secret, hold, holds, no_attempts, no_backoff, no_outcome, no_status, owner, sent, told, unmarked,
+    foreign_secret, hold, holds, is_wanted, no_backoff, no_outcome, no_status, no_updates, owner, sender, sent, told,
+    unmarked,
 };
 
 /// A certificate in API Gateway, or the failure of its reads.
@@ -62,9 +64,9 @@ pub struct Replica {
     pub reads: [Read; 3],
     pub text: u8,
     pub backoffs: [u32; 2],
-    pub attempts: u32,
-    /// The update of the description in progress: its owner and its text.
-    pub sending: Option<(u8, u8)>,
+    pub updates: u32,
+    /// The updates of the description in progress. They wait for a token.
+    pub sending: Vec<u32>,
     pub runs: [Option<Run>; 2],
 }
 
@@ -87,6 +89,23 @@ pub struct World {
     pub has_written_foreign: bool,
     pub has_younger_written: bool,
     pub has_gone_back: bool,
+    pub writes: Writes,
+}
+
+/// The number of writes that a run without faults counts. It is no part of the state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Writes(usize);
+
+impl PartialEq for Writes {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Writes {}
+
+impl Hash for Writes {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// The events outside the operator.
@@ -103,6 +122,8 @@ pub enum Event {
     DescribeOutside,
     /// The spec gets another main certificate.
     ChangeMain(u8, u8),
+    /// The spec gets a description.
+    Describe(u8, u8),
     Wait(u16),
 }
 
@@ -160,6 +181,7 @@ pub enum Claimed {
     NeverEmpty,
     StatusIsTrue,
     OldestDescribes,
+    OneUpdate,
     ForeignIsLeftAlone,
     StatusNeverGoesBack,
     ReachesTheGoal,
@@ -192,8 +214,8 @@ impl Replica {
             reads: [Read::Pending; 3],
             text: 0,
             backoffs: [no_backoff(); 2],
-            attempts: no_attempts(),
-            sending: None,
+            updates: no_updates(),
+            sending: Vec::new(),
             runs: [None, None],
         }
     }
@@ -220,6 +242,7 @@ impl World {
             has_written_foreign: false,
             has_younger_written: false,
             has_gone_back: false,
+            writes: Writes::default(),
         };
         world.replicas = (0..=bounds.takeovers).map(|_| Replica::started(&world)).collect();
         world
@@ -298,6 +321,11 @@ impl World {
                 let spec = Spec { main, generation: spec.generation + 1, ..spec };
                 self.set_resource(usize::from(resource), (spec, status));
             }
+            Event::Describe(resource, text) => {
+                let (spec, status) = self.resources[usize::from(resource)];
+                let spec = Spec { text: Some(text), generation: spec.generation + 1, ..spec };
+                self.set_resource(usize::from(resource), (spec, status));
+            }
             Event::Wait(minutes) => self.tick += minutes,
         }
         Some(())
@@ -340,17 +368,14 @@ impl World {
             } else {
                 0
             });
-            let (stores, is_under_way) = (replica.stores(), replica.sending.is_some());
-            let described = describe(stores, index as u8, found, replica.attempts, is_under_way, self.tick, without);
+            let described = describe(replica.stores(), index as u8, found, replica.updates, self.tick, without);
             description = described.outcome;
-            if described.sends.is_some_and(|(by, _)| by == 1) {
-                // The rightful owner is decided by the API server and AWS, not by the view of this replica.
-                let rightful = owner(self.resources, spec.main, true, None);
-                self.has_younger_written |= rightful.as_ref().as_ref().is_some_and(|(owner, _)| *owner == 0);
+            if let Some(update) = described.sends {
+                self.note_update(at, update);
             }
             let replica = &mut self.replicas[at];
-            replica.attempts = described.attempts;
-            replica.sending = replica.sending.or(described.sends);
+            replica.updates = described.updates;
+            replica.sending.extend(described.sends);
         }
         let said = told(status);
         let target = match self.replicas[at].target {
@@ -378,6 +403,16 @@ impl World {
         Some(())
     }
 
+    /// Notes that the younger resource's update is sent although the older one owns the description. The statuses of the
+    /// API server decide, not those that the replica has seen, with the specs that the replica has seen.
+    fn note_update(&mut self, at: usize, update: u32) {
+        let views = self.replicas[at].views;
+        let known = [0, 1].map(|index| (views[index].stored.0, self.resources[index].1));
+        let rightful = owner(known, 0, true, None);
+        let is_of_older = rightful.as_ref().as_ref().is_some_and(|(owner, _)| *owner == 0);
+        self.has_younger_written |= is_of_older && sender(update).0 == 1;
+    }
+
     fn pending_write(&self, at: usize, index: usize, without: Option<Guard>) -> Option<super::facts::Write> {
         let run = self.replicas[at].runs[index].as_ref()?;
         decide(&run.facts, without).writes.get(run.done.len()).cloned()
@@ -397,6 +432,7 @@ impl World {
         let Some(write) = self.pending_write(at, index, without) else {
             return self.finish(at, index, fault, without);
         };
+        self.writes.0 += 1;
         let (secret, meets) = (write.secret, write.meets_precondition || without == Some(Guard::Precondition));
         let may = match (self.target, write.is_create) {
             _ if fault == Fault::Refused => Done::NoAnswer,
@@ -437,6 +473,7 @@ impl World {
         if concluded.status == run.facts.status || fault == Fault::Refused {
             return Some(());
         }
+        self.writes.0 += 1;
         if run.is_current || without == Some(Guard::StatusVersion) {
             let (spec, before) = self.resources[index];
             self.has_gone_back |= told(concluded.status).generation < told(before).generation;
@@ -448,9 +485,18 @@ impl World {
         Some(())
     }
 
-    /// Ends the update of a description in progress.
-    fn send(&mut self, at: usize, fault: Fault) -> Option<()> {
-        let (_, text) = self.replicas[at].sending.take()?;
+    /// Sends an update of the description that has got its token, if its owner still wants it.
+    fn send(&mut self, at: usize, fault: Fault, without: Option<Guard>) -> Option<()> {
+        let replica = &mut self.replicas[at];
+        let update = replica.sending.pop()?;
+        let is_readable = replica.reads[0] == Read::Good;
+        if without != Some(Guard::Withdrawal) && !is_wanted(update, replica.stores(), is_readable) {
+            replica.updates = sent(replica.updates, None, self.tick);
+            return Some(());
+        }
+        self.note_update(at, update);
+        self.writes.0 += 1;
+        let (_, text) = sender(update);
         let result = match self.aws[0] {
             Aws::Fails(why) => Err(why),
             Aws::There if fault == Fault::Refused => Err(Why::Down),
@@ -463,7 +509,7 @@ impl World {
         if result.is_ok() {
             replica.text = text;
         }
-        replica.attempts = sent(replica.attempts, result, self.tick);
+        replica.updates = sent(replica.updates, Some(result), self.tick);
         Some(())
     }
 
@@ -496,7 +542,7 @@ impl World {
                 self.proceed(at, index, Fault::None, without);
             }
         }
-        self.send(at, Fault::None);
+        while self.send(at, Fault::None, without).is_some() {}
     }
 
     fn catch_up(&mut self, at: usize) {
@@ -504,8 +550,8 @@ impl World {
         (0..2).for_each(|index| self.watch_resource(at, index));
     }
 
-    /// Makes a run without faults: reconciles in progress end, outages end, and one replica continues. Returns the
-    /// reason for which it does not come to rest, or not at the goal.
+    /// Makes a run without faults: reconciles in progress end, outages end, and one replica continues. At rest, two rounds
+    /// write nothing. Returns the reason for which the run does not come to rest, or not at the goal.
     pub fn settle(&self, bounds: &Bounds, without: Option<Guard>) -> Result<(), String> {
         let mut world = self.clone();
         for aws in &mut world.aws {
@@ -518,13 +564,13 @@ impl World {
             // This time is longer than any wait.
             world.tick += 61;
             world.list(leader, &bounds.resources);
-            let before = (world.target, world.resources, world.text);
+            let before = world.writes.0;
             for index in &bounds.resources {
                 world.catch_up(leader);
                 world.start(leader, *index, without);
                 world.end_runs(leader, without);
             }
-            quiet = if before == (world.target, world.resources, world.text) { quiet + 1 } else { 0 };
+            quiet = if before == world.writes.0 { quiet + 1 } else { 0 };
             if quiet == 2 {
                 return world.is_at_the_goal(bounds);
             }
@@ -631,7 +677,7 @@ impl Model for Checked {
                     None => {}
                 }
             }
-            if replica.sending.is_some() {
+            if !replica.sending.is_empty() {
                 actions.extend(faults.iter().map(|fault| Action::Send(at, *fault)));
             }
             if leads {
@@ -675,7 +721,7 @@ impl Model for Checked {
             }
             Action::Send(at, fault) => {
                 world.faults -= u8::from(fault != Fault::None);
-                world.send(at, fault)?;
+                world.send(at, fault, without)?;
             }
             Action::List => world.list(world.leader, &self.bounds.resources),
             Action::WatchTarget(at) => world.replicas[at].target = world.listed(),
@@ -707,6 +753,9 @@ impl Model for Checked {
                     !world.has_younger_written
                 })
             }
+            Claimed::OneUpdate => Property::always("one update is in progress at most", |_, world: &World| {
+                world.replicas.iter().all(|replica| replica.sending.len() <= 1)
+            }),
             Claimed::ForeignIsLeftAlone => {
                 Property::always("a foreign object is never written", |_, world: &World| !world.has_written_foreign)
             }

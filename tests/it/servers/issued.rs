@@ -9,10 +9,11 @@ use operator_testing::servers::{Answer, Client, Identity, Server, Setup};
 use operator_testing::wait::eventually;
 use serde_json::{Value, json};
 
-use super::load::{Figures, Load, Part, show};
+use super::load::{Figures, Load, Part};
 use super::stories::answers;
 use super::world::{Mirrored, NAME, OLD, turn, until_let_in, until_refused};
 use crate::fixture::SOON;
+use crate::show::show;
 
 const API: &str = "a1b2c3d4e5";
 const STAGE: &str = "/restapis/a1b2c3d4e5/stages/prod";

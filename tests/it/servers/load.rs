@@ -1,6 +1,5 @@
 //! A client that sends requests all the time.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +7,8 @@ use std::time::{Duration, Instant};
 use operator_testing::servers::{Caller, Client};
 use operator_testing::wait::eventually;
 use tokio::task::JoinSet;
+
+use crate::show::show;
 
 /// The number of requests in progress at once.
 const WORKERS: usize = 4;
@@ -58,12 +59,6 @@ impl Figures {
         show(&line);
         line
     }
-}
-
-/// Prints a line also if the test passes: the test harness then hides the output of `println!` and `eprintln!`.
-pub fn show(line: &str) {
-    let mut shown = std::io::stderr();
-    writeln!(shown, "{line}").unwrap();
 }
 
 impl<C: Caller> Load<C> {
