@@ -133,7 +133,8 @@ pub async fn run<G: Gateway>(parts: Parts<G>) -> Result<(), Error> {
     let counted = Arc::clone(&metrics);
     let aws = Cache::new(gateway, limits, clock, fence.clone(), counted, wake(&stores), tasks.clone());
     let manages = settings.manage_descriptions;
-    let descriptions = Descriptions::new(aws.clone(), clock, Arc::clone(&publisher), wake(&stores), manages);
+    let descriptions =
+        Descriptions::new(aws.clone(), clock, Arc::clone(&publisher), wake(&stores), manages, tasks.clone());
     let context = Arc::new(Context {
         publisher,
         client,

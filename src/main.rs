@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser;
 use client_certificate_operator::aws::client::AwsGateway;
 use client_certificate_operator::aws::rate_limit::Limits;
@@ -14,7 +14,7 @@ use client_certificate_operator::health::Health;
 use client_certificate_operator::kubernetes::cluster;
 use client_certificate_operator::metrics::Metrics;
 use client_certificate_operator::settings::Settings;
-use client_certificate_operator::tasks::{Ended, Tasks};
+use client_certificate_operator::tasks::Tasks;
 use client_certificate_operator::{api, listener, probe, server, telemetry, verify};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -54,20 +54,7 @@ fn print_crd() -> anyhow::Result<()> {
 async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (tasks, ended) = Tasks::new();
     let (stop, stopping) = watch::channel(false);
-    tokio::select! {
-        result = operate(args, tasks, stop) => result,
-        name = unexpected_end(ended, stopping) => bail!("background task `{name}` ended unexpectedly; exiting to be restarted"),
-    }
-}
-
-/// The first background task that ends before the process receives a signal to stop.
-async fn unexpected_end(mut ended: Ended, stopping: watch::Receiver<bool>) -> &'static str {
-    loop {
-        let name = ended.next().await;
-        if !*stopping.borrow() {
-            return name;
-        }
-    }
+    ended.supervise(operate(args, tasks, stop), stopping).await
 }
 
 async fn operate(args: RunArgs, tasks: Tasks, stop: watch::Sender<bool>) -> anyhow::Result<()> {

@@ -1,6 +1,8 @@
 //! The background tasks of the process. The unexpected end of a task, by return or by panic, ends the process.
 
+use anyhow::bail;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Starts background tasks.
@@ -43,11 +45,25 @@ impl Tasks {
 }
 
 impl Ended {
-    /// Waits for the next unexpected end.
-    pub async fn next(&mut self) -> &'static str {
-        match self.0.recv().await {
-            Some(name) => name,
-            None => std::future::pending().await,
+    /// Runs `work` to its end. The unexpected end of a task before `stopping` is true is an error, and drops `work`.
+    pub async fn supervise(
+        mut self,
+        work: impl Future<Output = anyhow::Result<()>>,
+        stopping: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            result = work => result,
+            name = self.before(&stopping) => bail!("background task `{name}` ended unexpectedly; exiting to be restarted"),
+        }
+    }
+
+    async fn before(&mut self, stopping: &watch::Receiver<bool>) -> &'static str {
+        loop {
+            match self.0.recv().await {
+                Some(name) if !*stopping.borrow() => return name,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
         }
     }
 }
@@ -72,15 +88,25 @@ impl Drop for Watched {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn only_an_unexpected_end_is_reported() {
-        let (tasks, mut ended) = Tasks::new();
-        tasks.spawn_finite("finite", async {}).await.unwrap();
-        tasks.spawn_finite("panics", async { panic!("as a test wants it") }).await.unwrap_err();
-        assert_eq!(ended.next().await, "panics");
-        tasks.spawn("watch", async {});
-        assert_eq!(ended.next().await, "watch");
-        tasks.spawn("panics too", async { panic!("as a test wants it") });
-        assert_eq!(ended.next().await, "panics too");
+    async fn supervised(start: impl FnOnce(&Tasks), is_stopping: bool) -> Result<(), String> {
+        let (tasks, ended) = Tasks::new();
+        let (_stop, stopping) = watch::channel(is_stopping);
+        start(&tasks);
+        let work = async {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            Ok(())
+        };
+        ended.supervise(work, stopping).await.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_unexpected_end_ends_the_work() {
+        let message = |name| Err(format!("background task `{name}` ended unexpectedly; exiting to be restarted"));
+        let panics = async || panic!("as a test wants it");
+        assert_eq!(supervised(|tasks| drop(tasks.spawn_finite("finite", async {})), false).await, Ok(()));
+        assert_eq!(supervised(|tasks| drop(tasks.spawn_finite("panics", panics())), false).await, message("panics"));
+        assert_eq!(supervised(|tasks| tasks.spawn("returns", async {}), false).await, message("returns"));
+        assert_eq!(supervised(|tasks| tasks.spawn("panics", panics()), false).await, message("panics"));
+        assert_eq!(supervised(|tasks| tasks.spawn("returns", async {}), true).await, Ok(()), "the process stops");
     }
 }

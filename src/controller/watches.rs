@@ -1,6 +1,5 @@
 //! The watches on resources and on targets, which write their objects into the stores.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -46,7 +45,7 @@ pub fn begin<G: Gateway>(scope: &Scope, tasks: &Tasks, availability: &Availabili
 }
 
 /// Watches the resources of a scope.
-async fn resources<G: Gateway>(scope: Scope, availability: Availability, context: Arc<Context<G>>) -> Infallible {
+async fn resources<G: Gateway>(scope: Scope, availability: Availability, context: Arc<Context<G>>) {
     let held = || context.stores.resources_in(&scope);
     let report = |change| match change {
         Change::Applied(resource) => resource_applied(resource, &context),
@@ -99,11 +98,7 @@ fn strip(meta: &mut ObjectMeta) {
 
 /// Watches the metadata of the targets of one kind in a scope, after one full read. It waits for the list of the
 /// scope's resources first, so that an unavailable scope gets requests from one watch only.
-async fn targets<K: TargetObject, G: Gateway>(
-    scope: Scope,
-    availability: Availability,
-    context: Arc<Context<G>>,
-) -> Infallible {
+async fn targets<K: TargetObject, G: Gateway>(scope: Scope, availability: Availability, context: Arc<Context<G>>) {
     let (kind, plural) = (K::TARGET_KIND, K::TARGET_KIND.plural());
     availability.wait_listed(&scope, RESOURCES).await;
     let refused = || availability.refused(&scope, plural, true);

@@ -24,6 +24,7 @@ use crate::aws::gateway::{CertificateKey, Gateway, Source};
 use crate::clock::Clock;
 use crate::controllers::mirror::Event;
 use crate::controllers::publish::Publisher;
+use crate::tasks::Tasks;
 
 /// The descriptions of all certificates.
 pub struct Descriptions<G> {
@@ -37,7 +38,8 @@ struct Shared<G> {
     wake: Wake,
     manages: bool,
     state: Mutex<Descriptive>,
-    tasks: TaskTracker,
+    tasks: Tasks,
+    in_progress: TaskTracker,
 }
 
 #[derive(Default)]
@@ -53,10 +55,26 @@ impl<G> Clone for Descriptions<G> {
 }
 
 impl<G: Gateway> Descriptions<G> {
-    /// Descriptions without claims. If `manages` is false, the controller never sends an update.
-    pub fn new(cache: Cache<G>, clock: Clock, publisher: Arc<Publisher>, wake: Wake, manages: bool) -> Self {
-        let shared =
-            Shared { cache, clock, publisher, wake, manages, state: Mutex::default(), tasks: TaskTracker::new() };
+    /// Descriptions without claims, whose updates run in `tasks`. If `manages` is false, the controller never sends an
+    /// update.
+    pub fn new(
+        cache: Cache<G>,
+        clock: Clock,
+        publisher: Arc<Publisher>,
+        wake: Wake,
+        manages: bool,
+        tasks: Tasks,
+    ) -> Self {
+        let shared = Shared {
+            cache,
+            clock,
+            publisher,
+            wake,
+            manages,
+            state: Mutex::default(),
+            tasks,
+            in_progress: TaskTracker::new(),
+        };
         Descriptions { shared: Arc::new(shared) }
     }
 
@@ -86,7 +104,7 @@ impl<G: Gateway> Descriptions<G> {
             updates.retain(|other, updates| other != key || updates.is_in_progress());
             return None;
         };
-        let may_send = match may_send && !shared.tasks.is_closed() {
+        let may_send = match may_send && !shared.in_progress.is_closed() {
             _ if !shared.manages => MaySend::Never,
             true => MaySend::Yes,
             false => MaySend::NotNow,
@@ -96,7 +114,8 @@ impl<G: Gateway> Descriptions<G> {
         let (outcome, update) = updates.entry(key.clone()).or_default().plan(owner, found, by, may_send, now);
         if let Some(update) = update {
             // The update belongs to the trace of the reconcile that starts it.
-            shared.tasks.spawn(send(Arc::clone(shared), key.clone(), update).instrument(Span::current()));
+            let send = send(Arc::clone(shared), key.clone(), update).instrument(Span::current());
+            shared.tasks.spawn_finite("update of a description", shared.in_progress.track_future(send));
         }
         Some(outcome)
     }
@@ -108,8 +127,8 @@ impl<G: Gateway> Descriptions<G> {
             let in_progress = locked.updates.iter().filter(|(_, updates)| updates.is_in_progress());
             in_progress.flat_map(|(key, _)| locked.claims.of(key)).collect()
         };
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        self.shared.in_progress.close();
+        self.shared.in_progress.wait().await;
         concerned
     }
 }

@@ -2,7 +2,6 @@
 //! failure is logged once.
 
 use std::collections::HashSet;
-use std::convert::Infallible;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -76,7 +75,7 @@ pub enum Change<K: Resource> {
     Recovered,
 }
 
-/// Lists and watches until the process ends. `held` returns the caller's objects within the scope of the watch: a list
+/// Lists and watches as long as the process runs. `held` returns the caller's objects within the scope of the watch: a list
 /// removes those that it does not contain.
 pub async fn watch<K>(
     api: Api<K>,
@@ -84,8 +83,7 @@ pub async fn watch<K>(
     scope: &Scope,
     held: impl Fn() -> Vec<ObjectRef<K>>,
     mut report: impl FnMut(Change<K>),
-) -> Infallible
-where
+) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let plural = K::plural(&());
@@ -106,8 +104,8 @@ where
                 }
                 attempts.back_off().await;
             }
-            // kube's watcher never ends.
-            Ok(None) => std::future::pending().await,
+            // kube's watcher never ends. If it did, the process has to end too, because nothing else would notice.
+            Ok(None) => return,
             Err(_) => {
                 if attempts.succeeded() {
                     report(Change::Recovered);

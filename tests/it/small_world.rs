@@ -238,9 +238,9 @@ impl Process {
                 Box::new(move |_| woken.notify_one())
             };
             let (fence, tasks) = (Fence::open(clock), Tasks::new().0);
-            let cache = Cache::new(gateway.clone(), limits, clock, fence, Arc::default(), wake(), tasks);
+            let cache = Cache::new(gateway.clone(), limits, clock, fence, Arc::default(), wake(), tasks.clone());
             let publisher = Arc::new(Publisher::new(kube::Client::new(Nowhere, "backends")));
-            let descriptions = Descriptions::new(cache.clone(), clock, publisher, wake(), true);
+            let descriptions = Descriptions::new(cache.clone(), clock, publisher, wake(), true, tasks);
             (clock, cache, descriptions)
         };
         Process { runtime, clock, cache, descriptions, woken, backoff: None, mark: Mark::default() }

@@ -163,6 +163,28 @@ async fn a_start_with_failures_of_every_request_is_retried() {
     makes_no_further_write(&world, "one").await;
 }
 
+/// A story with an operator whose first lists or watches have a fault.
+async fn survives_at_lists_and_watches((verb, fault, times): (&str, Fault, usize)) {
+    let world = World::new("watches").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let injected = proxy.inject(Rule::new(fault).verb(verb).times(times));
+    let _operator = started(&world.builder_through(&proxy).await).await;
+    let mut goal = Goal::of("one");
+    for step in STORY {
+        goal.take(&world, step).await;
+        goal.reached(&world, &format!("after {step:?}")).await;
+    }
+    eventually(LONG, "the faults are used up", async || injected.hits() == times).await;
+    makes_no_further_write(&world, "one").await;
+}
+
+/// The cases run side by side, because each fault lasts as long as the limit of a request or of a silent watch.
+#[tokio::test]
+async fn silence_at_lists_and_watches_is_survived() {
+    let cases = [("list", Fault::Silence, 1), ("list", Fault::Hang, 1), ("watch", Fault::Silence, 2)];
+    join_all(cases.map(survives_at_lists_and_watches)).await;
+}
+
 #[tokio::test]
 async fn faults_at_lists_and_watches_are_survived() {
     for (verb, fault) in [
@@ -173,16 +195,6 @@ async fn faults_at_lists_and_watches_are_survived() {
         ("watch", Fault::forbidden()),
         ("watch", Fault::CutBefore),
     ] {
-        let world = World::new("watches").await;
-        let proxy = FaultProxy::start(world.control_plane).await.unwrap();
-        let injected = proxy.inject(Rule::new(fault).verb(verb).times(3));
-        let _operator = started(&world.builder_through(&proxy).await).await;
-        let mut goal = Goal::of("one");
-        for step in STORY {
-            goal.take(&world, step).await;
-            goal.reached(&world, &format!("after {step:?}")).await;
-        }
-        eventually(LONG, "the faults are used up", async || injected.hits() == 3).await;
-        makes_no_further_write(&world, "one").await;
+        survives_at_lists_and_watches((verb, fault, 3)).await;
     }
 }

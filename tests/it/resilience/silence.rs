@@ -6,15 +6,19 @@ use futures::join;
 use kube::api::Patch;
 use operator_testing::operator::Operator;
 use operator_testing::proxy::{Fault, FaultProxy, Rule};
+use operator_testing::script::Operation;
 use operator_testing::wait::eventually;
 use serde_json::json;
 
 use crate::faults::{World, started};
+use crate::show::show;
 
 /// The time limit of a request, with all its retries.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The time after which a silent watch ends.
 const SILENT_WATCH: Duration = Duration::from_secs(55);
+/// Longer than twice the time limit of a reconcile, after which `/healthz` reports it.
+const OUTAGE: Duration = Duration::from_secs(150);
 /// The margin on a machine that is busy with other tests.
 const MARGIN: Duration = Duration::from_secs(20);
 
@@ -115,6 +119,51 @@ async fn silent_connections_are_closed() {
     let waits = join!(until_repaired(&world, "one", limit), until_repaired(&world, "late", limit));
     println!("right again {waits:?} after the network");
     world.mirrored("after", true).await;
+}
+
+/// Neither the API server nor AWS is reachable for minutes. The operator stays healthy, and continues with the targets as
+/// soon as the API server is back, whatever AWS does.
+async fn an_outage_of_both(prefix: &str, of_api_server: Fault) {
+    let world = World::new(prefix).await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let mut operator = started(&world.builder_through(&proxy).await).await;
+    world.certificate("one");
+    let spec = json!({ "clientCertificateId": "one", "refreshInterval": "30s" });
+    world.create("one", spec).await;
+    world.wait_ready("one", 1).await;
+    let (pid, logs) = (operator.pid(), operator.logs().len());
+    let late = world.emulator.count(Operation::Get);
+    world.emulator.set_latency(Duration::from_secs(600));
+    proxy.silence_connections();
+    let outage = proxy.inject(Rule::new(of_api_server).always());
+    edit(&world, "one").await;
+    world.mirrored("late", false).await;
+    let start = Instant::now();
+    while start.elapsed() < OUTAGE {
+        assert_eq!(operator.get("/healthz").await.unwrap().0, 200, "after {:?}", start.elapsed());
+        assert_eq!(operator.get("/readyz").await.unwrap().0, 200);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let calls = world.emulator.count(Operation::Get) - late;
+    show(&format!("{prefix}: {} requests to the API server and {calls} to AWS failed", outage.hits()));
+    assert!(outage.hits() > 0 && calls > 0);
+    proxy.clear();
+    until_repaired(&world, "one", SILENT_WATCH + MARGIN).await;
+    world.emulator.set_latency(Duration::ZERO);
+    until_repaired(&world, "late", SILENT_WATCH + MARGIN).await;
+    assert_eq!(operator.pid(), pid);
+    let panicked = operator.logs().split_off(logs).into_iter().find(|line| line.contains("panicked"));
+    assert_eq!(panicked, None);
+}
+
+#[tokio::test]
+async fn minutes_of_a_silent_api_server_while_aws_is_silent_restart_nothing() {
+    an_outage_of_both("minutes-silent", Fault::Silence).await;
+}
+
+#[tokio::test]
+async fn minutes_without_an_api_server_while_aws_is_silent_restart_nothing() {
+    an_outage_of_both("minutes-away", Fault::CutBefore).await;
 }
 
 #[tokio::test]
