@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::Api;
-use operator_testing::operator::Operator;
+use operator_testing::operator::{Builder, Operator};
 use operator_testing::proxy::{FaultProxy, Seen};
 use operator_testing::wait::eventually;
 
@@ -57,6 +57,16 @@ impl Replica {
     }
 }
 
+/// Creates the objects for the election: the Lease, and the permissions on it.
+pub async fn prepare_election(world: &World<'_>) {
+    world.control_plane.apply_yaml(&RIGHTS.replace("NAMESPACE", &world.namespace)).await.unwrap();
+}
+
+/// Makes an operator a replica, which takes part in the election.
+pub fn replica(world: &World<'_>, operator: Builder, name: &str) -> Builder {
+    operator.arg("--leader-elect").env("CCR_HOLDER", name).env("CCR_LEASE_NAMESPACE", &world.namespace)
+}
+
 /// A world without an operator, in which replicas may hold a Lease.
 struct Replicas(World<'static>);
 
@@ -71,9 +81,8 @@ impl Deref for Replicas {
 impl Replicas {
     async fn new(prefix: &str) -> Self {
         let world = World::without_operator(prefix).await;
-        let world = Replicas(world);
-        world.prepare().await;
-        world
+        prepare_election(&world).await;
+        Replicas(world)
     }
 
     /// Starts a replica and waits until it is ready.
@@ -85,14 +94,8 @@ impl Replicas {
 
     async fn spawn(&self, name: &str) -> Replica {
         let proxy = FaultProxy::start(self.control_plane).await.unwrap();
-        let builder = self.builder_through(&proxy).await;
-        let builder = builder.arg("--leader-elect").env("CCR_HOLDER", name).env("CCR_LEASE_NAMESPACE", &self.namespace);
-        Replica { operator: builder.spawn().unwrap(), proxy }
-    }
-
-    /// Creates the objects for the election: the Lease, and the permissions on it.
-    async fn prepare(&self) {
-        self.control_plane.apply_yaml(&RIGHTS.replace("NAMESPACE", &self.namespace)).await.unwrap();
+        let operator = replica(self, self.builder_through(&proxy).await, name).spawn().unwrap();
+        Replica { operator, proxy }
     }
 
     async fn lease(&self) -> Option<Lease> {

@@ -1,23 +1,24 @@
-//! A restart without other changes changes nothing, in any state of a resource and with any behaviour of AWS: a new
-//! process makes the same decisions as the former one.
+//! A restart or a take-over without other changes changes nothing, in any state of a resource and with any behaviour of
+//! AWS: a new process, and the replica that leads next, make the same decisions as the former one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use client_certificate_operator::api::{ClientCertificateRef, REFRESH_ANNOTATION};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::Fault;
-use operator_testing::operator::Builder;
+use operator_testing::operator::Operator;
 use operator_testing::script::Operation;
 use operator_testing::wait::eventually;
 use serde_json::{Value, json};
 
 use crate::fixture::{World, condition, conditions, data};
 use crate::ground::{source, started};
+use crate::replicas::{prepare_election, replica};
 
 /// The time for which a new process is checked.
 const WATCHED: Duration = Duration::from_secs(15);
@@ -28,7 +29,16 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 /// The resources whose targets change while no operator runs.
 const TOUCHED: [&str; 2] = ["deleted", "edited"];
 
-/// The behaviour of AWS while the operator starts.
+/// The process that decides next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Next {
+    /// The former process has ended, and another one starts.
+    Process,
+    /// The leader is killed, and a standby takes over.
+    Replica,
+}
+
+/// The behaviour of AWS while the operator starts or takes over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Aws {
     AnswersAtOnce,
@@ -85,7 +95,8 @@ pub fn gone() -> Vec<(&'static str, Option<Fault>)> {
 /// The objects of a namespace that a restart must not change.
 struct Snapshot {
     resources: BTreeMap<String, ClientCertificateRef>,
-    targets: BTreeMap<String, Secret>,
+    /// Secrets and ConfigMaps by kind and name.
+    targets: BTreeMap<(&'static str, String), Value>,
     /// The events of each resource, with their counts.
     events: BTreeMap<String, BTreeSet<String>>,
 }
@@ -93,7 +104,14 @@ struct Snapshot {
 impl Snapshot {
     async fn of(world: &World<'_>) -> Self {
         let resources = world.resources().list(&ListParams::default()).await.unwrap();
-        let targets = world.secrets().list(&ListParams::default()).await.unwrap();
+        let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
+        let mut targets = BTreeMap::new();
+        for secret in world.secrets().list(&ListParams::default()).await.unwrap() {
+            targets.insert(("Secret", secret.name_any()), json!(secret));
+        }
+        for map in maps.list(&ListParams::default()).await.unwrap() {
+            targets.insert(("ConfigMap", map.name_any()), json!(map));
+        }
         let events: Api<Event> = Api::namespaced(world.client.clone(), &world.namespace);
         let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for event in events.list(&ListParams::default()).await.unwrap() {
@@ -109,7 +127,7 @@ impl Snapshot {
         }
         Snapshot {
             resources: resources.into_iter().map(|resource| (resource.name_any(), resource)).collect(),
-            targets: targets.into_iter().map(|target| (target.name_any(), target)).collect(),
+            targets,
             events: told,
         }
     }
@@ -125,14 +143,17 @@ impl Snapshot {
                 let new: Vec<_> = after.iter().filter(|one| !before.contains(one)).collect();
                 differences.push(format!("{name}: the status was written: {gone:#?} became {new:#?}"));
             }
-            if self.targets.get(name) != after.targets.get(name) {
-                differences.push(format!("{name}: its target was written"));
-            }
             let told = after.events.get(name).cloned().unwrap_or_default();
             let before = self.events.get(name).cloned().unwrap_or_default();
             let new: Vec<_> = told.difference(&before).collect();
             if !new.is_empty() {
                 differences.push(format!("{name}: events were told: {new:?}"));
+            }
+        }
+        let is_touched = |(kind, name): &(&str, String)| *kind == "Secret" && TOUCHED.contains(&name.as_str());
+        for key in self.targets.keys().chain(after.targets.keys()).filter(|key| !is_touched(key)) {
+            if self.targets.get(key) != after.targets.get(key) {
+                differences.push(format!("{key:?} was written"));
             }
         }
         differences
@@ -150,7 +171,7 @@ async fn until(world: &World<'_>, name: &str, [type_, status, reason]: [&str; 3]
 }
 
 /// Brings every resource into its state, and waits until the operator makes no more writes.
-async fn settled() -> World<'static> {
+async fn settled(next: Next) -> World<'static> {
     let mut world = World::without_operator("restarted").await;
     let states = states();
     let mut ids: BTreeSet<String> = BTreeSet::new();
@@ -159,7 +180,13 @@ async fn settled() -> World<'static> {
         ids.extend(more.chain([&spec["clientCertificateId"]]).map(|id| id.as_str().unwrap().to_owned()));
     }
     ids.iter().for_each(|id| drop(world.generate(NewCertificate::new().id(id))));
-    world.start_operator().await;
+    match next {
+        Next::Process => world.start_operator().await,
+        Next::Replica => {
+            prepare_election(&world).await;
+            world.operator = Some(started(&replica(&world, world.builder(), "former")).await);
+        }
+    }
     for (name, spec, _) in &states {
         world.create_resource(name, spec.clone()).await;
         if *name == "older" {
@@ -198,20 +225,22 @@ async fn settled() -> World<'static> {
     world
 }
 
-/// An operator before its start, with this behaviour of AWS.
-fn builder(world: &World<'_>, aws: Aws) -> Builder {
+/// AWS behaves like this from now on. One that is down is another address for the next process.
+fn behave(world: &World<'_>, aws: Aws) {
     match aws {
-        Aws::AnswersAtOnce => world.builder(),
-        Aws::AnswersAfterFiveSeconds => {
-            world.emulator.set_latency(Duration::from_secs(5));
-            world.builder()
-        }
-        Aws::IsDown => world.builder().aws_endpoint(NOWHERE),
+        Aws::AnswersAfterFiveSeconds => world.emulator.set_latency(Duration::from_secs(5)),
         Aws::DeniesTheList => {
             world.emulator.inject(Fault::error(403, "AccessDeniedException", "no").on(Operation::List));
-            world.builder()
         }
+        Aws::AnswersAtOnce | Aws::IsDown => {}
     }
+}
+
+async fn until_it_leads(replica: &mut Operator) {
+    eventually(A_FEW_REFRESHES, "the standby leads", async || {
+        replica.metric("ccr_leader", &[]).await.unwrap() == Some(1.0)
+    })
+    .await;
 }
 
 /// Whether the condition becomes true within the limit.
@@ -226,16 +255,37 @@ async fn comes_true(limit: Duration, mut is: impl AsyncFnMut() -> bool) -> bool 
     false
 }
 
-async fn a_restart_changes_nothing(aws: Aws) {
-    let mut world = settled().await;
-    world.stop_operator().await;
+async fn changes_nothing(next: Next, aws: Aws) {
+    let mut world = settled(next).await;
+    let builder = match aws {
+        Aws::IsDown => world.builder().aws_endpoint(NOWHERE),
+        _ => world.builder(),
+    };
+    let standby = match next {
+        Next::Process => {
+            world.stop_operator().await;
+            None
+        }
+        Next::Replica => {
+            let standby = started(&replica(&world, builder.clone(), "next")).await;
+            world.operator.take().unwrap().kill().unwrap();
+            Some(standby)
+        }
+    };
+    behave(&world, aws);
     let before = Snapshot::of(&world).await;
     world.secrets().delete("deleted", &DeleteParams::default()).await.unwrap();
     world.patch_target("edited", json!({ "text": { "ca.crt": "edited" } })).await;
     let pems: BTreeMap<&str, String> = TOUCHED.map(|name| (name, world.pem(name))).into();
     let writes = world.all_writes().len();
 
-    let mut operator = started(&builder(&world, aws)).await;
+    let mut operator = match standby {
+        None => started(&builder).await,
+        Some(mut standby) => {
+            until_it_leads(&mut standby).await;
+            standby
+        }
+    };
     let start = Instant::now();
     let mut wrong = Vec::new();
     for name in TOUCHED {
@@ -257,26 +307,46 @@ async fn a_restart_changes_nothing(aws: Aws) {
             wrong.push(format!("{}: {} of its status, answered {}", write.name, write.verb, write.code));
         }
     }
-    assert!(wrong.is_empty(), "after a restart while {aws:?}:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{next:?}, {aws:?}:\n{}", wrong.join("\n"));
     assert_eq!(operator.metric("ccr_reconciles_total", &[("result", "error")]).await.unwrap().unwrap_or_default(), 0.0);
 }
 
 #[tokio::test]
 async fn a_restart_changes_nothing_while_aws_answers_at_once() {
-    a_restart_changes_nothing(Aws::AnswersAtOnce).await;
+    changes_nothing(Next::Process, Aws::AnswersAtOnce).await;
 }
 
 #[tokio::test]
 async fn a_restart_changes_nothing_while_aws_answers_after_five_seconds() {
-    a_restart_changes_nothing(Aws::AnswersAfterFiveSeconds).await;
+    changes_nothing(Next::Process, Aws::AnswersAfterFiveSeconds).await;
 }
 
 #[tokio::test]
 async fn a_restart_changes_nothing_while_aws_is_down() {
-    a_restart_changes_nothing(Aws::IsDown).await;
+    changes_nothing(Next::Process, Aws::IsDown).await;
 }
 
 #[tokio::test]
 async fn a_restart_changes_nothing_while_aws_denies_the_list() {
-    a_restart_changes_nothing(Aws::DeniesTheList).await;
+    changes_nothing(Next::Process, Aws::DeniesTheList).await;
+}
+
+#[tokio::test]
+async fn a_take_over_changes_nothing_while_aws_answers_at_once() {
+    changes_nothing(Next::Replica, Aws::AnswersAtOnce).await;
+}
+
+#[tokio::test]
+async fn a_take_over_changes_nothing_while_aws_answers_after_five_seconds() {
+    changes_nothing(Next::Replica, Aws::AnswersAfterFiveSeconds).await;
+}
+
+#[tokio::test]
+async fn a_take_over_changes_nothing_while_aws_is_down() {
+    changes_nothing(Next::Replica, Aws::IsDown).await;
+}
+
+#[tokio::test]
+async fn a_take_over_changes_nothing_while_aws_denies_the_list() {
+    changes_nothing(Next::Replica, Aws::DeniesTheList).await;
 }

@@ -14,7 +14,7 @@ use operator_testing::proxy::{Fault, Rule};
 use operator_testing::wait::{eventually, never};
 use serde_json::json;
 
-use super::{LEASE, Replicas};
+use super::{LEASE, Replicas, prepare_election};
 use crate::fixture::{A_WHILE, SOON, data};
 
 /// The promised limit for the replacement of a leader.
@@ -153,6 +153,30 @@ async fn a_leader_that_cannot_renew_stops_writing_and_continues_after_a_renewal(
 }
 
 #[tokio::test]
+async fn a_resource_that_is_deleted_while_its_reconcile_waits_for_a_late_renewal_is_not_read() {
+    let world = Replicas::new("late-renewal").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    // No write may begin 4 s after the last renewal, and the Lease ends after 15 s.
+    let late = a.proxy.inject(Rule::new(Fault::unavailable()).resource("leases").always());
+    eventually(SOON, "the renewal fails", async || late.hits() > 0).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.create("payments", json!({ "refreshInterval": "30s" })).await;
+    // The reconcile begins, and waits.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.resources().delete("payments", &DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    a.proxy.clear();
+    assert!(a.leads().await);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = world.emulator.calls().len();
+    never(Duration::from_secs(40), "a call for a deleted resource", async || {
+        world.emulator.calls().into_iter().nth(before)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_leader_with_a_silent_network_is_replaced_and_becomes_a_standby() {
     let world = Replicas::new("silent").await;
     let mut a = world.start("a").await;
@@ -198,7 +222,7 @@ async fn a_deleted_lease_is_requested_and_acquired_after_its_restoration() {
     leases.delete(LEASE, &DeleteParams::default()).await.unwrap();
     let line = a.operator.wait_for_log("not allow the operator to create").await.unwrap();
     assert!(line.contains("apply the chart"), "{line}");
-    world.prepare().await;
+    prepare_election(&world).await;
     world.until_held_by("a").await;
     world.create_ready("payments", json!({})).await;
 }
@@ -212,6 +236,6 @@ async fn without_the_right_on_leases_no_replica_leads_and_the_log_names_the_righ
     let line = a.operator.wait_for_log("not allow the operator to get Lease").await.unwrap();
     assert!(line.contains(&world.namespace) && line.contains("grant it to the operator's ServiceAccount"), "{line}");
     assert!(!a.leads().await);
-    world.prepare().await;
+    prepare_election(&world).await;
     world.create_ready("payments", json!({})).await;
 }

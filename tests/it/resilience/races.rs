@@ -68,6 +68,23 @@ async fn a_target_that_changes_between_read_and_write_is_read_again() {
 }
 
 #[tokio::test]
+async fn a_rename_after_a_refused_replacement_leaves_no_orphan() {
+    let world = World::new("refused-rename").await;
+    let proxy = FaultProxy::start(world.control_plane).await.unwrap();
+    let _operator = started(&world.builder_through(&proxy).await).await;
+    let mut goal = Goal::of("one");
+    goal.take(&world, Step::Create).await;
+    goal.reached(&world, "at first").await;
+    // After a conflict, the operator would read the target again.
+    let refused = proxy.inject(Rule::new(Fault::forbidden()).verb("update").resource("secrets").always());
+    goal.take(&world, Step::Edit).await;
+    eventually(SOON, "the replacement is refused", async || refused.hits() > 0).await;
+    world.change("one", json!({ "target": { "name": "two" } })).await;
+    world.wait_for_target("two", "one").await;
+    eventually(SOON, "the former target is deleted", async || world.target("one").await.is_none()).await;
+}
+
+#[tokio::test]
 async fn a_spec_that_changes_during_a_reconcile_is_handled_afterwards() {
     let world = World::new("spec-race").await;
     let proxy = FaultProxy::start(world.control_plane).await.unwrap();
