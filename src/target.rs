@@ -101,19 +101,19 @@ impl TargetMeta {
     /// annotations of the spec.
     pub fn released(&self) -> MergedMeta {
         let applied = Applied::of(&self.annotations);
-        let mut marks = MergedMeta {
+        let mut meta = MergedMeta {
             labels: self.labels.clone(),
             annotations: self.annotations.clone(),
             owner_references: self.owner_references.iter().filter(|r| !is_our_kind(r)).cloned().collect(),
         };
-        marks.labels.remove(MANAGED_LABEL);
-        marks.annotations.remove(OWNER_ANNOTATION);
-        marks.annotations.remove(OBJECT_ANNOTATION);
-        marks.annotations.remove(APPLIED_ANNOTATION);
-        marks.annotations.remove(DIGEST_ANNOTATION);
-        applied.labels.iter().for_each(|key| drop(marks.labels.remove(key)));
-        applied.annotations.iter().for_each(|key| drop(marks.annotations.remove(key)));
-        marks
+        meta.labels.remove(MANAGED_LABEL);
+        meta.annotations.remove(OWNER_ANNOTATION);
+        meta.annotations.remove(OBJECT_ANNOTATION);
+        meta.annotations.remove(APPLIED_ANNOTATION);
+        meta.annotations.remove(DIGEST_ANNOTATION);
+        applied.labels.iter().for_each(|key| drop(meta.labels.remove(key)));
+        applied.annotations.iter().for_each(|key| drop(meta.annotations.remove(key)));
+        meta
     }
 }
 

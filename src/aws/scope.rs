@@ -30,9 +30,6 @@ use crate::settings::Tick;
 pub const GATHER: Duration = Duration::from_millis(4);
 /// A list that is denied or invalid is not requested again for this long.
 pub const LIST_OFF: Duration = Duration::from_secs(10 * 60);
-/// A certificate of the last list that has no subscriber answers a new subscription for this long: users often create
-/// resources one after the other.
-pub const UNCLAIMED_KEPT: Duration = Duration::from_secs(60);
 /// The most reads of one scope and one service at the same time, besides the list.
 const READS_AT_ONCE: usize = 8;
 
@@ -291,12 +288,9 @@ impl Scope {
             return certificate.entry.subscribe(resource, interest, moment.now);
         }
         let mut certificate = Certificate { entry: Entry::new(moment), digest: None, is_omitted: false };
-        let oldest = moment.now.saturating_sub(interest.interval.min(UNCLAIMED_KEPT));
-        if self.unclaimed_started < oldest {
-            self.unclaimed = HashMap::new();
-        }
         let subscribed = certificate.entry.subscribe(resource, interest, moment.now);
-        if let Some(came) = self.unclaimed.remove(id) {
+        let is_new_enough = moment.now.saturating_sub(self.unclaimed_started) <= interest.interval;
+        if let Some(came) = self.unclaimed.remove(id).filter(|_| is_new_enough) {
             let source = Source { place: self.place.clone(), id: id.to_owned() };
             let checked = Checked::new(&source, account, came, None, moment.wall);
             // The only subscriber reads the answer in this reconcile.

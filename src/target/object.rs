@@ -36,16 +36,16 @@ pub trait TargetObject:
     fn content(&self) -> TargetContent;
 
     /// The object to write. `current` is the object that it replaces.
-    fn of_desired(desired: &Desired, marks: MergedMeta, current: Option<&TargetMeta>, immutable: bool) -> Self {
+    fn of_desired(desired: &Desired, meta: MergedMeta, current: Option<&TargetMeta>, immutable: bool) -> Self {
         let metadata = ObjectMeta {
             name: Some(desired.target.name.clone()),
             namespace: Some(desired.namespace.clone()),
             uid: current.map(|current| current.uid.clone()),
             resource_version: current.map(|current| current.resource_version.clone()),
             finalizers: current.map(|current| current.finalizers.clone()).filter(|finalizers| !finalizers.is_empty()),
-            labels: Some(marks.labels),
-            annotations: Some(marks.annotations),
-            owner_references: Some(marks.owner_references),
+            labels: Some(meta.labels),
+            annotations: Some(meta.annotations),
+            owner_references: Some(meta.owner_references),
             ..ObjectMeta::default()
         };
         Self::with(desired, metadata, immutable.then_some(true))
@@ -265,13 +265,13 @@ mod tests {
     #[test]
     fn the_written_object_is_the_desired_one_in_both_kinds() {
         let mut desired = of_kind(TargetKind::Secret).1;
-        let marks = desired.merge(None);
-        let written = Secret::of_desired(&desired, marks.clone(), None, false);
+        let meta = desired.merge(None);
+        let written = Secret::of_desired(&desired, meta.clone(), None, false);
         assert_eq!((written.type_.as_deref(), written.immutable), (Some("Opaque"), None));
         assert!(written.content().holds(&desired));
 
         desired = of_kind(TargetKind::ConfigMap).1;
-        let written = ConfigMap::of_desired(&desired, marks.clone(), None, true);
+        let written = ConfigMap::of_desired(&desired, meta.clone(), None, true);
         assert_eq!(written.data, Some(BTreeMap::from([("ca.crt".to_owned(), PEM.to_owned())])));
         assert_eq!((&written.binary_data, written.immutable), (&None, Some(true)));
         assert_eq!(written.content().type_, None);
@@ -279,7 +279,7 @@ mod tests {
 
         // The binary key sorts before the text key, so that the order of the fields matters.
         desired.data.insert("a.bin".to_owned(), vec![0xff, 0x00]);
-        let written = ConfigMap::of_desired(&desired, marks, None, false);
+        let written = ConfigMap::of_desired(&desired, meta, None, false);
         assert_eq!(written.binary_data.as_ref().unwrap()["a.bin"].0, [0xff, 0x00]);
         assert!(written.content().holds(&desired));
     }

@@ -54,7 +54,7 @@ pub fn is_controlled_by_another(meta: &TargetMeta, resource: &ClientCertificateR
         .any(|r| r.controller == Some(true) && is_our_kind(r) && r.uid != resource.uid() && r.name != resource.name())
 }
 
-/// The marks of tools on the objects that they manage: the key of a label or annotation, its value if that matters, and
+/// The labels and annotations by which tools mark the objects that they manage: the key, its value if that matters, and
 /// the tool.
 const MANAGERS: [(&str, Option<&str>, &str); 9] = [
     ("app.kubernetes.io/managed-by", Some("Helm"), "Helm"),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_without_its_marks_is_recognized_by_the_owner_reference_or_the_status() {
+    fn a_target_without_its_label_and_annotations_is_recognized_by_the_owner_reference_or_the_status() {
         let mut ours = resource("payments");
         let mut meta = target(&ours).meta;
         meta.labels.clear();

@@ -158,11 +158,11 @@ impl Desired {
                 owner_references: self.owner.iter().cloned().collect(),
             };
         };
-        let mut marks =
+        let mut merged =
             MergedMeta { owner_references: self.merge_owners(&current.owner_references), ..current.released() };
-        marks.labels.extend(self.labels.clone());
-        marks.annotations.extend(self.annotations.clone());
-        marks
+        merged.labels.extend(self.labels.clone());
+        merged.annotations.extend(self.annotations.clone());
+        merged
     }
 
     /// The first field in which a stored object differs from the sent one. The result does not contain the value, which
@@ -227,15 +227,15 @@ mod tests {
     }
 
     fn meta(desired: &Desired) -> TargetMeta {
-        let marks = desired.merge(None);
+        let merged = desired.merge(None);
         TargetMeta {
             target: desired.target.clone(),
             namespace: "backends".into(),
             uid: "t".into(),
             resource_version: "1".into(),
-            labels: marks.labels,
-            annotations: marks.annotations,
-            owner_references: marks.owner_references,
+            labels: merged.labels,
+            annotations: merged.annotations,
+            owner_references: merged.owner_references,
             finalizers: vec![],
             is_being_deleted: false,
         }
@@ -247,9 +247,9 @@ mod tests {
         assert_eq!((desired.target.name.as_str(), desired.type_), ("payments", Some("Opaque")));
         assert_eq!(desired.data, BTreeMap::from([("ca.crt".to_owned(), PEM.as_bytes().to_vec())]));
         assert_eq!(desired.labels, BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
-        let marks = [(OBJECT_ANNOTATION, "Secret/payments"), (OWNER_ANNOTATION, "backends/payments")];
-        let marks = marks.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(desired.annotations, BTreeMap::from(marks));
+        let annotations = [(OBJECT_ANNOTATION, "Secret/payments"), (OWNER_ANNOTATION, "backends/payments")];
+        let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(desired.annotations, BTreeMap::from(annotations));
         let owner = desired.owner.unwrap();
         assert_eq!((owner.uid.as_str(), owner.controller), ("uid-payments", Some(true)));
     }
@@ -319,9 +319,9 @@ mod tests {
 
         resource.spec.target.labels = BTreeMap::from([("stage".into(), "prod".into())]);
         resource.spec.target.annotations.clear();
-        let marks = rendered(&resource).merge(Some(&current));
-        assert_eq!(marks.labels.keys().collect::<Vec<_>>(), [MANAGED_LABEL, "foreign", "stage"]);
-        assert!(!marks.annotations.contains_key("note") && marks.annotations["foreign"] == "stays");
+        let merged = rendered(&resource).merge(Some(&current));
+        assert_eq!(merged.labels.keys().collect::<Vec<_>>(), [MANAGED_LABEL, "foreign", "stage"]);
+        assert!(!merged.annotations.contains_key("note") && merged.annotations["foreign"] == "stays");
     }
 
     #[test]

@@ -88,7 +88,7 @@ async fn a_certificate_with_two_ids_is_held_once() {
     world.emulator.set_pem(&source(SECOND), &main);
     let resource = world.create_ready("payments", with(&[SECOND, THIRD])).await;
     assert_eq!(bundle(&world, "payments").await, main + &world.pem(THIRD));
-    assert_eq!(held(&resource), [ID, THIRD], "and told of once, as the main one");
+    assert_eq!(held(&resource), [ID, THIRD], "and reported once, as the main one");
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_certificate_that_cannot_be_read_removes_nothing() {
         assert_eq!(held(&resource), [ID, THIRD], "{id}");
         assert!(condition(&resource, "Stalled").is_none());
         // The event is recorded after the status.
-        eventually(SOON, &format!("the event {reason} of {name} is told once"), async || {
+        eventually(SOON, &format!("the event {reason} of {name} is reported once"), async || {
             let events = world.events(&name).await;
             if events.get(&format!("Warning {reason}")) == Some(&1) { Ok(()) } else { Err(format!("{events:?}")) }
         })
@@ -154,7 +154,7 @@ async fn certificates_stay_in_the_target_even_after_a_restart_that_cannot_read_t
     world.emulator.set_faults_of(SECOND, []);
     world.until("payments", OTHERS, "True", "Read").await;
     tokio::time::sleep(A_WHILE).await;
-    assert_eq!(world.target_writes(), writes, "nothing was ever written anew");
+    assert_eq!(world.target_writes(), writes, "no write was repeated");
 }
 
 #[tokio::test]

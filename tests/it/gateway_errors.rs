@@ -1,17 +1,17 @@
 //! The operator's reaction to every error of API Gateway, on a real API server: the table "Reads and the last good
 //! answer".
 
+mod backoff;
 mod certificates;
-mod pace;
 mod table;
 
 use operator_testing::emulator::Fault;
 use std::time::Duration;
 
-/// A kind of trouble, and the expected report of it.
+/// A failure of API Gateway, and the expected report of it.
 #[derive(Clone, Debug)]
-struct Trouble {
-    /// The name, which is also the id of the certificate with the trouble.
+struct GatewayFailure {
+    /// The name, which is also the id of the certificate with the failure.
     name: &'static str,
     fault: Fault,
     /// The reason of the condition about the failed read.
@@ -27,8 +27,8 @@ struct Trouble {
 const DENIED: &[&str] = &["IAM does not allow {action} on {arn}", "policy"];
 
 /// Every documented error of both pages, and the other failures of a call.
-fn all() -> Vec<Trouble> {
-    let error = |name, status, error_type, reason, says| Trouble {
+fn all() -> Vec<GatewayFailure> {
+    let error = |name, status, error_type, reason, says| GatewayFailure {
         name,
         fault: Fault::error(status, error_type, "Refused by a test"),
         reason,
@@ -36,7 +36,8 @@ fn all() -> Vec<Trouble> {
         passes: matches!(reason, "Throttled" | "Unavailable"),
         is_final: reason == "BadRequest",
     };
-    let other = |name, fault, says| Trouble { name, fault, reason: "Unavailable", says, passes: true, is_final: false };
+    let other =
+        |name, fault, says| GatewayFailure { name, fault, reason: "Unavailable", says, passes: true, is_final: false };
     vec![
         error("bad-request", 400, "BadRequestException", "BadRequest", &["invalid: Refused by a test"]),
         error("unauthorized", 401, "UnauthorizedException", "AccessDenied", DENIED),
@@ -56,18 +57,18 @@ fn all() -> Vec<Trouble> {
 }
 
 /// Checks the rules for every message.
-fn check_message(trouble: &Trouble, id: &str, action: &str, message: &str) {
-    let name = trouble.name;
-    assert!(is_message_of(trouble, id, action, message), "{name} of {id}: {:?} is not in {message:?}", trouble.says);
+fn check_message(failure: &GatewayFailure, id: &str, action: &str, message: &str) {
+    let name = failure.name;
+    assert!(is_message_of(failure, id, action, message), "{name} of {id}: {:?} is not in {message:?}", failure.says);
     assert!(!message.to_lowercase().contains("request id"), "{message}");
 }
 
-/// Whether a message reports this trouble.
-fn is_message_of(trouble: &Trouble, id: &str, action: &str, message: &str) -> bool {
+/// Whether a message reports this failure.
+fn is_message_of(failure: &GatewayFailure, id: &str, action: &str, message: &str) -> bool {
     let arn = format!("arn:aws:apigateway:xx-{id}-1::/clientcertificates/{id}");
-    // The id is that of the resource with the trouble, which is not always the name of the trouble.
+    // The id is that of the resource with the failure, which is not always the name of the failure.
     let filled = |says: &&str| {
         says.replace("{action}", action).replace("{arn}", &arn).replace("not-found in", &format!("{id} in"))
     };
-    trouble.says.iter().map(filled).all(|says| message.contains(&says))
+    failure.says.iter().map(filled).all(|says| message.contains(&says))
 }

@@ -205,7 +205,7 @@ fn the_image_contains_the_licences_of_all_its_parts() {
     for one in crates.iter().filter(|one| !one.starts_with(&format!("{NAME}-"))) {
         assert!(
             lines.iter().any(|line| line.starts_with(one.as_str()) && line.len() > one.len()),
-            "{one} is not told of"
+            "{one} is not mentioned"
         );
     }
     for text in ["LGPL-2.1-or-later", "rust-std", "Apache License", "Permission is hereby granted"] {

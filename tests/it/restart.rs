@@ -113,7 +113,7 @@ impl Snapshot {
             targets.insert(("ConfigMap", map.name_any()), json!(map));
         }
         let events: Api<Event> = Api::namespaced(world.client.clone(), &world.namespace);
-        let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut reported: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for event in events.list(&ListParams::default()).await.unwrap() {
             let name = event.regarding.as_ref().and_then(|it| it.name.clone()).unwrap_or_default();
             let count = event.series.as_ref().map_or(1, |series| series.count);
@@ -123,12 +123,12 @@ impl Snapshot {
                 event.note.clone().unwrap_or_default(),
                 event.name_any()
             );
-            told.entry(name).or_default().insert(text);
+            reported.entry(name).or_default().insert(text);
         }
         Snapshot {
             resources: resources.into_iter().map(|resource| (resource.name_any(), resource)).collect(),
             targets,
-            events: told,
+            events: reported,
         }
     }
 
@@ -143,11 +143,11 @@ impl Snapshot {
                 let new: Vec<_> = after.iter().filter(|one| !before.contains(one)).collect();
                 differences.push(format!("{name}: the status was written: {gone:#?} became {new:#?}"));
             }
-            let told = after.events.get(name).cloned().unwrap_or_default();
+            let reported = after.events.get(name).cloned().unwrap_or_default();
             let before = self.events.get(name).cloned().unwrap_or_default();
-            let new: Vec<_> = told.difference(&before).collect();
+            let new: Vec<_> = reported.difference(&before).collect();
             if !new.is_empty() {
-                differences.push(format!("{name}: events were told: {new:?}"));
+                differences.push(format!("{name}: events were reported: {new:?}"));
             }
         }
         let is_touched = |(kind, name): &(&str, String)| *kind == "Secret" && TOUCHED.contains(&name.as_str());

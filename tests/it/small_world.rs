@@ -69,7 +69,7 @@ fn tag() -> Tags {
 
 /// The faults of a write to the cluster, or of a write of a status.
 #[derive(Clone, Copy, Debug)]
-enum Trouble {
+enum WriteFault {
     /// The write is refused.
     Refused,
     /// The write succeeds, and the answer is lost.
@@ -108,12 +108,12 @@ enum Step {
     DescribeOutside(usize),
     Gateway(GatewayError, u32),
     GatewayLosesAnswer,
-    Cluster(usize, Trouble),
-    Publish(Trouble),
+    Cluster(usize, WriteFault),
+    Publish(WriteFault),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let trouble = || prop_oneof![Just(Trouble::Refused), Just(Trouble::Lost), Just(Trouble::Crash)];
+    let fault = || prop_oneof![Just(WriteFault::Refused), Just(WriteFault::Lost), Just(WriteFault::Crash)];
     let error = prop_oneof![
         Just(GatewayError::Throttled { retry_after: Some(Duration::from_secs(3)) }),
         Just(GatewayError::Unavailable { outage: Outage::TimedOut, retry_after: None }),
@@ -143,8 +143,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..3).prop_map(Step::DescribeOutside),
         2 => (error, 1_u32..4).prop_map(|(error, times)| Step::Gateway(error, times)),
         1 => Just(Step::GatewayLosesAnswer),
-        2 => (0_usize..3, trouble()).prop_map(|(nth, trouble)| Step::Cluster(nth, trouble)),
-        1 => trouble().prop_map(Step::Publish),
+        2 => (0_usize..3, fault()).prop_map(|(nth, fault)| Step::Cluster(nth, fault)),
+        1 => fault().prop_map(Step::Publish),
     ]
 }
 
@@ -177,8 +177,8 @@ struct World {
     jumped: SignedDuration,
     /// Whether API Gateway has ever answered NotFound or BadRequest for a certificate.
     was_denied: bool,
-    next_write: Option<(usize, Trouble)>,
-    next_publish: Option<Trouble>,
+    next_write: Option<(usize, WriteFault)>,
+    next_publish: Option<WriteFault>,
 }
 
 fn certificates() -> &'static [ClientCertificate; 3] {
@@ -352,8 +352,8 @@ impl World {
                 let lost = GatewayError::Unavailable { outage: Outage::Connection, retry_after: None };
                 self.gateway.inject(Fault::new(Failure::AnswerLost(lost)).once());
             }
-            Step::Cluster(nth, trouble) => self.next_write = Some((nth, trouble)),
-            Step::Publish(trouble) => self.next_publish = Some(trouble),
+            Step::Cluster(nth, fault) => self.next_write = Some((nth, fault)),
+            Step::Publish(fault) => self.next_publish = Some(fault),
         }
     }
 
@@ -514,9 +514,10 @@ impl World {
             if !holds(before.value("ca.crt"), main) {
                 continue;
             }
-            let told = self.resource.status.iter().flat_map(|status| &status.certificates).map(|held| held.id.as_str());
-            let told: Vec<_> = told.filter(|id| holds(before.value("ca.crt"), id)).collect();
-            for id in self.resource.additional_ids().filter(|id| told.contains(id)) {
+            let reported =
+                self.resource.status.iter().flat_map(|status| &status.certificates).map(|held| held.id.as_str());
+            let reported: Vec<_> = reported.filter(|id| holds(before.value("ca.crt"), id)).collect();
+            for id in self.resource.additional_ids().filter(|id| reported.contains(id)) {
                 assert!(holds(after, id) && holds(after, main), "{id} or {main} is lost: {:#?}", self.resource.status);
             }
         }
@@ -532,19 +533,19 @@ impl World {
 
     /// Carries out an action. `None` if the process crashes after it.
     fn act(&mut self, action: &Action) -> Option<Result<(), ClusterFailure>> {
-        let trouble = match &mut self.next_write {
-            Some((0, trouble)) => Some(*trouble),
+        let fault = match &mut self.next_write {
+            Some((0, fault)) => Some(*fault),
             Some((nth, _)) => {
                 *nth -= 1;
                 None
             }
             None => None,
         };
-        if trouble.is_some() {
+        if fault.is_some() {
             self.next_write = None;
         }
         let down = ClusterFailure::Unavailable { cause: "no connection".into() };
-        if matches!(trouble, Some(Trouble::Refused)) {
+        if matches!(fault, Some(WriteFault::Refused)) {
             return Some(Err(down));
         }
         let result = match action {
@@ -553,18 +554,18 @@ impl World {
             Action::Delete { current } => self.cluster.delete(&current.target, &current.uid, &current.resource_version),
             Action::Release { current } => {
                 self.cluster.edit(&current.target, |object| {
-                    let marks = current.released();
+                    let released = current.released();
                     let meta = object.meta_mut();
-                    meta.labels = Some(marks.labels);
-                    meta.annotations = Some(marks.annotations);
-                    meta.owner_references = Some(marks.owner_references);
+                    meta.labels = Some(released.labels);
+                    meta.annotations = Some(released.annotations);
+                    meta.owner_references = Some(released.owner_references);
                 });
                 Ok(())
             }
         };
-        match trouble {
-            Some(Trouble::Crash) => None,
-            Some(Trouble::Lost) => Some(Err(down)),
+        match fault {
+            Some(WriteFault::Crash) => None,
+            Some(WriteFault::Lost) => Some(Err(down)),
             _ => Some(match result {
                 Ok(()) => Ok(()),
                 Err(Refusal::AlreadyExists) => Err(ClusterFailure::AlreadyExists),
@@ -578,11 +579,11 @@ impl World {
         let Outcome { status, requeue, .. } = outcome;
         schema::check(&status);
         let differs = self.resource.status.as_ref() != Some(&status);
-        let trouble = if differs { self.next_publish.take() } else { None };
-        if !matches!(trouble, Some(Trouble::Refused)) {
+        let fault = if differs { self.next_publish.take() } else { None };
+        if !matches!(fault, Some(WriteFault::Refused)) {
             self.store(status);
         }
-        if matches!(trouble, Some(Trouble::Crash)) {
+        if matches!(fault, Some(WriteFault::Crash)) {
             self.crash();
         }
         Pass { actions, wrote_status: differs, next_look: requeue }

@@ -3,11 +3,11 @@
 
 mod budget;
 mod descriptions;
+mod failures;
 mod follow;
 mod guide;
 mod rules;
 mod spec;
-mod trouble;
 
 use client_certificate_operator::api::{CertificateRole, CertificateStatus, ClientCertificateRef, StageStatus};
 use operator_testing::certificates::NewCertificate;

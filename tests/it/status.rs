@@ -40,7 +40,7 @@ async fn the_status_has_the_values_of_openssl_and_api_gateway() {
 
     let secret = world.target("backend-ca").await;
     let pem = data(&secret, "ca.crt").unwrap();
-    let told = openssl(
+    let reported = openssl(
         pem,
         &["-serial", "-enddate", "-fingerprint", "-sha256", "-subject", "-nameopt", "sep_comma_plus_space"],
     );
@@ -49,7 +49,7 @@ async fn the_status_has_the_values_of_openssl_and_api_gateway() {
     let fingerprint = held.sha256_fingerprint.clone().unwrap().to_uppercase().into_bytes();
     let fingerprint: Vec<_> = fingerprint.chunks(2).map(|pair| String::from_utf8(pair.to_vec()).unwrap()).collect();
     assert_eq!(
-        told,
+        reported,
         [
             format!("serial={}", held.serial_number.as_ref().unwrap()),
             strtime::format("notAfter=%b %e %H:%M:%S %Y GMT", end).unwrap(),
@@ -118,8 +118,8 @@ async fn a_certificate_that_expires_soon_is_reported_once_and_stays_ready() {
     // Another reconcile does not repeat the event.
     world.patch("payments", json!({ "spec": { "target": { "labels": { "team": "a" } } } })).await;
     world.until_ready("payments").await;
-    let told = [("Normal TargetCreated", 1), ("Normal TargetUpdated", 1), ("Warning Expiring", 1)];
-    world.until_events("payments", &told).await;
+    let reported = [("Normal TargetCreated", 1), ("Normal TargetUpdated", 1), ("Warning Expiring", 1)];
+    world.until_events("payments", &reported).await;
     world.create_ready("lasting", json!({})).await;
     world.until("lasting", "Expiring", "False", "EndsLater").await;
 }

@@ -241,7 +241,7 @@ async fn changes(world: &World<'_>, before: &Before, aws_is_up: bool) -> Vec<Str
     for event in events.list(&ListParams::default()).await.unwrap() {
         let name = event.regarding.and_then(|it| it.name).unwrap_or_default();
         if !ends_trust(&name) {
-            wrong.push(format!("{name}: an event was told: {:?} {:?}", event.reason, event.note));
+            wrong.push(format!("{name}: an event was reported: {:?} {:?}", event.reason, event.note));
         }
     }
     for (name, target) in &before.targets {

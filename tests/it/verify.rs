@@ -3,7 +3,7 @@
 mod backend;
 mod job;
 mod matrix;
-mod trouble;
+mod no_verdict;
 
 use std::path::Path;
 use std::process::Output;

@@ -9,7 +9,7 @@ use super::backoff::{Hold, Written};
 use super::events::{self, Events};
 use super::plan::{Action, Plan, TargetPlan};
 use super::snapshot::{HeldBack, Look, Named, Snapshot, StageRead};
-use super::trust::{Standing, is_of, recorded_main, standing};
+use super::trust::{TrustReason, is_of, recorded_main, trust_reason};
 use crate::api::{
     CertificateRole, CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MAX_CERTIFICATES, Main,
     StageStatus, TargetRef, VerifierClass,
@@ -506,7 +506,7 @@ fn additional(
             failures.push(message.clone());
         }
     }
-    let has_tags = |named: &&Named| standing(resource, snapshot, named) == Some(Standing::Tagged);
+    let has_tags = |named: &&Named| trust_reason(resource, snapshot, named) == Some(TrustReason::Tagged);
     // A certificate that has expired or no longer exists is left out without a message.
     let is_missed =
         |named: &&Named| !matches!(named.look(snapshot.now), Look::Failed { failure, .. } if failure.ends_trust());

@@ -59,10 +59,13 @@ impl Trust {
             return trust;
         }
         trust.keep_former_of_acm(resource, snapshot);
-        let unnamed: Vec<_> =
-            snapshot.unnamed.iter().filter_map(|named| Some((named, standing(resource, snapshot, named)?))).collect();
-        for (named, standing) in &unnamed {
-            if let Standing::Former { since } = standing {
+        let unnamed: Vec<_> = snapshot
+            .unnamed
+            .iter()
+            .filter_map(|named| Some((named, trust_reason(resource, snapshot, named)?)))
+            .collect();
+        for (named, reason) in &unnamed {
+            if let TrustReason::Former { since } = reason {
                 trust.add(resource, snapshot, named, CertificateRole::Former, Some(*since));
             }
         }
@@ -71,8 +74,8 @@ impl Trust {
         for named in &snapshot.additional {
             trust.add(resource, snapshot, named, CertificateRole::Additional, presented(named));
         }
-        for (named, standing) in &unnamed {
-            if *standing == Standing::Tagged {
+        for (named, reason) in &unnamed {
+            if *reason == TrustReason::Tagged {
                 trust.add(resource, snapshot, named, CertificateRole::Tagged, presented(named));
             }
         }
@@ -222,7 +225,7 @@ impl Trust {
 
 /// The reason for which a certificate that the spec does not name belongs in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TrustReason {
     /// The certificate has the tags of the spec, or had them at the last successful read of the list.
     Tagged,
     /// The certificate has lost its tags, or the stage presents another certificate. It stays for the overlap.
@@ -236,11 +239,11 @@ pub enum Standing {
 /// belong there.
 ///
 /// A certificate that is missing from the list has not lost its tags: the read by its id shows whether it still exists.
-pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named) -> Option<Standing> {
+pub fn trust_reason(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named) -> Option<TrustReason> {
     let source = named.source.as_ref().ok()?;
     let wanted = &resource.spec.additional_client_certificate_tags;
     let recorded = || recorded(resource).filter(|held| is_of(held, source));
-    let was_former = || former_since(resource, snapshot, named).map(|since| Standing::Former { since });
+    let was_former = || former_since(resource, snapshot, named).map(|since| TrustReason::Former { since });
     if wanted.is_empty() {
         return was_former();
     }
@@ -251,14 +254,14 @@ pub fn standing(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
         Some(CertificateRole::Main | CertificateRole::Additional) | None => held.tags == *wanted,
     });
     let Some(listing) = snapshot.listing() else {
-        return was_tagged.map(|_| Standing::Tagged).or_else(was_former);
+        return was_tagged.map(|_| TrustReason::Tagged).or_else(was_former);
     };
     match was_tagged {
-        _ if listing.has_tags(&named.id, wanted) => Some(Standing::Tagged),
+        _ if listing.has_tags(&named.id, wanted) => Some(TrustReason::Tagged),
         // The tags of the spec have changed. The certificate has not lost its tags.
         Some(held) if held.tags != *wanted => was_former(),
-        Some(_) if listing.tags_of(&named.id).is_none() => Some(Standing::Tagged),
-        Some(_) => within_overlap(resource, snapshot, snapshot.now.wall).map(|since| Standing::Former { since }),
+        Some(_) if listing.tags_of(&named.id).is_none() => Some(TrustReason::Tagged),
+        Some(_) => within_overlap(resource, snapshot, snapshot.now.wall).map(|since| TrustReason::Former { since }),
         None => was_former(),
     }
 }

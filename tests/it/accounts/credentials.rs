@@ -69,14 +69,14 @@ async fn a_removed_role_is_reported_after_its_session_ends_and_the_target_stays(
 
     ruled.emulator.expire_sessions(ROLE);
     ruled.ask_and_hear("one", "after its end").await;
-    let resource = eventually(AFTER_A_DENIAL, "the refusal is told", async || {
+    let resource = eventually(AFTER_A_DENIAL, "the refusal is reported", async || {
         let resource = ruled.resource("one").await;
         let is_told = message(&resource, "CertificateRead").contains("sts:AssumeRole");
         if is_told { Ok(resource) } else { Err(message(&resource, "CertificateRead").to_owned()) }
     })
     .await;
-    let told = message(&resource, "CertificateRead");
-    assert!(told.contains(ROLE) && told.contains("trust policy"), "{told}");
+    let reported = message(&resource, "CertificateRead");
+    assert!(reported.contains(ROLE) && reported.contains("trust policy"), "{reported}");
     ruled.until("one", "Ready", "False", "AccessDenied").await;
     ruled.until("one", "TargetWritten", "True", "Written").await;
     assert!(condition(&resource, "Stalled").is_none(), "the role may come back");
@@ -105,9 +105,9 @@ async fn roles_that_cannot_be_assumed_are_named_and_do_not_affect_others() {
     ] {
         ruled.create(name, spec).await;
         let resource = ruled.until(name, "Ready", "False", "AccessDenied").await;
-        let told = message(&resource, "CertificateRead");
-        assert!(told.contains("sts:AssumeRole") && told.contains(&format!("{role};")), "{told}");
-        assert!(told.contains("externalId"), "{told}");
+        let reported = message(&resource, "CertificateRead");
+        assert!(reported.contains("sts:AssumeRole") && reported.contains(&format!("{role};")), "{reported}");
+        assert!(reported.contains("externalId"), "{reported}");
     }
     ruled.create_ready("right", json!({ "assumeRole": { "roleArn": strict, "externalId": "right" } })).await;
     ruled.create_ready("other", by(ROLE)).await;
@@ -130,9 +130,9 @@ async fn a_denial_of_a_role_is_reported_only_on_its_resources() {
     }
     ruled.create("weak", by_role("weak", &weak)).await;
     let resource = ruled.until("weak", "Ready", "False", "AccessDenied").await;
-    let told = message(&resource, "CertificateRead");
-    assert!(told.contains("apigateway:GET") && told.contains("/clientcertificates/weak"), "{told}");
-    assert!(told.contains(&weak), "whose policy it is: {told}");
+    let reported = message(&resource, "CertificateRead");
+    assert!(reported.contains("apigateway:GET") && reported.contains("/clientcertificates/weak"), "{reported}");
+    assert!(reported.contains(&weak), "whose policy it is: {reported}");
     ruled.create_ready("strong", by_role("strong", ROLE)).await;
     // A fault in the account of a session does not affect the operator's own account.
     ruled.emulator.inject(Fault::error(500, "InternalFailure", "down").in_account(super::THERE));

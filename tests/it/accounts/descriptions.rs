@@ -34,8 +34,8 @@ async fn the_older_owns(prefix: &str, older: Option<&str>, younger: Option<&str>
     next_second_after(&ruled, "older").await;
     ruled.create("younger", described("of the younger", younger)).await;
     let refused = ruled.until("younger", "DescriptionSynced", "False", "OwnedByAnother").await;
-    let told = message(&refused, "DescriptionSynced");
-    assert!(told.contains(&format!("{}/older", ruled.namespace)), "{told}");
+    let reported = message(&refused, "DescriptionSynced");
+    assert!(reported.contains(&format!("{}/older", ruled.namespace)), "{reported}");
     ruled.until_ready("younger").await;
     let sent = || ruled.emulator.count(Update);
     never(A_WHILE, "an update of the younger", async || (sent() != 1).then(sent)).await;

@@ -33,7 +33,7 @@ async fn rotates(prefix: &str, spec: Value) {
     let new = ruled.emulator.rotate_access_key();
     ruled.emulator.expire_sessions(ROLE);
     ruled.ask_and_hear("one", "look").await;
-    let resource = eventually(AFTER_A_DENIAL, "the refusal of the key is told", async || {
+    let resource = eventually(AFTER_A_DENIAL, "the refusal of the key is reported", async || {
         let resource = ruled.resource("one").await;
         let read = condition(&resource, "CertificateRead").unwrap();
         if read.status == "False" && read.message.contains("InvalidClientToken")
@@ -45,8 +45,8 @@ async fn rotates(prefix: &str, spec: Value) {
         }
     })
     .await;
-    let told = message(&resource, "CertificateRead");
-    assert!(told.contains("AWS refused the operator's credentials"), "{told}");
+    let reported = message(&resource, "CertificateRead");
+    assert!(reported.contains("AWS refused the operator's credentials"), "{reported}");
     ruled.until("one", "TargetWritten", "True", "Written").await;
     write_key(folder.path(), &new);
     eventually(AFTER_A_DENIAL, "the new key is picked up", async || {

@@ -87,8 +87,8 @@ async fn a_region_that_does_not_exist_is_reported_only_on_its_resources() {
     world.emulator.inject(Fault::drop_connection().in_region("us-nowhere-1"));
     world.create("lost", json!({ "region": "us-nowhere-1" })).await;
     let resource = world.until("lost", "Ready", "False", "Unavailable").await;
-    let told = message(&resource, "CertificateRead");
-    assert!(told.contains("the connection to 127.0.0.1:"), "{told}");
+    let reported = message(&resource, "CertificateRead");
+    assert!(reported.contains("the connection to 127.0.0.1:"), "{reported}");
     world.create_ready("found", json!({})).await;
     // A corrected region causes a read at once.
     world.patch("lost", json!({ "spec": { "region": null } })).await;

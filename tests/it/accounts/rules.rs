@@ -19,11 +19,11 @@ async fn without_rules_no_role_is_assumed() {
     world.generate_there(DEFAULT_REGION, ID);
     world.create("one", by(ROLE)).await;
     let resource = world.until("one", "Ready", "False", "RoleNotAllowed").await;
-    let told = message(&resource, "CertificateRead");
+    let reported = message(&resource, "CertificateRead");
     for word in [world.namespace.as_str(), ROLE, "roles of a rule for the namespace", "rules file"] {
-        assert!(told.contains(word), "{word} is not in: {told}");
+        assert!(reported.contains(word), "{word} is not in: {reported}");
     }
-    assert_eq!(message(&resource, "Stalled"), told);
+    assert_eq!(message(&resource, "Stalled"), reported);
     world.until("one", "Stalled", "True", "RoleNotAllowed").await;
     world.until_events("one", &[("Warning RoleNotAllowed", 1)]).await;
     assert_eq!(world.emulator.count(AssumeRole), 0);
@@ -54,8 +54,8 @@ async fn each_refusal_names_the_missing_rule_and_no_call_is_made() {
     ] {
         ruled.create(name, spec).await;
         let resource = ruled.until(name, "Ready", "False", reason).await;
-        let told = message(&resource, "CertificateRead");
-        words.iter().for_each(|word| assert!(told.contains(word), "{name}: {word} is not in: {told}"));
+        let reported = message(&resource, "CertificateRead");
+        words.iter().for_each(|word| assert!(reported.contains(word), "{name}: {word} is not in: {reported}"));
         ruled.until(name, "Stalled", "True", reason).await;
     }
     let calls = ruled.emulator.calls();
@@ -73,10 +73,10 @@ async fn a_rule_without_own_credentials_requires_a_role() {
         Ruled::start("no-own", "rules: [{name: roles-only, namespaces: [NAMESPACE], ownCredentials: false}]").await;
     ruled.create("one", json!({})).await;
     let resource = ruled.until("one", "Ready", "False", "RoleNotAllowed").await;
-    let told = message(&resource, "CertificateRead");
+    let reported = message(&resource, "CertificateRead");
     assert!(
-        told.contains("roles-only") && told.contains("own credentials") && told.contains("spec.assumeRole"),
-        "{told}"
+        reported.contains("roles-only") && reported.contains("own credentials") && reported.contains("spec.assumeRole"),
+        "{reported}"
     );
     assert_eq!(ruled.reads(ID), 0);
     ruled.change_rules("default: {}").await;
@@ -89,8 +89,8 @@ async fn a_description_that_the_rules_deny_is_not_changed_and_the_mirror_continu
     let mut ruled = Ruled::start("no-description", silent).await;
     ruled.create_ready("one", json!({ "description": "ours" })).await;
     let resource = ruled.until("one", "DescriptionSynced", "False", "DescriptionNotAllowed").await;
-    let told = message(&resource, "DescriptionSynced");
-    assert!(told.contains("readers") && told.contains("set descriptions in a rule"), "{told}");
+    let reported = message(&resource, "DescriptionSynced");
+    assert!(reported.contains("readers") && reported.contains("set descriptions in a rule"), "{reported}");
     ruled.until_holds("one", HOME_ACCOUNT, DEFAULT_REGION, ID).await;
     never(A_WHILE, "an update", async || (ruled.emulator.count(Update) > 0).then_some(())).await;
 
@@ -198,12 +198,12 @@ async fn a_wrong_file_changes_nothing_while_the_operator_runs_and_is_reported() 
     ruled.create_ready("two", by_role("second", ROLE)).await;
     assert_eq!(ruled.emulator.sessions().len(), 1, "the session lives on too");
     // The operator checks the file every 5 s, and logs the failure once.
-    let told = || {
+    let reported = || {
         let lines = ruled.operator.as_ref().unwrap().logs();
         lines.into_iter().filter(|line| line.contains("keeping the previous rules")).collect::<Vec<_>>()
     };
-    never(Duration::from_secs(11), "the same told twice", async || (told().len() > 7).then(&told)).await;
-    assert_eq!(told().len(), 7);
+    never(Duration::from_secs(11), "the same report twice", async || (reported().len() > 7).then(&reported)).await;
+    assert_eq!(reported().len(), 7);
 }
 
 #[tokio::test]

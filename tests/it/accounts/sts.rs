@@ -50,8 +50,8 @@ async fn an_sts_that_is_down_at_the_first_use_is_reported_and_retried() {
         ruled.emulator.inject(fault.on(AssumeRole));
         ruled.create(name, by(&role)).await;
         let resource = ruled.until(name, "CertificateRead", "False", "Unavailable").await;
-        let told = message(&resource, "CertificateRead");
-        assert!(told.starts_with("AWS STS returned no session for the role"), "{name}: {told}");
+        let reported = message(&resource, "CertificateRead");
+        assert!(reported.starts_with("AWS STS returned no session for the role"), "{name}: {reported}");
         assert!(super::condition(&resource, "Stalled").is_none(), "{name}");
         ruled.create_ready(&format!("{name}-home"), json!({})).await;
         ruled.emulator.clear_faults();
@@ -81,8 +81,10 @@ async fn without_sts_the_operator_starts_and_reads_its_account_later() {
     })
     .await;
     world.ask_and_hear("one", "look").await;
-    eventually(AFTER_A_DENIAL, "the account is told", async || account("one").await.as_deref() == Some(HOME_ACCOUNT))
-        .await;
+    eventually(AFTER_A_DENIAL, "the account is reported", async || {
+        account("one").await.as_deref() == Some(HOME_ACCOUNT)
+    })
+    .await;
     world.until_ready("one").await;
 }
 

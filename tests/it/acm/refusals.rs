@@ -44,7 +44,7 @@ async fn every_state_of_a_certificate_has_its_reason_and_keeps_the_target() {
 
 #[tokio::test]
 async fn a_missing_denied_or_throttled_arn_keeps_the_target() {
-    let world = World::start("acm-trouble").await;
+    let world = World::start("acm-failures").await;
     let cas = Cas::new();
     let names = ["gone", "denied", "throttled"];
     let arns: Vec<_> = names.iter().map(|_| world.emulator.import_acm(DEFAULT_REGION, cas.leaf())).collect();

@@ -309,6 +309,6 @@ async fn credentials_that_were_refused_once_are_replaced_before_a_failure_is_rep
     gateway.clear_calls();
     gateway.inject(Fault::new(Failure::Error(refused())));
     members[0].until(|seen| seen.outcome == Err(refused().into())).await;
-    assert_eq!(gateway.calls().len(), 2, "one call more, and then it is told, to all at once");
+    assert_eq!(gateway.calls().len(), 2, "one call more, and then it is reported, to all at once");
     members[2].until(|seen| seen.outcome == Err(refused().into())).await;
 }

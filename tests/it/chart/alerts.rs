@@ -31,9 +31,9 @@ fn alerts() -> Vec<Value> {
 fn promtool(arguments: &[&str]) -> String {
     let mut promtool = Command::new(go_programs::promtool().unwrap());
     let output = promtool.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    let told = text(&output.stdout) + &text(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    told
+    let reported = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{reported}");
+    reported
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn names(query: &str) -> BTreeSet<String> {
 }
 
 /// The names of the series that the operator exports.
-fn told() -> BTreeSet<String> {
+fn reported() -> BTreeSet<String> {
     let metrics = Metrics::default();
     // A metric with labels is exported after its first event.
     metrics.reconciled(ReconcileResult::Success, Duration::ZERO);
@@ -92,20 +92,20 @@ fn alerts_and_dashboard_use_existing_metrics() {
     let alerts = alerts();
     let queries = queries.chain(alerts.iter().map(|alert| &alert["expr"]));
     let queries = queries.chain(dashboard.pointer("/templating/list/1/query/query"));
-    let (told, mut spoken) = (told(), BTreeSet::new());
+    let (reported, mut spoken) = (reported(), BTreeSet::new());
     for query in queries {
         let names = names(query.as_str().unwrap());
         assert!(!names.is_empty(), "{query}");
         spoken.extend(names);
     }
-    let unknown: Vec<_> = spoken.difference(&told).collect();
-    assert!(unknown.is_empty(), "{unknown:?} is none of {told:?}");
+    let unknown: Vec<_> = spoken.difference(&reported).collect();
+    assert!(unknown.is_empty(), "{unknown:?} is none of {reported:?}");
     let family = |name: &str| {
         let cut = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
         cut.unwrap_or(name).to_owned()
     };
     let families = |names: &BTreeSet<String>| names.iter().map(|name| family(name)).collect::<BTreeSet<_>>();
-    assert_eq!(families(&told), families(&spoken), "and everything that is told is shown");
+    assert_eq!(families(&reported), families(&spoken), "and everything that is reported is shown");
 }
 
 #[test]

@@ -110,10 +110,10 @@ fn every_pod_runs_on_openshift_without_a_change() {
         let Some(pod) = of_template.or_else(|| object.get("spec").filter(|_| kind(&object) == "Pod")) else { continue };
         pods += 1;
         let text = pod.to_string();
-        for told in
+        for reported in
             ["runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "seLinuxOptions", "hostNetwork", "hostPath"]
         {
-            assert!(!text.contains(told), "{told} is in {text}");
+            assert!(!text.contains(reported), "{reported} is in {text}");
         }
         assert_eq!(
             at(pod, "/securityContext"),
@@ -270,7 +270,7 @@ fn the_pods_have_the_values() {
     let has = |name: &str| environment.iter().any(|(of, _)| of == name);
     assert!(has("CCR_LEASE_NAME") && !has("CCR_LEADER_ELECT"), "it has a name, and holds no Lease");
     let kinds: Vec<&str> = single.iter().map(kind).collect();
-    assert_eq!(kinds, ["Service", "Deployment", "Pod"], "nothing that it was told to leave to others");
+    assert_eq!(kinds, ["Service", "Deployment", "Pod"], "nothing that the values leave to others");
 }
 
 #[test]

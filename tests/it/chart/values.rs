@@ -65,7 +65,7 @@ fn unknown_and_wrong_values_are_refused_by_name() {
         (r#"fullnameOverride="Mirror""#, ["/fullnameOverride", "pattern"]),
     ] {
         let message = refusal(&["--set-json", values]);
-        assert!(fragments.iter().all(|fragment| message.contains(fragment)), "{values} is told as: {message}");
+        assert!(fragments.iter().all(|fragment| message.contains(fragment)), "{values} is reported as: {message}");
     }
 }
 
@@ -84,7 +84,7 @@ fn conflicting_values_are_refused_with_a_remedy() {
         ("caBundle.configMap=a,caBundle.secret=b", ["caBundle must not have both", "configMap and secret"]),
     ] {
         let message = refusal(&["--set", values]);
-        assert!(fragments.iter().all(|fragment| message.contains(fragment)), "{values} is told as: {message}");
+        assert!(fragments.iter().all(|fragment| message.contains(fragment)), "{values} is reported as: {message}");
     }
 }
 

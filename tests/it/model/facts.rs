@@ -251,7 +251,7 @@ pub fn edited(number: u32) -> u32 {
     stored(secret)
 }
 
-/// Another writer removes all marks of the operator.
+/// Another writer removes the operator's label, annotations and owner reference.
 pub fn unmarked(number: u32) -> u32 {
     let mut secret = Secret::clone(&secret(number));
     secret.metadata.labels = None;
@@ -299,7 +299,7 @@ pub fn holds(number: u32) -> Arc<Holds> {
 
 /// The relevant content of a status.
 #[derive(Debug)]
-pub struct Told {
+pub struct Reported {
     pub names_target: bool,
     pub is_written: bool,
     pub is_not_written: bool,
@@ -309,12 +309,12 @@ pub struct Told {
     pub is_ready: bool,
 }
 
-pub fn told(number: u32) -> Arc<Told> {
-    static KNOWN: LazyLock<Memo<u32, Told>> = LazyLock::new(Memo::default);
+pub fn reported(number: u32) -> Arc<Reported> {
+    static KNOWN: LazyLock<Memo<u32, Reported>> = LazyLock::new(Memo::default);
     KNOWN.of(&number, || {
         let status = STATUSES.get(number).as_ref().clone().unwrap_or_default();
         let number_of = |held: &CertificateStatus| IDS.iter().position(|id| *id == held.id).unwrap() as u8;
-        Told {
+        Reported {
             names_target: status.target.is_some(),
             is_written: is_true(&status.conditions, ConditionType::TargetWritten),
             is_not_written: is_false(&status.conditions, ConditionType::TargetWritten),
@@ -332,7 +332,7 @@ pub fn explain(number: u32) -> String {
         format!("{}={}/{} ({})", c.type_, c.status, c.reason, c.message)
     };
     let conditions: Vec<_> = status.conditions.iter().map(condition).collect();
-    format!("{:?} {}", told(number), conditions.join("; "))
+    format!("{:?} {}", reported(number), conditions.join("; "))
 }
 
 fn resource(index: u8, spec: &Spec, status: u32) -> ClientCertificateRef {
@@ -464,7 +464,7 @@ pub fn decide(facts: &Facts, without: Option<Guard>) -> Arc<Decided> {
                 }
             }
             (_, Some(Guard::Comparison)) if facts.target.is_some() => {
-                let said = told(facts.status);
+                let said = reported(facts.status);
                 if said.is_written && said.generation == i64::from(facts.spec.generation) {
                     decided.actions.clear();
                 }

@@ -10,8 +10,8 @@ use stateright::{Model, Property};
 
 use super::facts::{
     Done, Facts, Guard, Read, Seen, Spec, Stored, Version, Why, conclude, decide, describe, edited, explain,
-    foreign_secret, hold, holds, is_wanted, no_backoff, no_outcome, no_status, no_updates, owner, sender, sent, told,
-    unmarked,
+    foreign_secret, hold, holds, is_wanted, no_backoff, no_outcome, no_status, no_updates, owner, reported, sender,
+    sent, unmarked,
 };
 
 /// A certificate in API Gateway, or the failure of its reads.
@@ -377,7 +377,7 @@ impl World {
             replica.updates = described.updates;
             replica.sending.extend(described.sends);
         }
-        let said = told(status);
+        let said = reported(status);
         let target = match self.replicas[at].target {
             Store::All(seen) => Some(seen),
             Store::Nothing if !said.names_target && !said.is_not_written => None,
@@ -476,7 +476,7 @@ impl World {
         self.writes.0 += 1;
         if run.is_current || without == Some(Guard::StatusVersion) {
             let (spec, before) = self.resources[index];
-            self.has_gone_back |= told(concluded.status).generation < told(before).generation;
+            self.has_gone_back |= reported(concluded.status).generation < reported(before).generation;
             self.set_resource(index, (spec, concluded.status));
             if fault == Fault::None {
                 self.replicas[at].views[index].is_behind_own_write = true;
@@ -583,7 +583,7 @@ impl World {
         let of_target = self.target.map(|object| (holds(object.secret), object.is_foreign));
         for index in &bounds.resources {
             let (spec, status) = self.resources[*index];
-            let said = told(status);
+            let said = reported(status);
             let is_mine =
                 of_target.as_ref().is_some_and(|(holds, is_foreign)| !is_foreign && holds.owner == Some(*index as u8));
             if said.is_written {
@@ -627,7 +627,7 @@ impl World {
     fn is_status_true(&self, bounds: &Bounds, without: Option<Guard>) -> bool {
         bounds.resources.iter().all(|index| {
             let (_, status) = self.resources[*index];
-            let said = told(status);
+            let said = reported(status);
             if !said.is_written {
                 return true;
             }

@@ -26,7 +26,7 @@ async fn fifty_temporary_failures_are_one_event_with_a_count() {
     for count in 1..=50 {
         names(&world, "lost").await;
         world.until("payments", "Ready", "False", "NotFound").await;
-        eventually(SOON, "the failure is told", async || {
+        eventually(SOON, "the failure is reported", async || {
             let found = counts(&world, "NotFound").await;
             if found == [count] { Ok(()) } else { Err(format!("{found:?}, not {count}")) }
         })
@@ -39,12 +39,14 @@ async fn fifty_temporary_failures_are_one_event_with_a_count() {
     // Another process does not have the series, but does not repeat an event that the status already shows.
     names(&world, "lost").await;
     world.until("payments", "Ready", "False", "NotFound").await;
-    eventually(SOON, "it is told", async || counts(&world, "NotFound").await == [51]).await;
+    eventually(SOON, "it is reported", async || counts(&world, "NotFound").await == [51]).await;
     world.stop_operator().await;
     world.start_operator().await;
     // The observed generation shows that the operator has reconciled with the same result.
     world.patch("payments", json!({ "spec": { "refreshInterval": "10m" } })).await;
     world.until("payments", "Ready", "False", "NotFound").await;
-    never(A_WHILE, "it is told again", async || Some(counts(&world, "NotFound").await).filter(|found| *found != [51]))
-        .await;
+    never(A_WHILE, "it is reported again", async || {
+        Some(counts(&world, "NotFound").await).filter(|found| *found != [51])
+    })
+    .await;
 }

@@ -60,7 +60,7 @@ async fn cases() -> Vec<Case> {
     world.create_object("taken", json!({ "stringData": { "key": "theirs" } })).await;
     world.create("taken", json!({})).await;
     world.until("taken", "Ready", "False", "TargetExists").await;
-    add("its target is somebody's", seen(&world, "taken").await, "Degraded", "Failed");
+    add("its target belongs to another writer", seen(&world, "taken").await, "Degraded", "Failed");
 
     world.create("suspended", json!({ "suspend": true })).await;
     world.until("suspended", "Suspended", "True", "Suspended").await;
@@ -80,7 +80,7 @@ async fn cases() -> Vec<Case> {
         world.emulator.inject(Fault::throttled(Some("60")).on(operation));
     }
     world.patch("ready", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: "now" } } })).await;
-    eventually(MINUTES, "throttling that lasts is told", async || {
+    eventually(MINUTES, "throttling that lasts is reported", async || {
         let conditions = conditions(&world.resource("ready").await);
         let is_told = conditions.iter().any(|condition| condition.starts_with("CertificateRead=False Throttled"));
         is_told.then_some(()).ok_or(conditions.join("; "))

@@ -153,7 +153,7 @@ async fn a_collector_that_is_down_is_logged_once_and_delays_nothing() {
         world.create_ready(name, json!({})).await;
         operator.wait_for_log(complaint).await.unwrap();
     }
-    never(Duration::from_secs(3), "it is told again", async || {
+    never(Duration::from_secs(3), "it is reported again", async || {
         let lines: Vec<_> = operator.logs().into_iter().filter(|line| line.contains("collector")).collect();
         // The lines contain the endpoint, and the failure to reach it.
         Some(lines).filter(|lines| lines.len() > 2)

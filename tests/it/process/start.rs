@@ -191,7 +191,7 @@ async fn the_text_log_is_plain_text() {
     operator.wait(SOON).await.unwrap();
     let line = operator.wait_for_log("no Kubernetes cluster").await.unwrap();
     assert!(!line.contains('{') && line.contains("ERROR"), "{line}");
-    eventually(SOON, "the version is told", async || {
+    eventually(SOON, "the version is reported", async || {
         operator.logs().iter().any(|line| line.contains(env!("CARGO_PKG_VERSION")))
     })
     .await;

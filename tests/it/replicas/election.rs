@@ -66,7 +66,7 @@ async fn a_killed_leader_is_replaced_and_changes_in_the_meantime_are_repaired() 
 
     a.operator.kill().unwrap();
     world.secrets().delete("payments", &DeleteParams::default()).await.unwrap();
-    world.patch_target("ledger", json!({ "stringData": { "ca.crt": "somebody else's" } })).await;
+    world.patch_target("ledger", json!({ "stringData": { "ca.crt": "of another writer" } })).await;
     eventually(REPLACED_WITHIN, "another leads", async || world.holder().await.as_deref() == Some("b")).await;
     world.until_target(SOON, "payments", "it is back", |_| true).await;
     let expected = world.pem(crate::fixture::ID).into_bytes();

@@ -28,7 +28,7 @@ async fn two_installations_on_one_namespace_report_each_other_and_do_not_compete
         let line = operator.wait_for_log("AnotherInstallation").await.unwrap();
         assert!(line.contains(other) && line.contains("payments") && line.contains("uninstall one"), "{line}");
     }
-    eventually(SOON, "both told it in an event", async || {
+    eventually(SOON, "both reported it in an event", async || {
         let events = world.events("payments").await;
         if events.get("Warning AnotherInstallation").is_some_and(|count| *count >= 2) {
             Ok(())
@@ -54,7 +54,7 @@ async fn an_installation_with_another_name_replaces_a_removed_one_without_an_eve
 
     let two = installation(&world, "two").await;
     eventually(SOON, "its mark is there", async || mark(&world).await.as_deref() == Some("operators/two")).await;
-    let told = two.logs().into_iter().find(|line| line.contains("AnotherInstallation"));
-    assert_eq!(told, None);
+    let reported = two.logs().into_iter().find(|line| line.contains("AnotherInstallation"));
+    assert_eq!(reported, None);
     assert_eq!(world.writes_of("secrets").len(), 1, "the target stays as it is");
 }

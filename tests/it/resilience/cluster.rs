@@ -133,8 +133,8 @@ async fn missing_rights_on_secrets_at_the_start_are_waited_for() {
     operator.wait_ready().await.unwrap();
     goal.reached(&world, "when the rights are there").await;
     for resource in ["secrets", "configmaps"] {
-        let told = |line: &String| line.contains(&format!("not allow the operator to list and watch {resource} "));
-        let lines: Vec<_> = operator.logs().into_iter().filter(told).collect();
+        let reported = |line: &String| line.contains(&format!("not allow the operator to list and watch {resource} "));
+        let lines: Vec<_> = operator.logs().into_iter().filter(reported).collect();
         assert_eq!(lines.len(), 1, "{lines:?}");
     }
 }

@@ -42,7 +42,7 @@ async fn a_removed_crd_is_logged_and_everything_is_restored_after_its_return() {
     })
     .await;
     assert_eq!(world.target("kept").await, before, "and is what it was");
-    let told = operator.logs().into_iter().filter(|line| line.contains("is not installed")).count();
-    assert_eq!(told, 1);
+    let reported = operator.logs().into_iter().filter(|line| line.contains("is not installed")).count();
+    assert_eq!(reported, 1);
     makes_no_further_write(&world, "kept").await;
 }

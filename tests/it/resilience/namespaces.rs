@@ -47,9 +47,9 @@ async fn a_missing_and_a_forbidden_namespace_delay_nothing_and_are_served_later(
     // The wait is longer than several attempts.
     tokio::time::sleep(Duration::from_secs(8)).await;
     for namespace in &namespaces[1..] {
-        let told =
+        let reported =
             |line: &String| line.contains("not allow the operator to list and watch") && line.contains(namespace);
-        let lines: Vec<_> = operator.logs().into_iter().filter(told).collect();
+        let lines: Vec<_> = operator.logs().into_iter().filter(reported).collect();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("which may not exist"), "{lines:?}");
     }

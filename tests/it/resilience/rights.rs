@@ -109,7 +109,7 @@ async fn without_a_right_on_targets_a_condition_names_it() {
             };
             let conditions = eventually(SOON, &format!("a condition names {verb} {resource}"), async || {
                 let conditions: BTreeMap<_, _> = world.conditions("one").await;
-                let written = conditions.get("TargetWritten").cloned().ok_or("nothing is told of the target")?;
+                let written = conditions.get("TargetWritten").cloned().ok_or("nothing is reported of the target")?;
                 let names = written.message.contains(&format!("not allow the operator to {verb} {resource}"));
                 let of_now = written.observed_generation == Some(generation);
                 if names && of_now { Ok(conditions) } else { Err(written.message) }
@@ -156,7 +156,7 @@ async fn without_the_right_to_record_events_the_log_names_it_once_and_everything
             world.wait_ready("one", 1).await;
         }
         says(&mut operator, verb, "events").await;
-        let told = operator.logs().into_iter().filter(|line| line.contains("could not record events")).count();
-        assert_eq!(told, 1);
+        let reported = operator.logs().into_iter().filter(|line| line.contains("could not record events")).count();
+        assert_eq!(reported, 1);
     }
 }

@@ -24,8 +24,12 @@ fn the_table_has_every_sample_of_a_backend_with_the_class_of_the_status() {
     folders.sort();
     assert_eq!(found, folders);
     for backend in ALL {
-        let told = verifier_class(&backend.resource().unwrap(), &[]);
-        assert!(told.is_none() || told == backend.class, "{}: status.verifierClass tells {told:?}", backend.sample);
+        let reported = verifier_class(&backend.resource().unwrap(), &[]);
+        assert!(
+            reported.is_none() || reported == backend.class,
+            "{}: status.verifierClass tells {reported:?}",
+            backend.sample
+        );
     }
 }
 

@@ -38,8 +38,8 @@ pub async fn one_certificate(setup: Setup) {
     let leaf = ca.issue(payments());
     world.import(&leaf).await;
     // Whatever the server does with two of API Gateway's own.
-    let told = world.resource(NAME).await.status.unwrap().verifier_class;
-    assert_eq!(told, Some(VerifierClass::OverlapSafe));
+    let reported = world.resource(NAME).await.status.unwrap().verifier_class;
+    assert_eq!(reported, Some(VerifierClass::OverlapSafe));
     world.swap().await;
     let server = Server::start(setup, &world.mount).await.unwrap();
     let said = said_to_another(&world, &server, &leaf, &ca, payments()).await;

@@ -34,15 +34,15 @@ pub async fn one_certificate(setup: Setup) {
     until_let_in(&world.client(&server, NEW), NEW).await;
     until_refused(&world.client(&server, OLD), OLD).await;
 
-    let told = world.emulator.certificate(&source(NEW)).unwrap().pem;
-    assert!(told.contains("\r\n") && !told.ends_with('\n'), "API Gateway's own form: {told:?}");
+    let reported = world.emulator.certificate(&source(NEW)).unwrap().pem;
+    assert!(reported.contains("\r\n") && !reported.ends_with('\n'), "API Gateway's own form: {reported:?}");
     let mounted = world.mount.data().unwrap();
     for (key, text) in mounted.iter().filter(|(key, _)| !key.starts_with("truststore")) {
         assert!(!text.contains(&b'\r') && text.ends_with(b"\n"), "{key}: {:?}", String::from_utf8_lossy(text));
     }
     // For any line length of API Gateway's PEM, the target has the one form that every server can load, and the server
     // lets the client in.
-    let body: String = told.lines().filter(|line| !line.starts_with('-')).collect();
+    let body: String = reported.lines().filter(|line| !line.starts_with('-')).collect();
     let of_columns = |columns: usize, end: &str| {
         let lines: Vec<&str> = body.as_bytes().chunks(columns).map(|line| std::str::from_utf8(line).unwrap()).collect();
         ["-----BEGIN CERTIFICATE-----", &lines.join(end), "-----END CERTIFICATE-----"].join(end)
@@ -60,8 +60,8 @@ pub async fn one_certificate(setup: Setup) {
         assert_eq!(world.data().await, mounted, "after {form:?}");
     }
     until_let_in(&world.client(&server, NEW), NEW).await;
-    assert!(world.emulator.set_pem(&source(NEW), &told));
-    let garbled = [told.replace("MII", "MI!"), told[..told.len() / 2].to_owned(), String::new()];
+    assert!(world.emulator.set_pem(&source(NEW), &reported));
+    let garbled = [reported.replace("MII", "MI!"), reported[..reported.len() / 2].to_owned(), String::new()];
     for (number, garbled) in garbled.iter().enumerate() {
         let id = format!("bad{number}");
         world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(&id));
@@ -79,10 +79,10 @@ pub async fn two_certificates(setup: Setup) {
     let mut world = Mirrored::start("servers-two", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let stranger = stranger();
-    let told = world.resource(NAME).await.status.unwrap().verifier_class;
+    let reported = world.resource(NAME).await.status.unwrap().verifier_class;
     // Servers of both classes read PEM, and HAProxy's target has a PEM key in addition to its pins.
     let of_pem = setup.keys().iter().any(|(_, content)| *content == Content::Bundle);
-    assert_eq!(told, Some(setup.class()).filter(|_| !of_pem));
+    assert_eq!(reported, Some(setup.class()).filter(|_| !of_pem));
     for (first, second) in [(OLD, NEW), (NEW, OLD)] {
         world.ask_for(&[first, second]).await;
         world.swap().await;

@@ -125,8 +125,8 @@ async fn a_status_that_another_writer_changed_is_read_again_without_a_log_line()
     assert_eq!(conflicts.hits(), 2);
     let errors = operator.metric("ccr_reconciles_total", &[("result", "error")]).await.unwrap();
     assert_eq!(errors.unwrap_or_default(), 0.0);
-    let told: Vec<_> = operator.logs().into_iter().filter(|line| line.contains("could not write")).collect();
-    assert_eq!(told, Vec::<String>::new());
+    let reported: Vec<_> = operator.logs().into_iter().filter(|line| line.contains("could not write")).collect();
+    assert_eq!(reported, Vec::<String>::new());
     world.until_events("payments", &[("Normal TargetCreated", 1)]).await;
 }
 

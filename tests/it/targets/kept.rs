@@ -220,11 +220,11 @@ async fn changes_from_a_time_without_the_operator_are_repaired_at_the_start<K: T
     world.start_operator().await;
 
     let pem = world.pem(ID);
-    for (name, told) in [("edited", "Repaired"), ("deleted", "Restored"), ("unlabelled", "Repaired")] {
+    for (name, reported) in [("edited", "Repaired"), ("deleted", "Restored"), ("unlabelled", "Repaired")] {
         let is_right = |object: &K| data(object, "ca.crt") == Some(&pem) && object.labels().contains_key(MANAGED_LABEL);
         let object = world.until_target(SOON, name, "is as it should be", is_right).await;
         assert_eq!((object.keys(), object.content()), (before.keys(), before.content()), "{name}");
-        world.until_events(name, &[("Normal TargetCreated", 1), (&format!("Normal Target{told}"), 1)]).await;
+        world.until_events(name, &[("Normal TargetCreated", 1), (&format!("Normal Target{reported}"), 1)]).await;
     }
     world.until_ready("untouched").await;
     assert_eq!(world.target("untouched").await, untouched);

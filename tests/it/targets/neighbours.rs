@@ -38,8 +38,8 @@ async fn annotations_for_reloader_and_reflector_survive_a_repair<K: TestedKind>(
     let repaired = |object: &K| object.text("ca.crt") == before.text("ca.crt") && has_them(object);
     world.until_target(SOON, "payments", "has its certificate and the annotations", repaired).await;
     world.targets().delete("payments", &DeleteParams::default()).await.unwrap();
-    let anew = |object: &K| object.uid() != before.uid() && has_them(object);
-    world.until_target(SOON, "payments", "is made anew with the annotations", anew).await;
+    let is_recreated = |object: &K| object.uid() != before.uid() && has_them(object);
+    world.until_target(SOON, "payments", "is recreated with the annotations", is_recreated).await;
 
     // The annotations that the two programs write on the object stay, and cause no write of the operator.
     let remembered = json!({ "metadata": { "annotations": { "reloader.stakater.com/last-reloaded-from": "{}" } } });
@@ -62,20 +62,23 @@ async fn copies_of_reflector_cause_no_write_of_the_operator<K: TestedKind>() {
     let source = from.target("payments").await;
     let mut reflection = source.clone();
     let version = source.resource_version().unwrap();
-    let marks = [
+    let annotations = [
         ("reflects", format!("{}/payments", from.namespace)),
         ("auto-reflects", "True".to_owned()),
         ("reflected-version", version),
         ("reflected-at", "2026-11-27T02:00:00.0000000+00:00".to_owned()),
     ];
-    let marks = marks.map(|(key, value)| (format!("reflector.v1.k8s.emberstack.com/{key}"), value));
-    *reflection.metadata_mut() =
-        ObjectMeta { name: Some("payments".to_owned()), annotations: Some(marks.into()), ..ObjectMeta::default() };
+    let annotations = annotations.map(|(key, value)| (format!("reflector.v1.k8s.emberstack.com/{key}"), value));
+    *reflection.metadata_mut() = ObjectMeta {
+        name: Some("payments".to_owned()),
+        annotations: Some(annotations.into()),
+        ..ObjectMeta::default()
+    };
     let reflection = world.targets().create(&PostParams::default(), &reflection).await.unwrap();
     let again = json!({ "metadata": { "annotations": { "reflector.v1.k8s.emberstack.com/reflected-version": "2" } } });
     let writes = from.target_writes();
     let reflection_now = world.patch_target("payments", again).await;
-    never(A_WHILE, "somebody writes", async || {
+    never(A_WHILE, "a write", async || {
         let wrote = from.target_writes() != writes || !world.target_writes().is_empty();
         let changed = world.target("payments").await != reflection_now || from.target("payments").await != source;
         (wrote || changed).then_some((from.target_writes(), world.target_writes()))

@@ -99,11 +99,11 @@ async fn java_trusts_every_certificate_in_the_truststore_and_no_other() {
     // The stranger's certificate has the same name and another key.
     let stranger = issue(NewCertificate::new()).certificate.pem;
     let pems = [world.pem(ID), world.pem(SECOND), world.pem(THIRD), stranger];
-    let told = mounted.java(&mounted.password, &pems.each_ref().map(String::as_str)).await.unwrap();
+    let reported = mounted.java(&mounted.password, &pems.each_ref().map(String::as_str)).await.unwrap();
     let mut expected: Vec<_> = aliases.iter().map(|alias| format!("{alias} trusted")).collect();
     expected.sort();
     expected.extend(["accepted", "accepted", "accepted", "refused"].map(str::to_owned));
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     assert_eq!(mounted.java("another", &[]).await, None, "a wrong password");
 }
 
@@ -135,7 +135,7 @@ async fn a_generated_password_stays_and_is_restored_while_the_operator_runs() {
     world.start_operator().await;
     let is_new =
         |it: &Secret| it.data.as_ref().unwrap()["truststore.p12"] != moved.data.as_ref().unwrap()["truststore.p12"];
-    let chosen = world.until_target(SOON, "payments", "is sealed anew", is_new).await;
+    let chosen = world.until_target(SOON, "payments", "is encrypted again", is_new).await;
     assert_eq!(data(&chosen, "pw"), Some("chosen by hand"));
     let mounted = Mounted::of(&chosen.data.as_ref().unwrap()["truststore.p12"], "chosen by hand");
     assert!(mounted.java("chosen by hand", &[]).await.is_some());
@@ -166,10 +166,10 @@ async fn a_users_password_is_read_and_stored_nowhere_else() {
     let world = World::start("given").await;
     let given = json!({ "pkcs12": { "passwordSecretRef": { "name": "java", "key": "password" } } });
     let message = async |words: &[&str]| {
-        let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
-        let message = condition(&told, "TargetWritten").unwrap().message.clone();
+        let reported = world.until("payments", "TargetWritten", "False", "NoPassword").await;
+        let message = condition(&reported, "TargetWritten").unwrap().message.clone();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
-        assert!(condition(&told, "Stalled").is_none(), "somebody may still make it");
+        assert!(condition(&reported, "Stalled").is_none(), "another writer may still create it");
     };
     world.create("payments", of_java(given)).await;
     message(&["target.pkcs12.passwordSecretRef", "Secret java does not exist; create it", "key password"]).await;
@@ -191,7 +191,7 @@ async fn a_users_password_is_read_and_stored_nowhere_else() {
     put_password(&world, "another").await;
     look_again(&world, "1").await;
     let is_new = |it: &Secret| it.data != object.data;
-    let object = world.until_target(MINUTES, "payments", "is sealed anew", is_new).await;
+    let object = world.until_target(MINUTES, "payments", "is encrypted again", is_new).await;
     for (n, (value, words)) in [("", "holds no password"), ("ümlaut", "printable ASCII")].into_iter().enumerate() {
         put_password(&world, value).await;
         look_again(&world, &format!("bad{n}")).await;
@@ -226,8 +226,8 @@ async fn a_users_password_is_read_and_stored_nowhere_else() {
 async fn a_password_is_read_only_from_a_secret_with_the_label() {
     let world = World::start("agreed").await;
     let message = async |key: &str| {
-        let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
-        let message = condition(&told, "TargetWritten").unwrap().message.clone();
+        let reported = world.until("payments", "TargetWritten", "False", "NoPassword").await;
+        let message = condition(&reported, "TargetWritten").unwrap().message.clone();
         let label = format!(r#"Secret java does not have the label {PASSWORD_LABEL}: "true""#);
         assert!(message.contains(&label), "{message}");
         // The message is the same for every content of the Secret, so it reveals nothing.
@@ -277,8 +277,8 @@ async fn without_a_right_on_secrets_a_password_can_be_generated_but_not_read() {
     assert!(world.target("made").await.binary_data.unwrap().contains_key("truststore.p12"));
     let given = json!({ "pkcs12": { "passwordSecretRef": { "name": "java", "key": "password" } } });
     world.create("payments", of_java(given)).await;
-    let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
-    let message = &condition(&told, "TargetWritten").unwrap().message;
+    let reported = world.until("payments", "TargetWritten", "False", "NoPassword").await;
+    let message = &condition(&reported, "TargetWritten").unwrap().message;
     assert!(message.contains("remove passwordSecretRef") && message.contains("--target-kinds"), "{message}");
     let asked = world.control_plane.requests(&world.user(), None).unwrap();
     assert!(asked.iter().all(|entry| entry.resource != "secrets"), "{asked:?}");
@@ -310,8 +310,8 @@ async fn without_a_right_on_secrets_a_password_can_be_generated_but_not_read() {
     bindings.delete(ACCOUNT, &DeleteParams::default()).await.unwrap();
     let says = async || {
         look_again(&world, &fastrand::u32(..).to_string()).await;
-        let told = world.until("payments", "TargetWritten", "False", "NoPassword").await;
-        condition(&told, "TargetWritten").unwrap().message.contains("not allow the operator to get secrets")
+        let reported = world.until("payments", "TargetWritten", "False", "NoPassword").await;
+        condition(&reported, "TargetWritten").unwrap().message.contains("not allow the operator to get secrets")
     };
     operator_testing::wait::eventually(SOON, "the missing right is named", says).await;
 }

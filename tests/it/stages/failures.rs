@@ -113,7 +113,7 @@ async fn every_failure_of_get_stages_keeps_the_target_and_names_the_missing_righ
         } else {
             world.until(name, READ, "False", reason).await;
         }
-        world.until_it(&fresh, "it is told or mirrored", |resource| condition(resource, "Ready").is_some()).await;
+        world.until_it(&fresh, "it is reported or mirrored", |resource| condition(resource, "Ready").is_some()).await;
         is_kept_in(&world, name).await;
         if *reason == "AccessDenied" {
             let resource = world.resource(name).await;
