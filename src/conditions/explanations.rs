@@ -106,7 +106,7 @@ impl Reason {
                 CertificateRead,
                 Is::False,
                 "IAM does not allow the call; AWS rejects the credentials or the identity of the operator's pod (the message has AWS's code and text); a configured source of credentials returns none; or AWS does not allow the operator to assume the role.",
-                "Add the action in the message to the policy, renew the credentials, or correct the role's trust policy. The operator tries again after 30 s, doubling to 10 min.",
+                "Add the action in the message to the policy, renew the credentials, or correct the role's trust policy. The operator tries again after 30 s, doubling to 10 min, but at most `refreshInterval`.",
             )],
             Reason::BadRequest => vec![one(
                 CertificateRead,
@@ -131,7 +131,7 @@ impl Reason {
                     TargetWritten,
                     Is::False,
                     "The API server is temporarily unable to accept the write.",
-                    "Nothing. The operator tries again after 1 s, doubling, at least every 3 min.",
+                    "Nothing. The operator tries again after 1 s, doubling to 60 s.",
                 ),
                 one(
                     DescriptionSynced,
@@ -299,8 +299,8 @@ impl Reason {
                 one(
                     TargetWritten,
                     Is::False,
-                    "Another writer changed the object at the same time.",
-                    "Nothing. The operator tries again after 1 s, doubling, at least every 3 min.",
+                    "Another writer changed the object at the same time, or the object is being deleted.",
+                    "Nothing. The operator tries again after 1 s, doubling to 60 s, or after the deletion.",
                 ),
                 one(
                     DescriptionSynced,
