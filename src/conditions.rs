@@ -35,9 +35,23 @@ pub enum ConditionType {
     Suspended,
 }
 
-/// The reason of a condition. The name of the variant is the name in the status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+/// Makes the reasons, and the list of all reasons, from one list.
+macro_rules! reasons {
+    ($($reason:ident,)*) => {
+        /// The reason of a condition. The name of the variant is the name in the status.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason {
+            $($reason,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: [Reason; [$(stringify!($reason),)*].len()] = [$(Reason::$reason,)*];
+        }
+    };
+}
+
+reasons! {
     Mirrored,
     Read,
     NotRead,
@@ -100,57 +114,6 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
-    /// Every reason.
-    pub const ALL: [Reason; 47] = [
-        Reason::Mirrored,
-        Reason::Read,
-        Reason::NotRead,
-        Reason::NotFound,
-        Reason::AccessDenied,
-        Reason::BadRequest,
-        Reason::Throttled,
-        Reason::Unavailable,
-        Reason::InvalidCertificate,
-        Reason::Expired,
-        Reason::RoleNotAllowed,
-        Reason::RegionNotAllowed,
-        Reason::CertificateNotAllowed,
-        Reason::Written,
-        Reason::NoCertificate,
-        Reason::TargetExists,
-        Reason::NotAdoptable,
-        Reason::OwnedByAnother,
-        Reason::TypeImmutable,
-        Reason::KindNotAllowed,
-        Reason::Forbidden,
-        Reason::NamespaceTerminating,
-        Reason::NoPassword,
-        Reason::QuotaExceeded,
-        Reason::TooLarge,
-        Reason::Refused,
-        Reason::Conflict,
-        Reason::Contested,
-        Reason::Synced,
-        Reason::SameAsOwner,
-        Reason::DescriptionNotAllowed,
-        Reason::NotApplied,
-        Reason::EndsSoon,
-        Reason::EndsLater,
-        Reason::Suspended,
-        Reason::InvalidSpec,
-        Reason::Mutated,
-        Reason::NotYetValid,
-        Reason::Soaked,
-        Reason::Soaking,
-        Reason::FirstWins,
-        Reason::StageHasNoCertificate,
-        Reason::StageNotFound,
-        Reason::AcmNotAllowed,
-        Reason::NotIssued,
-        Reason::Revoked,
-        Reason::NotApplicable,
-    ];
-
     /// The reason with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Reason::ALL.into_iter().find(|reason| reason.to_string() == name)
