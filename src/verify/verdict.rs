@@ -41,7 +41,7 @@ impl fmt::Display for Reception {
         match self {
             Reception::RefusedByTls(how) => write!(f, "refused by TLS ({how})"),
             Reception::RefusedByHttp(status) => write!(f, "refused by HTTP {status}"),
-            Reception::LetIn(status) => write!(f, "let in (HTTP {status})"),
+            Reception::LetIn(status) => write!(f, "accepted (HTTP {status})"),
             Reception::Unknown(why) => write!(f, "unknown ({why})"),
         }
     }
@@ -126,7 +126,7 @@ impl Findings {
     /// The lines of the findings, one fact in each.
     pub fn lines(&self, trusted: &[CertificateStatus]) -> String {
         let asks = if self.hints.is_some() { "yes" } else { "no" };
-        let mut lines = format!("asks for a client certificate: {asks}\n");
+        let mut lines = format!("requests a client certificate: {asks}\n");
         if let Some(hints) = &self.hints {
             lines += &format!("authorities that it hints: {}\n", hinted(hints, trusted));
         }

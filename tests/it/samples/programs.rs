@@ -131,7 +131,7 @@ async fn without_the_line_that_compares_pins_verify_reports_accepted_strangers()
         let (connect, reference) = (server.address().to_string(), format!("{}/payments", world.namespace));
         let report = verify(world.kubeconfig(), &["--connect", &connect, "--ref", &reference]).await;
         assert_eq!(report.code, 3, "{name}: {}{}", report.stdout, report.stderr);
-        assert_eq!(report.fact("a stranger's certificate of the same name"), "let in (HTTP 200)", "{name}");
+        assert_eq!(report.fact("a stranger's certificate of the same name"), "accepted (HTTP 200)", "{name}");
     }
 }
 

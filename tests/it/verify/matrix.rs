@@ -6,7 +6,7 @@ use Answer::{Always, HangUp, Others};
 use Check::{Any, NotAsked, Optional, Pinned};
 
 const BY_TLS: &str = "refused by TLS (";
-const IN: &str = "let in (HTTP 200)";
+const IN: &str = "accepted (HTTP 200)";
 
 /// The server, the names that it sends (o: API Gateway's, x: another), and the expected result: the exit code, the
 /// reception of a caller without a certificate, and that of a stranger (empty: no such call).
@@ -23,13 +23,13 @@ const MATRIX: [(Check, &str, Answer, i32, &str, &str); 16] = [
     (Optional, "", Others(403), 0, "refused by HTTP 403", "refused by HTTP 403"),
     (Optional, "o", Others(400), 0, "refused by HTTP 400", "refused by HTTP 400"),
     (Optional, "o", Others(496), 0, "refused by HTTP 496", "refused by HTTP 496"),
-    (Optional, "o", Others(404), 3, "let in (HTTP 404)", "let in (HTTP 404)"),
-    (Optional, "o", Others(302), 3, "let in (HTTP 302)", "let in (HTTP 302)"),
-    (Optional, "o", Others(503), 3, "let in (HTTP 503)", "let in (HTTP 503)"),
+    (Optional, "o", Others(404), 3, "accepted (HTTP 404)", "accepted (HTTP 404)"),
+    (Optional, "o", Others(302), 3, "accepted (HTTP 302)", "accepted (HTTP 302)"),
+    (Optional, "o", Others(503), 3, "accepted (HTTP 503)", "accepted (HTTP 503)"),
     (Optional, "o", HangUp, 0, "refused by TLS (connection closed)", "refused by TLS (connection closed)"),
     // The server checks only the name, which all certificates have.
     (Any, "o", Always(200), 3, BY_TLS, IN),
-    (Any, "", Always(204), 3, BY_TLS, "let in (HTTP 204)"),
+    (Any, "", Always(204), 3, BY_TLS, "accepted (HTTP 204)"),
 ];
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn every_way_to_request_certificates_has_its_facts_and_its_verdict() {
             let spoken = if version == &TLS12 { "TLS 1.2" } else { "TLS 1.3" };
             assert_eq!(report.fact("connected"), format!("{connect} as 127.0.0.1, {spoken}"), "{shown}");
             let asks = if check == NotAsked { "no" } else { "yes" };
-            assert_eq!(report.fact("asks for a client certificate"), asks, "{shown}");
+            assert_eq!(report.fact("requests a client certificate"), asks, "{shown}");
             assert!(report.fact("a caller without a certificate").starts_with(without), "{shown}");
             if check == NotAsked {
                 assert!(!report.stdout.contains("authorities that it hints"), "{shown}");
