@@ -42,7 +42,7 @@ pub enum Proof {
     Server {
         /// The tests, or modules of them.
         tests: &'static [&'static str],
-        /// How it tells a certificate of ACM from others.
+        /// How it distinguishes a certificate of ACM from others.
         acm: Acm,
     },
     /// A gateway was run against a control plane.

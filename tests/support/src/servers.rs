@@ -1,4 +1,4 @@
-//! Real TLS servers that ask clients for a certificate, each as its users configure it, and what API Gateway is to them: a
+//! Real TLS servers that request a client certificate, each as its users configure it, and what API Gateway is to them: a
 //! client with a certificate and its key.
 //!
 //! A server runs without privileges (as `nobody`, where the tests run as root), on a free port of 127.0.0.1, and reads the files
@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A port that was free may be taken by the time that the server listens.
 const PORTS_TRIED: usize = 3;
 
-/// A server and the form in which it is told whom to let in.
+/// A server and the form in which it reads which clients to accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
     /// nginx: `ssl_client_certificate`.

@@ -7,7 +7,7 @@ use rcgen::{
     SanType,
 };
 
-/// What a server is told, and what its clients trust.
+/// The configuration of a server, and what its clients trust.
 #[derive(Debug)]
 pub(crate) struct Issued {
     pub(crate) authority: String,

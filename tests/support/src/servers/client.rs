@@ -53,12 +53,12 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Whether the client was let in.
+    /// Whether the server accepted the client.
     pub fn is_let_in(&self) -> bool {
         *self == Answer::Status(200)
     }
 
-    /// Whether the client was refused: with an error of TLS, or as HTTP says that a certificate is wrong or missing.
+    /// Whether the server refused the client: with an error of TLS, or as HTTP says that a certificate is wrong or missing.
     pub fn is_refused(&self) -> bool {
         matches!(self, Answer::Status(400 | 403) | Answer::Closed(_))
     }
@@ -74,7 +74,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// What clients connect to: where it listens, the name that they ask for, and who vouches for it.
+/// What clients connect to: the address, the host name in requests, and the authority of the server's certificate.
 pub trait Peer {
     /// Where it listens.
     fn address(&self) -> SocketAddr;
@@ -82,7 +82,7 @@ pub trait Peer {
     /// The host that clients name, in the handshake and in requests.
     fn host(&self) -> &str;
 
-    /// The authority that vouches for it, PEM.
+    /// The authority that issued the server's certificate, PEM.
     fn authority_pem(&self) -> &str;
 }
 

@@ -1,5 +1,5 @@
-//! Envoy, from its wheel. It is told of clients by a file of its SDS, and follows the volume by itself: it watches the folder for
-//! the rename of `..data`.
+//! Envoy, from its wheel. It reads which clients to accept from a file by SDS, and follows the volume by itself: it watches the
+//! folder for the rename of `..data`.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::site::Site;
 use crate::go_programs::folder;
 
-/// How clients are told apart.
+/// How Envoy distinguishes clients.
 pub(super) enum Check {
     /// By BoringSSL, with `ca.crt`.
     Authorities,
@@ -49,7 +49,7 @@ pub(super) fn launch(site: &Site, check: Check) -> Result<Command> {
     Ok(command)
 }
 
-/// Makes the file of SDS from the pins that are mounted, as somebody has to who takes them in this form.
+/// Makes the file of SDS from the mounted pins, as a user of this form has to.
 pub(super) fn write_spki(site: &Site) -> Result<()> {
     let pins = std::fs::read_to_string(site.mounted("spki")).context("cannot read the pins")?;
     let pins: Vec<&str> = pins.lines().collect();
@@ -89,7 +89,7 @@ fn bootstrap(site: &Site, source: Value) -> Value {
     });
     let (host, port) = (site.address().ip(), site.address().port());
     json!({
-        // SDS asks for a name, even where it is a file.
+        // SDS needs a name, also if the source is a file.
         "node": { "id": "server", "cluster": "server" },
         "static_resources": {
             "listeners": [{

@@ -1,4 +1,4 @@
-//! The server of `tests/servers/go`. It reads `ca.crt` anew at every handshake.
+//! The server of `tests/servers/go`. It reads `ca.crt` again at every handshake.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The server of `tests/servers/java`. It looks at every handshake whether its file has been replaced, and reads it anew then.
+//! The server of `tests/servers/java`. At every handshake it checks whether its file was replaced, and then reads it again.
 
 use std::process::Command;
 

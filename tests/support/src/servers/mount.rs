@@ -81,7 +81,7 @@ impl Mount {
     }
 }
 
-/// A server may run as somebody else, and the umask may be narrow.
+/// A server may run as another user, and the umask may be restrictive.
 pub(crate) fn open_to_all(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .with_context(|| format!("cannot open {}", path.display()))

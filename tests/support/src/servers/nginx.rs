@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::site::{Site, installed};
 
-/// How clients are told apart.
+/// How nginx distinguishes clients.
 pub(super) enum Check {
     /// By OpenSSL, with `ca.crt`.
     Authorities,

@@ -16,7 +16,7 @@ use crate::program::{Program, Scratch};
 
 /// The kernel takes ports of outgoing connections from above these.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// The host that is asked for where nothing else is said.
+/// The default host name of requests.
 const HOST: &str = "localhost";
 /// `nobody` and its group, where tests run as root.
 const NOBODY: u32 = 65_534;

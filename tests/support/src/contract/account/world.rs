@@ -257,7 +257,7 @@ impl AccountWorld {
         }
     }
 
-    /// Deletes all that the run made, whether or not it was told of it; answers what is left.
+    /// Deletes all that the run made, also if the response to a creation was lost. Returns what is left.
     pub(super) async fn delete_all(&self) -> Vec<String> {
         let mut left = Vec::new();
         match self.api_ids().await {
