@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -102,6 +103,10 @@ pub async fn watch<K>(
                 if attempts.failed(explain_watch(&error, &plural, scope), is_refused(&error)) {
                     report(Change::Refused);
                 }
+                if is_outdated(&error) {
+                    // The API server has responded, so the outage is over. A list follows.
+                    attempts.backoff.reset();
+                }
                 attempts.back_off().await;
             }
             // kube's watcher never ends. If it did, the process has to end too, because nothing else would notice.
@@ -151,6 +156,11 @@ fn is_refused(error: &watcher::Error) -> bool {
         watcher::Error::WatchError(status) => status.code == 403,
         watcher::Error::NoResourceVersion => false,
     }
+}
+
+/// Whether the API server no longer has the version from which the watch continues.
+fn is_outdated(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == 410)
 }
 
 /// The attempts of one watch.

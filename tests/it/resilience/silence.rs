@@ -17,6 +17,8 @@ use crate::show::show;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The time after which a silent watch ends.
 const SILENT_WATCH: Duration = Duration::from_secs(55);
+/// The longest wait before a watch is tried again.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// Longer than twice the time limit of a reconcile, after which `/healthz` reports it.
 const OUTAGE: Duration = Duration::from_secs(150);
 /// The margin on a machine that is busy with other tests.
@@ -148,9 +150,16 @@ async fn an_outage_of_both(prefix: &str, of_api_server: Fault) {
     show(&format!("{prefix}: {} requests to the API server and {calls} to AWS failed", outage.hits()));
     assert!(outage.hits() > 0 && calls > 0);
     proxy.clear();
-    until_repaired(&world, "one", SILENT_WATCH + MARGIN).await;
+    // The API server no longer has the versions from before the outage.
+    let watches = ["clientcertificaterefs", "secrets"];
+    let outdated = watches.map(|of| proxy.inject(Rule::new(Fault::Outdated).verb("watch").resource(of)));
+    until_repaired(&world, "one", LONGEST_BACKOFF + MARGIN).await;
+    eventually(LONGEST_BACKOFF + MARGIN, "each watch was outdated", async || {
+        outdated.iter().all(|outdated| outdated.hits() == 1)
+    })
+    .await;
     world.emulator.set_latency(Duration::ZERO);
-    until_repaired(&world, "late", SILENT_WATCH + MARGIN).await;
+    until_repaired(&world, "late", LONGEST_BACKOFF + MARGIN).await;
     assert_eq!(operator.pid(), pid);
     let panicked = operator.logs().split_off(logs).into_iter().find(|line| line.contains("panicked"));
     assert_eq!(panicked, None);

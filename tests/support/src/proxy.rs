@@ -23,6 +23,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -173,8 +174,14 @@ impl State {
             Some(Fault::HeadOnly) => {
                 return Ok(self.upstream.send(request).await?.map(|body| Silenced::at_once().body(body).boxed()));
             }
+            Some(Fault::Outdated) => {
+                let event = serde_json::json!({ "type": "ERROR", "object": status(410, "Expired", None) });
+                return respond(200, &event, None);
+            }
             Some(Fault::Delay(duration)) => tokio::time::sleep(duration).await,
-            Some(Fault::Status { code, reason, retry_after }) => return status(code, reason, retry_after),
+            Some(Fault::Status { code, reason, retry_after }) => {
+                return respond(code, &status(code, reason, retry_after), retry_after);
+            }
             Some(Fault::CutBefore) => bail!("cut before the request was forwarded"),
             Some(Fault::CutAfter) => {
                 self.upstream.send(request).await?.into_body().collect().await?;
@@ -185,16 +192,23 @@ impl State {
     }
 }
 
-/// A response in the form of kube-apiserver.
-fn status(code: u16, reason: &str, retry_after: Option<Duration>) -> Result<Answer> {
-    let mut response = Response::builder().status(code).header("content-type", "application/json");
-    let mut body = serde_json::json!({
+/// A `Status` in the form of kube-apiserver.
+fn status(code: u16, reason: &str, retry_after: Option<Duration>) -> Value {
+    let mut status = serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": format!("injected by a test: {reason}"), "reason": reason, "code": code,
     });
     if let Some(delay) = retry_after {
-        response = response.header("retry-after", delay.as_secs());
-        body["details"] = serde_json::json!({ "retryAfterSeconds": delay.as_secs() });
+        status["details"] = serde_json::json!({ "retryAfterSeconds": delay.as_secs() });
     }
-    Ok(response.body(Full::from(body.to_string()).map_err(|never| match never {}).boxed())?)
+    status
+}
+
+fn respond(code: u16, body: &Value, retry_after: Option<Duration>) -> Result<Answer> {
+    let mut response = Response::builder().status(code).header("content-type", "application/json");
+    if let Some(delay) = retry_after {
+        response = response.header("retry-after", delay.as_secs());
+    }
+    let body = Full::from(format!("{body}\n")).map_err(|never| match never {});
+    Ok(response.body(body.boxed())?)
 }

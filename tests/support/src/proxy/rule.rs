@@ -32,6 +32,9 @@ pub enum Fault {
     Hang,
     /// Only the head of the response arrives, like in a watch that has begun before the network failed.
     HeadOnly,
+    /// A watch begins, and its only event is the error 410 `Expired`: kube-apiserver no longer has the version, as after a
+    /// long outage.
+    Outdated,
 }
 
 impl Fault {
