@@ -2,6 +2,7 @@
 //! certificate.
 
 pub mod description;
+pub mod event;
 pub mod mirror;
 pub mod publish;
 mod recorder;

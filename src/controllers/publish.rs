@@ -9,7 +9,7 @@ use serde_json::json;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::mirror::Event;
+use super::event::Event;
 use super::recorder::Recorder;
 use crate::api::{ClientCertificateRef, ClientCertificateRefStatus, ResourceName};
 use crate::conditions::{ConditionType, Finding, Reason, set};

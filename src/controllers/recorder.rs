@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
-use super::mirror::Event;
+use super::event::Event;
 use crate::kubernetes::FIELD_MANAGER;
 
 /// An event that repeats after a longer time is a new event.

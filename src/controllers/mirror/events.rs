@@ -6,19 +6,7 @@ use super::plan::{Action, Cause};
 use super::status::{Effect, failure_of_former, kept_former_target};
 use crate::api::{CertificateRole, CertificateStatus, ClientCertificateRef, StageStatus};
 use crate::conditions::{ConditionType, Is, find, is_true};
-
-/// An event, as a plain value that tests can compare.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Whether the type is Warning instead of Normal.
-    pub is_warning: bool,
-    /// The reason.
-    pub reason: String,
-    /// The action of the operator.
-    pub action: &'static str,
-    /// The note.
-    pub note: String,
-}
+use crate::controllers::event::Event;
 
 /// The events of a reconcile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,9 +17,6 @@ pub struct Events {
     /// reconcile would record them again.
     pub changed: Vec<Event>,
 }
-
-/// The greatest length of a note, in bytes.
-const NOTE_LENGTH: usize = 900; // Kubernetes allows 1024 bytes
 
 pub(super) fn of(effects: &[Effect], before: &[Condition], after: &[Condition]) -> Events {
     let mut changed = changed(before, after);
@@ -45,7 +30,7 @@ fn former_target_failure(effects: &[Effect], before: &[Condition]) -> Option<Eve
     let note = kept_former_target(former, failure);
     let is_known = find(before, ConditionType::TargetWritten).is_some_and(|was| was.message.contains(&note));
     let reason = failure.reason().to_string();
-    (!is_known).then(|| Event { is_warning: true, reason, action: "Write", note: cut(note) })
+    (!is_known).then(|| Event::warning(reason, "Write", note))
 }
 
 /// The events of certificates other than the main one: a stage may be switched to one now, or one has lost its tags.
@@ -59,7 +44,7 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
             CertificateRole::Additional | CertificateRole::Tagged if is_safe(held) && !was.is_some_and(is_safe) => {
                 let soak = resource.soak_text();
                 let note = format!("{target} has held {id} for {soak}; a stage may be switched to it");
-                Some(normal("SafeToSwitch", "Read", note))
+                Some(Event::normal("SafeToSwitch", "Read", note))
             }
             CertificateRole::Former
                 if !matches!(was?.role, Some(CertificateRole::Main | CertificateRole::Former))
@@ -69,7 +54,7 @@ pub(super) fn of_certificates(resource: &ClientCertificateRef, after: &[Certific
                 let note = format!(
                     "client certificate {id} no longer has the tags of the spec; {target} holds it until {end}"
                 );
-                Some(normal("TagsLost", "Read", note))
+                Some(Event::normal("TagsLost", "Read", note))
             }
             _ => None,
         }
@@ -89,7 +74,7 @@ pub(super) fn of_stage(resource: &ClientCertificateRef, after: Option<&StageStat
         None => String::new(),
     };
     let note = format!("stage {stage_name} of REST API {rest_api_id} presents {id}{instead}");
-    Some(normal("StageSwitched", "Read", note))
+    Some(Event::normal("StageSwitched", "Read", note))
 }
 
 /// The event of two installations that reconcile the same resource.
@@ -97,11 +82,7 @@ pub(super) fn rival(rival: &str, ours: &str) -> Event {
     let note = format!(
         "installations {rival} and {ours} of the operator manage this resource; set different --namespaces for each, or uninstall one"
     );
-    Event { is_warning: true, reason: "AnotherInstallation".to_owned(), action: "Reconcile", note }
-}
-
-fn normal(reason: &str, action: &'static str, note: String) -> Event {
-    Event { is_warning: false, reason: reason.to_owned(), action, note }
+    Event::warning("AnotherInstallation".to_owned(), "Reconcile", note)
 }
 
 fn done(effect: &Effect) -> Option<Event> {
@@ -110,26 +91,30 @@ fn done(effect: &Effect) -> Option<Event> {
     }
     Some(match &effect.action {
         Action::Create { desired, cause: Cause::Deleted } => {
-            normal("TargetRestored", "Create", format!("recreated {}, which had been deleted", desired.target))
+            Event::normal("TargetRestored", "Create", format!("recreated {}, which had been deleted", desired.target))
         }
-        Action::Create { desired, .. } => normal("TargetCreated", "Create", format!("created {}", desired.target)),
+        Action::Create { desired, .. } => {
+            Event::normal("TargetCreated", "Create", format!("created {}", desired.target))
+        }
         Action::Replace { desired, cause, .. } => {
             let target = &desired.target;
             match cause {
-                Cause::Changed => {
-                    normal("TargetRepaired", "Update", format!("repaired {target}, which another writer had changed"))
-                }
-                Cause::Adopted => normal("TargetAdopted", "Update", format!("adopted {target}")),
+                Cause::Changed => Event::normal(
+                    "TargetRepaired",
+                    "Update",
+                    format!("repaired {target}, which another writer had changed"),
+                ),
+                Cause::Adopted => Event::normal("TargetAdopted", "Update", format!("adopted {target}")),
                 Cause::New | Cause::Wanted | Cause::Deleted => {
-                    normal("TargetUpdated", "Update", format!("updated {target}"))
+                    Event::normal("TargetUpdated", "Update", format!("updated {target}"))
                 }
                 Cause::Upgraded => return None,
             }
         }
         Action::Delete { current } => {
-            normal("TargetDeleted", "Delete", format!("deleted the former target {}", current.target))
+            Event::normal("TargetDeleted", "Delete", format!("deleted the former target {}", current.target))
         }
-        Action::Release { current } => normal(
+        Action::Release { current } => Event::normal(
             "TargetReleased",
             "Update",
             format!("removed the operator's label and annotations from the former target {}", current.target),
@@ -151,36 +136,14 @@ fn changed(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         };
         let was_so = find(before, type_).is_some_and(|was| was.status == now.status && was.reason == now.reason);
         if !was_so {
-            events.push(Event { is_warning: true, reason: now.reason.clone(), action, note: cut(now.message.clone()) });
+            events.push(Event::warning(now.reason.clone(), action, now.message.clone()));
         }
     }
     if is_true(after, Expiring)
         && !is_true(before, Expiring)
         && let Some(condition) = find(after, Expiring)
     {
-        let note = cut(condition.message.clone());
-        events.push(Event { is_warning: true, reason: "Expiring".to_owned(), action: "Read", note });
+        events.push(Event::warning("Expiring".to_owned(), "Read", condition.message.clone()));
     }
     events
-}
-
-impl Event {
-    /// The event of a sent description. `restores` means that another writer had changed the description.
-    pub fn description(from: &str, to: &str, restores: bool) -> Self {
-        if restores {
-            let note =
-                format!("restored the description {to:?}, which another writer had changed to {from:?} in API Gateway");
-            normal("DescriptionRestored", "UpdateDescription", cut(note))
-        } else {
-            let note = format!("changed the description in API Gateway from {from:?} to {to:?}");
-            normal("DescriptionUpdated", "UpdateDescription", cut(note))
-        }
-    }
-}
-
-fn cut(note: String) -> String {
-    match note.char_indices().find(|(at, _)| *at >= NOTE_LENGTH) {
-        Some((at, _)) => format!("{}…", &note[..at]),
-        None => note,
-    }
 }
