@@ -119,6 +119,22 @@ impl Reason {
         Reason::ALL.into_iter().find(|reason| reason.to_string() == name)
     }
 
+    /// Whether the reason is an answer of AWS to a read, and not a failure to get one or a decision of the operator's rules.
+    pub fn is_answer_of_aws(self) -> bool {
+        matches!(
+            self,
+            Reason::NotFound
+                | Reason::AccessDenied
+                | Reason::BadRequest
+                | Reason::InvalidCertificate
+                | Reason::Expired
+                | Reason::StageNotFound
+                | Reason::StageHasNoCertificate
+                | Reason::NotIssued
+                | Reason::Revoked
+        )
+    }
+
     /// Whether a retry does not help: a user has to change the spec, AWS or the cluster.
     pub fn is_final(self) -> bool {
         matches!(
@@ -171,9 +187,7 @@ impl Is {
 /// The result of a reconcile for one condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The status.
     pub is: Is,
-    /// The reason.
     pub reason: Reason,
     /// The message: the cause, and the action for the user.
     pub message: String,

@@ -14,7 +14,7 @@ mod queue;
 mod watches;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use kube::runtime::reflector::ObjectRef;
@@ -37,7 +37,7 @@ use crate::kubernetes::lease;
 use crate::kubernetes::stores::{Stores, Wakes};
 use crate::kubernetes::watch::Scope;
 use crate::leader::{Fence, LOOK_EVERY, Leadership};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ReconcileResult};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 
@@ -226,6 +226,7 @@ async fn follow<G: Gateway>(mut leadership: watch::Receiver<Leadership>, scopes:
         // Another replica has led meanwhile, so counters from before that are out of date.
         if context.clock.now().saturating_sub(began) > LOOK_EVERY {
             context.counters.clear();
+            context.descriptions.forget_attempts();
             // The content of the other replica's writes is unknown: one list costs less than a read of each.
             for scope in scopes {
                 if let Err(error) = watches::read_again(scope, context).await {
@@ -260,21 +261,18 @@ async fn work_through<G: Gateway>(wakes: Wakes, concurrency: u16, health: Health
 
 /// Runs one reconcile, and returns when the next is due.
 async fn pass<G: Gateway>(resource: Arc<Cached>, context: Arc<Context<G>>, health: Health) -> Option<Duration> {
-    let name = ResourceName::of(&resource);
+    let (started, metrics) = (Instant::now(), Arc::clone(&context.metrics));
+    let ResourceName { namespace, name } = ResourceName::of(&resource);
+    let failed = |how: &str| {
+        warn!(namespace, name, "the reconcile {how}; retrying");
+        metrics.reconciled(ReconcileResult::Error, started.elapsed());
+        Some(AFTER_A_FAILURE)
+    };
     let _attempt = health.attempt(PASS);
     // A task for each reconcile, so that they share the processors.
     match tokio::spawn(tokio::time::timeout(PASS, reconcile(resource, context))).await {
         Ok(Ok(next)) => next,
-        Ok(Err(_)) => {
-            let (namespace, name) = (&name.namespace, &name.name);
-            warn!(
-                namespace,
-                name,
-                "the reconcile did not finish within {} s and was cancelled; retrying",
-                PASS.as_secs()
-            );
-            Some(AFTER_A_FAILURE)
-        }
-        Err(_) => Some(AFTER_A_FAILURE),
+        Ok(Err(_)) => failed(&format!("did not finish within {} s and was cancelled", PASS.as_secs())),
+        Err(_) => failed("panicked"),
     }
 }

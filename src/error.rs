@@ -234,7 +234,6 @@ pub enum ReadFailure {
     StageNotFound {
         /// The id of the API.
         api: String,
-        /// The region.
         region: String,
         /// The name of the stage.
         stage: String,
@@ -244,7 +243,6 @@ pub enum ReadFailure {
     ApiNotFound {
         /// The id of the API.
         api: String,
-        /// The region.
         region: String,
     },
     /// The stage has no certificate.
@@ -364,10 +362,7 @@ pub enum ClusterFailure {
     #[error(
         "the operator does not write objects of kind {kind}; change spec.target.kind, or add {kind} to the operator's --target-kinds and RBAC rules"
     )]
-    KindNotAllowed {
-        /// The kind.
-        kind: TargetKind,
-    },
+    KindNotAllowed { kind: TargetKind },
     /// An object of the same name exists.
     #[error("an object with this name already exists; retrying with backoff")]
     AlreadyExists,
@@ -409,10 +404,7 @@ pub enum ClusterFailure {
     },
     /// No response came, or a transient one: 429 or 5xx.
     #[error("the API server is unavailable ({cause}); retrying with backoff")]
-    Unavailable {
-        /// The cause.
-        cause: String,
-    },
+    Unavailable { cause: String },
 }
 
 impl ClusterFailure {

@@ -80,7 +80,6 @@ pub struct Wanted<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// The ARN of the role, and the external id, if the resource has one.
     pub role: Option<(&'a str, Option<&'a str>)>,
-    /// The region.
     pub region: &'a str,
     /// The certificate or API.
     pub what: What<'a>,
@@ -145,14 +144,12 @@ pub enum Refusal {
         /// The rules for the namespace.
         rules: Rulebook,
     },
-    /// The region.
     #[error(
         "{rules} allows region {region}; add the region to the regions of a rule for the namespace in the operator's rules file"
     )]
     Region {
         /// The rules for the namespace.
         rules: Rulebook,
-        /// The region.
         region: String,
     },
     /// The certificate.
@@ -162,7 +159,6 @@ pub enum Refusal {
     Certificate {
         /// The rules for the namespace.
         rules: Rulebook,
-        /// The id.
         id: String,
     },
     /// The API.
@@ -172,7 +168,6 @@ pub enum Refusal {
     RestApi {
         /// The rules for the namespace.
         rules: Rulebook,
-        /// The id.
         id: String,
     },
     /// The certificate of ACM.

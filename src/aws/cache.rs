@@ -281,6 +281,11 @@ impl<G: Gateway> Cache<G> {
         CertificateKey { account: self.shared.account_of(place), region: place.region.clone(), id: id.clone() }
     }
 
+    /// The account of the operator's own credentials; `None` while it is unknown.
+    pub fn own_account(&self) -> Option<String> {
+        self.shared.own_account.read().clone()
+    }
+
     /// Reads the account of the operator's own credentials from AWS, and keeps it.
     pub async fn learn_own_account(&self) -> Result<String, GatewayError> {
         let account = self.shared.gateway.own_account().await?;

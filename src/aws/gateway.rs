@@ -345,7 +345,6 @@ pub enum GatewayError {
     /// The call brought no usable answer.
     #[error("{}", .outage.of_call("API Gateway"))]
     Unavailable {
-        /// The cause.
         outage: Outage,
         /// The `Retry-After` header, which a 503 can have too.
         retry_after: Option<Duration>,

@@ -22,7 +22,7 @@ use crate::api::{ClientCertificateRef, ResourceName};
 use crate::aws::cache::{Cache, Wake};
 use crate::aws::gateway::{CertificateKey, Gateway, Source};
 use crate::clock::Clock;
-use crate::controllers::mirror::Event;
+use crate::controllers::event::Event;
 use crate::controllers::publish::Publisher;
 use crate::tasks::Tasks;
 
@@ -90,6 +90,12 @@ impl<G: Gateway> Descriptions<G> {
     /// Removes the claim of a resource. Returns the other resources to reconcile.
     pub fn remove(&self, resource: &ResourceName) -> Vec<ResourceName> {
         self.shared.state.lock().claims.remove(resource)
+    }
+
+    /// Forgets the attempts of an earlier leadership, because another replica has led meanwhile. The statuses contain its
+    /// results.
+    pub fn forget_attempts(&self) {
+        self.shared.state.lock().updates.values_mut().for_each(Updates::forget_attempts);
     }
 
     /// Compares the owner's text with the description in the cache, and returns the current outcome. `None` if no

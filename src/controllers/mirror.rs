@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 use tracing::{Instrument, Span, field, info_span, warn};
 
 pub use self::backoff::{Hold, WriteBackoff, Written};
-pub use self::events::{Event, Events};
+pub use self::events::Events;
 pub use self::installation::{Mark, Marked};
 pub use self::plan::{Action, Cause, Plan, TargetPlan, plan};
 pub use self::refusal::classify;
@@ -77,7 +77,6 @@ pub struct Context<G> {
     pub publisher: Arc<Publisher>,
     /// The configuration for decisions.
     pub settings: Settings,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// True after the stores have synced. The operator writes nothing before.
     pub synced: tokio::sync::watch::Receiver<bool>,
@@ -227,6 +226,10 @@ async fn measured<G: Gateway>(cached: &Cached, context: &Context<G>) -> Option<D
         // The resource was deleted or stopped parsing. If that happened during the reconcile, the reconcile may have
         // subscribed the resource again.
         forget(&ResourceName::of(cached), context);
+    }
+    // Another replica may have taken over during the reconcile, after the end of all subscriptions.
+    if !context.fence.leads() {
+        context.aws.unsubscribe(&ResourceName::of(cached));
     }
     let span = Span::current();
     span.record("result", result.map_or("waiting", ReconcileResult::as_str));
@@ -507,6 +510,7 @@ async fn gather<G: Gateway>(
         stage,
         additional,
         unnamed,
+        own_account: context.aws.own_account(),
         acm,
         tags,
         repaired,

@@ -26,7 +26,6 @@ pub trait TargetObject:
     + Sync
     + 'static
 {
-    /// The kind.
     const TARGET_KIND: TargetKind;
 
     /// An object with the desired content.

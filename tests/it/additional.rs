@@ -5,10 +5,10 @@ use client_certificate_operator::conditions::whole_seconds;
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::Fault;
 use operator_testing::script::Operation;
-use operator_testing::wait::eventually;
+use operator_testing::wait::{eventually, never};
 use serde_json::{Value, json};
 
-use crate::fixture::{A_WHILE, ID, SOON, World, condition, conditions, data};
+use crate::fixture::{A_WHILE, ID, MINUTES, SOON, World, condition, conditions, data};
 use crate::ground::source;
 
 const SECOND: &str = "k2c0qe";
@@ -155,6 +155,41 @@ async fn certificates_stay_in_the_target_even_after_a_restart_that_cannot_read_t
     world.until("payments", OTHERS, "True", "Read").await;
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(world.target_writes(), writes, "no write was repeated");
+}
+
+#[tokio::test]
+async fn a_certificate_that_aws_deleted_stays_out_of_the_target_whatever_later_reads_bring() {
+    let mut world = world("deleted-more").await;
+    world.create_ready("payments", with(&[SECOND])).await;
+    let main = world.pem(ID);
+    assert!(world.emulator.delete(&source(SECOND)));
+    let refresh = async |world: &World<'_>, value: &str| {
+        let calls = world.emulator.calls().len();
+        world.patch("payments", json!({ "metadata": { "annotations": { REFRESH_ANNOTATION: value } } })).await;
+        eventually(MINUTES, "a list or a read ends", async || world.emulator.calls().len() > calls).await;
+    };
+    refresh(&world, "1").await;
+    until_bundle(&world, "payments", &main).await;
+    world.until("payments", OTHERS, "False", "NotFound").await;
+    for (number, fault) in [
+        Fault::error(500, "InternalFailure", "down"),
+        Fault::throttled(Some("1")),
+        Fault::error(403, "AccessDeniedException", "no"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.emulator.clear_faults();
+        world.emulator.inject(fault.clone().on(Operation::List));
+        world.emulator.set_faults_of(SECOND, [fault.clone()]);
+        refresh(&world, &format!("after {number}")).await;
+        let comes_back = async || Some(bundle(&world, "payments").await).filter(|bundle| *bundle != main);
+        never(A_WHILE, &format!("the second again after {fault:?}"), comes_back).await;
+    }
+    world.stop_operator().await;
+    world.start_operator().await;
+    let comes_back = async || Some(bundle(&world, "payments").await).filter(|bundle| *bundle != main);
+    never(A_WHILE, "the second again after a restart", comes_back).await;
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ const A_FEW_REFRESHES: Duration = Duration::from_secs(150);
 const NOWHERE: &str = "http://127.0.0.1:9";
 /// The resources whose targets change while no operator runs.
 const TOUCHED: [&str; 2] = ["deleted", "edited"];
+/// The resource whose certificate AWS does not have any more, and whose target is deleted while no operator runs. No
+/// process creates the target again.
+const LOST: &str = "lost";
 
 /// The process that decides next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,6 +79,7 @@ pub fn states() -> Vec<(&'static str, Value, [&'static str; 3])> {
         ("map", of("map", json!({ "target": { "kind": "ConfigMap" } })), ready),
         ("deleted", plain("deleted"), ready),
         ("edited", plain("edited"), ready),
+        (LOST, plain("lost"), ["Ready", "False", "NotFound"]),
     ]
 }
 
@@ -85,6 +89,7 @@ pub fn gone() -> Vec<(&'static str, Option<Fault>)> {
     vec![
         ("notfound", None),
         ("gone0", None),
+        ("lost", None),
         ("denied", denied()),
         ("denied0", denied()),
         ("throttled", Some(Fault::throttled(Some("1")))),
@@ -135,7 +140,7 @@ impl Snapshot {
     /// The changes of the resources without outside changes.
     fn differences(&self, after: &Snapshot) -> Vec<String> {
         let mut differences = Vec::new();
-        for (name, resource) in self.resources.iter().filter(|(name, _)| !TOUCHED.contains(&name.as_str())) {
+        for (name, resource) in self.resources.iter().filter(|(name, _)| !is_touched(name)) {
             let now = &after.resources[name];
             if now != resource || now.resource_version() != resource.resource_version() {
                 let (before, after) = (conditions(resource), conditions(now));
@@ -150,14 +155,17 @@ impl Snapshot {
                 differences.push(format!("{name}: events were reported: {new:?}"));
             }
         }
-        let is_touched = |(kind, name): &(&str, String)| *kind == "Secret" && TOUCHED.contains(&name.as_str());
-        for key in self.targets.keys().chain(after.targets.keys()).filter(|key| !is_touched(key)) {
+        for key in self.targets.keys().chain(after.targets.keys()).filter(|(_, name)| !is_touched(name)) {
             if self.targets.get(key) != after.targets.get(key) {
                 differences.push(format!("{key:?} was written"));
             }
         }
         differences
     }
+}
+
+fn is_touched(name: &str) -> bool {
+    name == LOST || TOUCHED.contains(&name)
 }
 
 async fn until(world: &World<'_>, name: &str, [type_, status, reason]: [&str; 3]) {
@@ -274,7 +282,9 @@ async fn changes_nothing(next: Next, aws: Aws) {
     };
     behave(&world, aws);
     let before = Snapshot::of(&world).await;
-    world.secrets().delete("deleted", &DeleteParams::default()).await.unwrap();
+    for name in ["deleted", LOST] {
+        world.secrets().delete(name, &DeleteParams::default()).await.unwrap();
+    }
     world.patch_target("edited", json!({ "text": { "ca.crt": "edited" } })).await;
     let pems: BTreeMap<&str, String> = TOUCHED.map(|name| (name, world.pem(name))).into();
     let writes = world.all_writes().len();
@@ -300,10 +310,13 @@ async fn changes_nothing(next: Next, aws: Aws) {
     }
     tokio::time::sleep(WATCHED.saturating_sub(start.elapsed())).await;
 
+    if world.secrets().get_opt(LOST).await.unwrap().is_some() {
+        wrong.push(format!("{LOST}: the target of a certificate that does not exist was created"));
+    }
     wrong.extend(before.differences(&Snapshot::of(&world).await));
     // A write without a change counts too.
     for write in world.all_writes().into_iter().skip(writes) {
-        if write.resource == "clientcertificaterefs" && !TOUCHED.contains(&write.name.as_str()) {
+        if write.resource == "clientcertificaterefs" && !is_touched(&write.name) {
             wrong.push(format!("{}: {} of its status, answered {}", write.name, write.verb, write.code));
         }
     }

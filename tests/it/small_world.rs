@@ -421,6 +421,7 @@ impl World {
         let installation = self.process.mark.found(installation, &settings().installation, now.tick);
         let hold = self.process.backoff.as_ref().and_then(|it| it.hold(self.resource.generation(), now.tick));
         let mut snapshot = Snapshot {
+            own_account: None,
             now,
             jitter: 0.5,
             main: first,

@@ -23,9 +23,8 @@ const NOT_FOUND_MOST: Duration = Duration::from_secs(60 * 60);
 pub struct Snapshot<T> {
     /// When the call started that brought the outcome.
     pub started: Tick,
-    /// The result.
     pub outcome: Result<Arc<T>, ReadFailure>,
-    /// The last answer that passed every check; the outcome, where that is good.
+    /// The last answer that passed every check, since AWS last answered that the value does not exist.
     pub last_good: Option<Arc<T>>,
     /// When the current series of failures began.
     pub failing_since: Option<Tick>,
@@ -290,7 +289,8 @@ impl<T: PartialEq> Entry<T> {
         self.retry_at = retry_at(&failure, wait, not_before, moment);
         let before = self.snapshot.as_ref();
         let failing_since = before.and_then(|before| before.failing_since).or(Some(moment.now));
-        let last_good = before.and_then(|before| before.last_good.clone());
+        // After AWS answered that the value does not exist, no later failure brings the former answer back.
+        let last_good = before.filter(|_| !failure.ends_trust()).and_then(|before| before.last_good.clone());
         self.replace(Snapshot { started, outcome: Err(failure), last_good, failing_since })
     }
 

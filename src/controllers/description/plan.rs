@@ -116,6 +116,11 @@ impl Updates {
         }
     }
 
+    /// Forgets the attempts. The result of an update in progress will not count.
+    pub fn forget_attempts(&mut self) {
+        self.attempts = None;
+    }
+
     /// Ends the update in progress.
     pub fn end(&mut self) {
         self.is_in_progress = false;

@@ -30,12 +30,7 @@ pub enum TargetPlan {
     /// There is no certificate to write.
     NoCertificate,
     /// A user has to remove an obstacle.
-    Blocked {
-        /// The reason.
-        reason: Reason,
-        /// The message.
-        message: String,
-    },
+    Blocked { reason: Reason, message: String },
     /// The target has to be written, and the write waits.
     Waits(Hold),
     /// The target could not be read.

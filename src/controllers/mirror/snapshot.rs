@@ -34,6 +34,8 @@ pub struct Snapshot {
     /// The certificates that the spec does not name by id: first those with the tags of the spec, newest first, then
     /// those of the status.
     pub unnamed: Vec<Named>,
+    /// The account of the operator's own credentials; `None` while it is unknown.
+    pub own_account: Option<String>,
     /// The ACM certificates of the status that the resource may read.
     pub acm: Vec<Source>,
     /// The read of the list with its tags, if the spec has tags.

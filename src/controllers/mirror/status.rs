@@ -9,7 +9,7 @@ use super::backoff::{Hold, Written};
 use super::events::{self, Events};
 use super::plan::{Action, Plan, TargetPlan};
 use super::snapshot::{HeldBack, Look, Named, Snapshot, StageRead};
-use super::trust::{TrustReason, is_of, recorded_main, trust_reason};
+use super::trust::{TrustReason, conclusive_failure, is_of_spec, recorded_main, trust_reason};
 use crate::api::{
     CertificateRole, CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MAX_CERTIFICATES, Main,
     StageStatus, TargetRef, VerifierClass,
@@ -32,7 +32,6 @@ const BLOCKED: Duration = Duration::from_secs(60);
 /// An action, and whether the API server accepted it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effect {
-    /// The action.
     pub action: Action,
     /// The result. `None` if the action was not tried, because the write of the target failed.
     pub result: Option<Result<(), ClusterFailure>>,
@@ -316,15 +315,12 @@ fn keep(condition: &Condition) -> Option<Finding> {
 
 /// Whether a condition is about the certificate that the spec names, or that the stage presents, now.
 fn is_unchanged(resource: &ClientCertificateRef, snapshot: &Snapshot, condition: &Condition) -> bool {
-    let is_held = |source| recorded_main(resource).is_some_and(|held| is_of(held, source));
-    let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_deref());
-    let is_switched = snapshot.stage.as_ref().and_then(StageRead::names).is_some_and(|presents| presents != named);
-    (condition.observed_generation == resource.generation() && !is_switched)
-        || snapshot.main_source().is_some_and(is_held)
+    let is_held = |source| recorded_main(resource).is_some_and(|held| snapshot.is_of(held, source));
+    is_of_spec(resource, snapshot, condition) || snapshot.main_source().is_some_and(is_held)
 }
 
 /// An unchanged source keeps its condition until AWS has answered, and during a transient failure as long as the target
-/// holds a certificate.
+/// holds a certificate. A transient failure never replaces a conclusive one.
 fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before: &[Condition]) -> Finding {
     let look = snapshot.main_look();
     let kept = || {
@@ -333,6 +329,7 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
     };
     let has_target = resource.status.as_ref().is_some_and(|status| !status.certificates.is_empty());
     let is_short = look.is_short_failure(resource.refresh_interval(), snapshot.now) && has_target;
+    let conclusive = || conclusive_failure(resource, snapshot).and_then(keep);
     match (&look, snapshot.main_source()) {
         (Look::Good(answer), Some(source)) => {
             let presented = snapshot
@@ -347,9 +344,10 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
             let message = format!("{what} {source} was read{presented}{chain}");
             Finding::yes(Reason::Read, message)
         }
-        (Look::Failed { failure, .. }, _) => {
-            kept().filter(|_| is_short).unwrap_or_else(|| Finding::no(failure.reason(), explain(failure, snapshot)))
-        }
+        (Look::Failed { failure, .. }, _) => kept()
+            .filter(|_| is_short)
+            .or_else(|| conclusive().filter(|_| failure.is_transient()))
+            .unwrap_or_else(|| Finding::no(failure.reason(), explain(failure, snapshot))),
         (Look::Good(_), None) | (Look::Pending, _) => kept()
             .unwrap_or_else(|| Finding::unknown(Reason::NotRead, "waiting for the first response from API Gateway")),
     }
@@ -461,7 +459,7 @@ fn ready(snapshot: &Snapshot, read: &Finding, target: &TargetResult, held: Optio
         return no(read);
     }
     let source = snapshot.main_source();
-    let is_named = |held: &CertificateStatus| source.is_some_and(|source| is_of(held, source));
+    let is_named = |held: &CertificateStatus| source.is_some_and(|source| snapshot.is_of(held, source));
     match held.filter(|_| target.holds) {
         Some(held) if is_named(held) && held.expiration_date.is_some_and(|end| end > now.wall) => {
             Finding::yes(Reason::Mirrored, target.finding.message.clone())

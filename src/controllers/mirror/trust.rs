@@ -2,15 +2,16 @@
 //! answer. Pure.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::snapshot::{Look, Named, Snapshot};
+use super::snapshot::{Look, Named, Snapshot, StageRead};
 use crate::api::{
     CertificateRole, CertificateStatus, ClientCertificateRef, ClientCertificateRefStatus, MAX_CERTIFICATES,
 };
 use crate::aws::gateway::Source;
 use crate::aws::scope::Tags;
 use crate::certificate::Certificate;
-use crate::conditions::whole_seconds;
+use crate::conditions::{ConditionType, Reason, find, whole_seconds};
 use crate::target::Trusted;
 
 /// A certificate for the target, and its entry in the status.
@@ -46,6 +47,7 @@ impl Trust {
             Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Main, now)),
             // If the certificate no longer exists, an existing target stays, but a missing target is not created.
             Look::Failed { failure, .. } if failure.ends_trust() && !is_there => {}
+            Look::Pending | Look::Failed { .. } if !is_there && is_recorded_as_gone(resource, snapshot) => {}
             Look::Failed { last_good: Some(answer), .. } => {
                 trust.push(Entry::from_answer(answer, resource, CertificateRole::Main, now));
             }
@@ -140,7 +142,7 @@ impl Trust {
             Look::Failed { last_good: Some(answer), .. } => self.push(Entry::from_answer(answer, resource, role, now)),
             look @ (Look::Failed { last_good: None, .. } | Look::Pending) => {
                 self.is_pending |= matches!(look, Look::Pending) && !is_current;
-                self.keep(resource, named, role, now);
+                self.keep(resource, snapshot, named, role);
             }
         }
         for entry in &mut self.entries[before..] {
@@ -162,11 +164,12 @@ impl Trust {
     }
 
     /// Adds the entry of the status for a certificate without an answer from AWS.
-    fn keep(&mut self, resource: &ClientCertificateRef, named: &Named, role: CertificateRole, now: Timestamp) {
+    fn keep(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named, role: CertificateRole) {
+        let now = snapshot.now.wall;
         let Ok(source) = &named.source else { return };
         // A former certificate of ACM has the ARN of its successor, and is not the certificate of the ARN any more.
         let is_it = |held: &&CertificateStatus| {
-            is_of(held, source) && !(source.is_of_acm() && held.role == Some(CertificateRole::Former))
+            snapshot.is_of(held, source) && !(source.is_of_acm() && held.role == Some(CertificateRole::Former))
         };
         let Some(recorded) = recorded(resource).find(is_it) else { return };
         match Entry::from_status(recorded, role, now) {
@@ -182,7 +185,7 @@ impl Trust {
     fn keep_former_of_acm(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
         let now = snapshot.now.wall;
         let main = snapshot.main.as_ref().map(|main| main.id.as_str());
-        let is_allowed = |held: &&CertificateStatus| snapshot.acm.iter().any(|source| is_of(held, source));
+        let is_allowed = |held: &&CertificateStatus| snapshot.acm.iter().any(|source| snapshot.is_of(held, source));
         for held in recorded(resource).filter(is_allowed) {
             let since = match held.role {
                 // The same ARN, or the same stage: the spec names no other source.
@@ -205,7 +208,7 @@ impl Trust {
     fn keep_main(&mut self, resource: &ClientCertificateRef, snapshot: &Snapshot) {
         let now = snapshot.now.wall;
         if let Some(main) = &snapshot.main {
-            self.keep(resource, main, CertificateRole::Main, now);
+            self.keep(resource, snapshot, main, CertificateRole::Main);
         }
         if !self.entries.is_empty() || self.is_unknown {
             return;
@@ -242,7 +245,7 @@ pub enum TrustReason {
 pub fn trust_reason(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Named) -> Option<TrustReason> {
     let source = named.source.as_ref().ok()?;
     let wanted = &resource.spec.additional_client_certificate_tags;
-    let recorded = || recorded(resource).filter(|held| is_of(held, source));
+    let recorded = || recorded(resource).filter(|held| snapshot.is_of(held, source));
     let was_former = || former_since(resource, snapshot, named).map(|since| TrustReason::Former { since });
     if wanted.is_empty() {
         return was_former();
@@ -273,10 +276,11 @@ fn former_since(resource: &ClientCertificateRef, snapshot: &Snapshot, named: &Na
     // The status has a stage only after the stage's certificate became the main one.
     let was_presented =
         |held: &CertificateStatus| held.role == Some(CertificateRole::Main) && resource.stage_status().is_some();
-    let since = recorded(resource).filter(|held| is_of(held, source)).find_map(|held| match was_presented(held) {
-        true => Some(snapshot.now.wall),
-        false => held.former_since,
-    });
+    let since =
+        recorded(resource).filter(|held| snapshot.is_of(held, source)).find_map(|held| match was_presented(held) {
+            true => Some(snapshot.now.wall),
+            false => held.former_since,
+        });
     within_overlap(resource, snapshot, since?)
 }
 
@@ -308,6 +312,14 @@ fn tags_of(resource: &ClientCertificateRef, snapshot: &Snapshot, id: &str) -> Ta
 }
 
 impl Snapshot {
+    /// Whether an entry of the status is of this certificate. An entry without a region or account matches any.
+    pub fn is_of(&self, held: &CertificateStatus, source: &Source) -> bool {
+        let account = source.place.account().or(self.own_account.as_deref());
+        held.id == source.id
+            && held.region.as_ref().is_none_or(|region| *region == source.place.region)
+            && (account.is_none() || held.account_id.is_none() || held.account_id.as_deref() == account)
+    }
+
     /// Whether the main certificate has expired.
     fn main_has_ended(&self) -> bool {
         matches!(self.main_look(), Look::Failed { failure, .. } if failure.has_ended())
@@ -368,12 +380,29 @@ pub fn recorded_main(resource: &ClientCertificateRef) -> Option<&CertificateStat
     resource.status.as_ref()?.main_certificate(resource.additional_ids())
 }
 
-/// Whether an entry of the status is of this certificate. An entry without a region or account matches any.
-pub fn is_of(held: &CertificateStatus, source: &Source) -> bool {
-    let account = source.place.account();
-    held.id == source.id
-        && held.region.as_ref().is_none_or(|region| *region == source.place.region)
-        && (account.is_none() || held.account_id.is_none() || held.account_id.as_deref() == account)
+/// Whether a condition is of this generation, and of the certificate that the stage presents now if the spec names a
+/// stage.
+pub fn is_of_spec(resource: &ClientCertificateRef, snapshot: &Snapshot, condition: &Condition) -> bool {
+    let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_deref());
+    let is_switched = snapshot.stage.as_ref().and_then(StageRead::names).is_some_and(|presents| presents != named);
+    condition.observed_generation == resource.generation() && !is_switched
+}
+
+/// The condition CertificateRead in the status, if it has an answer of AWS about the certificate of the spec: a failure
+/// that a retry does not cure.
+pub fn conclusive_failure<'r>(resource: &'r ClientCertificateRef, snapshot: &Snapshot) -> Option<&'r Condition> {
+    let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    find(conditions, ConditionType::CertificateRead).filter(|condition| {
+        condition.status == "False"
+            && Reason::parse(&condition.reason).is_some_and(Reason::is_answer_of_aws)
+            && is_of_spec(resource, snapshot, condition)
+    })
+}
+
+/// Whether AWS has answered that the main certificate does not exist, and has given no other answer since.
+fn is_recorded_as_gone(resource: &ClientCertificateRef, snapshot: &Snapshot) -> bool {
+    let recorded = conclusive_failure(resource, snapshot);
+    recorded.is_some_and(|condition| Reason::parse(&condition.reason) == Some(Reason::NotFound))
 }
 
 #[cfg(test)]

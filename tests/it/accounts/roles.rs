@@ -1,5 +1,7 @@
 //! The operator assumes a role by the resource and the rules, once for all resources of a namespace.
 
+use std::time::Duration;
+
 use operator_testing::emulator::{DEFAULT_REGION, HOME_ACCOUNT, HOME_USER, NewRole};
 use operator_testing::script::Operation::{AssumeRole, Get, List};
 use operator_testing::wait::never;
@@ -31,6 +33,20 @@ async fn a_role_is_assumed_in_the_name_of_the_namespace_and_sees_its_own_account
     for account in [THERE, HOME_ACCOUNT] {
         assert_eq!(ruled.emulator.count_in(Get, account, DEFAULT_REGION), 1, "{account}");
     }
+}
+
+#[tokio::test]
+async fn without_its_former_role_a_resource_waits_for_the_certificate_of_the_own_account() {
+    let ruled = Ruled::start("unassumed", ALLOWED).await;
+    ruled.emulator.add_role(NewRole::new(ROLE));
+    ruled.generate_there(DEFAULT_REGION, "shared");
+    ruled.create_ready("payments", by_role("shared", ROLE)).await;
+    // AWS does not respond to the operator's own credentials.
+    ruled.emulator.set_latency(Duration::from_secs(600));
+    ruled.patch("payments", json!({ "spec": { "assumeRole": null } })).await;
+    ruled.until("payments", "CertificateRead", "Unknown", "NotRead").await;
+    ruled.until("payments", "Ready", "False", "NotRead").await;
+    ruled.until_holds("payments", THERE, DEFAULT_REGION, "shared").await;
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::Fault;
-use operator_testing::wait::never;
+use operator_testing::wait::{eventually, never};
 use serde_json::json;
 
-use crate::faults::World;
+use crate::faults::{SOON, World};
 
 #[tokio::test]
 async fn invalid_certificates_are_refused_with_their_reason_and_the_last_target_stays() {
@@ -150,6 +150,46 @@ async fn a_deleted_target_is_restored_while_api_gateway_throttles_but_not_after_
     let generation = world.hasten("gone").await;
     world.wait_ready("gone", generation).await;
     assert_eq!(world.target("gone").await.unwrap().0, pem);
+}
+
+/// The status shows the last conclusive answer of AWS until the next one.
+#[tokio::test]
+async fn a_failure_that_passes_changes_nothing_after_one_that_does_not() {
+    let world = World::apart("conclusive").await;
+    let mut operator = world.operator().await;
+    let failures = [
+        ("gone", "False NotFound", None),
+        ("denied", "False AccessDenied", Some(Fault::error(403, "AccessDeniedException", "no"))),
+    ];
+    for (id, expected, fault) in failures {
+        world.certificate(id);
+        world.create(id, json!({ "clientCertificateId": id, "refreshInterval": "30s" })).await;
+        world.wait_ready(id, 1).await;
+        if fault.is_none() {
+            assert!(world.emulator.delete(&world.source(id)));
+        }
+        world.emulator.set_faults_of(id, fault);
+        world.refreshed(id, "conclusive").await;
+        let before = world.wait_for(id, "Ready", expected, 1).await;
+        let transient = [Fault::throttled(Some("1")), Fault::error(500, "InternalFailure", "down")];
+        // The second round is longer than the refreshInterval, and has a new process.
+        for (round, fault) in transient.into_iter().enumerate() {
+            world.emulator.set_faults_of(id, [fault]);
+            if round == 1 {
+                operator.terminate(SOON).await.unwrap();
+                operator = world.operator().await;
+            }
+            let reads = world.emulator.calls().len();
+            world.refresh(id, &format!("transient {round}")).await;
+            eventually(SOON, "a read fails", async || world.emulator.calls().len() > reads).await;
+            let wait = if round == 1 { Duration::from_secs(40) } else { Duration::from_secs(4) };
+            never(wait, "another condition", async || {
+                let now = world.conditions(id).await;
+                (now != before).then_some(now)
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -87,9 +87,9 @@ async fn live(world: &World<'_>, first: &GatewayFailure, second: &GatewayFailure
 async fn every_error_of_a_read_is_reported_keeps_the_last_target_and_ends() {
     let world = World::apart("get-errors").await;
     let _operator = world.operator().await;
-    let mut troubles = all();
+    let mut failures = all();
     // AWS does not document a conflict for a read, so it counts as transient.
-    troubles.push(GatewayFailure {
+    failures.push(GatewayFailure {
         name: "conflict",
         fault: Fault::error(409, "ConflictException", "Refused by a test"),
         reason: "Unavailable",
@@ -97,8 +97,8 @@ async fn every_error_of_a_read_is_reported_keeps_the_last_target_and_ends() {
         passes: true,
         is_final: false,
     });
-    let next = troubles.iter().cycle().skip(1);
-    join_all(troubles.iter().zip(next).map(|(first, second)| live(&world, first, second))).await;
+    let next = failures.iter().cycle().skip(1);
+    join_all(failures.iter().zip(next).map(|(first, second)| live(&world, first, second))).await;
 }
 
 async fn expect_update_failure(world: &World<'_>, id: &str, failure: &GatewayFailure, generation: i64) {
@@ -149,8 +149,8 @@ async fn describe(world: &World<'_>, first: &GatewayFailure, second: &GatewayFai
 async fn every_error_of_an_update_is_reported_does_not_affect_the_mirror_and_ends() {
     let world = World::apart("update-errors").await;
     let _operator = world.operator().await;
-    let mut troubles = all();
-    troubles.push(GatewayFailure {
+    let mut failures = all();
+    failures.push(GatewayFailure {
         name: "conflict",
         fault: Fault::error(409, "ConflictException", "Refused by a test"),
         reason: "Conflict",
@@ -158,6 +158,6 @@ async fn every_error_of_an_update_is_reported_does_not_affect_the_mirror_and_end
         passes: false,
         is_final: false,
     });
-    let next = troubles.iter().cycle().skip(1);
-    join_all(troubles.iter().zip(next).map(|(first, second)| describe(&world, first, second))).await;
+    let next = failures.iter().cycle().skip(1);
+    join_all(failures.iter().zip(next).map(|(first, second)| describe(&world, first, second))).await;
 }

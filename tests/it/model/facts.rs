@@ -420,6 +420,7 @@ fn snapshot(facts: &Facts, without: Option<Guard>) -> Snapshot {
         stage: None,
         additional: facts.spec.additional.iter().map(|at| named(*at, true)).collect(),
         unnamed: Vec::new(),
+        own_account: None,
         acm: Vec::new(),
         tags: None,
         repaired: None,

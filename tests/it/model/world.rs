@@ -342,7 +342,9 @@ impl World {
                 Read::Good
             }
             Aws::Fails(why) => {
-                let was_good = matches!(replica.reads[certificate], Read::Good | Read::Failed { was_good: true, .. });
+                // After NotFound, the cache has no former answer.
+                let had_answer = matches!(replica.reads[certificate], Read::Good | Read::Failed { was_good: true, .. });
+                let was_good = had_answer && why != Why::NotFound;
                 Read::Failed { why, was_good }
             }
         };

@@ -6,16 +6,18 @@ use client_certificate_operator::api::ClientCertificateRef;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, Patch};
 use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::private_ca::{NewLeaf, PrivateCa};
 use operator_testing::proxy::{Fault, Rule};
+use operator_testing::script::Operation;
 use operator_testing::wait::{eventually, never};
 use serde_json::json;
 
 use super::{LEASE, Replicas, prepare_election};
-use crate::fixture::{A_WHILE, SOON, data};
+use crate::fixture::{A_WHILE, ID, SOON, data};
+use crate::ground::source;
 
 /// The promised limit for the replacement of a leader.
 const REPLACED_WITHIN: Duration = Duration::from_secs(20);
@@ -174,6 +176,42 @@ async fn a_resource_that_is_deleted_while_its_reconcile_waits_for_a_late_renewal
         world.emulator.calls().into_iter().nth(before)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_replica_that_leads_again_makes_no_call_meanwhile_and_decides_by_the_status() {
+    let world = Replicas::new("leads-again").await;
+    let mut a = world.start("a").await;
+    world.until_held_by("a").await;
+    world.create_ready("payments", json!({ "description": "ours", "refreshInterval": "30s" })).await;
+    world.until("payments", "DescriptionSynced", "True", "Synced").await;
+    assert_eq!(world.emulator.count(Operation::Update), 1);
+
+    a.proxy.inject(Rule::new(Fault::unavailable()).resource("leases").always());
+    a.operator.wait_for_log("lost the leadership").await.unwrap();
+    tokio::time::sleep(A_WHILE).await;
+    let calls = world.emulator.calls().len();
+    // Another leader finds that another writer keeps changing the description.
+    assert!(world.emulator.set_description(&source(ID), "theirs"));
+    let mut status = world.resource("payments").await.status.unwrap();
+    let synced = status.conditions.iter_mut().find(|condition| condition.type_ == "DescriptionSynced").unwrap();
+    (synced.status, synced.reason) = ("False".to_owned(), "Contested".to_owned());
+    let patch = Patch::Merge(json!({ "status": { "conditions": status.conditions } }));
+    world.resources().patch_status("payments", &Default::default(), &patch).await.unwrap();
+    never(Duration::from_secs(40), "a call of a replica that does not lead", async || {
+        world.emulator.calls().into_iter().nth(calls)
+    })
+    .await;
+
+    a.proxy.clear();
+    a.until_it_leads().await;
+    eventually(SOON, "the certificate is read", async || world.emulator.calls().len() > calls).await;
+    never(Duration::from_secs(5), "an update of a contested description", async || {
+        let updates = world.emulator.count(Operation::Update);
+        (updates > 1).then_some(updates)
+    })
+    .await;
+    world.until("payments", "DescriptionSynced", "False", "Contested").await;
 }
 
 #[tokio::test]

@@ -116,6 +116,7 @@ impl Story {
             stage: None,
             additional: vec![],
             acm: vec![],
+            own_account: None,
             unnamed: vec![Named {
                 id: NEW.into(),
                 source: self.source.clone().map(|()| source(NEW)),
