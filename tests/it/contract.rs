@@ -47,7 +47,7 @@ contract! {
     an_invalid_acm_arn_is_refused
     an_unknown_api_is_not_found
     an_api_without_stages_is_not_a_missing_one
-    every_trouble_has_its_error
+    every_failure_has_its_error
     the_same_fault_has_the_same_error_every_time
     a_fault_does_not_affect_the_next_one
 }

@@ -32,8 +32,8 @@ const FIELD_MANAGER: &str = "client-certificate-operator";
 const WATCHED: Duration = Duration::from_secs(20);
 /// An address without a listener.
 const NOWHERE: &str = "http://127.0.0.1:9";
-/// The annotations that a write may add to a target: the marks of this version.
-const MARKS: [&str; 2] = ["apigateway.clientcert.dev/object", "apigateway.clientcert.dev/owner"];
+/// The annotations that a write may add to a target, from this version on.
+const ADDED: [&str; 2] = ["apigateway.clientcert.dev/object", "apigateway.clientcert.dev/owner"];
 /// The resources whose certificates can all be read, so that this version has each PEM after the first read.
 const READABLE: [&str; 8] = ["healthy", "two", "older", "younger", "truststore", "map", "deleted", "edited"];
 
@@ -179,14 +179,14 @@ async fn look(world: &World<'_>) -> Before {
     }
 }
 
-/// A target without the fields that a write of the marks changes.
-fn but_for_the_marks(target: &Value) -> Value {
+/// A target without the fields that a write of the annotations changes.
+fn but_for_the_annotations(target: &Value) -> Value {
     let mut target = target.clone();
     let metadata = target["metadata"].as_object_mut().unwrap();
     metadata.remove("managedFields");
     metadata.remove("resourceVersion");
     let annotations = metadata["annotations"].as_object_mut().unwrap();
-    MARKS.iter().for_each(|mark| drop(annotations.remove(*mark)));
+    ADDED.iter().for_each(|added| drop(annotations.remove(*added)));
     target
 }
 
@@ -246,7 +246,7 @@ async fn changes(world: &World<'_>, before: &Before, aws_is_up: bool) -> Vec<Str
     }
     for (name, target) in &before.targets {
         match after.targets.get(name) {
-            Some(now) if ends_trust(name) || but_for_the_marks(now) == but_for_the_marks(target) => {}
+            Some(now) if ends_trust(name) || but_for_the_annotations(now) == but_for_the_annotations(target) => {}
             _ => wrong.push(format!("{name}: its target was written")),
         }
     }

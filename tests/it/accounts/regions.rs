@@ -33,11 +33,11 @@ async fn makes_ready(world: &World<'_>, prefix: &str) -> usize {
     calls() - before
 }
 
-async fn is_down(trouble: Fault) {
+async fn is_down(failure: Fault) {
     let world = World::start("region-down").await;
     world.emulator.generate(OTHER_REGION, NewCertificate::new().id("far").shared_key());
     let without = makes_ready(&world, "before").await;
-    world.emulator.inject(trouble.in_region(OTHER_REGION));
+    world.emulator.inject(failure.in_region(OTHER_REGION));
     for number in 0..HOW_MANY {
         world.create(&format!("far{number}"), at("far", OTHER_REGION)).await;
     }

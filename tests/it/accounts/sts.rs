@@ -19,9 +19,9 @@ async fn an_sts_that_is_down_does_not_affect_existing_sessions() {
         ruled.generate_there(DEFAULT_REGION, id);
     }
     ruled.create_ready("one", by_role("one", ROLE)).await;
-    let troubles =
+    let failures =
         [("two", Fault::error(500, "InternalFailure", "down")), ("three", Fault::stall(Duration::from_secs(60)))];
-    for (name, fault) in troubles {
+    for (name, fault) in failures {
         ruled.emulator.clear_faults();
         ruled.emulator.inject(fault.on(AssumeRole));
         ruled.create_ready(name, by_role(name, ROLE)).await;
@@ -36,14 +36,14 @@ async fn an_sts_that_is_down_does_not_affect_existing_sessions() {
 async fn an_sts_that_is_down_at_the_first_use_is_reported_and_retried() {
     let ruled = Ruled::start("sts-first", ALLOWED).await;
     ruled.generate_there(DEFAULT_REGION, ID);
-    let troubles = [
+    let failures = [
         ("error", Fault::error(500, "InternalFailure", "down")),
         ("throttled", Fault::error(400, "Throttling", "Rate exceeded")),
         ("dropped", Fault::drop_connection()),
         ("stalled", Fault::stall(Duration::from_secs(60))),
         ("broken", Fault::page(200, "text/html", "<html><body>Please log in</body></html>")),
     ];
-    for (name, fault) in troubles {
+    for (name, fault) in failures {
         // Each resource has another role, so that none has a session yet.
         let role = format!("{ROLE}-{name}");
         ruled.emulator.add_role(NewRole::new(&role));

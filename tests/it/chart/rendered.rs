@@ -165,6 +165,10 @@ fn the_operator_understands_the_rules_and_every_variable() {
     let rules = config_maps.iter().find(|map| at(map, "/metadata/name") == "mirror-rules").unwrap();
     let rules = Rules::parse(at(rules, "/data/rules.yaml").as_str().unwrap()).unwrap();
     assert!(rules.allow_roles() && rules.use_labels());
+    // An empty file would be an error at the start.
+    let default = rendered_case("default");
+    let names: Vec<_> = of_kind(&default, "ConfigMap").iter().map(|map| at(map, "/metadata/name").clone()).collect();
+    assert!(!names.iter().any(|name| name.as_str().unwrap().ends_with("-rules")), "{names:?}");
 
     let environment = environment(the(&all, "Deployment"));
     // An environment variable counts as its flag.

@@ -188,7 +188,7 @@ pub enum Verdict {
 }
 
 /// Limits the number of these tests at once, because controllers and clients take the processor from all other tests.
-async fn turn() -> SemaphorePermit<'static> {
+async fn permit() -> SemaphorePermit<'static> {
     static TURNS: Semaphore = Semaphore::const_new(2);
     TURNS.acquire().await.unwrap()
 }
@@ -240,7 +240,7 @@ pub struct Guarded {
     world: World<'static>,
     /// A namespace other than the target's.
     pub elsewhere: String,
-    _turn: SemaphorePermit<'static>,
+    _permit: SemaphorePermit<'static>,
 }
 
 impl Deref for Guarded {
@@ -291,14 +291,14 @@ impl Guarded {
     }
 
     async fn without_route(form: Form, prefix: &str) -> Self {
-        let turn = turn().await;
+        let permit = permit().await;
         let control_plane = control_plane().await;
         let mut world = World::on(control_plane, prefix).await;
         world.emulator.generate(DEFAULT_REGION, NewCertificate::new().id(NEW));
         world.start_operator().await;
         let elsewhere = control_plane.namespace(prefix).await.unwrap();
         let gateway = form.start(control_plane, &[&world.namespace, &elsewhere]).await;
-        Guarded { gateway, form, world, elsewhere, _turn: turn }
+        Guarded { gateway, form, world, elsewhere, _permit: permit }
     }
 
     /// Applies the objects that the sample assumes: the server's certificate, an application with a Service, and the

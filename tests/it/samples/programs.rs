@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::fixture::{ID, SOON, World};
 use crate::ground::source;
-use crate::servers::world::{application, stranger, turn, until_let_in, until_refused};
+use crate::servers::world::{application, permit, stranger, until_let_in, until_refused};
 use crate::verify::verify;
 use operator_testing::wait::eventually;
 
@@ -61,7 +61,7 @@ fn identity(world: &World<'_>, id: &str) -> Identity {
 
 /// Applies the sample's resource, runs its server, and renews the certificate.
 async fn runs(name: &str, setup: Setup) {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let world = World::start("samples-run").await;
     world.emulator.generate(REGION, NewCertificate::new().id(NEW));
     let file = folder().join(name).join("clientcertificateref.yaml");
@@ -113,7 +113,7 @@ async fn runs(name: &str, setup: Setup) {
 /// detects it.
 #[tokio::test]
 async fn without_the_line_that_compares_pins_verify_reports_accepted_strangers() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let world = World::start("samples-open").await;
     for (name, setup, file, line) in [
         ("nginx", Setup::NginxPins, "nginx.conf", "if ($is_api_gateway = 0) { return 403; }"),

@@ -18,7 +18,7 @@ use x509_parser::pem::parse_x509_pem;
 
 use super::issued::{client, identity, started};
 use super::stories::answers;
-use super::world::{Mirrored, turn, until_let_in};
+use super::world::{Mirrored, permit, until_let_in};
 use crate::docs::page::Page;
 use crate::fixture::World;
 use crate::ground::install;
@@ -119,7 +119,7 @@ fn compares_the_certificate(server: &Server) -> bool {
 
 #[tokio::test]
 async fn a_certificate_of_cert_manager_is_accepted_from_its_import_through_its_renewal() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let mut world = World::on(control_plane().await, "servers-cert-manager").await;
     world.start_operator().await;
     let _cert_manager = CertManager::start(world.control_plane, &world.namespace).await.unwrap();

@@ -7,7 +7,7 @@ use operator_testing::certificates::NewCertificate;
 use operator_testing::emulator::DEFAULT_REGION;
 use operator_testing::servers::{Answer, Server, Setup};
 
-use super::world::{Mirrored, NEW, turn, until_let_in, until_refused};
+use super::world::{Mirrored, NEW, permit, until_let_in, until_refused};
 
 /// A certificate that expires soon, and its validity in seconds: many times the time that all servers need to let it
 /// in.
@@ -52,7 +52,7 @@ async fn an_expired_first_certificate_blocks_the_valid_one_only_in_envoy_until_i
 
 /// Servers that have let in the first certificate of the target, which has expired since.
 async fn with_short_lived(prefix: &str, setups: &[Setup], others: &[&str]) -> (Mirrored, Vec<Server>) {
-    let turn = turn().await;
+    let permit = permit().await;
     let mut world = Mirrored::start(prefix, setups).await;
     let mut servers = Vec::new();
     for setup in setups {
@@ -66,7 +66,7 @@ async fn with_short_lived(prefix: &str, setups: &[Setup], others: &[&str]) -> (M
         server.reload().await.unwrap();
         until_let_in(&world.client(server, SHORT), server.setup().name()).await;
     }
-    drop(turn);
+    drop(permit);
 
     // The wait ends after the last second of the validity.
     let left = Timestamp::now().duration_until(made.expires.unwrap()).as_secs_f64() + 1.5;

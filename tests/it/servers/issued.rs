@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::load::{Figures, Load, Part};
 use super::stories::answers;
-use super::world::{Mirrored, NAME, OLD, turn, until_let_in, until_refused};
+use super::world::{Mirrored, NAME, OLD, permit, until_let_in, until_refused};
 use crate::fixture::SOON;
 use crate::show::show;
 
@@ -32,7 +32,7 @@ const ANSWERED: usize = 8;
 /// The right certificate is let in by its chain or its pin. So is another one of its CA, unless there are pins: what every server of
 /// a target with a chain has to know. A CA of the same names, and nobody, are refused.
 pub async fn one_certificate(setup: Setup) {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let mut world = Mirrored::start("servers-issued", &[setup]).await;
     let ca = issuing();
     let leaf = ca.issue(payments());
@@ -66,7 +66,7 @@ pub async fn said_to_another(world: &Mirrored, server: &Server, leaf: &Leaf, ca:
 /// certificate.
 #[tokio::test]
 async fn a_certificate_of_another_ca_below_the_same_root_is_accepted_unless_there_are_pins() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let root = PrivateCa::root("Company Root");
     let [leaf, other] = ["Payments Issuing", "Orders Issuing"].map(|name| root.intermediate(name).issue(payments()));
     let mut world = Mirrored::start("servers-issued-root", &Setup::ALL).await;
@@ -85,7 +85,7 @@ async fn a_certificate_of_another_ca_below_the_same_root_is_accepted_unless_ther
 /// ACM may have been given the chain without its root. OpenSSL wants the root; all others take the word of the CA below it.
 #[tokio::test]
 async fn a_chain_without_its_root_is_refused_by_servers_with_openssl() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let setups: Vec<Setup> = Setup::ALL.into_iter().filter(|setup| !setup.has_pins()).collect();
     let ca = issuing();
     let [leaf, whole] = [Chain::WithoutRoot, Chain::Full].map(|chain| ca.issue(payments().chain(chain)));
@@ -116,7 +116,7 @@ async fn a_chain_without_its_root_is_refused_by_servers_with_openssl() {
 /// lost, however long API Gateway presents both certificates.
 #[tokio::test]
 async fn a_re_import_under_load_loses_no_call_with_a_chain_and_loses_calls_with_former_pins() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let ca = issuing();
     let leaves = [(); 2].map(|()| ca.issue(payments()));
     let story =
@@ -130,7 +130,7 @@ async fn a_re_import_under_load_loses_no_call_with_a_chain_and_loses_calls_with_
 /// former CA, for the overlap.
 #[tokio::test]
 async fn an_arn_that_moves_to_another_ca_under_load_loses_the_calls_until_servers_have_the_new_chain() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let other = PrivateCa::root("Other Root").intermediate("Other Issuing");
     let leaves = [issuing(), other].map(|ca| ca.issue(payments()));
     let story =
@@ -159,7 +159,7 @@ async fn a_new_ca_without_key_identifiers_replaces_the_former_one_if_the_first_w
 /// An ARN moves from a CA to another CA of the same names. From then on, the set-ups in `refusing` refuse the
 /// certificate of the former CA.
 async fn a_ca_is_created_again(prefix: &str, issuing: fn() -> PrivateCa, refusing: &[Setup]) {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let [first, second] = [(); 2].map(|()| issuing().issue(payments()));
     let mut world = Mirrored::start(prefix, &Setup::ALL).await;
     let arn = world.import(&first).await;
@@ -183,7 +183,7 @@ async fn a_ca_is_created_again(prefix: &str, issuing: fn() -> PrivateCa, refusin
 /// for a chain, or for the key.
 #[tokio::test]
 async fn a_stage_moves_from_a_generated_certificate_to_acm_and_through_two_re_imports_without_a_lost_call() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let setups: Vec<Setup> =
         Setup::ALL.into_iter().filter(|setup| !setup.has_pins() || *setup == Setup::EnvoySpki).collect();
     let ca = issuing();

@@ -10,7 +10,7 @@ use operator_testing::servers::{Sample, Server, Setup};
 
 use super::issued::{ReImport, SOME, identity, issuing, said_to_another};
 use super::stories::answers;
-use super::world::{Mirrored, application, turn};
+use super::world::{Mirrored, application, permit};
 use crate::docs::page::Page;
 use crate::samples::programs::sample;
 
@@ -50,7 +50,7 @@ named! {
 }
 
 async fn one_name(named: &Named) {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let ca = issuing();
     let right = ca.issue(NewLeaf::domain(DOMAIN));
     let world = mirrored(named.setup, &right).await;
@@ -75,7 +75,7 @@ async fn one_name(named: &Named) {
 /// The reason for the regular expression in the guide.
 #[tokio::test]
 async fn envoy_accepts_a_wildcard_certificate_with_an_exact_matcher() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let (ca, named) = (issuing(), envoy::NAMED);
     let world = mirrored(named.setup, &ca.issue(NewLeaf::domain(DOMAIN))).await;
     let lines = named.lines();
@@ -95,7 +95,7 @@ async fn envoy_accepts_a_wildcard_certificate_with_an_exact_matcher() {
 /// The new certificate has the same name as the former one.
 #[tokio::test]
 async fn a_re_import_under_load_loses_no_call_if_names_are_checked() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let (ca, setups) = (issuing(), ALL.iter().map(|named| named.setup).collect::<Vec<_>>());
     let leaves = [(); 2].map(|()| ca.issue(NewLeaf::domain(DOMAIN)));
     let what = "a re-import into ACM under load, the name checked";

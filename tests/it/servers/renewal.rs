@@ -4,14 +4,14 @@ use client_certificate_operator::api::VerifierClass;
 use operator_testing::servers::{Server, Setup};
 
 use super::load::Load;
-use super::world::{Mirrored, NEW, OLD, turn, until_let_in, until_refused};
+use super::world::{Mirrored, NEW, OLD, permit, until_let_in, until_refused};
 
 /// The number of requests before, between and after the steps. The claim is about all of them.
 const REQUESTS: usize = 2_000;
 const STEPS: usize = 4;
 
 pub async fn under_load(setup: Setup) {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let mut world = Mirrored::start("servers-renewal", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let new = world.client(&server, NEW);

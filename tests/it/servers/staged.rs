@@ -9,7 +9,7 @@ use operator_testing::servers::{Server, Setup};
 use serde_json::json;
 
 use super::load::Load;
-use super::world::{Mirrored, NAME, NEW, OLD, turn, until_let_in, until_refused};
+use super::world::{Mirrored, NAME, NEW, OLD, permit, until_let_in, until_refused};
 use crate::ground::source;
 
 const API: &str = "a1b2c3d4e5";
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn no_call_is_lost_while_a_switch_propagates() {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let setups: Vec<Setup> =
         Setup::ALL.into_iter().filter(|setup| setup.class() == VerifierClass::OverlapSafe).collect();
     let mut world = Mirrored::start("servers-staged", &setups).await;

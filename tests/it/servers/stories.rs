@@ -7,14 +7,14 @@ use operator_testing::servers::{Answer, Client, Identity, Server, Setup};
 use operator_testing::wait::eventually;
 use serde_json::json;
 
-use super::world::{Mirrored, NAME, NEW, OLD, stranger, turn, until_let_in, until_refused};
+use super::world::{Mirrored, NAME, NEW, OLD, permit, stranger, until_let_in, until_refused};
 use crate::fixture::SOON;
 use crate::ground::source;
 
 /// The server lets the right certificate in, and refuses no certificate and a stranger's. The swap of `..data` brings
 /// another certificate. API Gateway's CRLF, its missing final newline, and invalid PEMs do not reach the server.
 pub async fn one_certificate(setup: Setup) {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let mut world = Mirrored::start("servers-one", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let (old, new, stranger) = (world.identity(OLD), world.identity(NEW), stranger());
@@ -75,7 +75,7 @@ pub async fn one_certificate(setup: Setup) {
 /// With two certificates in the target, in either order, the server lets those in that its verifier class implies. The
 /// status shows the class, if the keys determine it.
 pub async fn two_certificates(setup: Setup) {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let mut world = Mirrored::start("servers-two", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let stranger = stranger();

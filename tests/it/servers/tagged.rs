@@ -7,7 +7,7 @@ use operator_testing::wait::eventually;
 use serde_json::json;
 
 use super::load::Load;
-use super::world::{Mirrored, NAME, NEW, OLD, turn, until_refused};
+use super::world::{Mirrored, NAME, NEW, OLD, permit, until_refused};
 use crate::fixture::{SOON, conditions};
 use crate::ground::source;
 
@@ -16,7 +16,7 @@ const STEPS: usize = 4;
 const TAG: (&str, &str) = ("app", "payments");
 
 pub async fn under_load(setup: Setup) {
-    let _turn = turn().await;
+    let _permit = permit().await;
     let mut world = Mirrored::start("servers-tagged", &[setup]).await;
     let mut server = Server::start(setup, &world.mount).await.unwrap();
     let (old, new) = (world.client(&server, OLD), world.client(&server, NEW));

@@ -26,7 +26,7 @@ pub const OLD: &str = "old001";
 pub const NEW: &str = "new001";
 
 /// Limits the number of these tests at once, because servers and clients take the processor from all other tests.
-pub async fn turn() -> SemaphorePermit<'static> {
+pub async fn permit() -> SemaphorePermit<'static> {
     static TURNS: Semaphore = Semaphore::const_new(3);
     TURNS.acquire().await.unwrap()
 }

@@ -41,10 +41,10 @@ pub enum Object {
 impl Object {
     /// The object of a write of the operator.
     pub fn of(desired: &Desired, current: Option<&TargetMeta>) -> Self {
-        let marks = desired.merge(current);
+        let meta = desired.merge(current);
         match desired.target.kind {
-            TargetKind::Secret => Object::Secret(Secret::of_desired(desired, marks, current, false)),
-            TargetKind::ConfigMap => Object::ConfigMap(ConfigMap::of_desired(desired, marks, current, false)),
+            TargetKind::Secret => Object::Secret(Secret::of_desired(desired, meta, current, false)),
+            TargetKind::ConfigMap => Object::ConfigMap(ConfigMap::of_desired(desired, meta, current, false)),
         }
     }
 

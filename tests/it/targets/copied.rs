@@ -14,7 +14,7 @@ for_both_kinds! {
     a_copy_with_another_name_is_not_changed_with_and_without_an_owner,
     a_copy_from_a_time_without_the_operator_is_not_changed,
     a_copy_in_another_namespace_is_adopted_only_with_adopt,
-    a_target_without_marks_has_a_message_with_the_remedy,
+    a_target_without_label_and_annotations_has_a_message_with_the_remedy,
 }
 
 /// A copy like that of `kubectl get -o json | kubectl apply`.
@@ -92,7 +92,7 @@ async fn a_copy_in_another_namespace_is_adopted_only_with_adopt<K: TestedKind>()
     assert_eq!(from.target("payments").await, target);
 }
 
-async fn a_target_without_marks_has_a_message_with_the_remedy<K: TestedKind>() {
+async fn a_target_without_label_and_annotations_has_a_message_with_the_remedy<K: TestedKind>() {
     let world = WorldOf::<K>::start("unmarked").await;
     world.create_ready("payments", json!({})).await;
     let before = world.target("payments").await;
@@ -107,7 +107,7 @@ async fn a_target_without_marks_has_a_message_with_the_remedy<K: TestedKind>() {
     let is_back = |object: &K| {
         object.labels().contains_key(MANAGED_LABEL) && object.annotations().contains_key(OBJECT_ANNOTATION)
     };
-    let after = world.until_target(MINUTES, "payments", "carries the marks again", is_back).await;
+    let after = world.until_target(MINUTES, "payments", "has the label and annotations again", is_back).await;
     assert_eq!((after.uid(), data(&after, "ca.crt")), (before.uid(), Some(world.pem(ID).as_str())));
     world.until_ready("payments").await;
     world.targets().delete("payments", &DeleteParams::default()).await.unwrap();

@@ -173,7 +173,7 @@ async fn an_immutable_target_is_reported_if_its_content_must_change<K: TestedKin
     })
     .await;
     world.until_ready("payments").await;
-    // The operator still restores its marks.
+    // The operator still restores its label and annotations.
     world.patch_target("payments", json!({ "metadata": { "labels": null } })).await;
     let is_back = |object: &_| essence(object) == essence(&before);
     let before = world.until_target(SOON, "payments", "has its label", is_back).await;

@@ -18,7 +18,7 @@ use crate::fixture::{ID, SOON, TestedKind, World, WorldOf, data, owners};
 use crate::ground::source;
 
 for_both_kinds! {
-    a_missing_target_is_created_with_only_the_certificate_and_the_marks,
+    a_missing_target_is_created_with_only_the_certificate_the_label_and_the_annotations,
     a_deleted_target_is_restored_at_once_without_a_call_to_api_gateway,
     every_change_of_a_target_by_another_writer_is_repaired_at_once,
     without_an_owner_reference_either_mark_is_enough_to_recognize_the_target,
@@ -29,7 +29,7 @@ for_both_kinds! {
     a_renewed_certificate_is_mirrored_and_recorded_once,
 }
 
-async fn a_missing_target_is_created_with_only_the_certificate_and_the_marks<K: TestedKind>() {
+async fn a_missing_target_is_created_with_only_the_certificate_the_label_and_the_annotations<K: TestedKind>() {
     let world = WorldOf::<K>::start("made").await;
     let resource = world.create_ready("payments", json!({})).await;
     let object = world.target("payments").await;
@@ -40,11 +40,11 @@ async fn a_missing_target_is_created_with_only_the_certificate_and_the_marks<K: 
     let (content, type_) = (object.content(), (K::TARGET_KIND == TargetKind::Secret).then_some("Opaque"));
     assert_eq!((content.type_.as_deref(), content.immutable), (type_, false));
     assert_eq!(*object.labels(), BTreeMap::from([(MANAGED_LABEL.to_owned(), "true".to_owned())]));
-    let marks = [
+    let annotations = [
         (OBJECT_ANNOTATION.to_owned(), format!("{}/payments", K::TARGET_KIND)),
         (OWNER_ANNOTATION.to_owned(), format!("{}/payments", world.namespace)),
     ];
-    assert_eq!(*object.annotations(), BTreeMap::from(marks));
+    assert_eq!(*object.annotations(), BTreeMap::from(annotations));
     let [owner] = object.owner_references() else { panic!("{:?}", object.owner_references()) };
     assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("ClientCertificateRef", "payments"));
     assert_eq!((Some(owner.uid.as_str()), owner.controller), (resource.metadata.uid.as_deref(), Some(true)));
@@ -96,7 +96,7 @@ async fn every_change_of_a_target_by_another_writer_is_repaired_at_once<K: Teste
         ("annotation-gone", json!({ "metadata": { "annotations": { owner: null } } })),
         ("annotation-changed", json!({ "metadata": { "annotations": { owner: "nobody" } } })),
         ("applied-broken", json!({ "metadata": { "annotations": { APPLIED_ANNOTATION: "not JSON" } } })),
-        ("marks-gone", json!({ "metadata": { "labels": null, "annotations": null } })),
+        ("unmarked", json!({ "metadata": { "labels": null, "annotations": null } })),
         ("owner-gone", json!({ "metadata": { "ownerReferences": null } })),
         ("spec-labels", json!({ "metadata": { "labels": { "team": "b" }, "annotations": { "note": null } } })),
     ];
@@ -121,7 +121,7 @@ async fn every_change_of_a_target_by_another_writer_is_repaired_at_once<K: Teste
 }
 
 async fn without_an_owner_reference_either_mark_is_enough_to_recognize_the_target<K: TestedKind>() {
-    let world = WorldOf::<K>::start("marks").await;
+    let world = WorldOf::<K>::start("annotations").await;
     let mark_gone = [
         ("label", json!({ "metadata": { "labels": null }, "data": null })),
         ("annotation", json!({ "metadata": { "annotations": null }, "data": null })),

@@ -17,7 +17,7 @@ struct Change {
     /// The resourceVersion. It counts for all kinds together, so it gives the order of two changes.
     version: u64,
     kind: TargetKind,
-    /// Whether the object holds the certificate with our marks after the change.
+    /// Whether the object holds the certificate with our label and annotations after the change.
     holds: bool,
 }
 
@@ -45,8 +45,8 @@ async fn changes<K: TestedKind>(world: &World<'_>) -> (Vec<Change>, impl Stream<
     (now, later.map(Result::unwrap))
 }
 
-/// Changes the kind, and watches until the object of the earlier kind is deleted or has lost our marks. Checks that one
-/// of the two held the certificate with our marks at every moment.
+/// Changes the kind, and watches until the object of the earlier kind is deleted or has lost our label and
+/// annotations. Checks that one of the two held the certificate with our label and annotations at every moment.
 async fn move_to(world: &World<'_>, kind: TargetKind) {
     let (mut all, secrets) = changes::<Secret>(world).await;
     let (maps, later) = changes::<ConfigMap>(world).await;
@@ -95,7 +95,7 @@ async fn a_target_changes_its_kind_and_back_without_a_gap() {
 }
 
 #[tokio::test]
-async fn with_retain_the_object_of_the_former_kind_stays_without_marks_and_owner() {
+async fn with_retain_the_object_of_the_former_kind_stays_without_label_and_annotations_and_owner() {
     let world = World::start("moves-retained").await;
     world.create_ready("payments", json!({ "target": { "deletionPolicy": DeletionPolicy::Retain } })).await;
     let before = world.target("payments").await;

@@ -12,14 +12,14 @@ use crate::fixture::{ID, SOON, TestedKind, WorldOf, data, owners};
 
 for_both_kinds! {
     a_renamed_target_is_created_before_the_former_one_is_deleted,
-    with_retain_the_former_target_stays_without_marks,
+    with_retain_the_former_target_stays_without_label_and_annotations,
     the_former_target_stays_if_the_new_name_is_in_use,
     a_former_target_from_a_time_without_the_operator_is_removed_at_the_start,
     the_deletion_policy_determines_the_owner_reference,
 }
 
 /// Renames the target from `old` to `new`, and watches until `done`. Checks that one of the objects of the namespace
-/// held the certificate with our marks at every moment.
+/// held the certificate with our label and annotations at every moment.
 async fn rename<K: TestedKind>(
     world: &WorldOf<'_, K>,
     done: impl Fn(&BTreeMap<String, K>) -> bool,
@@ -58,7 +58,7 @@ async fn a_renamed_target_is_created_before_the_former_one_is_deleted<K: TestedK
     world.until_events("payments", &[("Normal TargetCreated", 2), ("Normal TargetDeleted", 1)]).await;
 }
 
-async fn with_retain_the_former_target_stays_without_marks<K: TestedKind>() {
+async fn with_retain_the_former_target_stays_without_label_and_annotations<K: TestedKind>() {
     let world = WorldOf::<K>::start("retained").await;
     let target = json!({ "name": "old", "deletionPolicy": "Retain", "labels": { "team": "a" } });
     world.create_ready("payments", json!({ "target": target })).await;

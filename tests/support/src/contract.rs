@@ -1,7 +1,7 @@
 //! The contract of every [`Gateway`]. Each function is one test, for any gateway in a [`World`].
 
 pub mod account;
-mod trouble;
+mod failure;
 mod worlds;
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use client_certificate_operator::aws::gateway::{
     AcmCertificate, AcmStatus, ClientCertificate, Gateway, GatewayError, Outage, PAGE_SIZE, Page, Place, Source, Stage,
 };
 
-pub use self::trouble::Trouble;
+pub use self::failure::AwsFailure;
 pub use self::worlds::{EmulatorWorld, MemoryWorld};
 use crate::certificates::NewCertificate;
 use crate::private_ca::{Chain, KeyType, Leaf, NewLeaf, PrivateCa};
@@ -70,9 +70,9 @@ pub trait AcmWorld: World {
 }
 
 /// A world in which a test can make calls fail.
-pub trait Troubled: AcmWorld {
-    /// Makes the next calls of an operation meet this trouble.
-    fn trouble(&self, operation: Operation, trouble: Trouble, times: u32);
+pub trait FailingWorld: AcmWorld {
+    /// Makes the next calls of an operation fail like this.
+    fn fail(&self, operation: Operation, failure: AwsFailure, times: u32);
 }
 
 /// A region other than the world's.
@@ -502,27 +502,27 @@ pub async fn an_invalid_acm_arn_is_refused(world: &impl AcmWorld) {
     }
 }
 
-/// Each trouble has its error class, in reads, lists, stages, ACM certificates and updates.
-pub async fn every_trouble_has_its_error(world: &impl Troubled) {
+/// Each failure has its error class, in reads, lists, stages, ACM certificates and updates.
+pub async fn every_failure_has_its_error(world: &impl FailingWorld) {
     let leaf = PrivateCa::root("root").issue(NewLeaf::new("payments"));
     let arn = put(world, &leaf);
     let (source, _) = generate(world, NewCertificate::new().description("kept")).await;
     let api = world.create_api().await;
     world.present(&api, "prod", Some(&source.id)).await;
-    for trouble in Trouble::ALL {
-        world.trouble(Operation::Get, trouble, 1);
-        assert_eq!(of_kind(get(world, &source).await), Err(trouble.error()), "get, {trouble:?}");
-        world.trouble(Operation::List, trouble, 1);
+    for failure in AwsFailure::ALL {
+        world.fail(Operation::Get, failure, 1);
+        assert_eq!(of_kind(get(world, &source).await), Err(failure.error()), "get, {failure:?}");
+        world.fail(Operation::List, failure, 1);
         let listed = world.gateway().list_client_certificates(&source.place, None).await;
-        assert_eq!(of_kind(listed), Err(trouble.error()), "list, {trouble:?}");
-        world.trouble(Operation::GetStages, trouble, 1);
-        assert_eq!(of_kind(stages(world, world.region(), &api).await), Err(trouble.error()), "stages, {trouble:?}");
+        assert_eq!(of_kind(listed), Err(failure.error()), "list, {failure:?}");
+        world.fail(Operation::GetStages, failure, 1);
+        assert_eq!(of_kind(stages(world, world.region(), &api).await), Err(failure.error()), "stages, {failure:?}");
         for operation in [Operation::DescribeCertificate, Operation::GetCertificate] {
-            world.trouble(operation, trouble, 1);
-            assert_eq!(of_kind(acm(world, &arn).await), Err(trouble.error()), "{operation:?}, {trouble:?}");
+            world.fail(operation, failure, 1);
+            assert_eq!(of_kind(acm(world, &arn).await), Err(failure.error()), "{operation:?}, {failure:?}");
         }
-        world.trouble(Operation::Update, trouble, 1);
-        assert_eq!(of_kind(set(world, &source, "new").await), Err(trouble.error()), "set, {trouble:?}");
+        world.fail(Operation::Update, failure, 1);
+        assert_eq!(of_kind(set(world, &source, "new").await), Err(failure.error()), "set, {failure:?}");
     }
     assert_eq!(get(world, &source).await.unwrap().description, "kept");
     assert_eq!(stage(world, &api, "prod").await, Some(Some(source.id)));
@@ -530,10 +530,10 @@ pub async fn every_trouble_has_its_error(world: &impl Troubled) {
 }
 
 /// Equal errors give an equal status, which is not written again.
-pub async fn the_same_fault_has_the_same_error_every_time(world: &impl Troubled) {
+pub async fn the_same_fault_has_the_same_error_every_time(world: &impl FailingWorld) {
     let (source, _) = generate(world, NewCertificate::new()).await;
-    for trouble in Trouble::ALL.into_iter().filter(|trouble| *trouble != Trouble::Stall) {
-        world.trouble(Operation::Get, trouble, 3);
+    for failure in AwsFailure::ALL.into_iter().filter(|failure| *failure != AwsFailure::Stall) {
+        world.fail(Operation::Get, failure, 3);
         let mut texts = Vec::new();
         for _ in 0..3 {
             texts.push(get(world, &source).await.unwrap_err().to_string());
@@ -543,13 +543,13 @@ pub async fn the_same_fault_has_the_same_error_every_time(world: &impl Troubled)
     }
 }
 
-/// No trouble changes the result of later calls.
-pub async fn a_fault_does_not_affect_the_next_one(world: &impl Troubled) {
+/// No failure changes the result of later calls.
+pub async fn a_fault_does_not_affect_the_next_one(world: &impl FailingWorld) {
     let (source, made) = generate(world, NewCertificate::new()).await;
-    let others = Trouble::ALL.into_iter().rev();
-    for (first, second) in Trouble::ALL.into_iter().zip(others).filter(|(first, _)| *first != Trouble::Stall) {
-        world.trouble(Operation::Get, first, 1);
-        world.trouble(Operation::Get, second, 1);
+    let others = AwsFailure::ALL.into_iter().rev();
+    for (first, second) in AwsFailure::ALL.into_iter().zip(others).filter(|(first, _)| *first != AwsFailure::Stall) {
+        world.fail(Operation::Get, first, 1);
+        world.fail(Operation::Get, second, 1);
         assert_eq!(of_kind(get(world, &source).await), Err(first.error()));
         assert_eq!(of_kind(get(world, &source).await), Err(second.error()), "after {first:?}");
         assert_eq!(get(world, &source).await.unwrap(), made, "after {first:?} and {second:?}");

@@ -8,7 +8,7 @@ use aws_sdk_acm::primitives::Blob;
 use client_certificate_operator::aws::client::AwsGateway;
 use client_certificate_operator::aws::gateway::{AcmCertificate, AcmStatus, ClientCertificate, Gateway, Place, Source};
 
-use super::{AcmWorld, ImportingWorld, Trouble, Troubled, World};
+use super::{AcmWorld, AwsFailure, FailingWorld, ImportingWorld, World};
 use crate::certificates::NewCertificate;
 use crate::emulator::{Emulator, Fault, HOME_ACCOUNT, acm_refusal, new_acm_arn};
 use crate::memory_gateway::{Failure, MemoryGateway};
@@ -99,9 +99,9 @@ impl AcmWorld for MemoryWorld {
     }
 }
 
-impl Troubled for MemoryWorld {
-    fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
-        self.0.inject(script::Fault::new(Failure::Error(trouble.error())).on(operation).times(times));
+impl FailingWorld for MemoryWorld {
+    fn fail(&self, operation: Operation, failure: AwsFailure, times: u32) {
+        self.0.inject(script::Fault::new(Failure::Error(failure.error())).on(operation).times(times));
     }
 }
 
@@ -117,7 +117,7 @@ pub struct EmulatorWorld {
 }
 
 impl EmulatorWorld {
-    /// With a shorter patience than in production, for the troubles in which nothing comes.
+    /// With a shorter patience than in production, for the failures without a response.
     pub async fn start() -> Self {
         let emulator = Emulator::start().await.unwrap();
         let gateway = emulator.gateway_builder().attempt_timeout(Duration::from_millis(1500)).build();
@@ -204,47 +204,47 @@ impl AcmWorld for EmulatorWorld {
 }
 
 /// What ACM says in other words than API Gateway.
-fn trouble_of_acm(trouble: Trouble) -> Option<Fault> {
-    Some(match trouble {
-        Trouble::BadRequest => Fault::error(400, "InvalidArnException", "Invalid certificate"),
-        Trouble::Forbidden => Fault::error(400, "AccessDeniedException", "User is not authorized"),
-        Trouble::ExpiredKey => Fault::error(400, "ExpiredTokenException", "The security token is expired"),
-        Trouble::NotFound => Fault::error(400, "ResourceNotFoundException", "Could not find certificate"),
+fn failure_of_acm(failure: AwsFailure) -> Option<Fault> {
+    Some(match failure {
+        AwsFailure::BadRequest => Fault::error(400, "InvalidArnException", "Invalid certificate"),
+        AwsFailure::Forbidden => Fault::error(400, "AccessDeniedException", "User is not authorized"),
+        AwsFailure::ExpiredKey => Fault::error(400, "ExpiredTokenException", "The security token is expired"),
+        AwsFailure::NotFound => Fault::error(400, "ResourceNotFoundException", "Could not find certificate"),
         _ => return None,
     })
 }
 
-impl Troubled for EmulatorWorld {
-    fn trouble(&self, operation: Operation, trouble: Trouble, times: u32) {
+impl FailingWorld for EmulatorWorld {
+    fn fail(&self, operation: Operation, failure: AwsFailure, times: u32) {
         const HTML: &str = "<html><body>Blocked</body></html>";
         let limit = || Fault::error(429, "LimitExceededException", "Limit exceeded").retry_after(Some("2"));
-        let fault = match trouble {
-            Trouble::BadRequest => Fault::error(400, "BadRequestException", "Invalid certificate"),
-            Trouble::Unauthorized => Fault::error(401, "UnauthorizedException", "Unauthorized"),
-            Trouble::Forbidden => Fault::error(403, "AccessDeniedException", "User is not authorized"),
-            Trouble::ForbiddenPage => Fault::page(403, "text/html", HTML),
-            Trouble::ExpiredKey => Fault::error(403, "ExpiredTokenException", "The security token is expired"),
-            Trouble::NotFound => Fault::error(404, "NotFoundException", "Invalid identifier"),
-            Trouble::Conflict => Fault::concurrent_modification(),
-            Trouble::Conflict400 => Fault::concurrent_modification_400(),
-            Trouble::TooManyRequests => Fault::throttled(Some("7")),
-            Trouble::TooManyRequestsSilent => Fault::throttled(None),
-            Trouble::TooManyRequestsOdd => Fault::throttled(Some("Wed, 21 Oct 2026 07:28:00 GMT")),
-            Trouble::LimitExceeded => limit(),
-            Trouble::Throttling400 => Fault::error(400, "ThrottlingException", "Rate exceeded"),
-            Trouble::Redirect => Fault::page(302, "text/html", HTML),
-            Trouble::Internal => Fault::error(500, "InternalFailure", "Internal server error"),
-            Trouble::ServiceUnavailable => {
+        let fault = match failure {
+            AwsFailure::BadRequest => Fault::error(400, "BadRequestException", "Invalid certificate"),
+            AwsFailure::Unauthorized => Fault::error(401, "UnauthorizedException", "Unauthorized"),
+            AwsFailure::Forbidden => Fault::error(403, "AccessDeniedException", "User is not authorized"),
+            AwsFailure::ForbiddenPage => Fault::page(403, "text/html", HTML),
+            AwsFailure::ExpiredKey => Fault::error(403, "ExpiredTokenException", "The security token is expired"),
+            AwsFailure::NotFound => Fault::error(404, "NotFoundException", "Invalid identifier"),
+            AwsFailure::Conflict => Fault::concurrent_modification(),
+            AwsFailure::Conflict400 => Fault::concurrent_modification_400(),
+            AwsFailure::TooManyRequests => Fault::throttled(Some("7")),
+            AwsFailure::TooManyRequestsSilent => Fault::throttled(None),
+            AwsFailure::TooManyRequestsOdd => Fault::throttled(Some("Wed, 21 Oct 2026 07:28:00 GMT")),
+            AwsFailure::LimitExceeded => limit(),
+            AwsFailure::Throttling400 => Fault::error(400, "ThrottlingException", "Rate exceeded"),
+            AwsFailure::Redirect => Fault::page(302, "text/html", HTML),
+            AwsFailure::Internal => Fault::error(500, "InternalFailure", "Internal server error"),
+            AwsFailure::ServiceUnavailable => {
                 Fault::error(503, "ServiceUnavailableException", "Unavailable").retry_after(Some("3"))
             }
-            Trouble::NotJson => Fault::page(200, "text/html", HTML),
-            Trouble::OtherJson => Fault::page(200, "application/json", r#"{"status":"ok"}"#),
-            Trouble::Stall => Fault::stall(Duration::from_secs(600)),
-            Trouble::Drop => Fault::drop_connection(),
-            Trouble::Large => Fault::large(false),
-            Trouble::LargeChunked => Fault::large(true),
+            AwsFailure::NotJson => Fault::page(200, "text/html", HTML),
+            AwsFailure::OtherJson => Fault::page(200, "application/json", r#"{"status":"ok"}"#),
+            AwsFailure::Stall => Fault::stall(Duration::from_secs(600)),
+            AwsFailure::Drop => Fault::drop_connection(),
+            AwsFailure::Large => Fault::large(false),
+            AwsFailure::LargeChunked => Fault::large(true),
         };
-        let of_acm = Some(trouble).filter(|_| operation.service() == Service::Acm).and_then(trouble_of_acm);
+        let of_acm = Some(failure).filter(|_| operation.service() == Service::Acm).and_then(failure_of_acm);
         self.emulator.inject(of_acm.unwrap_or(fault).on(operation).times(times));
     }
 }

@@ -6,7 +6,7 @@ use client_certificate_operator::aws::gateway::{Denial, GatewayError, Outage};
 
 /// A way in which a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum AwsFailure {
     /// 400
     BadRequest,
     /// 401
@@ -53,7 +53,7 @@ pub enum Trouble {
     LargeChunked,
 }
 
-impl Trouble {
+impl AwsFailure {
     /// All of them.
     pub const ALL: [Self; 22] = [
         Self::BadRequest,
