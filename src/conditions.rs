@@ -119,17 +119,15 @@ impl Reason {
         Reason::ALL.into_iter().find(|reason| reason.to_string() == name)
     }
 
-    /// Whether the reason is an answer of AWS to a read, and not a failure to get one or a decision of the operator's rules.
+    /// Whether the reason is an answer of AWS about a certificate, and not a failure to get one or a decision of the
+    /// operator's rules.
     pub fn is_answer_of_aws(self) -> bool {
         matches!(
             self,
             Reason::NotFound
                 | Reason::AccessDenied
-                | Reason::BadRequest
                 | Reason::InvalidCertificate
                 | Reason::Expired
-                | Reason::StageNotFound
-                | Reason::StageHasNoCertificate
                 | Reason::NotIssued
                 | Reason::Revoked
         )

@@ -164,7 +164,8 @@ fn is_status_404(failure: &GatewayError) -> bool {
 }
 
 impl Checked {
-    /// Checks a response. The response that `known` comes from is not checked again, apart from its expiry.
+    /// Checks a response. The response that `known` comes from is not checked again, apart from its expiry, unless the
+    /// account has become known.
     pub fn new(
         source: &Source,
         account: Option<&str>,
@@ -175,7 +176,8 @@ impl Checked {
         let mut hasher = DefaultHasher::new();
         came.hash(&mut hasher);
         let digest = hasher.finish();
-        let outcome = match known.filter(|(known, _)| *known == digest) {
+        let is_same = |(known, answer): &&(u64, Arc<Answer>)| *known == digest && answer.account.as_deref() == account;
+        let outcome = match known.filter(is_same) {
             Some((_, answer)) if answer.certificate.is_expired(wall) => Err(ReadFailure::Expired),
             Some((_, answer)) => Ok(Arc::clone(answer)),
             None => Answer::check(source, account, came, wall).map(Arc::new),
@@ -295,6 +297,10 @@ impl Scope {
             let checked = Checked::new(&source, account, came, None, moment.wall);
             // The only subscriber reads the answer in this reconcile.
             let _ = certificate.record(self.unclaimed_started, checked, None, moment);
+            if self.unclaimed.is_empty() {
+                // After a start, the map held every certificate.
+                self.unclaimed.shrink_to_fit();
+            }
         }
         self.certificates.insert(id.to_owned(), certificate);
         subscribed

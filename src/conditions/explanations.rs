@@ -37,7 +37,7 @@ impl ConditionType {
                 "The condition to wait for. It is True exactly when the target holds an unexpired certificate of the spec's main id, and the last read from API Gateway succeeded or failed only temporarily (`Throttled`, `Unavailable`). If Ready is False, it has the reason of the condition that failed: CertificateRead or TargetWritten."
             }
             ConditionType::CertificateRead => {
-                "The operator read the main certificate from API Gateway. If the target holds a certificate, `Throttled` and `Unavailable` change no condition until they have lasted for `spec.refreshInterval`; after that, this condition alone is False. The log and the metrics show them at once."
+                "The operator read the main certificate from API Gateway. If the target holds a certificate, `Throttled` and `Unavailable` change no condition until they have lasted for `spec.refreshInterval`; after that, this condition alone is False. They never replace another failure, for example `NotFound`. The log and the metrics show them at once."
             }
             ConditionType::AdditionalCertificatesRead => {
                 "The operator read the additional certificates. A resource has this condition only with `spec.additionalClientCertificateIds` or `spec.additionalClientCertificateTags`. If certificates cannot be read, the condition has the reason of the first one, as in CertificateRead, and the message has a sentence for each certificate; the target holds the last version that the operator read, if any. This condition never changes Ready."

@@ -149,7 +149,11 @@ async fn send<G: Gateway>(shared: Arc<Shared<G>>, key: CertificateKey, update: U
     // The guard ends the update even after a panic.
     let end = End { shared: Arc::clone(&shared), key: key.clone() };
     let Update { claim, from, restores } = &update;
-    let is_wanted = || update.is_wanted_by(shared.owner(&shared.state.lock().claims, &key));
+    let is_wanted = || {
+        let locked = shared.state.lock();
+        let owner = shared.owner(&locked.claims, &key);
+        locked.updates.get(&key).is_some_and(|updates| updates.still_want(&update, owner))
+    };
     let result = shared.cache.set_description(&claim.source, &claim.text, is_wanted).await;
     let claimants = {
         let mut locked = shared.state.lock();

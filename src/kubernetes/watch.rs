@@ -12,6 +12,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::client::DEADLINE;
 use super::explain::{explain, explain_watch};
@@ -104,8 +105,7 @@ pub async fn watch<K>(
                     report(Change::Refused);
                 }
                 if is_outdated(&error) {
-                    // The API server has responded, so the outage is over. A list follows.
-                    attempts.backoff.reset();
+                    attempts.outdated();
                 }
                 attempts.back_off().await;
             }
@@ -167,6 +167,7 @@ fn is_outdated(error: &watcher::Error) -> bool {
 struct Attempts {
     log: LogOnce,
     backoff: DefaultBackoff,
+    outdated_at: Option<Instant>,
     refused: bool,
 }
 
@@ -177,7 +178,7 @@ impl Attempts {
             Scope::Namespace(_) => format!(" {}", scope.describe()),
         };
         let log = LogOnce::new(format!("watch on {plural}{place} recovered"));
-        Attempts { log, backoff: DefaultBackoff::default(), refused: false }
+        Attempts { log, backoff: DefaultBackoff::default(), outdated_at: None, refused: false }
     }
 
     /// Records a failure. Returns whether the API server refuses the operator now and did not before.
@@ -190,6 +191,15 @@ impl Attempts {
     fn succeeded(&mut self) -> bool {
         self.log.recovered();
         std::mem::take(&mut self.refused)
+    }
+
+    /// The API server has responded, so an outage is over, and a list follows. An API server that responds like this to
+    /// every watch gets its lists at the pace of the backoff.
+    fn outdated(&mut self) {
+        let last = self.outdated_at.replace(Instant::now());
+        if last.is_none_or(|last| last.elapsed() > RECOVERED_AFTER) {
+            self.backoff.reset();
+        }
     }
 
     async fn back_off(&mut self) {

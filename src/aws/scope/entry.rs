@@ -289,6 +289,9 @@ impl<T: PartialEq> Entry<T> {
         self.retry_at = retry_at(&failure, wait, not_before, moment);
         let before = self.snapshot.as_ref();
         let failing_since = before.and_then(|before| before.failing_since).or(Some(moment.now));
+        // A transient failure says nothing about the value, so it does not replace an answer of AWS that does.
+        let known = before.and_then(|before| before.outcome.as_ref().err()).filter(|known| !known.is_transient());
+        let failure = known.filter(|_| failure.is_transient()).cloned().unwrap_or(failure);
         // After AWS answered that the value does not exist, no later failure brings the former answer back.
         let last_good = before.filter(|_| !failure.ends_trust()).and_then(|before| before.last_good.clone());
         self.replace(Snapshot { started, outcome: Err(failure), last_good, failing_since })

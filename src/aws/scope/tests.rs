@@ -504,6 +504,25 @@ fn other_certificates_of_the_list_answer_later_subscribers_for_their_interval() 
 }
 
 #[test]
+fn a_transient_failure_does_not_replace_a_conclusive_one() {
+    let mut scope = scope();
+    subscribe(&mut scope, "a", "r", 0.0);
+    got(&mut scope, "a", PEM, 0.0, 0.0);
+    failed(&mut scope, "a", GatewayError::NotFound, 10.0);
+    assert!(scope.certificate("a").unwrap().last_good.is_none(), "AWS answered that it does not exist");
+    assert_eq!(failed(&mut scope, "a", down(), 20.0), [], "no subscriber is woken");
+    assert_eq!(outcome(&scope, "a"), Err(GatewayError::NotFound.into()));
+    let retry = next(&mut scope, 20.0);
+    assert!((20.0..=22.0).contains(&retry), "the retry is that of an outage: {retry}");
+    failed(&mut scope, "a", denied(), 30.0);
+    assert_eq!(outcome(&scope, "a"), Err(denied().into()));
+    got(&mut scope, "a", PEM, 40.0, 40.0);
+    failed(&mut scope, "a", down(), 50.0);
+    assert_eq!(outcome(&scope, "a"), Err(down().into()));
+    assert!(scope.certificate("a").unwrap().last_good.is_some());
+}
+
+#[test]
 fn a_subscriber_that_comes_during_a_list_is_answered_by_it() {
     let mut scope = scope();
     ["a", "b"].iter().for_each(|id| _ = subscribe(&mut scope, id, id, 0.0));
@@ -642,9 +661,10 @@ fn subscribers_of_tags_are_woken_when_the_list_changes() {
     let fail = |scope: &mut Scope, failure: GatewayError, time: f64| {
         sorted(scope.list_failed(seconds(time), &failure, None, at(time)))
     };
-    assert_eq!(fail(&mut scope, denied(), 60.0), names(&["r", "s"]));
-    assert_eq!(fail(&mut scope, denied(), 70.0), []);
-    assert_eq!(fail(&mut scope, down(), 80.0), names(&["r", "s"]));
+    assert_eq!(fail(&mut scope, down(), 60.0), names(&["r", "s"]));
+    assert_eq!(fail(&mut scope, denied(), 70.0), names(&["r", "s"]));
+    assert_eq!(fail(&mut scope, denied(), 80.0), []);
+    assert_eq!(fail(&mut scope, down(), 90.0), [], "the answer of AWS stays");
     assert_eq!(scope.list().unwrap().failing_since, Some(seconds(60.0)), "the first in a row");
 }
 

@@ -47,15 +47,6 @@ pub struct Update {
     pub restores: bool,
 }
 
-impl Update {
-    /// Whether the update is still right, now that `owner` is the claim of the description's owner.
-    pub fn is_wanted_by(&self, owner: Option<&Claim>) -> bool {
-        let Claim { uid, text, source, .. } = &self.claim;
-        owner
-            .is_some_and(|owner| (&owner.uid, &owner.text, &owner.source) == (uid, text, source) && !owner.is_suspended)
-    }
-}
-
 /// Whether a reconcile may send an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MaySend {
@@ -109,6 +100,14 @@ impl Updates {
         }
     }
 
+    /// Whether an update that has waited is still right, now that `owner` is the claim of the description's owner. An update
+    /// of a former leadership is not.
+    pub fn still_want(&self, update: &Update, owner: Option<&Claim>) -> bool {
+        let Claim { uid, text, source, .. } = &update.claim;
+        let is_same = |owner: &Claim| (&owner.uid, &owner.text, &owner.source) == (uid, text, source);
+        self.attempts.is_some() && owner.is_some_and(|owner| is_same(owner) && !owner.is_suspended)
+    }
+
     /// Records the result of an update that was sent: the text that API Gateway holds, or the error.
     pub fn sent(&mut self, result: Result<&str, &GatewayError>, now: Tick, jitter: f64) {
         if let Some(attempts) = &mut self.attempts {
@@ -116,7 +115,7 @@ impl Updates {
         }
     }
 
-    /// Forgets the attempts. The result of an update in progress will not count.
+    /// Forgets the attempts of a former leadership. An update that waits is not sent.
     pub fn forget_attempts(&mut self) {
         self.attempts = None;
     }
@@ -129,5 +128,44 @@ impl Updates {
     /// Whether an update is in progress.
     pub fn is_in_progress(&self) -> bool {
         self.is_in_progress
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controllers::description::{Recorded, Wish};
+
+    fn claim() -> Claim {
+        Claim {
+            resource: ResourceName::new("backends", "payments"),
+            uid: "uid".to_owned(),
+            text: "ours".to_owned(),
+            source: Source::own("us-east-1", "9ao60f"),
+            wish: Wish::default(),
+            is_suspended: false,
+            recorded: Recorded::Nothing,
+            has_failed: false,
+        }
+    }
+
+    #[test]
+    fn an_update_that_waits_is_wanted_as_long_as_its_claim_owns_the_description_in_this_leadership() {
+        let (mut updates, claim) = (Updates::default(), claim());
+        let mut plan = || updates.plan(&claim, Some("theirs"), &claim.resource, MaySend::Yes, Tick::ZERO).1;
+        let update = plan().unwrap();
+        assert_eq!(plan(), None, "one at a time");
+        assert!(updates.still_want(&update, Some(&claim)));
+        for other in [
+            None,
+            Some(Claim { uid: "recreated".to_owned(), ..claim.clone() }),
+            Some(Claim { text: "changed".to_owned(), ..claim.clone() }),
+            Some(Claim { source: Source::own("us-east-1", "k2c0qe"), ..claim.clone() }),
+            Some(Claim { is_suspended: true, ..claim.clone() }),
+        ] {
+            assert!(!updates.still_want(&update, other.as_ref()), "{other:?}");
+        }
+        updates.forget_attempts();
+        assert!(!updates.still_want(&update, Some(&claim)), "another replica has led meanwhile");
     }
 }

@@ -227,17 +227,26 @@ impl Named {
     pub fn look(&self, now: Now) -> Look<'_> {
         let failed =
             |failure: &ReadFailure, last_good, since| Look::Failed { failure: failure.clone(), last_good, since };
-        match (&self.source, &self.read) {
-            (Err(failure), _) => failed(failure, None, None),
-            (Ok(_), None) => Look::Pending,
-            (Ok(_), Some(Read { outcome: Ok(answer), .. })) => match answer.valid_at(now.wall) {
-                Ok(()) => Look::Good(answer),
-                Err(failure @ ReadFailure::NotYetValid { .. }) => failed(&failure, None, None),
-                Err(failure) => failed(&failure, Some(answer), None),
-            },
-            (Ok(_), Some(Read { outcome: Err(failure), last_good, failing_since, .. })) => {
-                failed(failure, last_good.as_ref(), *failing_since)
+        let Read { outcome, last_good, failing_since, .. } = match (&self.source, &self.read) {
+            (Err(failure), _) => return failed(failure, None, None),
+            (Ok(_), None) => return Look::Pending,
+            (Ok(_), Some(read)) => read,
+        };
+        let known = outcome.as_ref().ok().or(last_good.as_ref());
+        let validity = known.map(|answer| (answer, answer.valid_at(now.wall)));
+        match (outcome, validity) {
+            (Ok(answer), None | Some((_, Ok(())))) => Look::Good(answer),
+            (Err(failure), Some((answer, Ok(())))) => failed(failure, Some(answer), *failing_since),
+            (Err(failure), None) => failed(failure, None, *failing_since),
+            // Time decides about a known certificate, unless AWS has said more.
+            (Err(failure), Some((_, Err(ReadFailure::NotYetValid { .. })))) if !failure.is_transient() => {
+                failed(failure, None, *failing_since)
             }
+            (Err(failure), Some((answer, Err(_)))) if !failure.is_transient() => {
+                failed(failure, Some(answer), *failing_since)
+            }
+            (_, Some((_, Err(failure @ ReadFailure::NotYetValid { .. })))) => failed(&failure, None, None),
+            (_, Some((answer, Err(failure)))) => failed(&failure, Some(answer), None),
         }
     }
 }

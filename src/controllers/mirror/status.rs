@@ -316,7 +316,9 @@ fn keep(condition: &Condition) -> Option<Finding> {
 /// Whether a condition is about the certificate that the spec names, or that the stage presents, now.
 fn is_unchanged(resource: &ClientCertificateRef, snapshot: &Snapshot, condition: &Condition) -> bool {
     let is_held = |source| recorded_main(resource).is_some_and(|held| snapshot.is_of(held, source));
-    is_of_spec(resource, snapshot, condition) || snapshot.main_source().is_some_and(is_held)
+    // A failure of an earlier generation may be about another source.
+    is_of_spec(resource, snapshot, condition)
+        || (condition.status == "True" && snapshot.main_source().is_some_and(is_held))
 }
 
 /// An unchanged source keeps its condition until AWS has answered, and during a transient failure as long as the target
@@ -329,7 +331,9 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
     };
     let has_target = resource.status.as_ref().is_some_and(|status| !status.certificates.is_empty());
     let is_short = look.is_short_failure(resource.refresh_interval(), snapshot.now) && has_target;
-    let conclusive = || conclusive_failure(resource, snapshot).and_then(keep);
+    // An answer of this process counts more than the status.
+    let is_first = matches!(look, Look::Failed { last_good: None, .. });
+    let conclusive = || conclusive_failure(resource, snapshot).filter(|_| is_first).and_then(keep);
     match (&look, snapshot.main_source()) {
         (Look::Good(answer), Some(source)) => {
             let presented = snapshot

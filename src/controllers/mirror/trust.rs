@@ -47,7 +47,8 @@ impl Trust {
             Look::Good(answer) => trust.push(Entry::from_answer(answer, resource, CertificateRole::Main, now)),
             // If the certificate no longer exists, an existing target stays, but a missing target is not created.
             Look::Failed { failure, .. } if failure.ends_trust() && !is_there => {}
-            Look::Pending | Look::Failed { .. } if !is_there && is_recorded_as_gone(resource, snapshot) => {}
+            Look::Pending | Look::Failed { last_good: None, .. }
+                if !is_there && (is_recorded_as_gone(resource, snapshot) || snapshot.main_has_ended(resource)) => {}
             Look::Failed { last_good: Some(answer), .. } => {
                 trust.push(Entry::from_answer(answer, resource, CertificateRole::Main, now));
             }
@@ -57,7 +58,7 @@ impl Trust {
             }
         }
         // A target needs its main certificate, unless that has expired.
-        if trust.entries.is_empty() && !trust.is_unknown && !snapshot.main_has_ended() {
+        if trust.entries.is_empty() && !trust.is_unknown && !snapshot.main_has_ended(resource) {
             return trust;
         }
         trust.keep_former_of_acm(resource, snapshot);
@@ -320,9 +321,19 @@ impl Snapshot {
             && (account.is_none() || held.account_id.is_none() || held.account_id.as_deref() == account)
     }
 
-    /// Whether the main certificate has expired.
-    fn main_has_ended(&self) -> bool {
-        matches!(self.main_look(), Look::Failed { failure, .. } if failure.has_ended())
+    /// Whether the main certificate has expired, by the answer of AWS, or else by the status.
+    fn main_has_ended(&self, resource: &ClientCertificateRef) -> bool {
+        match self.main_look() {
+            Look::Failed { failure, .. } if failure.has_ended() => true,
+            Look::Good(_) | Look::Failed { last_good: Some(_), .. } => false,
+            Look::Failed { last_good: None, .. } | Look::Pending => {
+                let held = recorded_main(resource);
+                let is_it =
+                    |held: &&CertificateStatus| self.main_source().is_some_and(|source| self.is_of(held, source));
+                let end = held.filter(is_it).and_then(|held| held.expiration_date);
+                end.is_some_and(|end| end <= self.now.wall)
+            }
+        }
     }
 }
 
@@ -385,16 +396,25 @@ pub fn recorded_main(resource: &ClientCertificateRef) -> Option<&CertificateStat
 pub fn is_of_spec(resource: &ClientCertificateRef, snapshot: &Snapshot, condition: &Condition) -> bool {
     let named = resource.status.as_ref().and_then(|status| status.client_certificate_id.as_deref());
     let is_switched = snapshot.stage.as_ref().and_then(StageRead::names).is_some_and(|presents| presents != named);
-    condition.observed_generation == resource.generation() && !is_switched
+    // The operator may have other credentials than before, or may have learned their account only now.
+    let is_elsewhere = snapshot.main_source().is_some_and(|source| {
+        recorded_main(resource).is_some_and(|held| held.id == source.id && !snapshot.is_of(held, source))
+    });
+    condition.observed_generation == resource.generation() && !is_switched && !is_elsewhere
 }
 
 /// The condition CertificateRead in the status, if it has an answer of AWS about the certificate of the spec: a failure
 /// that a retry does not cure.
 pub fn conclusive_failure<'r>(resource: &'r ClientCertificateRef, snapshot: &Snapshot) -> Option<&'r Condition> {
     let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let is_stage_read = snapshot.stage.as_ref().is_some_and(|stage| stage.names().is_some());
+    let is_conclusive = |reason: Reason| match reason {
+        Reason::StageNotFound | Reason::StageHasNoCertificate => !is_stage_read,
+        reason => reason.is_answer_of_aws(),
+    };
     find(conditions, ConditionType::CertificateRead).filter(|condition| {
         condition.status == "False"
-            && Reason::parse(&condition.reason).is_some_and(Reason::is_answer_of_aws)
+            && Reason::parse(&condition.reason).is_some_and(is_conclusive)
             && is_of_spec(resource, snapshot, condition)
     })
 }

@@ -192,6 +192,22 @@ async fn a_failure_that_passes_changes_nothing_after_one_that_does_not() {
     }
 }
 
+/// A failure to read another certificate is not one of the certificate that the spec names again.
+#[tokio::test]
+async fn a_corrected_id_has_its_target_although_aws_is_silent() {
+    let world = World::new("corrected").await;
+    let _operator = world.operator().await;
+    world.mirrored("right", true).await;
+    let generation = world.change("right", json!({ "clientCertificateId": "typo00" })).await;
+    world.wait_for("right", "Ready", "False NotFound", generation).await;
+    world.emulator.set_latency(Duration::from_secs(600));
+    let generation = world.change("right", json!({ "clientCertificateId": "right" })).await;
+    world.wait_for("right", "CertificateRead", "Unknown NotRead", generation).await;
+    world.secrets().delete("right", &Default::default()).await.unwrap();
+    world.wait_for_target("right", "right").await;
+    world.wait_ready("right", generation).await;
+}
+
 #[tokio::test]
 async fn a_certificate_that_is_not_valid_yet_is_waited_for() {
     let world = World::apart("early").await;

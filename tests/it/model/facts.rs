@@ -615,9 +615,9 @@ pub fn sender(update: u32) -> (u8, u8) {
 }
 
 /// Whether an update is still right for the resources that a replica has seen.
-pub fn is_wanted(update: u32, stores: [Stored; 2], is_readable: bool) -> bool {
+pub fn is_wanted(updates: u32, update: u32, stores: [Stored; 2], is_readable: bool) -> bool {
     let owner = owner(stores, 0, is_readable, None);
-    SENDING.get(update).is_wanted_by(owner.as_ref().as_ref().map(|(_, claim)| claim))
+    UPDATES.get(updates).still_want(&SENDING.get(update), owner.as_ref().as_ref().map(|(_, claim)| claim))
 }
 
 /// Ends an update. `None`: it was not sent.

@@ -342,6 +342,12 @@ impl World {
                 Read::Good
             }
             Aws::Fails(why) => {
+                // A transient failure does not replace a conclusive one in the cache.
+                if why == Why::Down
+                    && matches!(replica.reads[certificate], Read::Failed { why, .. } if why != Why::Down)
+                {
+                    return;
+                }
                 // After NotFound, the cache has no former answer.
                 let had_answer = matches!(replica.reads[certificate], Read::Good | Read::Failed { was_good: true, .. });
                 let was_good = had_answer && why != Why::NotFound;
@@ -492,7 +498,7 @@ impl World {
         let replica = &mut self.replicas[at];
         let update = replica.sending.pop()?;
         let is_readable = replica.reads[0] == Read::Good;
-        if without != Some(Guard::Withdrawal) && !is_wanted(update, replica.stores(), is_readable) {
+        if without != Some(Guard::Withdrawal) && !is_wanted(replica.updates, update, replica.stores(), is_readable) {
             replica.updates = sent(replica.updates, None, self.tick);
             return Some(());
         }

@@ -1,4 +1,4 @@
-//! Runs the guides `renewal-by-tag.md` and `terraform.md` by their commands. The kubectl commands run unchanged. The
+//! Runs the guides `renewal.md`, `renewal-by-tag.md` and `terraform.md` by their commands. The kubectl commands run unchanged. The
 //! AWS SDK replaces the `aws` and `terraform` commands. Only the soak is shorter.
 
 use std::collections::BTreeMap;
@@ -144,6 +144,37 @@ async fn a_renewal_with_the_aws_cli() {
         }
     }
     assert!(dropped);
+}
+
+#[tokio::test]
+async fn a_renewal_by_hand() {
+    let mut acted = Acted { world: WorldOf::start("guide-by-hand").await, new: String::new() };
+    acted.world.create_ready("payments", json!({})).await;
+    let commands = commands(&page("renewal.md"), "Steps");
+    assert_eq!(commands.len(), 7, "{commands:#?}");
+    let (mut switched, mut dropped) = (false, false);
+    for command in &commands {
+        let new = acted.new.clone();
+        if command.starts_with("aws apigateway generate-client-certificate") {
+            acted.new = acted.generate(TAG).await;
+        } else if command.starts_with("aws apigateway update-stage") {
+            assert!(command.contains("op=replace,path=/clientCertificateId,value=k2c0qe"), "{command}");
+            acted.until_held(&[ID, &new]).await;
+            switched = true;
+        } else if command.starts_with("aws apigateway delete-client-certificate") {
+            assert!(switched);
+            acted.until_held(&[&new]).await;
+            acted.delete(argument(command, "--client-certificate-id ")).await;
+            acted.world.refresh("payments").await;
+            acted.world.until_ready("payments").await;
+            dropped = true;
+        } else {
+            // The page has an example instead of the id that AWS generates.
+            acted.kubectl(&command.replace("k2c0qe", &new)).await;
+        }
+    }
+    assert!(dropped);
+    acted.until_held(&[&acted.new.clone()]).await;
 }
 
 #[tokio::test]
