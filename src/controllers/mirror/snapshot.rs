@@ -233,21 +233,16 @@ impl Named {
             (Ok(_), Some(read)) => read,
         };
         let known = outcome.as_ref().ok().or(last_good.as_ref());
-        let validity = known.map(|answer| (answer, answer.valid_at(now.wall)));
-        match (outcome, validity) {
-            (Ok(answer), None | Some((_, Ok(())))) => Look::Good(answer),
-            (Err(failure), Some((answer, Ok(())))) => failed(failure, Some(answer), *failing_since),
-            (Err(failure), None) => failed(failure, None, *failing_since),
+        let invalid = known.and_then(|answer| answer.valid_at(now.wall).err());
+        let last_good = known.filter(|_| !matches!(invalid, Some(ReadFailure::NotYetValid { .. })));
+        let (failure, since) = match (outcome, &invalid) {
+            (Ok(answer), None) => return Look::Good(answer),
+            (Ok(_), Some(invalid)) => (invalid, None),
             // Time decides about a known certificate, unless AWS has said more.
-            (Err(failure), Some((_, Err(ReadFailure::NotYetValid { .. })))) if !failure.is_transient() => {
-                failed(failure, None, *failing_since)
-            }
-            (Err(failure), Some((answer, Err(_)))) if !failure.is_transient() => {
-                failed(failure, Some(answer), *failing_since)
-            }
-            (_, Some((_, Err(failure @ ReadFailure::NotYetValid { .. })))) => failed(&failure, None, None),
-            (_, Some((answer, Err(failure)))) => failed(&failure, Some(answer), None),
-        }
+            (Err(failure), Some(invalid)) if failure.is_transient() => (invalid, None),
+            (Err(failure), _) => (failure, *failing_since),
+        };
+        failed(failure, last_good, since)
     }
 }
 

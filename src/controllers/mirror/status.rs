@@ -331,9 +331,6 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
     };
     let has_target = resource.status.as_ref().is_some_and(|status| !status.certificates.is_empty());
     let is_short = look.is_short_failure(resource.refresh_interval(), snapshot.now) && has_target;
-    // An answer of this process counts more than the status.
-    let is_first = matches!(look, Look::Failed { last_good: None, .. });
-    let conclusive = || conclusive_failure(resource, snapshot).filter(|_| is_first).and_then(keep);
     match (&look, snapshot.main_source()) {
         (Look::Good(answer), Some(source)) => {
             let presented = snapshot
@@ -348,10 +345,13 @@ fn certificate_read(resource: &ClientCertificateRef, snapshot: &Snapshot, before
             let message = format!("{what} {source} was read{presented}{chain}");
             Finding::yes(Reason::Read, message)
         }
-        (Look::Failed { failure, .. }, _) => kept()
-            .filter(|_| is_short)
-            .or_else(|| conclusive().filter(|_| failure.is_transient()))
-            .unwrap_or_else(|| Finding::no(failure.reason(), explain(failure, snapshot))),
+        (Look::Failed { failure, last_good, .. }, _) => {
+            // An answer of this process counts more than the status.
+            let has_no_answer = failure.is_transient() && last_good.is_none();
+            let conclusive = || conclusive_failure(resource, snapshot).filter(|_| has_no_answer).and_then(keep);
+            let finding = kept().filter(|_| is_short).or_else(conclusive);
+            finding.unwrap_or_else(|| Finding::no(failure.reason(), explain(failure, snapshot)))
+        }
         (Look::Good(_), None) | (Look::Pending, _) => kept()
             .unwrap_or_else(|| Finding::unknown(Reason::NotRead, "waiting for the first response from API Gateway")),
     }
